@@ -1,0 +1,93 @@
+# annobench: two commands on a fresh machine
+#   make run     makes its own environment, runs the default study, prints the ranking
+#   make test    makes its own environment, checks style and types, runs all tests
+# Everything else is optional.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+STUDY ?=
+NAME ?=
+ARGS ?=
+
+.PHONY: run partial plan report test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+
+run: env          ## run a study (STUDY=name; ARGS for Snakemake)
+	@$(PY) -m annobench run --study "$(STUDY)" -- $(ARGS)
+
+partial: env      ## build tables and report from the fits that exist
+	@$(PY) -m annobench run --study "$(STUDY)" -- --config partial=true $(ARGS)
+
+plan: env         ## print jobs, hours, memory and disk of a study without running it
+	@$(PY) -m annobench plan --study "$(STUDY)"
+
+report: env       ## Snakemake's own report of the default study, with captions and categories
+	@$(PY) -m snakemake --workflow-profile workflow/profiles/local --report results/report/snakemake.zip
+
+test: env-dev lint ## style, types, and all tests
+	@$(PY) -m pytest -n auto tests
+
+lint: env-dev     ## style and types only
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/snakefmt --check Snakefile workflow
+	@$(PY) -m snakemake --lint
+	@$(PY) -m annobench manual --check
+
+format: env-dev   ## put the style right
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+	@$(VENV)/bin/snakefmt Snakefile workflow
+	@$(PY) -m annobench manual
+
+test-slurm: env-dev ## the smoke study on a real SLURM on this machine (Debian, root)
+	@$(PY) -m pytest tests/slurm -m slurm
+
+new-method: env   ## write the files of a new method (NAME=...)
+	@$(PY) -m annobench new-method "$(NAME)"
+
+new-dataset: env  ## write the files of a new dataset (NAME=...)
+	@$(PY) -m annobench new-dataset "$(NAME)"
+
+manual: env       ## write the tables of config/README.md anew from the schemas
+	@$(PY) -m annobench manual
+
+manual-check: env ## whether those tables are up to date
+	@$(PY) -m annobench manual --check
+
+# The environment is complete when a stamp with the hash of its lock files exists: an interrupted installation is
+# taken up again, and a changed lock file is installed.
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt | cksum | cut -d' ' -f1)
+DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
+
+env: $(RUN_STAMP)
+env-dev: $(DEV_STAMP)
+
+$(RUN_STAMP):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}; use make PYTHON=python3.12")'
+	@echo "Setting up the environment in $(VENV) (once, some minutes) ..."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	@echo "Adding the tools for tests ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# Compiled for Python 3.11 to 3.13 at once; CUDA libraries stay out, pip adds those that the torch of a machine asks for.
+lock:             ## resolve requirements*.in anew
+	@test -x $(VENV)-lock/bin/uv || ($(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv)
+	@for name in requirements requirements-dev; do \
+	  $(VENV)-lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in | grep -vE '^(nvidia-|cuda-|triton)' > $$name.txt.new \
+	  && mv $$name.txt.new $$name.txt; done
+
+clean:            ## remove results and logs, keep the environment and downloads
+	@rm -rf .snakemake && find results -mindepth 1 ! -name README.md -delete
+
+help:             ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ — /'
