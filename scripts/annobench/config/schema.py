@@ -1,0 +1,165 @@
+"""Validation of YAML against the JSON schemas in workflow/schemas, with defaults filled in.
+
+The schemas are plain JSON Schema 2020-12, so that editors can use them too. A `oneOf` is a list of variants told
+apart by a property with a `const` (the kind of a source, the regime of an evaluation): errors and defaults then come
+from the one variant that the user chose.
+"""
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from annobench.errors import ConfigError, nearest
+from annobench.paths import ROOT
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
+    """YAML lets a later key silently replace an earlier one; here that is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: key '{key}' stands twice; remove one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def schema_folder() -> Path:
+    """Where the JSON schemas lie."""
+    return ROOT / "workflow" / "schemas"
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping; raises ConfigError with file and line."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {_kind(document)}")
+    return document
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """The schema `workflow/schemas/<name>.schema.yaml`."""
+    return load_yaml(schema_folder() / f"{name}.schema.yaml")
+
+
+def validate(document: dict[str, Any], schema: str, source: str) -> dict[str, Any]:
+    """Check a document and return a copy with every default filled in.
+
+    Raises ConfigError that names the file (`source`), the key and the nearest valid key or value.
+    """
+    from jsonschema import Draft202012Validator
+
+    root = load_schema(schema)
+    filled = _fill(deepcopy(document), root, root)
+    errors = sorted(
+        Draft202012Validator(root).iter_errors(filled), key=lambda error: [str(p) for p in error.absolute_path]
+    )
+    if errors:
+        lines = dict.fromkeys(line for error in errors for line in _explain(error))
+        raise ConfigError("\n".join(f"{source}: {line}" for line in list(lines)[:5]))
+    return filled
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
+    return "nothing" if value is None else names.get(type(value), type(value).__name__)
+
+
+def resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    """Follow `$ref`; what stands beside a reference goes before what it refers to."""
+    while "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = target | {key: value for key, value in schema.items() if key != "$ref"}
+    return schema
+
+
+def variant(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
+    """The branch of a `oneOf` whose constant properties the value carries, if any."""
+    for branch in schema.get("oneOf", []):
+        branch = resolve(branch, root)
+        constants = {k: s["const"] for k, s in branch.get("properties", {}).items() if "const" in s}
+        if constants and isinstance(value, dict) and all(value.get(k) == c for k, c in constants.items()):
+            return branch
+    return None
+
+
+def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    schema = resolve(schema, root)
+    schema = variant(value, schema, root) or schema
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for key, part in properties.items():
+            part = resolve(part, root)
+            if key not in value and "default" in part:
+                value[key] = deepcopy(part["default"])
+        others = schema.get("additionalProperties")
+        for key in value:
+            part = properties.get(key, others if isinstance(others, dict) else {})
+            value[key] = _fill(value[key], part, root)
+    elif isinstance(value, list):
+        value = [_fill(item, schema.get("items", {}), root) for item in value]
+    return value
+
+
+def _where(path: Any) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "top level"
+
+
+def _explain(error: Any) -> list[str]:
+    """One or more lines for a jsonschema error."""
+    if error.validator in ("oneOf", "anyOf"):
+        return _explain_variants(error)
+    where, found = _where(error.absolute_path), error.instance
+    if error.validator == "additionalProperties":
+        known = set(error.schema.get("properties", {}))
+        return [f"{where}: unknown key '{key}'{nearest(key, known)}" for key in found if key not in known]
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in found]
+        return [f"{where}: key '{key}' is missing" for key in missing]
+    if error.validator == "enum":
+        return [f"{where}: '{found}' is not allowed{nearest(found, error.validator_value)}"]
+    if error.validator == "const":
+        return [f"{where}: expected '{error.validator_value}', found '{found}'"]
+    if error.validator == "type":
+        return [f"{where}: expected {error.validator_value}, found {_kind(found)} ({found!r})"]
+    if error.validator == "pattern":
+        return [f"{where}: '{found}' does not match {error.validator_value}"]
+    return [f"{where}: {error.message}"]
+
+
+def _explain_variants(error: Any) -> list[str]:
+    """Explain a `oneOf` through the branch that the user meant."""
+    if not error.context:  # valid under several branches at once
+        keys = [key for branch in error.validator_value for key in branch.get("required", [])]
+        return [f"{_where(error.absolute_path)}: give one of {', '.join(keys)}, not several"]
+    branches: dict[int, list[Any]] = {}
+    for inner in error.context:
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    meant = [errors for errors in branches.values() if not any(inner.validator == "const" for inner in errors)]
+    if meant:
+        best = min(meant, key=len)
+        return [line for inner in best for line in _explain(inner)]
+    constants = [inner for errors in branches.values() for inner in errors if inner.validator == "const"]
+    where = _where(constants[0].absolute_path)
+    allowed = [inner.validator_value for inner in constants]
+    return [f"{where}: '{constants[0].instance}' is not allowed{nearest(constants[0].instance, allowed)}"]

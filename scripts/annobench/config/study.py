@@ -1,0 +1,192 @@
+"""A study: the YAML files, resolved into the list of splits and fits to run."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from annobench.config.schema import load_yaml, validate
+from annobench.errors import ConfigError, nearest
+from annobench.methods.registry import resolve_parameters
+
+
+@dataclass(frozen=True)
+class Split:
+    """One concrete assignment of roles: a fold, a label fraction or a held-out family of one dataset."""
+
+    dataset: str
+    name: str
+    regime: str
+    spec: dict[str, Any] = field(hash=False)
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+
+    def params(self) -> str:
+        """The specification as canonical text, for Snakemake's comparison of params."""
+        return json.dumps(self.spec, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The unit of work and of failure."""
+
+    dataset: str
+    split: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study: `settings` is the configuration with defaults filled in."""
+
+    name: str
+    settings: dict[str, Any]
+    datasets: dict[str, dict[str, Any]]
+    methods: dict[str, dict[str, Any]]
+    splits: dict[tuple[str, str], Split]
+
+    def fits(self) -> Iterator[Fit]:
+        """All fits of the study, in the order of the configuration."""
+        for split in self.splits.values():
+            for method in split.methods:
+                for seed in split.seeds:
+                    yield Fit(split.dataset, split.name, method, seed)
+
+    def scored_datasets(self) -> list[str]:
+        """Datasets that are evaluated themselves (components of a pair are not)."""
+        return list(dict.fromkeys(split.dataset for split in self.splits.values()))
+
+
+def load_study(config: dict[str, Any], root: Path, source: str = "config") -> Study:
+    """Validate a configuration and resolve every file that it names.
+
+    `root` is the repository; `source` is the file that errors name. Raises ConfigError.
+    """
+    settings = validate(config, "config", source)
+    methods = {}
+    named = [
+        *settings["controls"],
+        *settings["methods"],
+        *(m for e in settings["evaluations"] for m in e.get("methods", [])),
+    ]
+    for name in dict.fromkeys(named):
+        methods[name] = load_method(name, root, source)
+    datasets: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
+        _load_dataset_with_parts(name, root, source, datasets)
+    splits: dict[tuple[str, str], Split] = {}
+    for position, evaluation in enumerate(settings["evaluations"]):
+        where = f"{source}: evaluations[{position}]"
+        for split in _expand(evaluation, settings, datasets[evaluation["dataset"]], where):
+            if (split.dataset, split.name) in splits:
+                raise ConfigError(
+                    f"{where}: split '{split.name}' of '{split.dataset}' stands twice; give one of them another `name`"
+                )
+            splits[split.dataset, split.name] = split
+    return Study(settings["study"], settings, datasets, methods, splits)
+
+
+def available(kind: str, root: Path) -> list[str]:
+    """Names of the files in config/<kind> (datasets, methods or studies)."""
+    return sorted(path.stem for path in (root / "config" / kind).glob("*.yaml"))
+
+
+def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
+    """One method file, validated, with the defaults of its implementation filled in."""
+    path = _find("methods", name, root, source)
+    method = validate(load_yaml(path), "method", str(path.relative_to(root)))
+    if (method["implementation"] == "exec") != ("exec" in method):
+        raise ConfigError(f"{path.relative_to(root)}: `exec` goes with `implementation: exec`, and only with it")
+    if method["needs"]["truth"] and method["kind"] != "control":
+        raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
+    if "exec" not in method:  # a foreign command gets its parameters as they are
+        method["parameters"] = resolve_parameters(
+            method["implementation"], method["parameters"], str(path.relative_to(root))
+        )
+    return method
+
+
+def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
+    """One dataset file, validated."""
+    path = _find("datasets", name, root, source)
+    return validate(load_yaml(path), "dataset", str(path.relative_to(root)))
+
+
+def _find(kind: str, name: str, root: Path, source: str) -> Path:
+    path = root / "config" / kind / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{source}: {kind}: no file config/{kind}/{name}.yaml{nearest(name, available(kind, root))}")
+    return path
+
+
+def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, dict[str, Any]]) -> None:
+    if name in into:
+        return
+    into[name] = load_dataset(name, root, source)
+    pair = into[name].get("pair")
+    if pair:
+        here = f"config/datasets/{name}.yaml"
+        for part in [*pair["references"], pair["query"]]:
+            _load_dataset_with_parts(part, root, here, into)
+            if "pair" in into[part]:
+                raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
+        if pair["query"] in pair["references"]:
+            raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
+
+
+def _expand(
+    evaluation: dict[str, Any], settings: dict[str, Any], dataset: dict[str, Any], where: str
+) -> Iterator[Split]:
+    """The splits of one entry of `evaluations`."""
+    regime = evaluation["regime"]
+    _check_regime(evaluation, dataset, where)
+    shared = {
+        k: v
+        for k, v in evaluation.items()
+        if k not in ("dataset", "name", "seeds", "methods", "folds", "fractions", "held_out")
+    }
+    if regime == "kfold":
+        parts = [
+            (f"kfold_{fold}", {"fold": fold, "folds": evaluation["folds"]})
+            for fold in range(1, evaluation["folds"] + 1)
+        ]
+    elif regime == "low_label":
+        parts = [(f"lowlabel_{fraction:g}", {"fraction": fraction}) for fraction in evaluation["fractions"]]
+    elif regime == "cross_study":
+        families = evaluation.get("held_out", list(dataset["families"]))
+        parts = [
+            (f"crossstudy_{family}", {"held_out": family, "rule": dataset["families"][family]}) for family in families
+        ]
+    elif regime == "holdout" and evaluation["group_by"]:
+        parts = [(f"holdout_{evaluation['group_by']}", {})]
+    else:
+        parts = [(regime, {})]
+    methods = tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])]))
+    for name, extra in parts:
+        if "name" in evaluation:
+            name = f"{evaluation['name']}_{name.split('_', 1)[1]}" if "_" in name else evaluation["name"]
+        yield Split(
+            evaluation["dataset"],
+            name,
+            regime,
+            shared | extra,
+            tuple(evaluation.get("seeds", settings["seeds"])),
+            methods,
+        )
+
+
+def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: str) -> None:
+    name, regime = evaluation["dataset"], evaluation["regime"]
+    if (regime == "pair") != ("pair" in dataset):
+        raise ConfigError(
+            f"{where}: regime pair goes with a dataset that declares a `pair`, and only with it; '{name}' does not fit"
+        )
+    if regime == "cross_study":
+        families = dataset["families"]
+        if not families:
+            raise ConfigError(f"{where}: regime cross_study needs `families` in config/datasets/{name}.yaml")
+        for family in evaluation.get("held_out", []):
+            if family not in families:
+                raise ConfigError(f"{where}: held_out: '{name}' has no family '{family}'{nearest(family, families)}")
