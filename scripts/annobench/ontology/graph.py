@@ -1,0 +1,149 @@
+"""The graph of cell types: ancestors, descendants, and reachability over any list of classes.
+
+Only `is_a` relations between Cell Ontology terms count. A label that is no live term of the release has itself as its
+only ancestor, so that metrics stay defined for it.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ROOT = "CL:0000000"  # "cell"
+UNKNOWN = "unknown"  # the label_id of a cell whose type is not known
+
+
+@dataclass(frozen=True)
+class Term:
+    """One ontology term. `replaced_by` is set where an obsolete term names its successor."""
+
+    label: str
+    parents: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    obsolete: bool = False
+    replaced_by: str | None = None
+
+
+class Ontology:
+    """One release of the Cell Ontology, keyed by id (`CL:0000084`)."""
+
+    def __init__(self, release: str, terms: dict[str, Term]) -> None:
+        self.release = release
+        self.terms = terms
+        self._ancestors: dict[str, frozenset[str]] = {}
+        self._depths: dict[str, int] = {}
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ontology":
+        """Read the JSON that `save` writes."""
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        terms = {
+            key: Term(t["label"], tuple(t["parents"]), tuple(t["synonyms"]), t["obsolete"], t["replaced_by"])
+            for key, t in document["terms"].items()
+        }
+        return cls(document["release"], terms)
+
+    def save(self, path: str | Path) -> None:
+        """Write the release as JSON, with sorted keys."""
+        document = {"release": self.release, "terms": {key: asdict(term) for key, term in sorted(self.terms.items())}}
+        Path(path).write_text(json.dumps(document, indent=0, sort_keys=True), encoding="utf-8")
+
+    def __contains__(self, label_id: str) -> bool:
+        """Whether the id is a live (not obsolete) term."""
+        return label_id in self.terms and not self.terms[label_id].obsolete
+
+    def label(self, label_id: str) -> str:
+        """Name of a term; the id itself where the release does not have it."""
+        return self.terms[label_id].label if label_id in self.terms else label_id
+
+    def resolve(self, label_id: str) -> str | None:
+        """The live term that an id stands for: itself, or its replacement where it is obsolete; else None."""
+        seen = set()
+        current: str | None = label_id
+        while current in self.terms and current not in seen:
+            if not self.terms[current].obsolete:
+                return current
+            seen.add(current)
+            current = self.terms[current].replaced_by
+        return None
+
+    def ancestors(self, label_id: str) -> frozenset[str]:
+        """All strict ancestors of a term, the root included; empty for an id that is not in the release."""
+        if label_id not in self._ancestors:
+            found: set[str] = set()
+            queue = list(self.terms[label_id].parents) if label_id in self.terms else []
+            while queue:
+                parent = queue.pop()
+                if parent not in found:
+                    found.add(parent)
+                    queue.extend(self.terms[parent].parents)
+            if label_id in found:
+                raise DataError(
+                    f"Cell Ontology {self.release}: {label_id} is its own ancestor; the release file is broken"
+                )
+            self._ancestors[label_id] = frozenset(found)
+        return self._ancestors[label_id]
+
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        children: dict[str, list[str]] = {}
+        for key, term in self.terms.items():
+            for parent in term.parents:
+                children.setdefault(parent, []).append(key)
+        return children
+
+    def descendants(self, label_id: str) -> frozenset[str]:
+        """All strict descendants of a term."""
+        found: set[str] = set()
+        queue = list(self._children.get(label_id, []))
+        while queue:
+            child = queue.pop()
+            if child not in found:
+                found.add(child)
+                queue.extend(self._children.get(child, []))
+        return frozenset(found)
+
+    def depth(self, label_id: str) -> int:
+        """Longest path from the root; 0 for the root and for an id that is not in the release."""
+        if label_id not in self._depths:
+            parents = self.terms[label_id].parents if label_id in self.terms else ()
+            self._depths[label_id] = 1 + max((self.depth(parent) for parent in parents), default=-1)
+        return self._depths[label_id]
+
+    def reachability(self, classes: Sequence[str]) -> "np.ndarray":
+        """Boolean matrix R over a class list, with R[i, j] true where j is i or a descendant of i.
+
+        The closure is taken over the whole ontology and then restricted, so that a relation through a type that is
+        not among the classes is kept. Shape (classes, classes).
+        """
+        import numpy as np
+
+        position = {label_id: i for i, label_id in enumerate(classes)}
+        matrix = np.eye(len(classes), dtype=bool)
+        for label_id, j in position.items():
+            for ancestor in self.ancestors(label_id):
+                if ancestor in position:
+                    matrix[position[ancestor], j] = True
+        return matrix
+
+    def closure(self, label_id: str) -> frozenset[str]:
+        """A term and its ancestors without the root: the node set of the hierarchical F-measure (Kiritchenko 2006)."""
+        return (self.ancestors(label_id) | {label_id}) - {ROOT}
+
+    def reduced_edges(self, classes: Iterable[str]) -> list[tuple[str, str]]:
+        """Edges (ancestor, descendant) of the transitive reduction of the ontology over a class list."""
+        chosen = sorted(set(classes))
+        above = {c: self.ancestors(c) & set(chosen) for c in chosen}
+        edges = []
+        for child in chosen:
+            for parent in sorted(above[child]):
+                if not any(parent in above[middle] for middle in above[child]):
+                    edges.append((parent, child))
+        return edges

@@ -1,0 +1,85 @@
+"""Mapping of authors' labels to Cell Ontology ids, by curated table or by the ids that the source gives.
+
+Nothing is guessed: a label that neither knows stays visible as `unknown` and is counted in the card.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annobench.errors import DataError
+from annobench.ontology.graph import UNKNOWN, Ontology
+
+COLUMNS = ["original", "label_id", "comment"]
+
+
+@dataclass(frozen=True)
+class MappedLabels:
+    """One id per cell, and how it was found: counts per original label of what could not be mapped, and why."""
+
+    label_ids: list[str]
+    unmapped: dict[str, str]
+    replaced: dict[str, str]
+
+
+def read_table(path: str | Path, ontology: Ontology) -> dict[str, str]:
+    """Read a table of config/labels: tab-separated, columns original, label_id, comment.
+
+    Raises DataError for a wrong header, a label that stands twice, or an id that is no live term of the release.
+    """
+    table: dict[str, str] = {}
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = csv.DictReader(handle, delimiter="\t")
+        if rows.fieldnames != COLUMNS:
+            raise DataError(
+                f"{path}: expected the columns {', '.join(COLUMNS)} (tab-separated), found {rows.fieldnames}"
+            )
+        for number, row in enumerate(rows, start=2):
+            original, label_id = row["original"], row["label_id"]
+            if original in table:
+                raise DataError(f"{path}, line {number}: label '{original}' stands twice; keep one row")
+            if label_id != UNKNOWN and label_id not in ontology:
+                state = "obsolete in" if label_id in ontology.terms else "not a term of"
+                raise DataError(
+                    f"{path}, line {number}: '{label_id}' is {state} Cell Ontology {ontology.release}; use a live id "
+                    "or 'unknown'"
+                )
+            table[original] = label_id
+    return table
+
+
+def map_labels(
+    original: Sequence[str], native: Sequence[str] | None, table: dict[str, str] | None, ontology: Ontology
+) -> MappedLabels:
+    """Give every cell a Cell Ontology id or `unknown`.
+
+    The table goes first; then the id of the source, an obsolete one followed to its replacement. `original` and
+    `native` hold one entry per cell.
+    """
+    label_ids: list[str] = []
+    unmapped: Counter[tuple[str, str]] = Counter()
+    replaced: dict[str, str] = {}
+    for position, text in enumerate(original):
+        found, reason = UNKNOWN, "no table and no native id"
+        if table is not None:
+            found, reason = (
+                table.get(text, UNKNOWN),
+                "not in the table" if text not in table else "unknown by the table",
+            )
+        if found == UNKNOWN and native is not None and not (table and text in table):
+            given = native[position]
+            resolved = ontology.resolve(given)
+            if resolved:
+                found = resolved
+                if resolved != given:
+                    replaced[given] = resolved
+            else:
+                reason = f"native id '{given}' is not in Cell Ontology {ontology.release}"
+        if found == UNKNOWN:
+            unmapped[text, reason] += 1
+        label_ids.append(found)
+    return MappedLabels(
+        label_ids, {text: f"{count} cells: {reason}" for (text, reason), count in unmapped.items()}, replaced
+    )

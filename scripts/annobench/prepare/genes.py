@@ -1,0 +1,96 @@
+"""Gene identity: Ensembl ids without version where they are known, symbols kept, duplicates resolved.
+
+Rules, each decided over all genes:
+- a value is an Ensembl id if it looks like one (`ENSG00000141510`, also with a version or `_PAR_Y`); versions are cut;
+- where the YAML says `auto`, the column (or index) with most Ensembl ids holds the ids, and the first of
+  feature_name, gene_symbol, gene_symbols, gene_name, symbol that exists, else the index, holds the symbols;
+- of several columns of the matrix for one gene, the one with most counts is kept.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from annobench.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?(_PAR_[XY])?$")
+_SYMBOL_COLUMNS = ("feature_name", "gene_symbol", "gene_symbols", "gene_name", "symbol")
+
+
+def strip_version(value: str) -> str:
+    """The Ensembl id without its version; empty for anything that is no Ensembl id."""
+    match = _ENSEMBL.match(value)
+    return match.group(1) if match else ""
+
+
+def gene_table(var: "pd.DataFrame", settings: dict[str, Any], file: str) -> "pd.DataFrame":
+    """feature_id (empty where not known) and feature_name for every column of the matrix, in order.
+
+    Raises DataError for a column that does not exist, or an id column in which nothing is an Ensembl id.
+    """
+    import pandas as pd
+
+    columns = {"index": var.index.astype(str), **{c: var[c].astype(str) for c in var.columns}}
+    ids = {name: [strip_version(v) for v in values] for name, values in columns.items()}
+    found = {name: sum(map(bool, values)) for name, values in ids.items()}
+    id_column, name_column = settings["id"], settings["name"]
+    if id_column == "auto":
+        id_column = max(found, key=lambda name: found[name])
+        id_column = id_column if found[id_column] else None
+    elif id_column is not None:
+        if id_column not in columns:
+            raise DataError(f"{file}: genes.id: var has no column '{id_column}'{nearest(id_column, columns)}")
+        if not found[id_column]:
+            raise DataError(
+                f"{file}: genes.id: nothing in '{id_column}' is an Ensembl id (first value: "
+                f"'{columns[id_column][0]}'); use `auto` or null"
+            )
+    if name_column == "auto":
+        name_column = next((c for c in _SYMBOL_COLUMNS if c in columns), "index")
+    elif name_column not in columns:
+        raise DataError(f"{file}: genes.name: var has no column '{name_column}'{nearest(name_column, columns)}")
+    feature_id = ids[id_column] if id_column else [""] * len(var)
+    return pd.DataFrame({"feature_id": feature_id, "feature_name": list(columns[name_column])})
+
+
+def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndarray", int]:
+    """Positions of the columns to keep, in order, and how many were dropped as duplicates.
+
+    A gene is its Ensembl id, or its symbol where it has none. `totals` is the sum of each column of the matrix; on a
+    tie the first column stays.
+    """
+    import numpy as np
+
+    key = genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
+    order = np.lexsort((np.arange(len(genes)), -totals))
+    keep = np.sort(order[~key.iloc[order].duplicated().to_numpy()])
+    return keep, len(genes) - len(keep)
+
+
+def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
+    """Positions in each table of the genes that all tables share, in the order of the first.
+
+    Two genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
+    are equal. A symbol that could be matched to several genes is matched to none.
+    """
+    chosen = [[i] for i in range(len(parts[0]))]
+    for table in parts[1:]:
+        by_id = {v: i for i, v in enumerate(table["feature_id"]) if v}
+        names = table["feature_name"].value_counts()
+        by_name = {v: i for i, v in enumerate(table["feature_name"]) if names[v] == 1}
+        own = parts[0]["feature_name"].value_counts()
+        kept = []
+        for positions in chosen:
+            feature_id, name = parts[0].iloc[positions[0]]
+            match = by_id.get(feature_id) if feature_id else None
+            if match is None and own[name] == 1 and name in by_name:
+                candidate = by_name[name]
+                if not feature_id or not table["feature_id"].iloc[candidate]:
+                    match = candidate
+            if match is not None:
+                kept.append([*positions, match])
+        chosen = kept
+    return [list(column) for column in zip(*chosen, strict=True)] if chosen else [[] for _ in parts]

@@ -1,0 +1,153 @@
+"""Bringing the files of a dataset into its source folder, with a record of where every byte came from."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from annobench import __version__
+from annobench.errors import DataError, DownloadError
+from annobench.files import disk_full, is_disk_full, sha256_of, write_json
+from annobench.ontology import Ontology
+from annobench.sources.archive import extract_member
+from annobench.sources.download import Report, cache_folder, download
+from annobench.sources.index import PipSettings, find_file
+from annobench.sources.lock import enforce
+
+
+def fetch_dataset(
+    name: str,
+    source: dict[str, Any],
+    folder: Path,
+    record: Path,
+    *,
+    lock_file: Path,
+    ontology: Ontology,
+    report: Report = lambda text: None,
+) -> None:
+    """Fill `folder` with the files of a dataset and write the provenance `record` (JSON) last.
+
+    `lock_file` keeps the hashes of downloads that state none. Raises DataError or DownloadError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds: dict[str, Callable[..., tuple[Path, list[dict[str, Any]]]]] = {
+        "package": _package,
+        "pypi": _pypi,
+        "url": _url,
+        "local": _local,
+        "simulate": _simulate,
+    }
+    file, steps = kinds[source["kind"]](source, folder, ontology=ontology, report=report)
+    sha256 = sha256_of(file)
+    stated = source.get("member_sha256") or (source.get("sha256") if source["kind"] in ("package", "local") else None)
+    if stated and stated != sha256:
+        raise DownloadError(
+            f"{name}: {file.name} has sha256 {sha256}, expected {stated}; it is not the file that the dataset was "
+            "declared with"
+        )
+    if source["kind"] in ("url", "pypi") and not source.get("sha256"):
+        enforce(lock_file, name, steps[0]["file"], steps[0]["sha256"])
+    write_json(
+        record,
+        {
+            "dataset": name,
+            "source": source,
+            "file": file.name,
+            "bytes": file.stat().st_size,
+            "sha256": sha256,
+            "steps": steps,
+            "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
+            "annobench": __version__,
+        },
+    )
+
+
+def _package(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    spec = find_spec(source["package"])
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"source.package: '{source['package']}' is not installed here; install the lock file (make env)"
+        )
+    original = Path(next(iter(spec.submodule_search_locations))) / source["member"]
+    if not original.is_file():
+        raise DataError(
+            f"source.member: the installed '{source['package']}' has no file '{source['member']}'; install the "
+            "locked version (make env)"
+        )
+    return _link(original, folder / original.name), [
+        {"step": "package", "package": source["package"], "file": source["member"]}
+    ]
+
+
+def _pypi(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    archive = cache_folder() / "pypi" / source["file"]
+    if _is_cached(archive, source.get("sha256")):  # no network is needed then
+        urls, connection = [archive.as_uri()], None
+    else:
+        settings = PipSettings.of_user()
+        urls, connection = find_file(source["distribution"], source["file"], settings), settings.connection
+    step = download(urls, archive, source.get("sha256"), connection=connection, report=report)
+    file = folder / Path(source["member"]).name
+    extract_member(archive, source["member"], file)
+    return file, [{"step": "download", "file": source["file"], **step}, {"step": "extract", "member": source["member"]}]
+
+
+def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    # the folder in the cache is keyed by the address: two sources may call their files the same
+    key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
+    cached = cache_folder() / "url" / key[:16] / source["file"]
+    step = download(source["urls"], cached, source.get("sha256"), report=report)
+    steps: list[dict[str, Any]] = [{"step": "download", "file": source["file"], **step}]
+    if source["member"]:
+        file = folder / Path(source["member"]).name
+        extract_member(cached, source["member"], file)
+        return file, [*steps, {"step": "extract", "member": source["member"]}]
+    return _link(cached, folder / source["file"]), steps
+
+
+def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    path = Path(os.path.expandvars(source["path"])).expanduser()
+    if "$" in str(path):
+        raise DataError(
+            f"source.path: '{source['path']}' names a variable that is not set; set it or write the path out"
+        )
+    if not path.is_file():
+        raise DataError(
+            f"source.path: no file '{path}' (from '{source['path']}'); relative paths start at {Path.cwd()}"
+        )
+    link = folder / path.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.resolve())  # never copied: it may be large, and it is the user's own
+    return link, [{"step": "local", "path": str(path.resolve())}]
+
+
+def _simulate(
+    source: dict[str, Any], folder: Path, *, ontology: Ontology, **_: Any
+) -> tuple[Path, list[dict[str, Any]]]:
+    from annobench.sources.simulate import simulate
+
+    file = folder / "simulated.h5ad"
+    parameters = {key: value for key, value in source.items() if key != "kind"}
+    simulate(**parameters, ontology=ontology).write_h5ad(file)
+    return file, [{"step": "simulate", "ontology": ontology.release}]
+
+
+def _is_cached(path: Path, sha256: str | None) -> bool:
+    return path.is_file() and sha256 is not None and sha256_of(path) == sha256
+
+
+def _link(original: Path, destination: Path) -> Path:
+    """Hard-link where the file system allows it, else copy: the results folder stays complete by itself."""
+    destination.unlink(missing_ok=True)
+    try:
+        os.link(original, destination)
+    except OSError:
+        try:
+            shutil.copyfile(original, destination)
+        except OSError as error:
+            raise (disk_full(destination) if is_disk_full(error) else error) from error
+    return destination
