@@ -1,0 +1,1 @@
+"""Annotation methods: one file each, found by name; see `base` for the contract."""

@@ -1,0 +1,89 @@
+"""Foreign methods: any command line, in any language, that reads files and writes predictions."""
+
+import json
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from annobench import predictions
+from annobench.errors import PredictionError
+from annobench.methods.base import Context, Method
+from annobench.paths import ROOT
+from annobench.predictions import Predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class Foreign(Method):
+    """Runs the command once with train and test data: fitting and predicting are one step.
+
+    `options` is handed to the command as params.json.
+    """
+
+    one_step = True
+
+    def __init__(self, *, options: dict[str, object] | None = None, command: str = "", format: str = "h5ad") -> None:
+        self.options, self.command, self.format = options or {}, command, format
+
+    def fit(self, train: "AnnData", context: Context) -> None:
+        self._train, self._context = train, context
+
+    def predict(self, query: "AnnData") -> Predictions:
+        with TemporaryDirectory(prefix="annobench-exec-") as name:
+            folder = Path(name)
+            output = folder / "output"
+            output.mkdir()
+            if self.format == "mtx":
+                train, test = folder / "train", folder / "test"
+                write_mtx(self._train, train, labels=True)
+                write_mtx(query, test, labels=False)
+            else:
+                train, test = folder / "train.h5ad", folder / "test.h5ad"
+                self._train.write_h5ad(train)
+                query.write_h5ad(test)
+            params = folder / "params.json"
+            params.write_text(
+                json.dumps({"seed": self._context.seed, "threads": self._context.threads, **self.options})
+            )
+            places: dict[str, object] = {"train": train, "test": test, "params": params, "output": output, "root": ROOT}
+            places |= {"seed": self._context.seed, "threads": self._context.threads}
+            words = [word.format(**places) for word in shlex.split(self.command)]
+            done = subprocess.run(words, stdin=subprocess.DEVNULL)
+            if done.returncode:
+                code = done.returncode
+                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+                raise RuntimeError(f"`{' '.join(words[:3])} ...` {how}; its output is above, in the log of this fit")
+            written = [
+                output / f"predictions.{suffix}"
+                for suffix in ("parquet", "csv")
+                if (output / f"predictions.{suffix}").is_file()
+            ]
+            if not written:
+                raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
+            return predictions.read(written[0])
+
+    def save(self, folder: Path) -> None:
+        pass  # what a foreign method keeps is its own affair
+
+    @classmethod
+    def load(cls, folder: Path) -> "Foreign":
+        raise NotImplementedError("a foreign method is fitted and run in one step")
+
+
+def write_mtx(cells: "AnnData", folder: Path, *, labels: bool) -> None:
+    """matrix.mtx (genes in rows, as 10x writes it), genes.tsv, cells.tsv and, for training, labels.tsv."""
+    from scipy.io import mmwrite
+
+    folder.mkdir()
+    mmwrite(folder / "matrix.mtx", cells.X.T, precision=7)
+    names = cells.var["feature_name"]
+    (folder / "genes.tsv").write_text(
+        "".join(f"{key}\t{name}\n" for key, name in zip(cells.var_names, names, strict=True)), encoding="utf-8"
+    )
+    (folder / "cells.tsv").write_text("".join(f"{cell}\n" for cell in cells.obs_names), encoding="utf-8")
+    if labels:
+        (folder / "labels.tsv").write_text("".join(f"{label}\n" for label in cells.obs["label_id"]), encoding="utf-8")

@@ -1,0 +1,129 @@
+"""Features that several methods share: log-normalised expression of variable genes, chosen on the training cells."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.errors import MethodSkipped
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+_BINS = 20
+
+
+def log_normalised(adata: "AnnData") -> "csr_matrix":
+    """log1p of counts per 10,000, whatever the matrix holds (counts, log1p_cp10k, log1p_cpm); CSR float32.
+
+    A cell without counts stays zero.
+    """
+    from scipy.sparse import csr_matrix
+
+    matrix = csr_matrix(adata.X, dtype=np.float32, copy=True)
+    state = str(adata.uns["annobench"]["matrix"])
+    if state == "counts":
+        totals = np.asarray(matrix.sum(axis=1)).ravel()
+        scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
+        matrix.data *= np.repeat(scale, np.diff(matrix.indptr)).astype(np.float32)
+        np.log1p(matrix.data, out=matrix.data)
+    elif state == "log1p_cpm":
+        matrix.data = np.log1p(np.expm1(matrix.data) / 100).astype(np.float32)
+    elif state != "log1p_cp10k":
+        raise MethodSkipped(f"the matrix holds '{state}', expected counts, log1p_cp10k or log1p_cpm")
+    return matrix
+
+
+def variable_genes(matrix: "csr_matrix", n_genes: int) -> "NDArray[np.intp]":
+    """Sorted positions of the most variable genes of log1p CP10k values.
+
+    Normalised dispersion (Satija et al. 2015, the `seurat` flavour of scanpy): variance over mean of the expression
+    before the logarithm, standardised within 20 bins of mean expression. All genes where there are only n_genes.
+    """
+    cells, genes = matrix.shape
+    if genes <= n_genes:
+        return np.arange(genes)
+    linear = matrix.copy().astype(np.float64)
+    np.expm1(linear.data, out=linear.data)
+    mean = np.asarray(linear.mean(axis=0)).ravel()
+    linear.data **= 2
+    variance = (np.asarray(linear.mean(axis=0)).ravel() - mean**2) * cells / max(cells - 1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dispersion = np.log(variance / np.where(mean == 0, 1e-12, mean))
+        dispersion[~np.isfinite(dispersion)] = np.nan
+    level = np.log1p(mean)
+    edges = np.linspace(level.min() - 1e-3 * (np.ptp(level) or 1), level.max(), _BINS + 1)
+    bins = np.clip(np.searchsorted(edges, level, side="left") - 1, 0, _BINS - 1)
+    score = np.full(genes, -np.inf)
+    for number in np.unique(bins):
+        members = np.flatnonzero((bins == number) & ~np.isnan(dispersion))
+        if len(members) == 0:
+            continue
+        spread = dispersion[members].std(ddof=1) if len(members) > 1 else np.nan
+        # a gene alone in its bin scores 1, as in the original
+        score[members] = 1.0 if not spread > 0 else (dispersion[members] - dispersion[members].mean()) / spread
+    return np.sort(np.argsort(-score, kind="stable")[:n_genes])
+
+
+class ExpressionFeatures:
+    """Log-normalised values of variable genes, optionally standardised; all learned from the training cells."""
+
+    def __init__(self, n_genes: int | None, scale: bool = False) -> None:
+        self.n_genes, self.scale = n_genes, scale
+        self.genes: NDArray[Any] = np.array([], dtype=int)
+        self.mean: NDArray[Any] = np.array([], dtype=np.float32)
+        self.spread: NDArray[Any] = np.array([], dtype=np.float32)
+
+    def fit(self, train: "AnnData") -> "csr_matrix | NDArray[np.float32]":
+        """Choose genes (and learn means and spreads); returns the features of the training cells."""
+        matrix = log_normalised(train)
+        self.genes = np.arange(matrix.shape[1]) if self.n_genes is None else variable_genes(matrix, self.n_genes)
+        matrix = matrix[:, self.genes]
+        if self.scale:
+            dense = matrix.toarray()
+            self.mean = dense.mean(axis=0)
+            spread = dense.std(axis=0)
+            self.spread = np.where(spread > 0, spread, 1).astype(np.float32)
+        return self._scaled(matrix)
+
+    def transform(self, query: "AnnData") -> "csr_matrix | NDArray[np.float32]":
+        """Features of other cells: CSR, or a dense array where values are standardised; (cells, genes) float32."""
+        return self._scaled(log_normalised(query)[:, self.genes])
+
+    def _scaled(self, matrix: "csr_matrix") -> "csr_matrix | NDArray[np.float32]":
+        return (matrix.toarray() - self.mean) / self.spread if self.scale else matrix
+
+    def state(self) -> dict[str, "NDArray[Any]"]:
+        """Arrays that `restore` needs."""
+        return {"genes": self.genes, "mean": self.mean, "spread": self.spread}
+
+    @classmethod
+    def restore(cls, arrays: dict[str, Any], scale: bool) -> "ExpressionFeatures":
+        """Features with learned state."""
+        features = cls(None, scale)
+        features.genes, features.mean, features.spread = arrays["genes"], arrays["mean"], arrays["spread"]
+        return features
+
+
+class PrincipalComponents:
+    """Principal components of training features (scikit-learn's PCA; sparse input never becomes dense)."""
+
+    def __init__(self, n_components: int, seed: int = 0) -> None:
+        self.n_components, self.seed = n_components, seed
+        self.components: NDArray[Any] = np.empty((0, 0))
+        self.offset: NDArray[Any] = np.empty(0)
+
+    def fit(self, features: Any) -> "NDArray[np.float32]":
+        """Learn the components; returns the scores of the training cells, float32 (cells, components)."""
+        from sklearn.decomposition import PCA
+
+        rank = min(self.n_components, min(features.shape) - 1)
+        pca = PCA(rank, svd_solver="arpack", random_state=self.seed).fit(features)
+        self.components = pca.components_.astype(np.float32)
+        self.offset = (pca.mean_ @ pca.components_.T).astype(np.float32)
+        return self.transform(features)
+
+    def transform(self, features: Any) -> "NDArray[np.float32]":
+        """Scores of other cells."""
+        return np.asarray(features @ self.components.T - self.offset, dtype=np.float32)

@@ -1,0 +1,61 @@
+"""k nearest neighbours on principal components of log-normalised variable genes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+
+from annobench.methods.base import Context, Method, load_state, save_state
+from annobench.methods.features import ExpressionFeatures, PrincipalComponents
+from annobench.predictions import Predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class NearestNeighbours(Method):
+    """scikit-learn's neighbours with votes weighted by distance; the probabilities are shares of the votes."""
+
+    def __init__(self, *, n_genes: int | None = 2000, n_components: int = 50, n_neighbors: int = 15) -> None:
+        self.n_genes, self.n_components, self.n_neighbors = n_genes, n_components, n_neighbors
+
+    def fit(self, train: "AnnData", context: Context) -> None:
+        self._features = ExpressionFeatures(self.n_genes)
+        self._pca = PrincipalComponents(self.n_components, context.seed)
+        self._points = self._pca.fit(self._features.fit(train))
+        self._labels = train.obs["label_id"].astype(str).to_numpy()
+        self._threads, self._top_k = context.threads, context.top_k
+        self._index()
+
+    def _index(self) -> None:
+        neighbours = min(self.n_neighbors, len(self._labels))
+        self._model = KNeighborsClassifier(neighbours, weights="distance", n_jobs=self._threads).fit(
+            self._points, self._labels
+        )
+
+    def predict(self, query: "AnnData") -> Predictions:
+        probabilities = self._model.predict_proba(self.embed(query))
+        return Predictions.from_probabilities(
+            query.obs_names, probabilities, self._model.classes_.tolist(), self._top_k
+        )
+
+    def embed(self, query: "AnnData") -> "np.ndarray":
+        return self._pca.transform(self._features.transform(query))
+
+    def save(self, folder: Path) -> None:
+        arrays = {"points": self._points, "labels": self._labels.astype(str), **self._features.state()}
+        arrays |= {"components": self._pca.components, "offset": self._pca.offset}
+        save_state(folder, arrays, n_neighbors=self.n_neighbors, top_k=self._top_k)
+
+    @classmethod
+    def load(cls, folder: Path) -> "NearestNeighbours":
+        arrays, values = load_state(folder)
+        method = cls(n_neighbors=values["n_neighbors"])
+        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._pca = PrincipalComponents(len(arrays["components"]))
+        method._pca.components, method._pca.offset = arrays["components"], arrays["offset"]
+        method._points, method._labels = arrays["points"], arrays["labels"].astype(object)
+        method._threads, method._top_k = 1, values["top_k"]
+        method._index()
+        return method

@@ -1,0 +1,67 @@
+"""Multinomial logistic regression on log-normalised variable genes, or on their principal components."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from annobench.methods.base import Context, Method, load_state, save_state
+from annobench.methods.features import ExpressionFeatures, PrincipalComponents
+from annobench.predictions import Predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class LogisticRegressionMethod(Method):
+    """scikit-learn's logistic regression (L2, lbfgs). `n_components` puts a PCA before it."""
+
+    def __init__(
+        self, *, n_genes: int | None = 2000, n_components: int | None = None, C: float = 1.0, max_iter: int = 1000
+    ) -> None:
+        self.n_genes, self.n_components, self.C, self.max_iter = n_genes, n_components, C, max_iter
+
+    def fit(self, train: "AnnData", context: Context) -> None:
+        self._features = ExpressionFeatures(self.n_genes)
+        values: Any = self._features.fit(train)
+        self._pca = PrincipalComponents(self.n_components, context.seed) if self.n_components else None
+        if self._pca:
+            values = self._pca.fit(values)
+        self._model = LogisticRegression(C=self.C, max_iter=self.max_iter, random_state=context.seed)
+        self._model.fit(values, train.obs["label_id"].astype(str).to_numpy())
+        self._top_k = context.top_k
+        self.trainable_parameters = self._model.coef_.size + self._model.intercept_.size
+
+    def _values(self, query: "AnnData") -> Any:
+        values = self._features.transform(query)
+        return self._pca.transform(values) if self._pca else values
+
+    def predict(self, query: "AnnData") -> Predictions:
+        probabilities = self._model.predict_proba(self._values(query))
+        return Predictions.from_probabilities(
+            query.obs_names, probabilities, self._model.classes_.tolist(), self._top_k
+        )
+
+    def embed(self, query: "AnnData") -> "np.ndarray | None":
+        return self._values(query) if self._pca else None
+
+    def save(self, folder: Path) -> None:
+        arrays = {"coef": self._model.coef_, "intercept": self._model.intercept_, **self._features.state()}
+        if self._pca:
+            arrays |= {"components": self._pca.components, "offset": self._pca.offset}
+        save_state(folder, arrays, classes=self._model.classes_.tolist(), top_k=self._top_k)
+
+    @classmethod
+    def load(cls, folder: Path) -> "LogisticRegressionMethod":
+        arrays, values = load_state(folder)
+        method = cls()
+        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._pca = None
+        if "components" in arrays:
+            method._pca = PrincipalComponents(len(arrays["components"]))
+            method._pca.components, method._pca.offset = arrays["components"], arrays["offset"]
+        method._model = LogisticRegression()
+        method._model.coef_, method._model.intercept_ = arrays["coef"], arrays["intercept"]
+        method._model.classes_, method._top_k = np.array(values["classes"]), values["top_k"]
+        return method

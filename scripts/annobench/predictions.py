@@ -1,0 +1,199 @@
+"""The predictions contract: one row per test cell, k labels with scores, a confidence; optionally all probabilities."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.columns import read_columns, write_columns
+from annobench.errors import PredictionError
+from annobench.files import atomic
+from annobench.ontology import UNKNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass
+class Predictions:
+    """What a method says of every query cell.
+
+    cell_ids: (n,) text. labels: (n, k) Cell Ontology ids or `unknown`, best first. scores: (n, k) or None.
+    confidence: (n,) or None; calibration needs it within 0..1. probabilities: (n, classes) or None, with `classes`.
+    """
+
+    cell_ids: "NDArray[Any]"
+    labels: "NDArray[Any]"
+    scores: "NDArray[Any] | None" = None
+    confidence: "NDArray[Any] | None" = None
+    probabilities: "NDArray[Any] | None" = None
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_probabilities(
+        cls, cell_ids: Sequence[str], probabilities: "NDArray[Any]", classes: Sequence[str], top_k: int = 5
+    ) -> "Predictions":
+        """The k best classes of each row; ties go to the class that comes first. The confidence is the best score."""
+        values = np.asarray(probabilities, dtype=np.float64)
+        order = np.argsort(-values, axis=1, kind="stable")[:, : min(top_k, len(classes))]
+        scores = np.take_along_axis(values, order, axis=1)
+        labels = np.asarray(classes, dtype=object)[order]
+        return cls(np.asarray(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes))
+
+    @classmethod
+    def from_labels(cls, cell_ids: Sequence[str], labels: Sequence[str]) -> "Predictions":
+        """One label per cell and nothing else."""
+        return cls(np.asarray(cell_ids, dtype=object), np.asarray(labels, dtype=object)[:, None])
+
+    def cut(self, top_k: int) -> "Predictions":
+        """At most k labels per cell."""
+        scores = None if self.scores is None else self.scores[:, :top_k]
+        return Predictions(
+            self.cell_ids, self.labels[:, :top_k], scores, self.confidence, self.probabilities, self.classes
+        )
+
+
+def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterable[str]) -> Predictions:
+    """Return the predictions in the order of `cell_ids`; raises PredictionError where they break the contract.
+
+    Exactly one row for every test cell and no other, labels among `allowed` (or `unknown`), no NaN, scores in falling
+    order, confidences finite.
+    """
+    wanted = list(cell_ids)
+    given = [str(cell) for cell in predictions.cell_ids]
+    n = len(given)
+    position = {cell: i for i, cell in enumerate(given)}
+    if len(position) < n:
+        raise PredictionError(f"{n - len(position)} cells are predicted more than once")
+    missing, extra = set(wanted) - set(given), set(given) - set(wanted)
+    if missing or extra:
+        raise PredictionError(
+            f"predictions for {n} cells, expected {len(wanted)}: {_some(missing)} missing, {_some(extra)} not asked for"
+        )
+    labels = predictions.labels
+    if labels.ndim != 2 or labels.shape[0] != n or labels.shape[1] < 1:
+        raise PredictionError(f"labels have shape {labels.shape}, expected ({n}, k)")
+    unknown = sorted(
+        {str(v) for v in labels.ravel() if not isinstance(v, str)}
+        | (set(map(str, labels.ravel())) - set(allowed) - {UNKNOWN})
+    )
+    if unknown:
+        raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {_some(set(unknown))}")
+    for name, values, shape in (
+        ("scores", predictions.scores, labels.shape),
+        ("confidence", predictions.confidence, (n,)),
+        ("probabilities", predictions.probabilities, (n, len(predictions.classes))),
+    ):
+        if values is not None and values.shape != shape:
+            raise PredictionError(f"{name} have shape {values.shape}, expected {shape}")
+        if values is not None and not np.isfinite(values).all():
+            raise PredictionError(f"{name} hold {int((~np.isfinite(values)).sum())} NaN or infinite values")
+    if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
+        raise PredictionError("scores are not in falling order")
+    order = [position[cell] for cell in wanted]
+
+    def arranged(values: "NDArray[Any] | None") -> "NDArray[Any] | None":
+        return None if values is None else values[order]
+
+    return Predictions(
+        np.asarray(wanted, dtype=object),
+        labels[order],
+        arranged(predictions.scores),
+        arranged(predictions.confidence),
+        arranged(predictions.probabilities),
+        predictions.classes,
+    )
+
+
+def _some(values: set[str]) -> str:
+    shown = ", ".join(sorted(values)[:3])
+    return f"{len(values)} ({shown}{', ...' if len(values) > 3 else ''})" if values else "0"
+
+
+def write(path: str | Path, predictions: Predictions) -> None:
+    """Write predictions.parquet: cell_id, label_1..k, score_1..k, confidence (null where the method gives none)."""
+    k = predictions.labels.shape[1]
+    columns: dict[str, Any] = {"cell_id": predictions.cell_ids}
+    columns |= {f"label_{i + 1}": predictions.labels[:, i] for i in range(k)}
+    columns |= {f"score_{i + 1}": None if predictions.scores is None else predictions.scores[:, i] for i in range(k)}
+    write_columns(path, {**columns, "confidence": predictions.confidence})
+
+
+def write_empty(path: str | Path) -> None:
+    """The table of a fit that failed: the same columns, no row."""
+    write(path, Predictions(np.empty(0, dtype=object), np.empty((0, 1), dtype=object)))
+
+
+def read(path: str | Path) -> Predictions:
+    """Read predictions.parquet or predictions.csv (cell_id, label_1 or label, optionally score_i and confidence)."""
+    path = Path(path)
+    if path.suffix == ".csv":
+        columns = _read_csv(path)
+    else:
+        try:
+            columns = read_columns(path)
+        except Exception as error:  # pyarrow has many
+            raise PredictionError(f"{path.name}: not a readable parquet file: {error}") from error
+    labels = [columns[name] for name in _numbered(columns, "label")] or (
+        [columns["label"]] if "label" in columns else []
+    )
+    if "cell_id" not in columns or not labels:
+        raise PredictionError(f"{path.name}: expected the columns cell_id and label_1, found {', '.join(columns)}")
+    scores = [columns[name] for name in _numbered(columns, "score")]
+    if scores and len(scores) != len(labels):
+        raise PredictionError(f"{path.name}: {len(labels)} label columns and {len(scores)} score columns")
+    return Predictions(
+        columns["cell_id"].astype(object),
+        np.column_stack(labels).astype(object),
+        _numbers(np.column_stack(scores), path) if scores else None,
+        _numbers(columns["confidence"], path) if "confidence" in columns else None,
+    )
+
+
+def _numbered(columns: Iterable[str], stem: str) -> list[str]:
+    found = [name for name in columns if name.startswith(f"{stem}_") and name.removeprefix(f"{stem}_").isdigit()]
+    return sorted(found, key=lambda name: int(name.rsplit("_", 1)[1]))
+
+
+def _numbers(values: "NDArray[Any]", path: Path) -> "NDArray[Any] | None":
+    """Numbers, or None where the whole column is empty."""
+    if values.dtype.kind != "f":
+        try:
+            values = np.array([np.nan if v in (None, "") else float(v) for v in values.ravel()]).reshape(values.shape)
+        except ValueError as error:
+            raise PredictionError(f"{path.name}: a score is not a number: {error}") from error
+    return None if np.isnan(values).all() else values
+
+
+def _read_csv(path: Path) -> dict[str, "NDArray[Any]"]:
+    import csv
+
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+        names = rows[0].keys() if rows else []
+    return {name: np.array([row[name] for row in rows], dtype=object) for name in names}
+
+
+def write_probabilities(path: str | Path, predictions: Predictions) -> None:
+    """probabilities.npz: float16 matrix, class ids, cell ids (all readable without pickle)."""
+    if predictions.probabilities is None:
+        raise PredictionError("the predictions hold no probabilities")
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(
+            handle,
+            probabilities=predictions.probabilities.astype(np.float16),
+            classes=np.array(predictions.classes, dtype=str),
+            cell_ids=predictions.cell_ids.astype(str),
+        )
+
+
+def read_probabilities(path: str | Path) -> tuple["NDArray[Any]", "NDArray[Any]", "NDArray[Any]"]:
+    """Matrix, class ids and cell ids of probabilities.npz."""
+    with np.load(path, allow_pickle=False) as archive:
+        return (
+            archive["probabilities"].astype(np.float64),
+            archive["classes"].astype(object),
+            archive["cell_ids"].astype(object),
+        )

@@ -1,0 +1,1 @@
+"""Runs one fit in a child process and writes down what happened."""

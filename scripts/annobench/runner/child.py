@@ -1,0 +1,250 @@
+"""The working side of a fit: reads the cells, fits, predicts, validates, saves, reports.
+
+The job is a JSON file: cells, split, train and ontology (paths), implementation, parameters, exec, abilities, needs,
+seed, threads, device, top_k, keep, work (the folder to write into). What happened goes to result.json there.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.errors import AnnobenchError, MethodSkipped
+from annobench.files import is_disk_full, read_json, write_json
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from annobench.methods.base import Context, Method
+
+_DISTRIBUTIONS = {
+    "numpy": ["numpy"],
+    "scipy": ["scipy"],
+    "anndata": ["anndata"],
+    "sklearn": ["scikit-learn"],
+    "torch": ["torch"],
+    "xgboost": ["xgboost", "xgboost-cpu"],
+    "celltypist": ["celltypist"],
+    "scanpy": ["scanpy"],
+}
+_HIDDEN = ("label_id", "label", "label_original")  # obs columns that a method never sees of test cells
+
+
+def main(job_file: Path) -> int:
+    """Run the job; returns the exit status."""
+    _die_with_parent()
+    job = read_json(job_file)
+    work = Path(job["work"])
+    result: dict[str, Any] = {"status": "ok", "reason": None}
+    try:
+        result |= _run(job, work)
+    except MethodSkipped as skipped:
+        result |= {"status": "skipped", "reason": str(skipped)}
+    except BaseException as error:  # noqa: BLE001 - whatever a method does, it becomes a record
+        traceback.print_exc()
+        with suppress(OSError):
+            (work / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        # a message of ours says everything; a foreign one needs the name of its type
+        reason = str(error) if isinstance(error, AnnobenchError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError):
+            reason = f"out of memory: {error}"
+        if is_disk_full(error):
+            reason = f"the disk is full: {error}"
+        result |= {"status": "failed", "reason": reason.splitlines()[0] if reason else type(error).__name__}
+    write_json(work / "result.json", result)
+    return 0
+
+
+def _die_with_parent() -> None:
+    """On Linux, end when the parent is killed: nothing may run on after a `kill -9` of the job."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
+    begin = time.perf_counter()
+    from annobench import predictions
+    from annobench.methods.registry import load_class
+
+    train, validation, query, truth = load_cells(job)
+    context = _context(job, train, validation, truth)
+    _check_needs(job, train)
+    method = _create(load_class(job["implementation"]), job)
+    startup = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    method.fit(train, context)
+    fitted = time.perf_counter()
+    predicted = method.predict(query)
+    done = time.perf_counter()
+
+    allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
+    if job["needs"]["truth"]:
+        allowed |= set(context.truth or {}) and set(truth.values())
+    valid = predictions.validate(predicted, query.obs_names, allowed).cut(job["top_k"])
+    predictions.write(work / "predictions.parquet", valid)
+    has_probabilities = job["abilities"]["probabilities"] and valid.probabilities is not None
+    if has_probabilities and job["keep"]["probabilities"]:
+        predictions.write_probabilities(work / "probabilities.npz", valid)
+    _keep(job, work, method, query)
+    model = work / "model"
+    return {
+        "startup_seconds": round(startup, 4),
+        "fit_seconds": round((done if method.one_step else fitted) - begin, 4),
+        "predict_seconds": None if method.one_step else round(done - fitted, 4),
+        "peak_gpu_mb": _peak_gpu(),
+        "trainable_parameters": method.trainable_parameters,
+        "model_mb": round(sum(f.stat().st_size for f in model.rglob("*")) / 1e6, 3) if model.is_dir() else None,
+        "device": _device_name(context.device),
+        "probabilities": has_probabilities and job["keep"]["probabilities"],
+        "confidence_is_probability": job["abilities"]["probabilities"] and valid.confidence is not None,
+        "genes": {"train": train.n_vars, "test": query.n_vars},
+        "cells": {"train": train.n_obs, "val": validation.n_obs if validation is not None else 0, "test": query.n_obs},
+        "versions": _versions(),
+    }
+
+
+def load_cells(job: dict[str, Any]) -> tuple["AnnData", "AnnData | None", "AnnData", dict[str, str]]:
+    """Training, validation and test cells of a job, and the truth that only a control may see.
+
+    The test cells carry no label column. Labels of the training cells come from the balanced selection.
+    """
+    import anndata
+    import numpy as np
+
+    from annobench.columns import read_columns
+
+    cells = anndata.read_h5ad(job["cells"])
+    roles = read_columns(job["split"])
+    chosen = read_columns(job["train"])
+    position = {cell: i for i, cell in enumerate(cells.obs_names)}
+
+    def rows(ids: Any) -> Any:
+        return np.array([position[cell] for cell in ids], dtype=int)
+
+    train = cells[rows(chosen["cell_id"])].copy()
+    train.obs["label_id"] = chosen["label_id"].astype(str)
+    val_ids = roles["cell_id"][roles["role"] == "val"]
+    validation = cells[rows(val_ids)].copy() if len(val_ids) else None
+    query = cells[rows(roles["cell_id"][roles["role"] == "test"])].copy()
+    truth = dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True))
+    query.obs = query.obs.drop(columns=[column for column in _HIDDEN if column in query.obs])
+    return train, validation, query, truth
+
+
+def _context(job: dict[str, Any], train: "AnnData", validation: "AnnData | None", truth: dict[str, str]) -> "Context":
+    from annobench.methods.base import Context
+    from annobench.ontology import Ontology
+
+    last = 0.0
+
+    def progress(fraction: float, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            print(f"{fraction:4.0%}  {text}", flush=True)
+
+    return Context(
+        seed=job["seed"],
+        classes=sorted(set(train.obs["label_id"])),
+        ontology=Ontology.load(job["ontology"]),
+        validation=validation,
+        device=_device(job),
+        threads=job["threads"],
+        top_k=job["top_k"],
+        progress=progress,
+        truth=truth if job["needs"]["truth"] else None,
+    )
+
+
+def _device(job: dict[str, Any]) -> str:
+    """`cuda` where the study allows it and torch finds it; torch is only asked by methods that may use it."""
+    wanted = job["device"]
+    if wanted == "cpu" or not (job["needs"]["gpu"] or job["abilities"]["gpu"]):
+        if job["needs"]["gpu"]:
+            raise MethodSkipped("the method needs a GPU (needs.gpu), but the study says device: cpu")
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if job["needs"]["gpu"] or wanted == "cuda":
+        raise MethodSkipped("a CUDA device is needed (needs.gpu, or device: cuda), but torch finds none")
+    return "cpu"
+
+
+def _check_needs(job: dict[str, Any], train: "AnnData") -> None:
+    state = str(train.uns["annobench"]["matrix"])
+    if job["needs"]["counts"] and state != "counts":
+        raise MethodSkipped(f"the method needs counts (needs.counts), the dataset holds {state}")
+    if train.n_vars < job["needs"]["min_genes"]:
+        raise MethodSkipped(
+            f"train and test share {train.n_vars} genes, the method needs {job['needs']['min_genes']} (needs.min_genes)"
+        )
+
+
+def _create(kind: "type[Method]", job: dict[str, Any]) -> "Method":
+    if job["exec"]:
+        return kind(options=job["parameters"], command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]
+    return kind(**job["parameters"])
+
+
+def _keep(job: dict[str, Any], work: Path, method: "Method", query: "AnnData") -> None:
+    """Write the optional files that the study keeps."""
+    import numpy as np
+
+    if job["abilities"]["embedding"] and job["keep"]["embedding"]:
+        embedding = method.embed(query)
+        if embedding is not None:
+            with open(work / "embedding.npz", "wb") as handle:
+                np.savez_compressed(
+                    handle, embedding=embedding.astype(np.float32), cell_ids=np.asarray(query.obs_names, dtype=str)
+                )
+    if job["keep"]["model"]:
+        folder = work / "model"
+        folder.mkdir()
+        method.save(folder)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _peak_gpu() -> float | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+
+
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return f"cuda: {torch.cuda.get_device_name()}"
+    return "cpu"
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that were imported, and Python's own."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for module, distributions in _DISTRIBUTIONS.items():
+        for distribution in distributions if module in sys.modules else ():
+            try:
+                found[module] = version(distribution)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+if __name__ == "__main__":
+    status = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # everything is on disk; taking torch apart again would cost 0.3 s of every fit

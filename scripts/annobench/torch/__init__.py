@@ -1,0 +1,1 @@
+"""Losses, networks and the trainer that the PyTorch methods share."""
