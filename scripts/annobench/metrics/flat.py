@@ -1,0 +1,116 @@
+"""Flat metrics: every class stands for itself. Zero where a ratio is undefined, as in scikit-learn."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.metrics.base import LABEL_SETS, Metric, Row, Scored, class_counts, mean_over, ratio
+from annobench.ontology import UNKNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METRICS = [
+    Metric("accuracy", "flat", "share of cells whose predicted label is the true one", 0, 1, 1),
+    Metric("balanced_accuracy", "flat", "mean recall over classes", 0, 1, 1),
+    Metric("macro_precision", "flat", "mean precision over classes", 0, 1, 1),
+    Metric("macro_recall", "flat", "mean recall over classes", 0, 1, 1),
+    Metric("macro_f1", "flat", "mean F1 over classes", 0, 1, 1),
+    Metric("weighted_precision", "flat", "mean precision, classes weighted by their true cells", 0, 1, 1),
+    Metric("weighted_recall", "flat", "mean recall, classes weighted by their true cells", 0, 1, 1),
+    Metric("weighted_f1", "flat", "mean F1, classes weighted by their true cells", 0, 1, 1),
+    Metric("micro_f1", "flat", "F1 of the summed counts; equals accuracy when every cell has one label", 0, 1, 1),
+    Metric("cohen_kappa", "flat", "agreement beyond chance (Cohen 1960)", -1, 1, 1),
+    Metric("mcc", "flat", "multi-class correlation of true and predicted labels (Gorodkin 2004)", -1, 1, 1),
+    Metric(
+        "unseen_share",
+        "flat",
+        "share of cells whose class no training cell has: wrong for any closed-set method",
+        0,
+        1,
+        None,
+    ),
+    Metric("unknown_share", "flat", "share of cells that the method called unknown; counted as wrong", 0, 1, None),
+]
+PER_CLASS = [
+    Metric("precision", "per_class", "precision of one class", 0, 1, 1),
+    Metric("recall", "per_class", "recall of one class", 0, 1, 1),
+    Metric("f1", "per_class", "F1 of one class", 0, 1, 1),
+]
+
+
+def compute(scored: Scored) -> Iterator[Row]:
+    """Overall values, and accuracy and macro F1 within every study and donor."""
+    hits, true, predicted = class_counts(scored.true_codes, scored.predicted_codes, len(scored.classes))
+    yield from _averages(scored, hits, true, predicted)
+    total = scored.n
+
+    def row(metric: str, value: Any, label_set: str = "-") -> Row:
+        return Row("flat", metric, label_set, "overall", "all", float(value), total)
+
+    yield row("accuracy", ratio(hits.sum(), total))
+    yield row("micro_f1", ratio(2 * hits.sum(), true.sum() + predicted.sum()))
+    by_chance = (true * predicted).sum() / total**2
+    yield row("cohen_kappa", _beyond(hits.sum() / total, by_chance))
+    covariance = hits.sum() * total - (true * predicted).sum()
+    spread = np.sqrt(float(total**2 - (predicted**2).sum()) * float(total**2 - (true**2).sum()))
+    yield row("mcc", covariance / spread if spread > 0 else float(covariance == 0 and hits.sum() == total))
+    yield row("unseen_share", 1 - np.isin(scored.truth, scored.training).mean())
+    yield row("unknown_share", float((scored.labels[:, 0] == UNKNOWN).mean()))
+    for column, values in scored.groups.items():
+        for value in np.unique(values.astype(str)):
+            cells = values == value
+            part = class_counts(scored.true_codes[cells], scored.predicted_codes[cells], len(scored.classes))
+            yield Row("flat", "accuracy", "-", column, value, float(part[0].sum() / cells.sum()), int(cells.sum()))
+            score = macro_f1(*part, scored.members("truth", part[1], part[2]))
+            yield Row("flat", "macro_f1", "truth", column, value, float(score), int(cells.sum()))
+
+
+def compute_per_class(scored: Scored) -> Iterator[Row]:
+    """Precision, recall and F1 of every class that occurs among the true labels; n counts its true cells."""
+    hits, true, predicted = class_counts(scored.true_codes, scored.predicted_codes, len(scored.classes))
+    for i in np.flatnonzero(scored.members("truth", true, predicted)):
+        parts = {
+            "precision": ratio(hits[i], predicted[i]),
+            "recall": ratio(hits[i], true[i]),
+            "f1": f1(hits[i], true[i], predicted[i]),
+        }
+        for name, value in parts.items():
+            yield Row("per_class", name, "-", "class", str(scored.classes[i]), float(value), int(true[i]))
+
+
+def _averages(scored: Scored, hits: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> Iterator[Row]:
+    values = {"precision": ratio(hits, predicted), "recall": ratio(hits, true), "f1": f1(hits, true, predicted)}
+    for label_set in LABEL_SETS:
+        members = scored.members(label_set, true, predicted)
+        for name, value in values.items():
+            yield Row("flat", f"macro_{name}", label_set, "overall", "all", float(mean_over(value, members)), scored.n)
+    members = scored.members("truth", true, predicted)
+    yield Row(
+        "flat", "balanced_accuracy", "truth", "overall", "all", float(mean_over(values["recall"], members)), scored.n
+    )
+    for name, value in values.items():
+        yield Row(
+            "flat", f"weighted_{name}", "truth", "overall", "all", float((value * true).sum() / true.sum()), scored.n
+        )
+
+
+def _beyond(observed: float, expected: float) -> float:
+    return float((observed - expected) / (1 - expected)) if expected < 1 else float(observed == 1)
+
+
+def f1(hits: Any, true: Any, predicted: Any) -> "NDArray[np.float64]":
+    """F1 per class from counts; the classes are the last axis."""
+    return ratio(2 * np.asarray(hits), np.asarray(true) + np.asarray(predicted))
+
+
+def macro_f1(hits: Any, true: Any, predicted: Any, members: "NDArray[np.bool_]") -> "NDArray[np.float64]":
+    """Mean F1 over the member classes (last axis)."""
+    return mean_over(f1(hits, true, predicted), members)
+
+
+def macro_f1_of_codes(true: "NDArray[Any]", predicted: "NDArray[Any]") -> float:
+    """Macro F1 over the classes of `true`, for class numbers."""
+    counts = class_counts(np.asarray(true), np.asarray(predicted), int(max(np.max(true), np.max(predicted))) + 1)
+    return float(macro_f1(*counts, counts[1] > 0))
