@@ -1,0 +1,19 @@
+"""Build all tables of a study from the scores and run records of its fits."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.aggregate import aggregate
+from annobench.driver import job
+from annobench.ontology import Ontology
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    aggregate(
+        json.loads(snakemake.params.study),
+        Ontology.load(snakemake.input.ontology),
+        {name: Path(path) for name, path in snakemake.output.items()},
+    )

@@ -1,0 +1,57 @@
+"""Command line: python -m annobench run | plan | new-method | new-dataset | manual. `make` calls it."""
+
+import argparse
+import sys
+
+from annobench.errors import AnnobenchError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("run", "run a study on this machine"), ("plan", "print what a study would run and take")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "--study", default=None, help="name in config/studies, or a file; the default study where left out"
+        )
+        command.add_argument("rest", nargs="*", help="arguments for Snakemake, after --")
+    for name, text in (
+        ("new-method", "write the files of a new method"),
+        ("new-dataset", "write the files of a new dataset"),
+    ):
+        commands.add_parser(name, help=text).add_argument("name")
+    manual = commands.add_parser("manual", help="write the tables of config/README.md anew from the schemas")
+    manual.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    given = parser.parse_args(arguments)
+    try:
+        return _do(given)
+    except AnnobenchError as error:
+        print(f"annobench: {error}", file=sys.stderr)
+        return 2
+
+
+def _do(given: argparse.Namespace) -> int:
+    if given.command == "run":
+        from annobench.launch import run
+
+        return run(given.study, given.rest)
+    if given.command == "plan":
+        from annobench.launch import resolve
+        from annobench.plan import describe
+
+        print(describe(resolve(given.study)))
+    elif given.command == "manual":
+        from annobench.config.manual import update
+
+        return update(check=given.check)
+    else:
+        from annobench.scaffold import new_dataset, new_method
+
+        made = (new_method if given.command == "new-method" else new_dataset)(given.name)
+        print("\n".join(f"wrote {path}" for path in made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

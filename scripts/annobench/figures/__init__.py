@@ -1,0 +1,1 @@
+"""Figures: one file each, a function of tables only; see `registry` for what a file must hold."""

@@ -1,0 +1,87 @@
+"""Calibration: does a confidence of 0.8 mean that 80 % are right?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from annobench.figures.style import COLOURS, GREY, LIGHT, MARKERS, new_figure, ordered_methods
+from annobench.metrics.names import REGIME_NAMES
+
+TABLES = ["ranking", "calibration"]
+REGIMES = ()
+TITLE = "Calibration"
+CAPTION = (
+    "Accuracy against mean confidence in bins of confidence, over all test sets of an evaluation; the area of a "
+    "point is its share of "
+    "the cells. On the grey line a confidence means what it says; below it the method is too sure. Methods without "
+    "probabilities "
+    "and bins of fewer than five cells are left out. The number is the gap of confidence and accuracy, averaged over "
+    "all cells."
+)
+FEWEST = 5
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+    """One panel per method, one line per evaluation."""
+    bins = tables["calibration"]
+    methods, controls, labels = ordered_methods(tables["ranking"])
+    shown = [m for m in [*methods, *controls] if m in set(bins["method"]) and m != "oracle"]
+    evaluations = list(dict.fromkeys(zip(bins["dataset"], bins["regime"], strict=True)))
+    columns = min(5, max(len(shown), 1))
+    rows = -(-max(len(shown), 1) // columns)
+    figure = new_figure(2.15 * columns, 2.25 * rows + 0.7)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    for axes, method in zip(grid.flat, shown, strict=False):
+        axes.plot([0, 1], [0, 1], color=LIGHT, linewidth=2.5, zorder=0)
+        for i, (dataset, regime) in enumerate(evaluations):
+            part = bins[
+                (bins["method"] == method) & (bins["dataset"] == dataset) & (bins["regime"] == regime)
+            ].sort_values("bin")
+            share = part["n"] / part["n"].sum()
+            gap = (np.abs(part["bin_accuracy"] - part["bin_confidence"]) * share).sum()
+            part, share = part[part["n"] >= FEWEST], share[part["n"] >= FEWEST]
+            colour = COLOURS[i % len(COLOURS)]
+            axes.plot(part["bin_confidence"], part["bin_accuracy"], color=colour, linewidth=1)
+            axes.scatter(
+                part["bin_confidence"],
+                part["bin_accuracy"],
+                s=6 + 160 * share,
+                color=colour,
+                marker=MARKERS[i % len(MARKERS)],
+                alpha=0.8,
+                linewidth=0,
+                clip_on=False,
+            )
+            axes.annotate(f"{gap:.2f}", (0.03, 0.93 - 0.1 * i), color=colour, fontsize=7.5)
+        axes.set_title(
+            labels[method] if len(labels[method]) < 28 else labels[method].replace(", ", ",\n"),
+            fontsize=8,
+            color=GREY if method in controls else "black",
+        )
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_aspect("equal")
+        axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+    for axes in grid.flat[max(len(shown) - columns, 0) : len(shown)]:  # the lowest panel of every column
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("mean confidence", fontsize=9)
+    figure.supylabel("accuracy", fontsize=9)
+    handles = [
+        grid.flat[0].scatter(
+            [],
+            [],
+            s=30,
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            label=f"{dataset}, {REGIME_NAMES.get(regime, regime)}",
+        )
+        for i, (dataset, regime) in enumerate(evaluations)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=max(len(handles), 1))
+    return figure

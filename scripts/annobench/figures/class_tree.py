@@ -1,0 +1,83 @@
+"""Per class on the ontology: which types are hard, for whom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from annobench.figures.confusion import shorten, tree_order
+from annobench.figures.style import GREY, SEQUENTIAL, new_figure, ordered_methods
+from annobench.metrics.names import REGIME_NAMES
+
+TABLES = ["ranking", "classes", "trees"]
+REGIMES = ()
+TITLE = "Classes on the Cell Ontology"
+CAPTION = (
+    "Mean F1 of every type (rows) for every method (columns), beside the tree of the types in the Cell Ontology. "
+    "Grey terms "
+    "join the types and are no classes themselves. Numbers of cells are means per test set."
+)
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+    """One row of panels per dataset: its tree, then a heat map per regime."""
+    methods, _, labels = ordered_methods(tables["ranking"])
+    classes, trees = tables["classes"], tables["trees"].fillna({"parent": ""})
+    datasets = [d for d in dict.fromkeys(tables["ranking"]["dataset"]) if d in set(trees["dataset"])]
+    regimes = {d: list(dict.fromkeys(classes.loc[classes["dataset"] == d, "regime"])) for d in datasets}
+    widest = max((len(found) for found in regimes.values()), default=1)
+    heights = [len(trees[trees["dataset"] == d]) + 1 for d in datasets]
+    figure = new_figure(4.6 + widest * (0.6 + 0.29 * len(methods)), 2.6 + 0.25 * sum(heights))
+    grid = figure.subplots(
+        len(datasets), 1 + widest, squeeze=False, height_ratios=heights, width_ratios=[14, *[len(methods)] * widest]
+    )
+    for axes_row, dataset in zip(grid, datasets, strict=True):
+        tree = trees[trees["dataset"] == dataset]
+        order = tree_order(tree)
+        _draw_tree(axes_row[0], tree.set_index("label_id").loc[order])
+        axes_row[0].set_title(settings["datasets"].get(dataset, dataset))
+        for axes, regime in zip(axes_row[1:], [*regimes[dataset], *[None] * widest], strict=False):
+            if regime is None:
+                axes.set_visible(False)
+                continue
+            part = classes[(classes["dataset"] == dataset) & (classes["regime"] == regime)]
+            values = part.pivot(index="label_id", columns="method", values="f1").reindex(index=order, columns=methods)
+            image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+            cells = part.drop_duplicates("label_id").set_index("label_id")["cells"]
+            axes.set_yticks(range(len(order)), [f"{cells[c]:.0f}" if c in cells else "" for c in order], color=GREY)
+            axes.yaxis.tick_right()
+            axes.set_xticks(range(len(methods)), [labels[m] for m in methods], rotation=90)
+            axes.tick_params(length=0, labelsize=7)
+            axes.spines[:].set_visible(False)
+            axes.set_title(REGIME_NAMES.get(regime, regime), fontsize=9)
+            axes.set_ylim(len(order) - 0.5, -0.5)
+    figure.colorbar(image, ax=grid, shrink=0.4, pad=0.01, label="F1").outline.set_visible(False)
+    return figure
+
+
+def _draw_tree(axes: Axes, tree: pd.DataFrame) -> None:
+    """Terms as rows, indented by their depth, joined to their parents."""
+    row = {node: i for i, node in enumerate(tree.index)}
+    depth: dict[str, int] = {}
+    for node, parent in tree["parent"].items():
+        depth[node] = depth[parent] + 1 if parent else 0
+    step = 0.9
+    for node, term in tree.iterrows():
+        x, y = depth[node] * step, row[node]
+        if term["parent"]:
+            above = row[term["parent"]]
+            axes.plot([x - step, x - step, x - 0.15], [above + 0.25, y, y], color=GREY, linewidth=0.7)
+        axes.plot(x, y, "o", color="black" if term["is_class"] else GREY, markersize=3)
+        axes.text(
+            x + 0.25,
+            y,
+            shorten(term["label"], 44),
+            va="center",
+            fontsize=7.5,
+            color="black" if term["is_class"] else GREY,
+        )
+    axes.set_xlim(-0.5, max(depth.values()) * step + 7)
+    axes.set_ylim(len(tree) - 0.5, -0.5)
+    axes.axis("off")

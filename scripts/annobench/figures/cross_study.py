@@ -1,0 +1,66 @@
+"""Transfer: score of every method on every held-out family or query."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from annobench.figures.style import SEQUENTIAL, metric_name, new_figure, ordered_methods
+
+TABLES = ["ranking", "summary", "splits"]
+REGIMES = ["cross_study", "pair"]
+TITLE = "Unseen studies"
+CAPTION = (
+    "Score on studies that no training cell comes from, with the half width of its interval. Below each column: test "
+    "cells and "
+    "the share of them whose class no training cell has, which no closed-set method can get right."
+)
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+    """A heat map, methods in rows and held-out families in columns."""
+    summary = tables["summary"]
+    chosen = summary[
+        (summary["metric"] == settings["primary"]) & summary["regime"].isin(REGIMES) & (summary["split"] != "all")
+    ]
+    methods, controls, labels = ordered_methods(tables["ranking"])
+    columns = list(dict.fromkeys(zip(chosen["dataset"], chosen["split"], strict=True)))
+    rows = [m for m in [*methods, *controls] if m in set(chosen["method"])]
+    figure = new_figure(3.2 + 1.25 * len(columns), 1.3 + 0.3 * len(rows))
+    axes = figure.subplots()
+    values = chosen.set_index(["method", "dataset", "split"])
+    grid = pd.DataFrame([[values["value"].get((m, *c)) for c in columns] for m in rows], index=rows, dtype=float)
+    image = axes.imshow(grid, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    for i, method in enumerate(rows):
+        for j, column in enumerate(columns):
+            if (method, *column) not in values.index:
+                axes.text(j, i, "–", ha="center", va="center")
+                continue
+            row = values.loc[(method, *column)]
+            colour = "white" if row["value"] < 0.5 else "black"
+            axes.text(
+                j,
+                i,
+                f"{row['value']:.2f} ±{(row['high'] - row['low']) / 2:.2f}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=7.5,
+            )
+    axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], *c) for c in columns])
+    axes.set_yticks(range(len(rows)), [labels[m] for m in rows])
+    axes.axhline(len([m for m in rows if m in methods]) - 0.5, color="white", linewidth=3)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label(metric_name(settings))
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _column_label(splits: pd.DataFrame, dataset: str, split: str) -> str:
+    part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
+    family = part["held_out"].iloc[0] if part["held_out"].notna().any() else "query"
+    cells, unseen = part["test"].mean(), part["unseen"].mean()
+    return f"{dataset}\n{str(family).replace('_', ' ')}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen"

@@ -1,0 +1,62 @@
+"""Ranking: every method in every evaluation, with its interval."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from annobench.figures.style import COLOURS, GREY, LIGHT, evaluation_title, metric_name, new_figure, ordered_methods
+
+TABLES = ["ranking"]
+REGIMES = ()
+TITLE = "Ranking"
+CAPTION = (
+    "Score of every method in every evaluation with its interval; methods are ordered by their mean. Controls are "
+    "grey: "
+    "the oracle is the upper end, majority and random guessing show what needs no expression at all. Open circles "
+    "are methods "
+    "of which fits failed or are missing."
+)
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+    """One column of points per evaluation, the mean of all first."""
+    ranking = tables["ranking"]
+    methods, controls, labels = ordered_methods(ranking)
+    rows = [*methods, *controls]
+    evaluations = list(dict.fromkeys(zip(ranking["dataset"], ranking["regime"], strict=True)))
+    evaluations.sort(key=lambda pair: pair[0] != "all")
+    if len(evaluations) == 2:  # the mean of one evaluation says nothing new
+        evaluations = evaluations[1:]
+    figure = new_figure(2.4 + 2.2 * len(evaluations), 0.9 + 0.27 * len(rows))
+    grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
+    height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
+    for axes, (dataset, regime) in zip(grid, evaluations, strict=True):
+        part = ranking[(ranking["dataset"] == dataset) & (ranking["regime"] == regime)]
+        for row in part.itertuples():
+            y = height[row.method]
+            colour = GREY if row.kind == "control" else COLOURS[0]
+            axes.hlines(y, 0, 1, color=LIGHT, linewidth=0.4, zorder=0)
+            axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="round", clip_on=False)
+            whole = row.n_fits == row.n_planned
+            axes.plot(
+                row.score,
+                y,
+                "o",
+                color=colour,
+                markerfacecolor=colour if whole else "white",
+                markersize=5,
+                clip_on=False,
+            )
+            axes.annotate(f"{row.score:.2f}", (1.05, y), fontsize=7.5, va="center", color=colour, annotation_clip=False)
+        axes.set_title(evaluation_title(dataset, regime, settings))
+        axes.set_xlim(0, 1)
+        axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
+        axes.set_xlabel(metric_name(settings))
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    grid[0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])
+    grid[0].set_ylim(min(height.values()) - 0.7, 0.7)
+    return figure

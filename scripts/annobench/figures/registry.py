@@ -1,0 +1,36 @@
+"""Finds figures by file name, and reads what they say of themselves without importing them.
+
+A figure file holds TABLES (the tables it draws from), REGIMES (the study must have one of these; empty for any),
+TITLE, CAPTION, and a function draw(tables, settings) -> matplotlib Figure.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from annobench.errors import ConfigError, nearest
+
+_FOLDER = Path(__file__).parent
+_KEYS = ("TABLES", "REGIMES", "TITLE", "CAPTION")
+
+
+def figures() -> list[str]:
+    """Names of all figures."""
+    return sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem not in ("__init__", "registry", "style"))
+
+
+@cache
+def about(figure: str) -> dict[str, Any]:
+    """TABLES, REGIMES, TITLE and CAPTION of a figure."""
+    path = _FOLDER / f"{figure}.py"
+    if figure not in figures():
+        raise ConfigError(f"figures: there is no figure '{figure}'{nearest(figure, figures())}")
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _KEYS:
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    missing = set(_KEYS) - set(found)
+    if missing:
+        raise ConfigError(f"{path}: {', '.join(sorted(missing))} must be set, as literals")
+    return found

@@ -1,0 +1,134 @@
+"""What a study would run and take, before anything runs.
+
+Expected times come from earlier run records of the same method and dataset where there are any, else from the estimate
+in the method's file.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from annobench.config import Fit, Study
+from annobench.files import read_json
+from annobench.workflow import HEADROOM_MB, Targets, fit_paths
+
+_SCORE_SECONDS = 0.4  # scoring one fit: measured on the default study
+_SPLIT_SECONDS = 0.7  # splitting and balancing
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    """What one method still has to do: fits, seconds a fit, hours, memory of a job (MB), disk (MB)."""
+
+    method: str
+    fits: int
+    left: int
+    seconds_a_fit: float
+    cpu_hours: float
+    gpu_hours: float
+    memory_mb: int
+    disk_mb: float
+    basis: str
+
+    def cells(self) -> list[str]:
+        """The plan as a row of the printed table."""
+        hours = [f"{self.cpu_hours:.3f}", f"{self.gpu_hours:.2f}"]
+        counts = [str(self.fits), str(self.left), f"{self.seconds_a_fit:.1f}"]
+        return [self.method, *counts, *hours, str(self.memory_mb), f"{self.disk_mb:.0f}", self.basis]
+
+
+def describe(study: Study) -> str:
+    """Jobs per rule and method, expected CPU hours, memory and disk, as text."""
+    history = History()
+    plans = [plan_method(study, method, history) for method in study.methods]
+    fits, left = sum(plan.fits for plan in plans), sum(plan.left for plan in plans)
+    splits = sum(len(split.seeds) for split in study.splits.values())
+    fetched = sum("source" in dataset for dataset in study.datasets.values())
+    jobs = [
+        ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
+        ["split_dataset, balance_train", f"{splits}, {splits}"],
+        ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],
+        ["aggregate_scores, plot_figure, render_report", f"1, {len(Targets(study).figure_names)}, 1"],
+    ]
+    overhead = (left * _SCORE_SECONDS + splits * _SPLIT_SECONDS * (left > 0)) / 3600
+    data = sum(dataset["resources"]["disk_mb"] for dataset in study.datasets.values())
+    head = ["method", "fits", "left", "s a fit", "CPU hours", "GPU hours", "MB a job", "MB disk", "basis"]
+    lines = [f"Study {study.name}", "", *_table(["rules", "jobs"], jobs), ""]
+    lines += [*_table(head, [plan.cells() for plan in plans]), ""]
+    lines.append(
+        f"Left to do: {left} fits, {sum(plan.cpu_hours for plan in plans) + overhead:.2f} CPU hours with scoring and "
+        f"splitting, {sum(plan.gpu_hours for plan in plans):.2f} GPU hours, "
+        f"{sum(plan.disk_mb for plan in plans) + data:.0f} MB of disk (of which data {data:.0f} MB)."
+    )
+    return "\n".join(lines)
+
+
+def plan_method(study: Study, method: str, history: "History") -> MethodPlan:
+    """The plan of one method; a fit with a run record is done."""
+    file = study.methods[method]
+    fits = [fit for fit in study.fits() if fit.method == method]
+    left = [fit for fit in fits if not Path(fit_paths(fit)["run"]).is_file()]
+    seconds = {fit: expected_seconds(study, fit, history) for fit in fits}
+    hours = sum(seconds[fit] for fit in left) / 3600
+    known = sum(history.seconds(fit) is not None for fit in fits)
+    return MethodPlan(
+        method=method,
+        fits=len(fits),
+        left=len(left),
+        seconds_a_fit=fmean(seconds.values()),
+        cpu_hours=hours * file["resources"]["threads"],
+        gpu_hours=hours if file["needs"]["gpu"] else 0.0,
+        memory_mb=file["resources"]["memory_mb"] + HEADROOM_MB,
+        disk_mb=file["estimate"]["disk_mb"] * len(left),
+        basis=f"{known} of {len(fits)} fits from run records" if known else "estimates of the method file",
+    )
+
+
+class History:
+    """Mean seconds of earlier fits, from the run records under results/fits."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, ...], list[float]] = {}
+        for path in glob("results/fits/*/*/*/seed*/run.json"):
+            run = read_json(path)
+            if run["status"] == "ok":
+                for key in (
+                    (run["method"], run["dataset"], _kind(run["split"])),
+                    (run["method"], run["dataset"]),
+                    (run["method"],),
+                ):
+                    self._seconds.setdefault(key, []).append(run["total_seconds"])
+
+    def seconds(self, fit: Fit) -> float | None:
+        """Mean of the most similar fits: same method, dataset and kind of split, else the same method and dataset."""
+        for key in ((fit.method, fit.dataset, _kind(fit.split)), (fit.method, fit.dataset)):
+            if key in self._seconds:
+                return fmean(self._seconds[key])
+        return None
+
+
+def _kind(split: str) -> str:
+    """A split without its number: `kfold_3` -> `kfold`."""
+    return re.sub(r"_\d+$", "", split)
+
+
+def expected_seconds(study: Study, fit: Fit, history: History) -> float:
+    """Expected wall seconds of one fit."""
+    known = history.seconds(fit)
+    if known is not None:
+        return known
+    estimate = study.methods[fit.method]["estimate"]
+    cells: Mapping[str, Any] = study.datasets[fit.dataset]["resources"]
+    return float(estimate["seconds"] + estimate["seconds_per_1000_cells"] * cells["cells"] / 1000)
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> list[str]:
+    """Left-aligned columns of text."""
+    lines = [head, *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [text[0], "-" * max(map(len, text)), *text[1:]]

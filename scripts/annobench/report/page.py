@@ -1,0 +1,181 @@
+"""One self-contained HTML page per study: opens offline, tables sort and filter, figures are inside."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from itables import options, to_html_datatable
+from itables.javascript import generate_init_offline_itables_html
+
+from annobench.figures.registry import about
+from annobench.files import atomic, read_json
+from annobench.metrics.names import METRIC_NAMES, REGIME_NAMES
+from annobench.metrics.registry import METRICS
+
+_FOLDER = Path(__file__).parent
+_RANKING = [
+    "dataset",
+    "regime",
+    "rank",
+    "label",
+    "score",
+    "low",
+    "high",
+    "balanced_accuracy",
+    "accuracy",
+    "hierarchical_f1",
+    "ontology_macro_f1",
+]
+_RANKING += [
+    "p_against_best",
+    "fit_seconds",
+    "predict_seconds",
+    "peak_rss_mb",
+    "trainable_parameters",
+    "n_fits",
+    "n_planned",
+    "interval_over",
+    "kind",
+]
+
+
+def render(
+    study: Mapping[str, Any],
+    tables: Mapping[str, str],
+    figures: Sequence[str],
+    cards: Sequence[str],
+    provenance: str,
+    output: str,
+) -> None:
+    """Write the page of a study from its tables (CSV), figures (PNG), data cards and provenance record."""
+    # a label such as "NA" is a label; only what was written empty is missing
+    read = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in tables.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("page.html.jinja").render(
+        study=study,
+        primary=METRIC_NAMES[study["scoring"]["primary"]],
+        regimes=REGIME_NAMES,
+        counts=_counts(read),
+        best=_best(read["ranking"]),
+        table_code=generate_init_offline_itables_html(options.dt_bundle),
+        tables={name: _interactive(name, table) for name, table in _shown(read, study, cards).items()},
+        figures=[_figure(Path(path)) for path in figures],
+        provenance=read_json(provenance),
+        folder=f"../../tables/{study['study']}",
+        figure_folder=f"../../figures/{study['study']}",
+    )
+    with atomic(output) as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def _counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    failed = tables["failed"]
+    status = failed["status"].value_counts().to_dict()
+    return {
+        "ok": int((tables["resources"]["status"] == "ok").sum()),
+        "planned": int((tables["resources"]["status"] == "ok").sum()) + len(failed),
+        "status": status,
+    }
+
+
+def _best(ranking: pd.DataFrame) -> list[dict[str, Any]]:
+    """The best-ranked method of every evaluation, and how many of the others Holm's correction cannot tell from it."""
+    found = []
+    for (_, regime), part in ranking[ranking["dataset"] != "all"].groupby(["dataset", "regime"], sort=False):
+        first = part[part["rank"] == 1]
+        if first.empty:
+            continue
+        tied = part.loc[(part["p_against_best"] > 0.05) & part["rank"].notna(), "label"].tolist()
+        found.append({**first.iloc[0].to_dict(), "regime": REGIME_NAMES.get(regime, regime), "tied": tied})
+    return found
+
+
+def _shown(
+    tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], cards: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """The tables of the page, with columns for people."""
+    methods = pd.DataFrame([{"method": name, **about_method} for name, about_method in study["methods"].items()])
+    data = pd.DataFrame(
+        [
+            {
+                "dataset": card["dataset"],
+                "label": card["label"],
+                "cells": card["cells"],
+                "genes": card["genes"],
+                "types": sum(label != "unknown" for label in card["labels"]),
+                "unknown": card["cells_with_unknown_label"],
+                "studies": len(card["studies"]),
+                "donors": len(card["donors"]),
+                "values": card["matrix"],
+                "summary": card["summary"],
+                "citation": card["citation"],
+                "licence": card["licence"],
+                "run by the developers": "yes" if card["run_here"] else "no",
+                "sha256": card["sha256"][:12],
+            }
+            for card in map(read_json, cards)
+        ]
+    )
+    metrics = pd.DataFrame(
+        [
+            {
+                "metric": m.name,
+                "family": m.family,
+                "what it is": m.summary,
+                "range": f"{m.low:g} to {m.high:g}",
+                "best": m.best,
+                "needs": m.needs,
+            }
+            for m in METRICS.values()
+        ]
+    )
+    return {
+        "ranking": tables["ranking"][_RANKING],
+        "failed": tables["failed"],
+        "tests": tables["tests"],
+        "classes": tables["classes"],
+        "resources": tables["resources"],
+        "splits": tables["splits"],
+        "data": data,
+        "methods": methods,
+        "metrics": metrics,
+    }
+
+
+def _interactive(name: str, table: pd.DataFrame) -> str:
+    """A table that sorts and filters; numbers are rounded for the eye, and a missing one is left empty."""
+    if table.empty:
+        return ""
+    shown = table.apply(lambda column: _as_text(column) if pd.api.types.is_numeric_dtype(column) else column.fillna(""))
+    return to_html_datatable(
+        shown,
+        connected=False,
+        table_id=f"table-{name}",
+        showIndex=False,
+        maxBytes=0,
+        lengthMenu=[15, 50, 200, 1000],
+        pageLength=15,
+        classes="display compact nowrap",
+        style="width:100%",
+        display_logo_when_loading=False,
+    )
+
+
+def _as_text(numbers: pd.Series) -> pd.Series:
+    """Numbers as text that the page still sorts as numbers: three decimals, four for p-values, none for counts."""
+    small = str(numbers.name).startswith("p_")  # p-values
+    digits = 4 if small else 0 if (numbers.dropna() % 1 == 0).all() else 3
+    return numbers.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    said = about(path.stem)
+    content = path.read_bytes()
+    pixels = int.from_bytes(content[16:20], "big")  # the width in the header of a PNG; figures have 200 pixels an inch
+    data = f"data:image/png;base64,{b64encode(content).decode('ascii')}"
+    return {"name": path.stem, "title": said["TITLE"], "caption": said["CAPTION"], "data": data, "width": pixels // 2}

@@ -1,0 +1,365 @@
+"""What the rules ask for: files of the study, and inputs, params and resources as functions of wildcards.
+
+Imported while the Snakefile is parsed, by every cluster job again: standard library and annobench.config only. Params
+are canonical JSON text, so that the order of keys in a YAML file never reruns a job.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from annobench.codehash import code_hash
+from annobench.config import Fit, Study
+from annobench.errors import AnnobenchError
+from annobench.figures.registry import about
+from annobench.files import sha256_of
+from annobench.paths import ROOT
+
+TABLES = (
+    "scores",
+    "summary",
+    "ranking",
+    "tests",
+    "failed",
+    "resources",
+    "confusion",
+    "calibration",
+    "classes",
+    "trees",
+    "splits",
+)
+HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
+HEADROOM_MINUTES = 3
+
+
+@contextmanager
+def stop_with_message() -> Iterator[None]:
+    """End Snakemake with the message of an AnnobenchError instead of a traceback."""
+    try:
+        yield
+    except AnnobenchError as error:
+        from snakemake.exceptions import WorkflowError
+
+        raise WorkflowError(f"\n{error}\n") from None
+
+
+def named_source(workflow: Any) -> str:
+    """The configuration file that errors should name: the last one given, else the default."""
+    given = [str(path) for path in getattr(workflow, "overwrite_configfiles", None) or []]
+    return given[-1] if given else "config/config.yaml"
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys."""
+    return json.dumps(value, sort_keys=True)
+
+
+class Targets:
+    """Files of the study."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @property
+    def ontology(self) -> str:
+        """JSON of the study's ontology release."""
+        return f"results/ontology/cl-{self.study.settings['ontology']['release']}.json"
+
+    def tables(self) -> list[str]:
+        """All tables."""
+        return [f"results/tables/{self.study.name}/{name}.csv" for name in TABLES]
+
+    @cached_property
+    def figure_names(self) -> list[str]:
+        """Figures that the regimes of the study give something to draw for."""
+        regimes = {split.regime for split in self.study.splits.values()}
+        return [
+            name
+            for name in self.study.settings["figures"]
+            if not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])
+        ]
+
+    def figures(self, *suffixes: str) -> list[str]:
+        """Files of all figures, as PDF and PNG where no suffix is named."""
+        return [
+            f"results/figures/{self.study.name}/{name}{suffix}"
+            for name in self.figure_names
+            for suffix in suffixes or (".pdf", ".png")
+        ]
+
+    def report(self) -> str:
+        """The page."""
+        return f"results/report/{self.study.name}/index.html"
+
+    def provenance(self) -> str:
+        """The provenance record."""
+        return f"results/provenance/{self.study.name}.json"
+
+    def _there(self, paths: list[str]) -> list[str]:
+        """All paths; for a partial study those that exist, so that nothing is started for it."""
+        return [path for path in paths if Path(path).is_file()] if self.study.settings["partial"] else paths
+
+    def cards(self) -> list[str]:
+        """Cards of all datasets, the components of pairs included."""
+        return self._there([f"results/data/{name}/card.json" for name in self.study.datasets])
+
+    def data(self) -> list[str]:
+        """Prepared matrices of all datasets."""
+        return [f"results/data/{name}/cells.h5ad" for name in self.study.datasets]
+
+    def obs(self) -> list[str]:
+        """Observations of the datasets that are evaluated."""
+        return self._there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
+
+    def _per_seed(self, folder: str) -> list[str]:
+        splits = self.study.splits.values()
+        return self._there(
+            [
+                f"results/{folder}/{split.dataset}/{split.name}/seed{seed}.parquet"
+                for split in splits
+                for seed in split.seeds
+            ]
+        )
+
+    def splits(self) -> list[str]:
+        """Roles of all splits and seeds."""
+        return self._per_seed("splits")
+
+    def train(self) -> list[str]:
+        """Training selections of all splits and seeds."""
+        return self._per_seed("train")
+
+
+def fit_paths(fit: Fit) -> dict[str, str]:
+    """Where the files of a fit lie."""
+    place = f"{fit.dataset}/{fit.split}/{fit.method}/seed{fit.seed}"
+    return {
+        "run": f"results/fits/{place}/run.json",
+        "scores": f"results/scores/{place}.parquet",
+        "pairs": f"results/scores/{place}.pairs.parquet",
+        "attempt": f"results/logs/fit_method/{place}.attempt.json",
+    }
+
+
+class Ask:
+    """Functions of wildcards for inputs, params and resources."""
+
+    def __init__(self, study: Study, root: Path = ROOT) -> None:
+        self.study, self.root = study, root
+
+    def wildcard_constraints(self) -> dict[str, str]:
+        """Every wildcard is one of the known names, which makes for better errors."""
+
+        def one_of(names: Iterable[Any]) -> str:
+            return "|".join(re.escape(str(name)) for name in dict.fromkeys(names)) or "(?!)"
+
+        splits = self.study.splits.values()
+        return {
+            "dataset": one_of(self.study.datasets),
+            "split": one_of(split.name for split in splits),
+            "method": one_of(self.study.methods),
+            "seed": one_of(seed for split in splits for seed in split.seeds),
+            "figure": one_of(self.study.settings["figures"]),
+            "release": re.escape(self.study.settings["ontology"]["release"]),
+        }
+
+    def code(self, *modules: str) -> str:
+        """Hash of library modules and all that they import."""
+        return code_hash(*modules)
+
+    # data
+
+    def ontology_settings(self, wildcards: Any) -> str:
+        """Release and source of the ontology."""
+        return canonical(self.study.settings["ontology"])
+
+    def source(self, wildcards: Any) -> str:
+        """The source of a dataset."""
+        return canonical(self.study.datasets[wildcards.dataset]["source"])
+
+    def dataset(self, wildcards: Any) -> str:
+        """What prepare uses of a dataset file."""
+        used = {
+            k: v
+            for k, v in self.study.datasets[wildcards.dataset].items()
+            if k not in ("source", "families", "resources")
+        }
+        return canonical(used)
+
+    def prepare_inputs(self, wildcards: Any) -> dict[str, Any]:
+        """The source, and the label table where there is one; for a pair the prepared parts, the query last."""
+        dataset = self.study.datasets[wildcards.dataset]
+        if "pair" in dataset:
+            parts = [*dataset["pair"]["references"], dataset["pair"]["query"]]
+            return {
+                kind: [f"results/data/{part}/{file}" for part in parts]
+                for kind, file in (("parts", "cells.h5ad"), ("cards", "card.json"))
+            }
+        inputs: dict[str, Any] = {
+            "folder": f"results/data/{wildcards.dataset}/source",
+            "record": f"results/data/{wildcards.dataset}/source.json",
+        }
+        table = dataset["cells"]["label_table"]
+        if table:
+            inputs["labels"] = str(self.root / "config" / "labels" / f"{table}.tsv")
+        return inputs
+
+    def data_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of preparing a dataset."""
+        return int(self.study.datasets[wildcards.dataset]["resources"]["memory_mb"] * attempt)
+
+    def data_minutes(self, wildcards: Any, attempt: int) -> int:
+        """Minutes for fetching or preparing a dataset."""
+        return math.ceil(self.study.datasets[wildcards.dataset]["resources"]["minutes"] * attempt)
+
+    # splits
+
+    def split_spec(self, wildcards: Any) -> str:
+        """The resolved entry of `evaluations` behind a split."""
+        spec = self.study.splits[wildcards.dataset, wildcards.split].spec
+        return canonical({key: value for key, value in spec.items() if key != "balance"})
+
+    def balance_policy(self, wildcards: Any) -> str:
+        """The balance policy of a split."""
+        return canonical(self.study.splits[wildcards.dataset, wildcards.split].spec["balance"])
+
+    # fit
+
+    def method(self, wildcards: Any) -> str:
+        """What a fit uses of a method file and of the study."""
+        method, settings = self.study.methods[wildcards.method], self.study.settings
+        used = {key: method.get(key) for key in ("implementation", "parameters", "exec", "needs", "abilities")}
+        return canonical(used | {key: settings[key] for key in ("device", "keep", "top_k")})
+
+    def method_code(self, wildcards: Any) -> str:
+        """Hash of the runner, of the method's own modules, and of the files that a foreign command runs."""
+        method = self.study.methods[wildcards.method]
+        return self._method_code(method["implementation"], tuple(method.get("exec", {}).get("files", ())))
+
+    def _method_code(self, implementation: str, files: tuple[str, ...]) -> str:
+        code = code_hash("annobench.runner.parent", "annobench.runner.child", f"annobench.methods.{implementation}")
+        return "-".join([code, *(sha256_of(self.root / file)[:12] for file in files)])
+
+    def method_threads(self, wildcards: Any) -> int:
+        """Threads of a fit."""
+        return int(self.study.methods[wildcards.method]["resources"]["threads"])
+
+    def method_limit_mb(self, wildcards: Any, attempt: int) -> int:
+        """Memory limit (MB) of the fit itself, enforced by the runner."""
+        return int(self.study.methods[wildcards.method]["resources"]["memory_mb"] * attempt)
+
+    def method_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of the job around a fit."""
+        return self.method_limit_mb(wildcards, attempt) + HEADROOM_MB
+
+    def method_limit_seconds(self, wildcards: Any, attempt: int) -> int:
+        """Time limit (seconds) of the fit itself, enforced by the runner."""
+        return math.ceil(self.study.methods[wildcards.method]["resources"]["minutes"] * attempt * 60)
+
+    def method_minutes(self, wildcards: Any, attempt: int) -> int:
+        """Minutes of the job around a fit."""
+        return math.ceil(self.method_limit_seconds(wildcards, attempt) / 60) + HEADROOM_MINUTES
+
+    def method_gpus(self, wildcards: Any) -> int:
+        """GPUs of a fit: one where it needs one, or may use one and the study asks for CUDA."""
+        method = self.study.methods[wildcards.method]
+        return int(method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] == "cuda"))
+
+    def method_environment(self, wildcards: Any) -> str:
+        """Conda file of a method."""
+        return str(self.root / "envs" / f"{self.study.methods[wildcards.method]['environment']}.yaml")
+
+    # score and tables
+
+    def scoring_settings(self, wildcards: Any) -> str:
+        """What scoring a fit uses of the study."""
+        scoring = self.study.settings["scoring"]
+        used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
+        return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
+
+    def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
+        """Run records, scores and pairs of all fits; with `partial`, of those that are there."""
+        found: dict[str, list[str]] = {"run": [], "scores": [], "pairs": []}
+        for fit in self.study.fits():
+            paths = fit_paths(fit)
+            if not self.study.settings["partial"] or Path(paths["run"]).is_file():
+                for key, files in found.items():
+                    files.append(paths[key])
+        return found
+
+    def study_settings(self, wildcards: Any) -> str:
+        """What the tables use of the study."""
+        settings = self.study.settings
+        methods = {name: {key: m[key] for key in ("label", "kind")} for name, m in self.study.methods.items()}
+        fits = [
+            [split.dataset, split.regime, split.name, list(split.methods), list(split.seeds)]
+            for split in self.study.splits.values()
+        ]
+        return canonical(
+            {
+                **{key: settings[key] for key in ("scoring", "statistics", "partial")},
+                "methods": methods,
+                "fits": fits,
+                "splits": self._specs(),
+            }
+        )
+
+    def _specs(self) -> list[Any]:
+        return [[split.dataset, split.name, split.spec] for split in self.study.splits.values()]
+
+    def resolved_study(self, wildcards: Any) -> str:
+        """The whole configuration, as resolved."""
+        study = self.study
+        return canonical({"settings": study.settings, "datasets": study.datasets, "methods": study.methods})
+
+    # figures and report
+
+    def table_files(self, wildcards: Any) -> dict[str, str]:
+        """All tables by name."""
+        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in TABLES}
+
+    def figure_tables(self, wildcards: Any) -> dict[str, str]:
+        """The tables that a figure is drawn from."""
+        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in about(wildcards.figure)["TABLES"]}
+
+    def figure_settings(self, wildcards: Any) -> str:
+        """What figures use of the study."""
+        datasets = {name: d["label"] for name, d in self.study.datasets.items()}
+        return canonical({"primary": self.study.settings["scoring"]["primary"], "datasets": datasets})
+
+    def figure_caption(self, wildcards: Any) -> str:
+        """Caption of a figure, for Snakemake's report."""
+        return str(about(wildcards.figure)["CAPTION"])
+
+    def figure_code(self, wildcards: Any) -> str:
+        """Hash of the file of a figure and all that it imports."""
+        return code_hash(f"annobench.figures.{wildcards.figure}")
+
+    def report_settings(self, wildcards: Any) -> str:
+        """What the page uses of the study."""
+        settings = self.study.settings
+        methods = {
+            name: {k: m[k] for k in ("label", "summary", "citation", "licence", "kind")}
+            for name, m in self.study.methods.items()
+        }
+        return canonical(
+            {
+                **{
+                    k: settings[k]
+                    for k in ("study", "title", "question", "scoring", "statistics", "ontology", "partial")
+                },
+                "methods": methods,
+            }
+        )
+
+    def report_code(self, wildcards: Any) -> str:
+        """Hash of the page's code and template."""
+        return (
+            code_hash("annobench.report.page")
+            + sha256_of(self.root / "scripts" / "annobench" / "report" / "page.html.jinja")[:12]
+        )

@@ -1,0 +1,35 @@
+"""Fit one method on one split in a child process, and record what happened."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.files import read_json
+from annobench.runner.parent import run_fit
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    wildcards, resources = snakemake.wildcards, snakemake.resources
+    card = read_json(snakemake.input.card)
+    run_fit(
+        {
+            **json.loads(snakemake.params.method),
+            **{key: str(Path(snakemake.input[key]).resolve()) for key in ("cells", "split", "train", "ontology")},
+            "seed": int(wildcards.seed),
+            "threads": snakemake.threads,
+            "limits": {"memory_mb": resources.limit_mb, "seconds": resources.limit_seconds},
+            "identity": {key: wildcards[key] for key in ("dataset", "split", "method")} | {"seed": int(wildcards.seed)},
+            "facts": {
+                "data_sha256": card["sha256"],
+                "code": snakemake.params.code,
+                "gene_overlap": card.get("overlap"),
+            },
+            # not a param: a change of it must not refit what is there
+            "on_failure": snakemake.config.get("on_failure", "record"),
+        },
+        Path(snakemake.output.run).parent,
+        Path(snakemake.log[0]).with_suffix(".attempt.json"),
+    )

@@ -1,0 +1,14 @@
+"""Print what a study would run and what it would take, without running it."""
+
+from typing import TYPE_CHECKING
+
+from annobench.config import load_study
+from annobench.driver import job
+from annobench.paths import ROOT
+from annobench.plan import describe
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake) as say:
+    say("\n" + describe(load_study(snakemake.config, ROOT)))

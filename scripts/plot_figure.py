@@ -1,0 +1,19 @@
+"""Draw one figure from its tables, as PDF and PNG."""
+
+import json
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.figures.style import draw_figure
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    draw_figure(
+        snakemake.wildcards.figure,
+        dict(snakemake.input.items()),
+        json.loads(snakemake.params.settings),
+        pdf=snakemake.output.pdf,
+        png=snakemake.output.png,
+    )

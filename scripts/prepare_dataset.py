@@ -1,0 +1,33 @@
+"""Turn a fetched dataset, or the parts of a pair, into the cells contract."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.files import read_json
+from annobench.ontology import Ontology
+from annobench.prepare.cells import prepare_dataset
+from annobench.prepare.pair import prepare_pair
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    name = snakemake.wildcards.dataset
+    dataset = json.loads(snakemake.params.dataset)
+    ontology = Ontology.load(snakemake.input.ontology)
+    outputs = {key: Path(snakemake.output[key]) for key in ("cells", "obs", "card")}
+    if "pair" in dataset:
+        names = [*dataset["pair"]["references"], dataset["pair"]["query"]]
+        parts = dict(
+            zip(
+                names, zip(map(Path, snakemake.input.parts), map(Path, snakemake.input.cards), strict=True), strict=True
+            )
+        )
+        prepare_pair(name, dataset, parts, ontology, outputs)
+    else:
+        record = Path(snakemake.input.record)
+        source = Path(snakemake.input.folder) / read_json(record)["file"]
+        labels = snakemake.input.get("labels")
+        prepare_dataset(name, dataset, source, record, ontology, Path(labels) if labels else None, outputs)

@@ -1,0 +1,25 @@
+"""Score one fit against the truth."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.ontology import Ontology
+from annobench.score import score_fit
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    wildcards = snakemake.wildcards
+    score_fit(
+        Path(snakemake.input.run).parent,
+        Path(snakemake.input.obs),
+        Path(snakemake.input.split),
+        Path(snakemake.input.train),
+        Ontology.load(snakemake.input.ontology),
+        json.loads(snakemake.params.settings),
+        {key: wildcards[key] for key in ("dataset", "split", "method")} | {"seed": int(wildcards.seed)},
+        {key: Path(snakemake.output[key]) for key in ("scores", "pairs")},
+    )

@@ -1,0 +1,139 @@
+"""Progress of a run on one line: how much is done, what runs, how long it still takes.
+
+A logger plugin of Snakemake, found by its module name (`--logger annobench`, with scripts/ on PYTHONPATH). On a
+terminal the line is rewritten; elsewhere a new one is written every ten seconds. Errors are passed on as they are.
+"""
+
+import os
+import sys
+import time
+from logging import ERROR, LogRecord
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+_SHORT = {
+    "fetch_ontology": "ontology",
+    "fetch_dataset": "fetch",
+    "prepare_dataset": "prepare",
+    "split_dataset": "split",
+    "balance_train": "balance",
+    "fit_method": "fit",
+    "score_fit": "score",
+    "aggregate_scores": "tables",
+    "plot_figure": "plot",
+    "render_report": "report",
+}
+_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class LogHandler(LogHandlerBase):
+    """Handles the events of one run."""
+
+    def __post_init__(self) -> None:
+        self.stream = sys.stderr
+        self.terminal = self.stream.isatty()
+        self.start = self.last = time.monotonic()
+        self.counts: dict[str, int] = {}  # jobs of each rule in this run
+        self.names: dict[int, tuple[str, str]] = {}  # job -> rule, text
+        self.began: dict[int, float] = {}  # running jobs
+        self.spent: dict[str, list[float]] = {}  # rule -> seconds of finished jobs
+        self.done = self.total = 0
+
+    @property
+    def writes_to_stream(self) -> bool:
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        return True
+
+    @property
+    def has_formatter(self) -> bool:
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        return False
+
+    def emit(self, record: LogRecord) -> None:
+        try:
+            self._handle(record)
+        except Exception:  # noqa: BLE001 - a display must never end a run
+            self.handleError(record)
+
+    def _handle(self, record: LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
+            stats = dict(getattr(record, "stats", {}))
+            self.total = stats.pop("total", 0)
+            self.counts = stats
+            self._line(f"{self.total} jobs to do" if self.total else "nothing to be done: everything is up to date")
+        elif event == LogEvent.JOB_INFO:
+            job: Any = record
+            wildcards = " ".join(f"seed {v}" if k == "seed" else str(v) for k, v in dict(job.wildcards or {}).items())
+            self.names[job.jobid] = (job.rule_name, f"{_SHORT.get(job.rule_name, job.rule_name)} {wildcards}".strip())
+            self.began[job.jobid] = time.monotonic()
+        elif event == LogEvent.JOB_FINISHED:
+            job_id: int = getattr(record, "job_id", -1)
+            rule = self.names.get(job_id, ("", ""))[0]
+            if job_id in self.began:
+                self.spent.setdefault(rule, []).append(time.monotonic() - self.began.pop(job_id))
+            self.done += 1
+            self._progress()
+        elif event == LogEvent.JOB_ERROR:
+            failed: Any = record
+            self.began.pop(failed.jobid, None)
+            log = ", ".join(map(str, getattr(failed, "log", None) or []))
+            self._line(
+                f"FAILED: {self.names.get(failed.jobid, ('', str(failed.jobid)))[1]}"
+                + (f"  (log: {log})" if log else "")
+            )
+        elif event in (LogEvent.ERROR, LogEvent.GROUP_ERROR) or (event is None and record.levelno >= ERROR):
+            self._line(record.getMessage())
+        elif event is None and "Nothing to be done" in record.getMessage():
+            self._line("nothing to be done: everything is up to date")
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if not self.terminal and now - self.last < _EVERY and self.done < self.total:
+            return
+        self.last = now
+        running = "; ".join(self.names[job][1] for job in list(self.began)[:3])
+        more = f" and {len(self.began) - 3} more" if len(self.began) > 3 else ""
+        left = self._left(now)
+        text = f"{self.done:5d} of {self.total} jobs, {self.done / max(self.total, 1):4.0%}" + (
+            f", {left} left" if left else ""
+        )
+        text += f" | {running}{more}" if running else ""
+        if self.terminal:
+            width = os.get_terminal_size(self.stream.fileno()).columns - 1
+            self.stream.write("\r\033[K" + text[:width])
+            self.stream.flush()
+            if self.done >= self.total:
+                self.stream.write("\n")
+        else:
+            self._line(text)
+
+    def _left(self, now: float) -> str:
+        """Time left, from the mean time of each rule and how many jobs have run side by side; empty while unknown."""
+        finished = sum(sum(times) for times in self.spent.values())
+        if self.done < 10 or not finished:
+            return ""
+        side_by_side = max(finished / (now - self.start), 0.1)
+        work = 0.0
+        for rule, count in self.counts.items():
+            times = self.spent.get(rule, [])
+            if times:
+                work += (count - len(times)) * sum(times) / len(times)
+        seconds = work / side_by_side
+        return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+    def _line(self, text: str) -> None:
+        self.stream.write(("\r\033[K" if self.terminal else "") + text.rstrip() + "\n")
+        self.stream.flush()

@@ -1,0 +1,25 @@
+"""
+Common: the study that the configuration names, and the functions that rules ask for inputs, params and resources.
+
+in   config/config.yaml, or what --configfile puts over it
+out  STUDY (validated and resolved), TARGETS (files of the study), ASK (functions of wildcards)
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from annobench.config import load_study
+from annobench.paths import ROOT
+from annobench.workflow import Ask, Targets, named_source, stop_with_message
+
+with stop_with_message():
+    STUDY = load_study(config, ROOT, named_source(workflow))
+
+ASK = Ask(STUDY)
+TARGETS = Targets(STUDY)
+
+
+wildcard_constraints:
+    **ASK.wildcard_constraints(),

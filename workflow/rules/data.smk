@@ -1,0 +1,75 @@
+"""
+Data: sources become prepared datasets.
+
+in   config/datasets/<dataset>.yaml, config/labels/<table>.tsv
+out  results/ontology/cl-<release>.json          the Cell Ontology, one release
+     results/data/<dataset>/source/, source.json  the files as fetched, and where every byte came from
+     results/data/<dataset>/cells.h5ad            the cells contract
+     results/data/<dataset>/obs.parquet           its observations alone
+     results/data/<dataset>/card.json             what is in it, and what was dropped and why
+"""
+
+
+rule fetch_ontology:
+    output:
+        "results/ontology/cl-{release}.json",
+    log:
+        "results/logs/fetch_ontology/{release}.log",
+    benchmark:
+        "results/benchmarks/fetch_ontology/{release}.tsv"
+    params:
+        settings=ASK.ontology_settings,
+        code=ASK.code("annobench.ontology.releases"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/fetch_ontology.py"
+
+
+rule fetch_dataset:
+    input:
+        ontology=TARGETS.ontology,
+    output:
+        folder=directory("results/data/{dataset}/source"),
+        record="results/data/{dataset}/source.json",
+    log:
+        "results/logs/fetch_dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/fetch_dataset/{dataset}.tsv"
+    params:
+        source=ASK.source,
+        code=ASK.code("annobench.sources.fetch"),
+    resources:
+        mem_mb=2000,
+        runtime=ASK.data_minutes,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/fetch_dataset.py"
+
+
+rule prepare_dataset:
+    input:
+        unpack(ASK.prepare_inputs),
+        ontology=TARGETS.ontology,
+    output:
+        cells="results/data/{dataset}/cells.h5ad",
+        obs="results/data/{dataset}/obs.parquet",
+        card="results/data/{dataset}/card.json",
+    log:
+        "results/logs/prepare_dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare_dataset/{dataset}.tsv"
+    params:
+        dataset=ASK.dataset,
+        code=ASK.code("annobench.prepare.cells", "annobench.prepare.pair"),
+    resources:
+        mem_mb=ASK.data_memory,
+        runtime=ASK.data_minutes,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/prepare_dataset.py"

@@ -1,0 +1,34 @@
+"""
+Figures: drawn from tables only, each by one file of scripts/annobench/figures.
+
+in   the tables that the figure names
+out  results/figures/<study>/<figure>.pdf and .png
+"""
+
+
+rule plot_figure:
+    input:
+        unpack(ASK.figure_tables),
+    output:
+        pdf=f"results/figures/{STUDY.name}/{{figure}}.pdf",
+        png=report(
+            f"results/figures/{STUDY.name}/{{figure}}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"results/logs/plot_figure/{STUDY.name}/{{figure}}.log",
+    benchmark:
+        f"results/benchmarks/plot_figure/{STUDY.name}/{{figure}}.tsv"
+    params:
+        settings=ASK.figure_settings,
+        code=ASK.figure_code,
+        caption=ASK.figure_caption,
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/plot_figure.py"

@@ -1,0 +1,40 @@
+"""
+Fit: one method on one split with one seed, in a child process that is watched.
+
+in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology
+out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
+     .../run.json          how it went: status, reason, time, memory, device, versions, hashes
+     .../probabilities.npz, embedding.npz, model/, traceback.txt  where there are any
+
+A failure is a result: the job succeeds, and run.json says what happened.
+"""
+
+
+rule fit_method:
+    input:
+        cells="results/data/{dataset}/cells.h5ad",
+        card="results/data/{dataset}/card.json",
+        split="results/splits/{dataset}/{split}/seed{seed}.parquet",
+        train="results/train/{dataset}/{split}/seed{seed}.parquet",
+        ontology=TARGETS.ontology,
+    output:
+        predictions="results/fits/{dataset}/{split}/{method}/seed{seed}/predictions.parquet",
+        run="results/fits/{dataset}/{split}/{method}/seed{seed}/run.json",
+    log:
+        "results/logs/fit_method/{dataset}/{split}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/fit_method/{dataset}/{split}/{method}/seed{seed}.tsv"
+    params:
+        method=ASK.method,
+        code=ASK.method_code,
+    threads: ASK.method_threads
+    resources:
+        mem_mb=ASK.method_memory,
+        runtime=ASK.method_minutes,
+        gpu=ASK.method_gpus,
+        limit_mb=ASK.method_limit_mb,
+        limit_seconds=ASK.method_limit_seconds,
+    conda:
+        ASK.method_environment
+    script:
+        "../../scripts/fit_method.py"

@@ -1,0 +1,40 @@
+"""
+Report: one self-contained page; and the plan, which is printed before anything runs.
+
+in   tables, figures and provenance of the study
+out  results/report/<study>/index.html
+"""
+
+
+rule render_report:
+    input:
+        unpack(ASK.table_files),
+        figures=TARGETS.figures(".png"),
+        cards=TARGETS.cards(),
+        provenance=f"results/provenance/{STUDY.name}.json",
+    output:
+        f"results/report/{STUDY.name}/index.html",
+    log:
+        f"results/logs/render_report/{STUDY.name}.log",
+    benchmark:
+        f"results/benchmarks/render_report/{STUDY.name}.tsv"
+    params:
+        study=ASK.report_settings,
+        code=ASK.report_code,
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/render_report.py"
+
+
+rule plan:
+    log:
+        f"results/logs/plan/{STUDY.name}.log",
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/plan.py"

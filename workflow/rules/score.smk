@@ -1,0 +1,34 @@
+"""
+Score: predictions meet the truth, matched by cell id.
+
+in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json, probabilities.npz
+out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet        one row per value
+     results/scores/<dataset>/<split>/<method>/seed<k>.pairs.parquet  cells per unit, true and predicted label
+"""
+
+
+rule score_fit:
+    input:
+        predictions="results/fits/{dataset}/{split}/{method}/seed{seed}/predictions.parquet",
+        run="results/fits/{dataset}/{split}/{method}/seed{seed}/run.json",
+        obs="results/data/{dataset}/obs.parquet",
+        split="results/splits/{dataset}/{split}/seed{seed}.parquet",
+        train="results/train/{dataset}/{split}/seed{seed}.parquet",
+        ontology=TARGETS.ontology,
+    output:
+        scores="results/scores/{dataset}/{split}/{method}/seed{seed}.parquet",
+        pairs="results/scores/{dataset}/{split}/{method}/seed{seed}.pairs.parquet",
+    log:
+        "results/logs/score_fit/{dataset}/{split}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/score_fit/{dataset}/{split}/{method}/seed{seed}.tsv"
+    params:
+        settings=ASK.scoring_settings,
+        code=ASK.code("annobench.score"),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/core.yaml"
+    script:
+        "../../scripts/score_fit.py"
