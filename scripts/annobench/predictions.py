@@ -40,12 +40,12 @@ class Predictions:
         order = np.argsort(-values, axis=1, kind="stable")[:, : min(top_k, len(classes))]
         scores = np.take_along_axis(values, order, axis=1)
         labels = np.asarray(classes, dtype=object)[order]
-        return cls(np.asarray(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes))
+        return cls(np.array(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes))
 
     @classmethod
     def from_labels(cls, cell_ids: Sequence[str], labels: Sequence[str]) -> "Predictions":
         """One label per cell and nothing else."""
-        return cls(np.asarray(cell_ids, dtype=object), np.asarray(labels, dtype=object)[:, None])
+        return cls(np.array(cell_ids, dtype=object), np.array(labels, dtype=object)[:, None])
 
     def cut(self, top_k: int) -> "Predictions":
         """At most k labels per cell."""

@@ -6,6 +6,7 @@ are canonical JSON text, so that the order of keys in a YAML file never reruns a
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -181,6 +182,12 @@ class Ask:
     def source(self, wildcards: Any) -> str:
         """The source of a dataset."""
         return canonical(self.study.datasets[wildcards.dataset]["source"])
+
+    def local_file(self, wildcards: Any) -> list[str]:
+        """The file behind a source of kind local, so that a change of it is noticed; empty for other kinds."""
+        source = self.study.datasets[wildcards.dataset]["source"]
+        path = Path(os.path.expandvars(source["path"])).expanduser() if source["kind"] == "local" else None
+        return [str(path)] if path is not None and path.is_file() else []
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file."""

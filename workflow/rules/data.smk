@@ -17,20 +17,21 @@ rule fetch_ontology:
         "results/logs/fetch_ontology/{release}.log",
     benchmark:
         "results/benchmarks/fetch_ontology/{release}.tsv"
-    params:
-        settings=ASK.ontology_settings,
-        code=ASK.code("annobench.ontology.releases"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        settings=ASK.ontology_settings,
+        code=ASK.code("annobench.ontology.releases"),
     script:
         "../../scripts/fetch_ontology.py"
 
 
 rule fetch_dataset:
     input:
+        local=ASK.local_file,
         ontology=TARGETS.ontology,
     output:
         folder=directory("results/data/{dataset}/source"),
@@ -39,14 +40,14 @@ rule fetch_dataset:
         "results/logs/fetch_dataset/{dataset}.log",
     benchmark:
         "results/benchmarks/fetch_dataset/{dataset}.tsv"
-    params:
-        source=ASK.source,
-        code=ASK.code("annobench.sources.fetch"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=ASK.data_minutes,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        source=ASK.source,
+        code=ASK.code("annobench.sources.fetch"),
     script:
         "../../scripts/fetch_dataset.py"
 
@@ -63,13 +64,13 @@ rule prepare_dataset:
         "results/logs/prepare_dataset/{dataset}.log",
     benchmark:
         "results/benchmarks/prepare_dataset/{dataset}.tsv"
-    params:
-        dataset=ASK.dataset,
-        code=ASK.code("annobench.prepare.cells", "annobench.prepare.pair"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=ASK.data_memory,
         runtime=ASK.data_minutes,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        dataset=ASK.dataset,
+        code=ASK.code("annobench.prepare.cells", "annobench.prepare.pair"),
     script:
         "../../scripts/prepare_dataset.py"

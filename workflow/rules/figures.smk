@@ -21,14 +21,14 @@ rule plot_figure:
         f"results/logs/plot_figure/{STUDY.name}/{{figure}}.log",
     benchmark:
         f"results/benchmarks/plot_figure/{STUDY.name}/{{figure}}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         settings=ASK.figure_settings,
         code=ASK.figure_code,
         caption=ASK.figure_caption,
-    resources:
-        mem_mb=2000,
-        runtime=15,
-    conda:
-        "../../envs/core.yaml"
     script:
         "../../scripts/plot_figure.py"

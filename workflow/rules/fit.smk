@@ -24,9 +24,8 @@ rule fit_method:
         "results/logs/fit_method/{dataset}/{split}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/fit_method/{dataset}/{split}/{method}/seed{seed}.tsv"
-    params:
-        method=ASK.method,
-        code=ASK.method_code,
+    conda:
+        ASK.method_environment
     threads: ASK.method_threads
     resources:
         mem_mb=ASK.method_memory,
@@ -34,7 +33,8 @@ rule fit_method:
         gpu=ASK.method_gpus,
         limit_mb=ASK.method_limit_mb,
         limit_seconds=ASK.method_limit_seconds,
-    conda:
-        ASK.method_environment
+    params:
+        method=ASK.method,
+        code=ASK.method_code,
     script:
         "../../scripts/fit_method.py"

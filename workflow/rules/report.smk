@@ -18,14 +18,14 @@ rule render_report:
         f"results/logs/render_report/{STUDY.name}.log",
     benchmark:
         f"results/benchmarks/render_report/{STUDY.name}.tsv"
-    params:
-        study=ASK.report_settings,
-        code=ASK.report_code,
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=15,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        study=ASK.report_settings,
+        code=ASK.report_code,
     script:
         "../../scripts/render_report.py"
 

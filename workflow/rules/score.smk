@@ -22,13 +22,13 @@ rule score_fit:
         "results/logs/score_fit/{dataset}/{split}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/score_fit/{dataset}/{split}/{method}/seed{seed}.tsv"
-    params:
-        settings=ASK.scoring_settings,
-        code=ASK.code("annobench.score"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        settings=ASK.scoring_settings,
+        code=ASK.code("annobench.score"),
     script:
         "../../scripts/score_fit.py"

@@ -16,14 +16,14 @@ rule split_dataset:
         "results/logs/split_dataset/{dataset}/{split}/seed{seed}.log",
     benchmark:
         "results/benchmarks/split_dataset/{dataset}/{split}/seed{seed}.tsv"
-    params:
-        spec=ASK.split_spec,
-        code=ASK.code("annobench.splits"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        spec=ASK.split_spec,
+        code=ASK.code("annobench.splits"),
     script:
         "../../scripts/split_dataset.py"
 
@@ -38,13 +38,13 @@ rule balance_train:
         "results/logs/balance_train/{dataset}/{split}/seed{seed}.log",
     benchmark:
         "results/benchmarks/balance_train/{dataset}/{split}/seed{seed}.tsv"
-    params:
-        policy=ASK.balance_policy,
-        code=ASK.code("annobench.balance"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        policy=ASK.balance_policy,
+        code=ASK.code("annobench.balance"),
     script:
         "../../scripts/balance_train.py"

@@ -52,14 +52,14 @@ rule aggregate_scores:
         f"results/logs/aggregate_scores/{STUDY.name}.log",
     benchmark:
         f"results/benchmarks/aggregate_scores/{STUDY.name}.tsv"
-    params:
-        study=ASK.study_settings,
-        code=ASK.code("annobench.aggregate"),
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/core.yaml"
+    params:
+        study=ASK.study_settings,
+        code=ASK.code("annobench.aggregate"),
     script:
         "../../scripts/aggregate_scores.py"
 
@@ -74,14 +74,14 @@ rule write_provenance:
         f"results/logs/write_provenance/{STUDY.name}.log",
     benchmark:
         f"results/benchmarks/write_provenance/{STUDY.name}.tsv"
-    params:
-        study=ASK.resolved_study,
-        code=ASK.code("annobench.provenance"),
-    resources:
-        mem_mb=1000,
-        runtime=10,
     localrule: True
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        study=ASK.resolved_study,
+        code=ASK.code("annobench.provenance"),
     script:
         "../../scripts/write_provenance.py"

@@ -103,6 +103,8 @@ def variant(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> dict[st
 def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
     schema = resolve(schema, root)
     schema = variant(value, schema, root) or schema
+    if schema.get("type") == "boolean" and value in ("true", "false"):
+        return value == "true"  # `--config partial=true` comes as text
     if isinstance(value, dict):
         properties = schema.get("properties", {})
         for key, part in properties.items():

@@ -13,6 +13,7 @@ from annobench.errors import PredictionError
 from annobench.methods.base import Context, Method
 from annobench.paths import ROOT
 from annobench.predictions import Predictions
+from annobench.processes import die_with_parent
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,7 +53,7 @@ class Foreign(Method):
             places: dict[str, object] = {"train": train, "test": test, "params": params, "output": output, "root": ROOT}
             places |= {"seed": self._context.seed, "threads": self._context.threads}
             words = [word.format(**places) for word in shlex.split(self.command)]
-            done = subprocess.run(words, stdin=subprocess.DEVNULL)
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
             if done.returncode:
                 code = done.returncode
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

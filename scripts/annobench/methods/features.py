@@ -53,7 +53,7 @@ def variable_genes(matrix: "csr_matrix", n_genes: int) -> "NDArray[np.intp]":
         dispersion = np.log(variance / np.where(mean == 0, 1e-12, mean))
         dispersion[~np.isfinite(dispersion)] = np.nan
     level = np.log1p(mean)
-    edges = np.linspace(level.min() - 1e-3 * (np.ptp(level) or 1), level.max(), _BINS + 1)
+    edges = np.linspace(level.min(), level.max(), _BINS + 1)
     bins = np.clip(np.searchsorted(edges, level, side="left") - 1, 0, _BINS - 1)
     score = np.full(genes, -np.inf)
     for number in np.unique(bins):

@@ -3,6 +3,7 @@
 obs.parquet repeats the observations alone, so that splitting and scoring need not open the matrix.
 """
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,9 @@ def read_h5ad(path: Path) -> "AnnData":
     import anndata
 
     try:
-        adata = anndata.read_h5ad(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names that stand twice are dealt with below, as an error or a rule
+            adata = anndata.read_h5ad(path)
     except (
         OSError,
         KeyError,

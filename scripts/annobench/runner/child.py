@@ -4,9 +4,7 @@ The job is a JSON file: cells, split, train and ontology (paths), implementation
 seed, threads, device, top_k, keep, work (the folder to write into). What happened goes to result.json there.
 """
 
-import ctypes
 import os
-import signal
 import sys
 import time
 import traceback
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from annobench.errors import AnnobenchError, MethodSkipped
 from annobench.files import is_disk_full, read_json, write_json
+from annobench.processes import die_with_parent
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,7 +36,7 @@ _HIDDEN = ("label_id", "label", "label_original")  # obs columns that a method n
 
 def main(job_file: Path) -> int:
     """Run the job; returns the exit status."""
-    _die_with_parent()
+    die_with_parent()  # nothing may run on after a `kill -9` of the job
     job = read_json(job_file)
     work = Path(job["work"])
     result: dict[str, Any] = {"status": "ok", "reason": None}
@@ -60,12 +59,6 @@ def main(job_file: Path) -> int:
     return 0
 
 
-def _die_with_parent() -> None:
-    """On Linux, end when the parent is killed: nothing may run on after a `kill -9` of the job."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     from annobench import predictions
@@ -75,6 +68,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     context = _context(job, train, validation, truth)
     _check_needs(job, train)
     method = _create(load_class(job["implementation"]), job)
+    test_ids = list(query.obs_names)  # a method may change what it is given
     startup = time.perf_counter() - begin
 
     begin = time.perf_counter()
@@ -86,7 +80,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
     if job["needs"]["truth"]:
         allowed |= set(context.truth or {}) and set(truth.values())
-    valid = predictions.validate(predicted, query.obs_names, allowed).cut(job["top_k"])
+    valid = predictions.validate(predicted, test_ids, allowed).cut(job["top_k"])
     predictions.write(work / "predictions.parquet", valid)
     has_probabilities = job["abilities"]["probabilities"] and valid.probabilities is not None
     if has_probabilities and job["keep"]["probabilities"]:

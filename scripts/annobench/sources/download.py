@@ -18,7 +18,7 @@ import requests
 from annobench.errors import DownloadError
 from annobench.files import disk_full, is_disk_full, sha256_of
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # what a broken connection loses at most
 _FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help
 
 Report = Callable[[str], None]
