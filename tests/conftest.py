@@ -1,0 +1,33 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from annobench.ontology import Ontology
+from annobench.ontology.releases import from_wheel
+from annobench.paths import ROOT
+
+RELEASE = "2026-03-26"
+
+
+@pytest.fixture(scope="session")
+def ontology() -> Ontology:
+    """The release that the default study uses."""
+    return from_wheel(RELEASE)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real data; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("ANNOBENCH_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data for development is not here: set ANNOBENCH_DATA (looked in {folder.name})")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the user's cache of downloads."""
+    monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -1,0 +1,222 @@
+"""What is promised: every method of the repository keeps the contract, on the same cells, through the same suite."""
+
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from annobench import predictions
+from annobench.config.study import available, load_method
+from annobench.methods.base import Context, Method
+from annobench.methods.registry import implementations, load_class
+from annobench.ontology import Ontology
+from annobench.paths import ROOT
+from annobench.predictions import Predictions
+from helpers import cells
+
+METHODS = available("methods", ROOT)
+LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
+SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
+HIDDEN = ["label_id"]
+
+
+@pytest.fixture(scope="module")
+def data(ontology: Ontology) -> ad.AnnData:
+    """Three studies; two hundred cells; a class and its subtype among the five."""
+    return cells(ontology, cells=240, genes=120, seed=3)
+
+
+def build(name: str) -> Method:
+    method = load_method(name, ROOT, "")
+    if "exec" in method:
+        exec_block = method["exec"]
+        return load_class("exec")(
+            options=method["parameters"], command=exec_block["command"], format=exec_block["format"]
+        )
+    return load_class(method["implementation"])(**method["parameters"])
+
+
+def parts(data: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData, ad.AnnData]:
+    train, validation, query = data[:140].copy(), data[140:170].copy(), data[170:].copy()
+    query.obs = query.obs.drop(columns=HIDDEN)
+    return train, validation, query
+
+
+def context(data: ad.AnnData, ontology: Ontology, seed: int = 1, **more: Any) -> Context:
+    truth = dict(zip(data.obs_names, data.obs["label_id"], strict=True))
+    classes = sorted(set(data[:140].obs["label_id"]))
+    return Context(seed=seed, classes=classes, ontology=ontology, validation=data[140:170].copy(), truth=truth, **more)
+
+
+def fitted(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1) -> tuple[Method, Predictions]:
+    train, _, query = parts(data)
+    method = build(name)
+    method.fit(train, context(data, ontology, seed))
+    return method, method.predict(query)
+
+
+def replace_rows(data: ad.AnnData, rows: Any, values: Any) -> None:
+    """Overwrite the counts of some cells."""
+    dense = data.X.toarray()
+    dense[rows] = values
+    data.X = csr_matrix(dense)
+
+
+def same(first: Predictions, second: Predictions) -> bool:
+    scores = first.scores is None or np.allclose(first.scores, second.scores, atol=1e-5)
+    return first.labels[:, 0].tolist() == second.labels[:, 0].tolist() and scores
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_predictions_keep_the_contract(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    method = load_method(name, ROOT, "")
+    _, found = fitted(name, data, ontology)
+    allowed = sorted(set(data.obs["label_id"]))
+    valid = predictions.validate(found, data.obs_names[170:], allowed)
+    if method["abilities"]["probabilities"]:
+        assert valid.probabilities is not None
+        assert (valid.probabilities >= 0).all()
+        assert (valid.probabilities <= 1 + 1e-6).all()
+        best = np.asarray(valid.classes, dtype=object)[valid.probabilities.argmax(axis=1)]
+        assert best.tolist() == valid.labels[:, 0].tolist()
+    else:
+        assert valid.probabilities is None
+
+
+@pytest.mark.parametrize("name", [m for m in LEARNERS if load_method(m, ROOT, "")["kind"] == "method"])
+def test_methods_learn_something(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    _, found = fitted(name, data, ontology)
+    truth = data.obs["label_id"].loc[list(found.cell_ids)]
+    assert (found.labels[:, 0] == truth.to_numpy()).mean() > 0.5  # the most frequent class has a quarter of the cells
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_same_seed_gives_the_same_predictions(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    assert same(fitted(name, data, ontology)[1], fitted(name, data, ontology)[1])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_test_cells_change_nothing_that_is_learned(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    """Gene choice, scaling and model selection: other test cells beside it do not change the prediction of a cell."""
+    _, found = fitted(name, data, ontology)
+    other = data.copy()
+    changed = np.arange(200, 240)  # the first thirty test cells stay
+    replace_rows(other, changed, np.random.default_rng(0).poisson(50, (40, data.n_vars)))
+    other.obs.loc[other.obs_names[changed], "label_id"] = "CL:0000860"
+    _, again = fitted(name, other, ontology)
+    keep = [i for i, cell in enumerate(found.cell_ids) if cell in set(data.obs_names[170:200])]
+    assert found.labels[keep, 0].tolist() == again.labels[keep, 0].tolist()
+    if found.scores is not None:
+        assert np.allclose(found.scores[keep], again.scores[keep], atol=1e-5)
+
+
+class Leaky:
+    """A planted leak: scales with the mean of the cells that it is asked about."""
+
+    def __init__(self, inner: Method) -> None:
+        self.inner = inner
+
+    def predict(self, query: ad.AnnData) -> Predictions:
+        shifted = query.copy()
+        dense = query.X.toarray()
+        replace_rows(shifted, slice(None), np.maximum(np.rint(dense - 0.9 * dense.mean(axis=0)), 0))
+        return self.inner.predict(shifted)
+
+
+def test_a_planted_leak_is_caught_by_that_test(data: ad.AnnData, ontology: Ontology) -> None:
+    method, _ = fitted("nearest_centroid", data, ontology)
+    _, _, query = parts(data)
+    other = query.copy()
+    replace_rows(other, slice(30, 70), np.random.default_rng(0).poisson(50, (40, data.n_vars)))
+    leaky = Leaky(method)
+    assert not np.allclose(leaky.predict(query).scores[:30], leaky.predict(other).scores[:30], atol=1e-5)
+    assert np.allclose(method.predict(query).scores[:30], method.predict(other).scores[:30], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_model_predicts_the_same(name: str, data: ad.AnnData, ontology: Ontology, tmp_path: Path) -> None:
+    method, found = fitted(name, data, ontology)
+    method.save(tmp_path)
+    files = [file.suffix for file in tmp_path.iterdir()]
+    assert set(files) <= {".npz", ".json", ".safetensors"}  # nothing whose loading executes code
+    again = type(method).load(tmp_path).predict(parts(data)[2])
+    assert same(found, again)
+
+
+@pytest.mark.parametrize("name", [m for m in METHODS if load_method(m, ROOT, "")["abilities"]["embedding"]])
+def test_embeddings(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    method, _ = fitted(name, data, ontology)
+    embedding = method.embed(parts(data)[2])
+    assert embedding.dtype == np.float32
+    assert embedding.shape[0] == 70
+    assert np.isfinite(embedding).all()
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_two_classes_and_a_class_of_one_cell(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    labels = np.where(data.obs["label_id"] == "CL:0000236", "CL:0000236", "CL:0000084")
+    for single in (False, True):
+        few = data.copy()
+        few.obs["label_id"] = labels
+        if single:
+            few.obs.loc[few.obs_names[0], "label_id"] = "CL:0000860"
+        _, found = fitted(name, few, ontology)
+        predictions.validate(found, data.obs_names[170:], sorted(set(few.obs["label_id"])))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_cell_without_counts_gets_a_prediction(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    empty = data.copy()
+    replace_rows(empty, [200], 0)
+    _, found = fitted(name, empty, ontology)
+    predictions.validate(found, data.obs_names[170:], sorted(set(data.obs["label_id"])))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_training_without_validation_cells(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+    train, _, query = parts(data)
+    method, setting = build(name), context(data, ontology)
+    setting.validation = None
+    method.fit(train, setting)
+    predictions.validate(method.predict(query), query.obs_names, setting.classes)
+
+
+def test_celltypist_scores_are_celltypists_own(data: ad.AnnData, ontology: Ontology) -> None:
+    import celltypist
+    import scanpy as sc
+
+    _method, found = fitted("celltypist_custom", data, ontology)
+    train, _, query = parts(data)
+    for part in (train, query):
+        sc.pp.normalize_total(part, target_sum=1e4)
+        sc.pp.log1p(part)
+    model = celltypist.train(train, labels="label_id", n_jobs=1, random_state=1)
+    table = celltypist.annotate(query, model=model).probability_matrix
+    assert np.allclose(found.probabilities, table.to_numpy(), atol=1e-4)
+
+
+def test_the_awk_method_equals_numpy(data: ad.AnnData, ontology: Ontology) -> None:
+    _, found = fitted("awk_centroid", data, ontology)
+    train, _, query = parts(data)
+
+    def unit(matrix: Any) -> np.ndarray:
+        dense = matrix.toarray()
+        logged = np.log1p(dense / dense.sum(axis=1, keepdims=True) * 1e4)
+        return logged / np.linalg.norm(logged, axis=1, keepdims=True)
+
+    labels = train.obs["label_id"].to_numpy()
+    classes = np.unique(labels)
+    centroids = np.vstack([unit(train.X)[labels == c].sum(axis=0) for c in classes])
+    cosine = unit(query.X) @ (centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).T
+    order = np.argsort(-cosine, axis=1)[:, :2]
+    arranged = predictions.validate(found, query.obs_names, classes)
+    assert arranged.labels.tolist() == classes[order].tolist()
+    assert np.allclose(arranged.scores, np.take_along_axis(cosine, order, axis=1), atol=1e-5)
+
+
+def test_every_implementation_is_used_by_a_method_file() -> None:
+    used = {load_method(name, ROOT, "")["implementation"] for name in METHODS}
+    assert used == set(implementations())

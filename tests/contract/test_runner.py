@@ -1,0 +1,316 @@
+"""What is promised: whatever a method does, the fit becomes a record that says what happened, and nothing runs on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from annobench import predictions
+from annobench.columns import read_columns, write_columns
+from annobench.config import schema_folder
+from annobench.ontology import Ontology
+from annobench.paths import ROOT
+from helpers import cells
+
+BROKEN = Path(__file__).parents[1] / "data" / "methods"
+SCHEMA = yaml.safe_load((schema_folder() / "run.schema.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the library in which methods stand that fail on purpose."""
+    scripts = tmp_path_factory.mktemp("library") / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in BROKEN.glob("*.py"):
+        shutil.copy(file, scripts / "annobench" / "methods")
+    return scripts
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("inputs")
+    data = cells(ontology, cells=120, genes=40)
+    data.obs["label"] = data.obs["label_original"] = data.obs["label_id"]
+    data.write_h5ad(folder / "cells.h5ad")
+    roles = ["train"] * 70 + ["val"] * 20 + ["test"] * 30
+    write_columns(folder / "split.parquet", {"cell_id": list(data.obs_names), "role": roles})
+    train = data.obs.iloc[:70]
+    columns = {"cell_id": list(train.index), "label_id": list(train["label_id"]), "source": list(train["study"])}
+    write_columns(folder / "train.parquet", columns)
+    ontology.save(folder / "cl.json")
+    names = {"cells": "cells.h5ad", "split": "split.parquet", "train": "train.parquet", "ontology": "cl.json"}
+    return {key: str(folder / name) for key, name in names.items()}
+
+
+def job(inputs: dict[str, str], implementation: str, **changes: Any) -> dict[str, Any]:
+    whole = {
+        **inputs,
+        "implementation": implementation,
+        "parameters": {},
+        "exec": None,
+        "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
+        "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
+        "device": "auto",
+        "keep": {"model": True, "probabilities": True, "embedding": True},
+        "top_k": 3,
+        "seed": 1,
+        "threads": 1,
+        "limits": {"memory_mb": 2000, "seconds": 60},
+        "identity": {"dataset": "d", "split": "s", "method": implementation, "seed": 1},
+        "facts": {"data_sha256": "0" * 64, "code": "abc", "gene_overlap": None},
+        "on_failure": "record",
+    }
+    return whole | changes
+
+
+def start(library: Path, whole: dict[str, Any], folder: Path) -> subprocess.Popen[str]:
+    """The parent in a process of its own, as a driver has it."""
+    code = (
+        "import json, sys; from pathlib import Path; from annobench.runner.parent import run_fit;"
+        "run_fit(json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(whole), str(folder / "fit"), str(folder / "log" / "attempt.json")]
+    environment = os.environ | {"PYTHONPATH": str(library)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(library: Path, whole: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run a fit; the record is valid, and predictions.parquet is there, whatever happened."""
+    process = start(library, whole, folder)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    record = json.loads((folder / "fit" / "run.json").read_text())
+    Draft202012Validator(SCHEMA).validate(record)
+    table = predictions.read(folder / "fit" / "predictions.parquet")
+    if record["status"] != "ok":
+        assert len(table.cell_ids) == 0
+        assert record["reason"]
+        assert not record["probabilities"]
+    assert not (folder / "fit" / ".work").exists()
+    attempt = json.loads((folder / "log" / "attempt.json").read_text())
+    assert attempt["status"] == record["status"]
+    return record
+
+
+def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    record = run(library, job(inputs, "majority"), tmp_path)
+    assert record["status"] == "ok"
+    assert record["reason"] is None
+    assert record["cells"] == {"train": 70, "val": 20, "test": 30}
+    assert record["data_sha256"] == "0" * 64
+    assert record["versions"]["python"]
+    assert record["versions"]["anndata"]
+    found = predictions.read(tmp_path / "fit" / "predictions.parquet")
+    roles = read_columns(inputs["split"])
+    assert list(found.cell_ids) == list(roles["cell_id"][roles["role"] == "test"])
+    assert found.labels.shape[1] == 3
+    assert {path.name for path in (tmp_path / "fit").iterdir()} == {
+        "model",
+        "predictions.parquet",
+        "probabilities.npz",
+        "run.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "reason"),
+    [
+        ("raises", "failed", "ValueError: a bad day"),
+        ("exits", "failed", "ended with status 7 before it could report"),
+        ("segfault", "killed", "died of SIGSEGV"),
+        ("killed", "killed", "died of SIGKILL, sent from outside or by a crash; often the kernel's answer"),
+        ("no_memory", "failed", "out of memory"),
+        ("nan", "failed", "scores hold"),
+        ("unknown_label", "failed", "1 predicted labels are not among the allowed ones: 1 (CL:0000540)"),
+        ("too_few", "failed", "predictions for 15 cells, expected 30: 15"),
+        ("wrong_ids", "failed", "30 (cell000090"),
+        ("nothing", "failed", "AttributeError"),
+        ("skips", "skipped", "this data does not suit me"),
+        ("disk_full", "failed", "the disk is full"),
+    ],
+)
+def test_failures_become_records(
+    library: Path, inputs: dict[str, str], tmp_path: Path, method: str, status: str, reason: str
+) -> None:
+    record = run(library, job(inputs, method), tmp_path)
+    assert record["status"] == status
+    assert reason in record["reason"]
+    assert "\n" not in record["reason"]
+    if status == "failed" and method != "exits":
+        assert "Traceback" in (tmp_path / "fit" / record["traceback"]).read_text()
+
+
+SEED = 4711  # marks the processes of one test
+
+
+def nobody_runs_on(marker: str) -> bool:
+    time.sleep(0.3)
+    return not [p for p in psutil.process_iter(["cmdline"]) if any(marker in word for word in p.info["cmdline"] or [])]
+
+
+def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    record = run(library, job(inputs, "forever", limits={"memory_mb": 2000, "seconds": 3}, seed=SEED), tmp_path)
+    assert record["status"] == "timeout"
+    assert record["reason"] == "took longer than its limit of 0.05 minutes (resources.minutes)"
+    assert 3 <= record["total_seconds"] < 15
+    assert nobody_runs_on(f"time.sleep(600)  # {SEED}")  # not even a process that the method started
+
+
+@pytest.mark.parametrize("method", ["hog", "child_hog"])
+def test_memory_limit_counts_the_whole_tree(library: Path, inputs: dict[str, str], tmp_path: Path, method: str) -> None:
+    record = run(library, job(inputs, method, limits={"memory_mb": 700, "seconds": 60}), tmp_path)
+    assert record["status"] == "killed"
+    assert "more than its limit of 700 MB (resources.memory_mb)" in record["reason"]
+    assert nobody_runs_on("bytearray(900_000_000)")
+
+
+def test_peak_memory_is_that_of_the_fit_alone(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    small = run(library, job(inputs, "majority"), tmp_path / "a")["peak_rss_mb"]
+    large = run(library, job(inputs, "remembers"), tmp_path / "b")["peak_rss_mb"]
+    again = run(library, job(inputs, "majority"), tmp_path / "c")["peak_rss_mb"]
+    assert large - small == pytest.approx(400, abs=15)  # although it was given back before the end
+    assert again == pytest.approx(small, abs=10)  # it does not grow from fit to fit
+
+
+def test_labels_of_test_cells_never_reach_a_method(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    assert run(library, job(inputs, "peeks"), tmp_path)["status"] == "ok"
+
+
+def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    needs = job(inputs, "oracle")["needs"]
+    assert "needs the true labels" in run(library, job(inputs, "oracle"), tmp_path / "a")["reason"]
+    record = run(library, job(inputs, "oracle", needs=needs | {"truth": True}), tmp_path / "b")
+    assert record["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"needs": {"counts": False, "gpu": True, "truth": False, "min_genes": 1}, "device": "cpu"},
+            "the study says device: cpu",
+        ),
+        (
+            {"needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 41}},
+            "share 40 genes, the method needs 41",
+        ),
+    ],
+)
+def test_what_a_method_lacks_is_a_skip(
+    library: Path, inputs: dict[str, str], tmp_path: Path, changes: dict, reason: str
+) -> None:
+    record = run(library, job(inputs, "majority", **changes), tmp_path)
+    assert record["status"] == "skipped"
+    assert reason in record["reason"]
+
+
+def test_a_method_that_needs_counts_skips_log1p_values(
+    library: Path, inputs: dict[str, str], tmp_path: Path, ontology: Ontology
+) -> None:
+    data = cells(ontology, cells=120, genes=40)
+    data.uns["annobench"]["matrix"] = "log1p_cpm"
+    data.write_h5ad(tmp_path / "cells.h5ad")
+    whole = job(inputs | {"cells": str(tmp_path / "cells.h5ad")}, "majority")
+    record = run(library, whole | {"needs": whole["needs"] | {"counts": True}}, tmp_path)
+    assert record["reason"] == "the method needs counts (needs.counts), the dataset holds log1p_cpm"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("sh -c 'echo words >&2; exit 3'", "ended with status 3"),
+        ("sh -c 'kill -9 $$'", "was killed by SIGKILL"),
+        ("true", "wrote neither predictions.parquet nor predictions.csv"),
+        ("no-such-program-anywhere {train}", "FileNotFoundError"),
+        ("sh -c 'echo cell_id,label_1 > {output}/predictions.csv'", "expected the columns cell_id and label_1"),
+        ("sh -c 'grep -q label {test}/cells.tsv || echo fine; test ! -e {test}/labels.tsv && exit 5'", "status 5"),
+    ],
+)
+def test_foreign_commands_that_fail(
+    library: Path, inputs: dict[str, str], tmp_path: Path, command: str, reason: str
+) -> None:
+    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx", "files": []}), tmp_path)
+    assert record["status"] == "failed"
+    assert reason in record["reason"]
+
+
+def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "foreign.py"
+    script.write_text(
+        "import json, sys, anndata\n"
+        "train, test = anndata.read_h5ad(sys.argv[1]), anndata.read_h5ad(sys.argv[2])\n"
+        "assert 'label_id' in train.obs and 'label_id' not in test.obs\n"
+        "params = json.load(open(sys.argv[3]))\n"
+        "assert params == {'seed': 1, 'threads': 1, 'word': 'x'}, params\n"
+        "rows = [f'{cell},{train.obs.label_id.iloc[0]}' for cell in test.obs_names]\n"
+        "open(sys.argv[4] + '/predictions.csv', 'w').write('\\n'.join(['cell_id,label', *rows]))\n"
+    )
+    command = f"{sys.executable} {script} {{train}} {{test}} {{params}} {{output}}"
+    whole = job(inputs, "exec", exec={"command": command, "format": "h5ad", "files": []}, parameters={"word": "x"})
+    record = run(library, whole, tmp_path)
+    assert record["status"] == "ok", record["reason"]
+    assert record["predict_seconds"] is None  # one step: all time counts as training
+    assert not record["confidence_is_probability"]
+
+
+def test_on_failure_raise_fails_the_job_after_the_record_is_written(
+    library: Path, inputs: dict[str, str], tmp_path: Path
+) -> None:
+    process = start(library, job(inputs, "raises", on_failure="raise"), tmp_path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "failed: ValueError: a bad day (on_failure is raise)" in output
+    assert json.loads((tmp_path / "log" / "attempt.json").read_text())["reason"] == "ValueError: a bad day"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
+    library: Path, inputs: dict[str, str], tmp_path: Path, number: int
+) -> None:
+    process = start(library, job(inputs, "forever"), tmp_path)
+    deadline = time.monotonic() + 30
+    while not psutil.Process(process.pid).children(recursive=True)[1:] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    fit, *others = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    process.wait(timeout=20)
+    assert process.stdout is not None
+    process.stdout.close()
+    # the kernel ends the fit with its parent; what the fit itself started only a parent that is still there can end
+    watched = [fit, *others] if number == signal.SIGTERM else [fit]
+    psutil.wait_procs(watched, timeout=10)
+    assert not [p for p in watched if p.is_running()]
+    for leftover in others:
+        with suppress(psutil.NoSuchProcess):
+            leftover.kill()
+    attempt = json.loads((tmp_path / "log" / "attempt.json").read_text())
+    assert attempt["ended"] is None
+    assert not (tmp_path / "fit" / "run.json").exists()
+
+
+def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    run(library, job(inputs, "majority"), tmp_path)
+    assert (tmp_path / "fit" / "probabilities.npz").is_file()
+    record = run(library, job(inputs, "raises"), tmp_path)
+    assert record["status"] == "failed"
+    assert not (tmp_path / "fit" / "probabilities.npz").exists()
+    assert not (tmp_path / "fit" / "model").exists()
+
+
+def test_what_is_not_to_be_kept_is_not_written(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    keep = {"model": False, "probabilities": False, "embedding": False}
+    record = run(library, job(inputs, "majority", keep=keep), tmp_path)
+    assert {path.name for path in (tmp_path / "fit").iterdir()} == {"predictions.parquet", "run.json"}
+    assert record["probabilities"] is False
+    assert record["model_mb"] is None

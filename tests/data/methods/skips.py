@@ -1,0 +1,10 @@
+"""A method that fails on purpose: does not suit this data."""
+
+from annobench.methods.majority import Majority as Base
+
+
+class Broken(Base):
+    def fit(self, train, context):
+        from annobench.errors import MethodSkipped
+
+        raise MethodSkipped("this data does not suit me")

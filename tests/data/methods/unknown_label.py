@@ -1,0 +1,10 @@
+"""A method that fails on purpose: predicts a label that nobody trained."""
+
+from annobench.methods.majority import Majority as Base
+
+
+class Broken(Base):
+    def predict(self, query):
+        found = super().predict(query)
+        found.labels[0, 0] = "CL:0000540"
+        return found

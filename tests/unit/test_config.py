@@ -1,0 +1,204 @@
+"""What is promised: a wrong configuration never starts, and its message names file, key and nearest valid key."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from annobench.config import load_study, load_yaml, validate
+from annobench.config.manual import MANUAL, rendered
+from annobench.config.study import available
+from annobench.errors import ConfigError
+from annobench.launch import resolve
+from annobench.paths import ROOT
+from helpers import clone
+
+
+def study(**changes: object) -> dict:
+    minimal = {"study": "s", "methods": ["knn"], "evaluations": [{"dataset": "simulated_small", "regime": "holdout"}]}
+    return minimal | changes
+
+
+def refused(**changes: object) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_study(study(**changes), ROOT, "study.yaml")
+    return str(error.value)
+
+
+def test_unknown_key_names_file_key_and_nearest() -> None:
+    assert refused(sedes=[1]) == "study.yaml: top level: unknown key 'sedes'; did you mean 'seeds'?"
+
+
+def test_unknown_key_inside_a_variant_is_explained_by_that_variant() -> None:
+    message = refused(evaluations=[{"dataset": "simulated_small", "regime": "kfold", "fold": 5}])
+    assert message == "study.yaml: evaluations[0]: unknown key 'fold'; did you mean 'folds'?"
+
+
+def test_unknown_regime_lists_the_nearest() -> None:
+    message = refused(evaluations=[{"dataset": "simulated_small", "regime": "cross_studies"}])
+    assert "evaluations[0].regime: 'cross_studies' is not allowed; did you mean 'cross_study'?" in message
+
+
+def test_missing_regime_is_named() -> None:
+    assert "key 'regime' is missing" in refused(evaluations=[{"dataset": "simulated_small"}])
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"methods": ["knnn"]}, "no file config/methods/knnn.yaml; did you mean 'knn'?"),
+        ({"evaluations": [{"dataset": "pancras", "regime": "kfold"}]}, "did you mean 'pancreas'?"),
+        ({"seeds": "1"}, "seeds: expected array, found text ('1')"),
+        ({"seeds": []}, "seeds"),
+        ({"study": "My Study"}, "study: 'My Study' does not match"),
+        ({"on_failure": "ignore"}, "on_failure: 'ignore' is not allowed"),
+        ({"statistics": {"confidence": 1.5}}, "statistics.confidence"),
+        ({"evaluations": [{"dataset": "simulated_small", "regime": "pair"}]}, "regime pair goes with a dataset that"),
+        ({"evaluations": [{"dataset": "lung_cross_study", "regime": "kfold"}]}, "regime pair goes with a dataset that"),
+        ({"evaluations": [{"dataset": "pbmc68k", "regime": "cross_study"}]}, "needs `families`"),
+        (
+            {"evaluations": [{"dataset": "pancreas", "regime": "cross_study", "held_out": ["celseq"]}]},
+            "no family 'celseq'; did you mean 'celseq2'?",
+        ),
+        ({"evaluations": [{"dataset": "simulated_small", "regime": "holdout"}] * 2}, "stands twice"),
+        (
+            {"evaluations": [{"dataset": "simulated_small", "regime": "holdout", "balance": {"policy": "cap"}}]},
+            "evaluations[0].balance: key 'max_cells' is missing",
+        ),
+    ],
+)
+def test_wrong_values_say_what_is_wrong(change: dict, part: str) -> None:
+    assert part in refused(**change)
+
+
+def test_defaults_are_filled_in_at_every_depth() -> None:
+    found = load_study(study(), ROOT)
+    assert found.settings["statistics"] == {"replicates": 2000, "confidence": 0.95, "min_units": 4}
+    split = found.splits["simulated_small", "holdout"]
+    assert split.spec["test_fraction"] == 0.2
+    assert split.spec["balance"] == {"policy": "none"}
+    assert split.methods == ("oracle", "majority", "random_stratified", "knn")
+    assert found.methods["knn"]["parameters"] == {"n_components": 50, "n_genes": 2000, "n_neighbors": 15}
+
+
+def test_a_given_value_is_kept() -> None:
+    found = load_study(study(statistics={"replicates": 300}), ROOT)
+    assert found.settings["statistics"]["replicates"] == 300
+
+
+def test_splits_are_named_after_regime_and_part() -> None:
+    entries = [
+        {"dataset": "simulated_small", "regime": "kfold", "folds": 2},
+        {"dataset": "simulated_small", "regime": "low_label", "fractions": [0.05]},
+        {"dataset": "simulated_small", "regime": "cross_study", "held_out": ["study2"]},
+        {"dataset": "simulated_small", "regime": "holdout", "group_by": "donor"},
+        {"dataset": "simulated_small", "regime": "holdout", "name": "half", "test_fraction": 0.5},
+        {"dataset": "simulated_small", "regime": "kfold", "folds": 2, "name": "capped"},
+    ]
+    names = [split for _, split in load_study(study(evaluations=entries), ROOT).splits]
+    assert names == [
+        *("kfold_1", "kfold_2", "lowlabel_0.05", "crossstudy_study2", "holdout_donor", "half"),
+        *("capped_1", "capped_2"),
+    ]
+
+
+def test_entries_may_have_their_own_seeds_and_methods() -> None:
+    entry = {"dataset": "simulated_small", "regime": "holdout", "seeds": [7], "methods": ["nearest_centroid"]}
+    fits = list(load_study(study(evaluations=[entry]), ROOT).fits())
+    assert {fit.seed for fit in fits} == {7}
+    assert [fit.method for fit in fits][-1] == "nearest_centroid"
+
+
+def test_a_key_that_stands_twice_in_yaml_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("study: a\nstudy: b\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml: line 2: key 'study' stands twice"):
+        load_yaml(file)
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "key: [unclosed\n", ""])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        load_yaml(file)
+
+
+def test_methods_refuse_unknown_and_missing_parameters(tmp_path: Path) -> None:
+    repo = clone(tmp_path)
+    file = repo / "config" / "methods" / "knn.yaml"
+    method = yaml.safe_load(file.read_text())
+    for change, part in [
+        ({"parameters": {"n_neighbours": 3}}, "unknown key 'n_neighbours'; did you mean 'n_neighbors'?"),
+        ({"implementation": "knm"}, "did you mean 'knn'?"),
+        ({"needs": {"truth": True}}, "only a control may see the labels"),
+        ({"exec": {"command": "true"}}, "`exec` goes with `implementation: exec`"),
+        ({"resources": {"memory": 10}}, "unknown key 'memory'; did you mean 'memory_mb'?"),
+    ]:
+        file.write_text(yaml.safe_dump(method | change))
+        with pytest.raises(ConfigError) as error:
+            load_study(study(), repo, "study.yaml")
+        assert part in str(error.value)
+
+
+def test_a_pair_must_name_plain_datasets(tmp_path: Path) -> None:
+    repo = clone(tmp_path)
+    file = repo / "config" / "datasets" / "lung_cross_study.yaml"
+    dataset = yaml.safe_load(file.read_text())
+    entry = [{"dataset": "lung_cross_study", "regime": "pair"}]
+    for pair, part in [
+        ({"references": ["lung_cross_study"], "query": "lung_travaglini"}, "is itself a pair"),
+        ({"references": ["lung_travaglini"], "query": "lung_travaglini"}, "both reference and query"),
+        ({"references": ["lung_travaglin"], "query": "lung_tabula_sapiens"}, "did you mean 'lung_travaglini'?"),
+    ]:
+        file.write_text(yaml.safe_dump(dataset | {"pair": pair}))
+        with pytest.raises(ConfigError) as error:
+            load_study(study(evaluations=entry), repo, "study.yaml")
+        assert part in str(error.value)
+
+
+def test_a_dataset_has_a_source_or_a_pair_not_both() -> None:
+    dataset = load_yaml(ROOT / "config/datasets/lung_cross_study.yaml")
+    both = dataset | {"source": {"kind": "local", "path": "x.h5ad"}}
+    with pytest.raises(ConfigError, match="give one of source, pair, not several"):
+        validate(both, "dataset", "d.yaml")
+    neither = {key: value for key, value in dataset.items() if key != "pair"}
+    with pytest.raises(ConfigError, match="key 'source' is missing"):
+        validate(neither, "dataset", "d.yaml")
+
+
+@pytest.mark.parametrize("name", [None, *available("studies", ROOT)])
+def test_every_study_of_the_repository_resolves(name: str | None) -> None:
+    assert list(resolve(name).fits())
+
+
+@pytest.mark.parametrize("name", available("datasets", ROOT))
+def test_every_dataset_of_the_repository_is_valid(name: str) -> None:
+    validate(load_yaml(ROOT / f"config/datasets/{name}.yaml"), "dataset", name)
+
+
+def test_the_default_study_is_large_enough_to_mean_something() -> None:
+    found = resolve(None)
+    assert len(list(found.fits())) >= 150
+    assert set(found.scored_datasets()) == {"pbmc68k", "pancreas"}
+
+
+def test_manual_is_in_step_with_schemas_and_defaults() -> None:
+    text = MANUAL.read_text(encoding="utf-8")
+    assert rendered(text) == text
+    assert json.dumps([1, 2, 3]) in text  # the default seeds
+
+
+def test_parsing_the_workflow_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import annobench.workflow, annobench.config, annobench.codehash;"
+        "from annobench.launch import resolve; resolve(None);"
+        "print([m for m in ('numpy', 'pandas', 'anndata', 'torch', 'sklearn', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "scripts", check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,186 @@
+"""What is promised: tables say how many fits they rest on, who is missing, and who may be ranked."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from annobench.columns import write_columns
+from annobench.score import count_pairs, resampling_units
+from annobench.tables import FitFiles, StudyTables, write_csv
+from helpers import toy_ontology
+
+SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
+METHODS = {
+    name: {"label": name.upper(), "kind": "control" if name == "zero" else "method"} for name in ("good", "bad", "zero")
+}
+
+
+def fit(
+    folder: Path, method: str, split: str, seed: int, share: float | None, status: str = "ok", **run: object
+) -> FitFiles:
+    """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
+    place = folder / method / split / str(seed)
+    place.mkdir(parents=True)
+    files = FitFiles(
+        "d", "holdout", split, method, seed, *(place / n for n in ("run.json", "s.parquet", "p.parquet", "a.json"))
+    )
+    if share is None:
+        return files
+    record = dict.fromkeys(
+        ["traceback", "predict_seconds", "startup_seconds", "peak_gpu_mb", "model_mb", "device", "host"]
+    )
+    record |= {
+        "status": status,
+        "reason": None if status == "ok" else "a bad day",
+        "fit_seconds": 1.0,
+        "peak_rss_mb": 100.0,
+    }
+    record |= {"trainable_parameters": 10, "threads": 1, "total_seconds": 2.0, "cpu_seconds": 2.0, **run}
+    files.run.write_text(json.dumps(record))
+    truth = np.array(["A1", "A2x", "B"] * 20, dtype=object)
+    predicted = np.where(np.arange(60) < share * 60, truth, np.roll(truth, 1))
+    pairs = (
+        count_pairs(np.array([str(i) for i in range(60)], dtype=object), truth, predicted)
+        if status == "ok"
+        else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
+    )
+    write_columns(files.pairs, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
+    row = {
+        **files.key,
+        "status": status,
+        "family": "flat",
+        "metric": "macro_f1",
+        "label_set": "truth",
+        "level": "overall",
+    }
+    write_columns(
+        files.scores, {key: [value] for key, value in {**row, "group": "all", "value": float(share), "n": 60}.items()}
+    )
+    return files
+
+
+def build(fits: list[FitFiles]) -> tuple[StudyTables, pd.DataFrame, pd.DataFrame]:
+    tables = StudyTables(fits, SETTINGS, METHODS, toy_ontology())
+    tests = tables.tests()
+    return tables, tables.ranking(tables.summary(), tables.resources(), tests), tests
+
+
+def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
+    fits = [
+        fit(tmp_path, m, s, k, share)
+        for m, share in (("bad", 0.5), ("good", 0.9), ("zero", 0.0))
+        for s in "xy"
+        for k in (1, 2)
+    ]
+    _, ranking, tests = build(fits)
+    part = ranking[ranking["dataset"] == "d"]
+    assert part["method"].tolist() == ["good", "bad", "zero"]
+    assert part["rank"].tolist()[:2] == [1, 2]
+    assert pd.isna(part["rank"].iloc[2])
+    assert part["n_fits"].tolist() == [4, 4, 4]
+    assert part.iloc[0]["accuracy"] == pytest.approx(0.9)
+    assert part.iloc[0]["low"] < part.iloc[0]["score"] < part.iloc[0]["high"]
+    assert part["interval_over"].tolist() == ["cells"] * 3
+    # one pair of methods: Holm changes nothing
+    assert tests[["method_a", "method_b"]].to_numpy().tolist() == [["good", "bad"]]
+    assert tests["p_holm"].item() == tests["p_value"].item() == pytest.approx(1 / 201)
+    assert part["p_against_best"].tolist()[1] == tests["p_holm"].item()
+    whole = ranking[ranking["dataset"] == "all"]
+    assert whole["score"].tolist() == pytest.approx(part["score"].tolist())
+
+
+def test_ties_are_broken_by_parameters_then_time(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9, trainable_parameters=100), fit(tmp_path, "bad", "x", 1, 0.9)]
+    assert build(fits)[1].query("dataset == 'd'")["method"].tolist() == ["bad", "good"]
+
+
+def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Path) -> None:
+    fits = [
+        fit(tmp_path, "good", "x", 1, 0.9),
+        fit(tmp_path, "good", "x", 2, 0.0, status="failed", traceback="traceback.txt"),
+        fit(tmp_path, "bad", "x", 1, 0.5),
+        fit(tmp_path, "bad", "x", 2, None),
+    ]
+    tables, ranking, tests = build(fits)
+    failed = tables.failed()
+    assert failed["status"].tolist() == ["failed", "missing"]
+    assert failed["reason"].tolist() == ["a bad day", "has not been run"]
+    assert failed["traceback"].tolist()[0].endswith("good/x/2/traceback.txt")
+    assert ranking["rank"].isna().all()
+    assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
+    assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
+    assert tests["n_fits"].tolist() == [1]  # the fit that both have
+    assert len(tables.scores()) == 3
+
+
+def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, None)]
+    tables, ranking, tests = build(fits)
+    assert set(ranking["method"]) == {"good"}
+    assert tables.failed()["method"].tolist() == ["bad"]
+    assert tests.empty
+
+
+def test_nothing_finished_at_all(tmp_path: Path) -> None:
+    tables, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
+    assert ranking.empty
+    assert tests.empty
+    assert tables.confusion().empty
+    classes = tables.classes(tables.scores())
+    assert tables.trees(classes).empty
+    assert tables.calibration(tables.scores()).empty
+
+
+def test_confusion_sums_over_fits(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", seed, 1.0) for seed in (1, 2)]
+    table = StudyTables(fits, SETTINGS, METHODS, toy_ontology()).confusion()
+    assert table[["true", "predicted", "n"]].to_numpy().tolist() == [
+        ["A1", "A1", 40],
+        ["A2x", "A2x", 40],
+        ["B", "B", 40],
+    ]
+
+
+def test_units_are_donors_else_studies_else_cells() -> None:
+    columns = {
+        "cell_id": np.array([f"c{i}" for i in range(8)], dtype=object),
+        "donor": np.array(["d1", "d2", "d3", "d4"] * 2, dtype=object),
+        "study": np.array(["s1", "s2"] * 4, dtype=object),
+    }
+    every = np.arange(8)
+    assert resampling_units(columns, every, 4)[0] == "donor"
+    assert resampling_units(columns, every[:3], 4)[0] == "cell"
+    assert resampling_units(columns, every[:3], 2)[0] == "donor"
+    unknown = columns | {"donor": np.array(["unknown"] * 8, dtype=object)}
+    kind, units = resampling_units(unknown, every, 2)
+    assert (kind, len(set(units))) == ("study", 2)
+    kind, units = resampling_units(unknown, every, 4)
+    assert (kind, len(set(units))) == ("cell", 8)
+
+
+def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
+    n = 5000
+    columns = {
+        "cell_id": np.array([f"c{i}" for i in range(n)], dtype=object),
+        "donor": np.array(["unknown"] * n, dtype=object),
+        "study": np.array(["one"] * n, dtype=object),
+    }
+    _, whole = resampling_units(columns, np.arange(n), 4)
+    _, part = resampling_units(columns, np.arange(100, 200), 4)
+    assert len(set(whole)) <= 2000
+    assert (part == whole[100:200]).all()
+
+
+def test_count_pairs() -> None:
+    u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
+    found = count_pairs(u, t, p)
+    rows = sorted(zip(found["unit"], found["true"], found["predicted"], found["n"], strict=True))
+    assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
+
+
+def test_numbers_are_written_with_six_digits(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1 / 3, None], "b": [1, 2]}))
+    assert (tmp_path / "t.csv").read_text() == "a,b\n0.333333,1\n,2\n"
