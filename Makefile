@@ -9,16 +9,17 @@ PY := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 STUDY ?=
+PROFILE ?= local
 NAME ?=
 ARGS ?=
 
 .PHONY: run partial plan report test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
 
-run: env          ## run a study (STUDY=name; ARGS for Snakemake)
-	@$(PY) -m annobench run --study "$(STUDY)" -- $(ARGS)
+run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
+	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
 
 partial: env      ## build tables and report from the fits that exist
-	@$(PY) -m annobench run --study "$(STUDY)" -- --config partial=true $(ARGS)
+	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- --config partial=true $(ARGS)
 
 plan: env         ## print jobs, hours, memory and disk of a study without running it
 	@$(PY) -m annobench plan --study "$(STUDY)"

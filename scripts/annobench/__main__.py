@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--study", default=None, help="name in config/studies, or a file; the default study where left out"
         )
+        command.add_argument("--profile", default="local", help="folder in workflow/profiles, or a path (run only)")
         command.add_argument("rest", nargs="*", help="arguments for Snakemake, after --")
     for name, text in (
         ("new-method", "write the files of a new method"),
@@ -35,7 +36,7 @@ def _do(given: argparse.Namespace) -> int:
     if given.command == "run":
         from annobench.launch import run
 
-        return run(given.study, given.rest)
+        return run(given.study, given.rest, given.profile)
     if given.command == "plan":
         from annobench.launch import resolve
         from annobench.plan import describe

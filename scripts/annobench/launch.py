@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,12 +55,15 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def run(name: str | None, arguments: Sequence[str] = ()) -> int:
-    """Run a study with the local profile and print what came out; returns Snakemake's exit status."""
+def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local") -> int:
+    """Run a study and print what came out; returns Snakemake's exit status.
+
+    `profile` is the name of a folder in workflow/profiles, or the path of one.
+    """
     study = resolve(name)
     started = time.monotonic()
     with only_run_here():
-        status = snakemake(name, *arguments)
+        status = snakemake(name, *arguments, profile=profile)
     if "-n" in arguments or "--dry-run" in arguments:
         return status
     print(summary(study, Path("results")), flush=True)
@@ -73,17 +77,50 @@ def run(name: str | None, arguments: Sequence[str] = ()) -> int:
     return status
 
 
-def snakemake(name: str | None, *arguments: str) -> int:
-    """Call Snakemake on this repository with the local profile."""
+def profile_folder(name: str) -> Path:
+    """The folder of a profile: a name in workflow/profiles, or a path. Raises ConfigError."""
+    profiles = ROOT / "workflow" / "profiles"
+    for folder in (profiles / name, Path(name)):
+        if (folder / "profile.yaml").is_file() or (folder / "config.yaml").is_file():
+            return folder
+    names = [path.parent.name for path in profiles.glob("*/profile.yaml")]
+    raise ConfigError(f"there is no profile '{name}'{nearest(name, names)}")
+
+
+def snakemake(name: str | None, *arguments: str, profile: str = "local") -> int:
+    """Call Snakemake on this repository."""
     path = study_file(name)
+    folder = profile_folder(profile)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--workflow-profile", str(ROOT / "workflow" / "profiles" / "local"), "--logger", "annobench"]
-    command += ["--resources", f"mem_mb={_memory_mb()}"]
+    command += ["--workflow-profile", str(folder), "--logger", "annobench"]
+    if "executor" not in load_yaml(next(folder.glob("*.yaml"))):  # jobs on this machine share its memory
+        command += ["--resources", f"mem_mb={_memory_mb()}"]
     command += ["--configfile", str(path)] if path else []
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
     }
-    return subprocess.run([*command, *arguments], env=environment).returncode
+    process = subprocess.Popen([*command, *arguments], env=environment)
+    with passing_signals_on(process):
+        return process.wait()
+
+
+@contextmanager
+def passing_signals_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let Snakemake end its jobs, on a cluster too, before this process ends.
+
+    Ctrl-C reaches Snakemake by itself, which cancels its jobs; SIGTERM is passed on: it lets running jobs finish.
+    """
+
+    def wait(number: int, frame: Any) -> None:
+        if number == signal.SIGTERM:
+            process.send_signal(number)
+
+    old = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _memory_mb() -> int:

@@ -26,7 +26,7 @@ rule score_fit:
         "../../envs/core.yaml"
     resources:
         mem_mb=2000,
-        runtime=30,
+        runtime=10,
     params:
         settings=ASK.scoring_settings,
         code=ASK.code("annobench.score"),
