@@ -385,7 +385,8 @@ def _why_missing(attempt: Path) -> str:
     record = read_json(attempt)
     job = f", cluster job {record['cluster_job']}" if record.get("cluster_job") else ""
     if record["ended"] is None:
-        return f"was begun on {record['host']}{job} at {record['started']}, and killed from outside before its end"
+        by = f" by {record['signal']} (cancelled, preempted or out of time)" if record.get("signal") else ""
+        return f"was begun on {record['host']}{job} at {record['started']}, and killed from outside{by} before its end"
     return f"ended on {record['host']}{job} at {record['ended']} ({record['status']}), but its files are gone"
 
 

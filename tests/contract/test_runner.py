@@ -296,6 +296,7 @@ def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
             leftover.kill()
     attempt = json.loads((tmp_path / "log" / "attempt.json").read_text())
     assert attempt["ended"] is None
+    assert attempt.get("signal") == ("SIGTERM" if number == signal.SIGTERM else None)
     assert not (tmp_path / "fit" / "run.json").exists()
 
 

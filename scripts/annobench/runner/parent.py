@@ -64,6 +64,11 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
         result = _result(work)
         record = _record(job, outcome, result, attempt)
         _settle(folder, work, record)
+    except SystemExit as error:  # a signal from outside, see _watch
+        write_json(
+            attempt_record, {**attempt, "ended": None, "signal": signal.Signals(int(error.code or 0) - 128).name}
+        )
+        raise
     except OSError as error:
         raise (disk_full(folder / "run.json") if is_disk_full(error) else error) from error
     finally:
