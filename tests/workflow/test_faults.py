@@ -16,20 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from conftest import Repo, environment
 from helpers import annobench, source_h5ad
+from repo import Repo, add_broken, environment
 
-BROKEN = Path(__file__).parents[1] / "data" / "methods"
 VOLATILE = {"resources"}  # the family whose values are times and memory
-
-
-def add_broken(repo: Repo, *names: str) -> None:
-    """Methods that fail on purpose."""
-    for name in names:
-        shutil.copy(BROKEN / f"{name}.py", repo.folder / "scripts" / "annobench" / "methods")
-        method = {"label": f"Broken: {name}", "summary": "s", "citation": "c", "licence": "l", "implementation": name}
-        method["resources"] = {"memory_mb": 700, "minutes": 0.05}
-        (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
 
 
 def scores(repo: Repo) -> list[tuple[str, ...]]:

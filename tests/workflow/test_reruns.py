@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from conftest import Repo
+from repo import Repo
 
 pytestmark = pytest.mark.xdist_group("finished")
 AFTER_FITS = {"aggregate_scores": 1, "plot_figure": 2, "write_provenance": 1, "render_report": 1}

@@ -17,7 +17,7 @@ from annobench.config import schema_folder
 from annobench.files import sha256_of
 from annobench.metrics.registry import METRICS
 from annobench.workflow import TABLES
-from conftest import Repo, environment
+from repo import Repo, environment
 
 pytestmark = pytest.mark.xdist_group("smoke")
 EXPECTED = json.loads((Path(__file__).parent / "expected.json").read_text())

@@ -1,0 +1,89 @@
+"""Clones of the repository in which tests do real runs."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from helpers import annobench, clone
+
+BROKEN = Path(__file__).parent / "data" / "methods"
+TINY = {
+    "study": "tiny",
+    "seeds": [1],
+    "methods": ["nearest_centroid", "logistic_regression"],
+    "controls": ["majority"],
+    "evaluations": [{"dataset": "simulated_small", "regime": "holdout"}],
+    "statistics": {"replicates": 100},
+    "figures": ["ranking", "confusion"],
+}
+
+
+class Repo:
+    """A clone and what can be done in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = clone(folder)
+        self.study("tiny")
+
+    def study(self, name: str, **changes: object) -> None:
+        """Write config/studies/<name>.yaml: the tiny study with changes."""
+        text = yaml.safe_dump(TINY | {"study": name} | changes, sort_keys=False)
+        (self.folder / "config" / "studies" / f"{name}.yaml").write_text(text)
+
+    def run(self, study: str = "tiny", *arguments: str, ok: bool = True) -> str:
+        """Run a study as `make run` does; returns what it printed."""
+        done = annobench(self.folder, "run", "--study", study, "--", *arguments, timeout=400)
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, output
+        return output
+
+    def snakemake(self, *arguments: str, ok: bool = True, study: str = "tiny") -> str:
+        """Call Snakemake itself with the local profile, as the README shows."""
+        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/local"]
+        # targets go first: --configfile takes every word that follows it
+        command += [*arguments, "--configfile", f"config/studies/{study}.yaml"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=400, env=environment())
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, output
+        return output
+
+    def jobs(self, study: str = "tiny") -> dict[str, int]:
+        """Jobs that the next run would do, by rule."""
+        output = self.snakemake("--dry-run", study=study)
+        return {
+            rule: int(n)
+            for rule, n in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)
+            if rule not in ("total", "all")
+        }
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in a file of the clone."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} does not hold {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def table(self, name: str, study: str = "tiny") -> "list[dict[str, str]]":
+        """Rows of a table."""
+        with open(self.folder / "results" / "tables" / study / f"{name}.csv", newline="") as handle:
+            return list(csv.DictReader(handle))
+
+
+def environment() -> dict[str, str]:
+    """The environment without what pytest put on the path."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def add_broken(repo: Repo, *names: str, minutes: float = 0.05) -> None:
+    """Methods that fail on purpose."""
+    for name in names:
+        shutil.copy(BROKEN / f"{name}.py", repo.folder / "scripts" / "annobench" / "methods")
+        method = {"label": f"Broken: {name}", "summary": "s", "citation": "c", "licence": "l", "implementation": name}
+        method["resources"] = {"memory_mb": 700, "minutes": minutes}
+        (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
