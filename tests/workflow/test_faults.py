@@ -86,6 +86,14 @@ def test_on_failure_raise_stops_and_names_the_log(repo: Repo) -> None:
     repo.run()
 
 
+def test_the_profile_for_continuous_integration_raises(repo: Repo) -> None:
+    add_broken(repo, "raises")
+    repo.study("tiny", methods=["raises"])
+    done = annobench(repo.folder, "run", "--study", "tiny", "--profile", "ci", timeout=300)
+    assert done.returncode != 0
+    assert "ValueError: a bad day (on_failure is raise)" in done.stdout + done.stderr
+
+
 def test_jobs_that_a_cluster_killed_are_missing_in_a_partial_table_and_done_by_the_next_run(repo: Repo) -> None:
     repo.study("tiny", seeds=[1, 2])
     repo.run()
