@@ -1,0 +1,54 @@
+"""Time that Snakemake takes to plan a large study, as a user waits for it.
+
+Command: `.venv/bin/python benchmarks/dry_run.py [--fits 1500]`
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import yaml
+from quickstart import copy_repository
+
+SEEDS, FOLDS, METHODS = 5, 10, ["majority", "nearest_centroid", "logistic_regression"]
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--fits", type=int, default=1500)
+    wanted = arguments.parse_args().fits
+    parts = -(-wanted // (SEEDS * FOLDS * len(METHODS)))
+    study = {
+        "study": "large",
+        "seeds": list(range(SEEDS)),
+        "methods": METHODS[1:],
+        "controls": METHODS[:1],
+        "evaluations": [
+            {"dataset": "simulated_small", "regime": "kfold", "folds": FOLDS, "name": f"part{part}"}
+            for part in range(parts)
+        ],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        repository = copy_repository(Path(folder))
+        (repository / "config" / "studies" / "large.yaml").write_text(yaml.safe_dump(study))
+        environment = {**os.environ, "PYTHONPATH": str(repository / "scripts")}
+        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/local", "--dry-run"]
+        command += ["--quiet", "rules", "--configfile", "config/studies/large.yaml"]
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+            times.append(time.perf_counter() - begin)
+            if done.returncode:
+                sys.exit(done.stdout + done.stderr)
+    print(f"dry run of {parts * SEEDS * FOLDS * len(METHODS)} fits: {median(times):.1f} s (median of {len(times)})")
+
+
+if __name__ == "__main__":
+    main()
