@@ -13,7 +13,7 @@ PROFILE ?= local
 NAME ?=
 ARGS ?=
 
-.PHONY: run partial plan report test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
 
 run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
@@ -21,11 +21,14 @@ run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a fold
 partial: env      ## build tables and report from the fits that exist
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- --config partial=true $(ARGS)
 
+retry: env        ## run the failed fits of a study again, after a limit or an installation was changed
+	@$(PY) -m annobench retry --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
+
 plan: env         ## print jobs, hours, memory and disk of a study without running it
 	@$(PY) -m annobench plan --study "$(STUDY)"
 
-report: env       ## Snakemake's own report of the default study, with captions and categories
-	@$(PY) -m snakemake --workflow-profile workflow/profiles/local --report results/report/snakemake.zip
+report: env       ## Snakemake's own report of a study that has run, with captions and categories
+	@$(PY) -m annobench run --study "$(STUDY)" -- --report results/report/$(or $(STUDY),quickstart).zip
 
 test: env-dev lint ## style, types, and all tests
 	@$(PY) -m pytest -n auto tests

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.driver import job
-from annobench.ontology import Ontology
 from annobench.sources.fetch import fetch_dataset
 
 if TYPE_CHECKING:
@@ -18,6 +17,6 @@ with job(snakemake) as say:
         Path(snakemake.output.folder),
         Path(snakemake.output.record),
         lock_file=Path("config/sources.lock.yaml"),
-        ontology=Ontology.load(snakemake.input.ontology),
+        ontology=snakemake.input.get("ontology"),
         report=say,
     )

@@ -19,6 +19,14 @@ def ontology() -> Ontology:
 
 
 @pytest.fixture(scope="session")
+def ontology_file(ontology: Ontology, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, as the JSON that jobs read."""
+    path = tmp_path_factory.mktemp("ontology") / "cl.json"
+    ontology.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real data; tests that need it are skipped where it is missing."""
     folder = Path(os.environ.get("ANNOBENCH_DATA", ROOT.parent / "shared" / "data"))

@@ -62,12 +62,12 @@ class Repo:
             if rule not in ("total", "all")
         }
 
-    def edit(self, file: str, old: str, new: str) -> None:
-        """Replace text in a file of the clone."""
+    def edit(self, file: str, old: str, new: str, *, once: bool = False) -> None:
+        """Replace text in a file of the clone, everywhere or `once`."""
         path = self.folder / file
         text = path.read_text()
         assert old in text, f"{file} does not hold {old!r}"
-        path.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new, 1 if once else -1))
 
     def table(self, name: str, study: str = "tiny") -> "list[dict[str, str]]":
         """Rows of a table."""

@@ -1,4 +1,4 @@
-"""Command line: python -m annobench run | plan | new-method | new-dataset | manual. `make` calls it."""
+"""Command line: python -m annobench run | retry | plan | new-method | new-dataset | manual. `make` calls it."""
 
 import argparse
 import sys
@@ -10,12 +10,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("run", "run a study on this machine"), ("plan", "print what a study would run and take")):
+    for name, text in (
+        ("run", "run a study"),
+        ("retry", "forget the failed fits of a study, and run it"),
+        ("plan", "print what a study would run and take"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument(
             "--study", default=None, help="name in config/studies, or a file; the default study where left out"
         )
-        command.add_argument("--profile", default="local", help="folder in workflow/profiles, or a path (run only)")
+        command.add_argument("--profile", default="local", help="folder in workflow/profiles, or a path (not for plan)")
         command.add_argument("rest", nargs="*", help="arguments for Snakemake, after --")
     for name, text in (
         ("new-method", "write the files of a new method"),
@@ -33,9 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _do(given: argparse.Namespace) -> int:
-    if given.command == "run":
-        from annobench.launch import run
+    if given.command in ("run", "retry"):
+        from annobench.launch import retry, run
 
+        if given.command == "retry":
+            print(f"{retry(given.study)} failed fits are forgotten.", flush=True)
         return run(given.study, given.rest, given.profile)
     if given.command == "plan":
         from annobench.launch import resolve

@@ -4,46 +4,68 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from annobench.config import Fit
+from annobench.files import atomic
 from annobench.ontology import Ontology
-from annobench.tables import FitFiles, StudyTables, split_table, write_csv
+from annobench.tables import describe
+from annobench.tables.compare import Comparison
+from annobench.tables.fits import FitFiles, Fits
 from annobench.workflow import fit_paths
 
 
 def aggregate(study: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:
     """Build the tables named by `outputs` from what lies under results/.
 
-    `study` has fits (dataset, regime, split, methods, seeds), splits (dataset, name, spec), methods, scoring and
+    `study` has splits (each with dataset, evaluation, regime, split, spec, methods and seeds), methods, scoring and
     statistics. Fits without files are listed as missing.
     """
-    fits = [
+    for name, table in build(study, ontology).items():
+        write_csv(outputs[name], table)
+
+
+def build(study: Mapping[str, Any], ontology: Ontology) -> dict[str, pd.DataFrame]:
+    """All tables by name; a table without rows has its columns all the same."""
+    planned = [
         FitFiles(
-            dataset,
-            regime,
-            split,
-            method,
-            seed,
-            **{k: Path(v) for k, v in fit_paths(Fit(dataset, split, method, seed)).items()},
+            dataset=split["dataset"],
+            evaluation=split["evaluation"],
+            regime=split["regime"],
+            split=split["split"],
+            method=method,
+            seed=seed,
+            **{k: Path(v) for k, v in fit_paths(Fit(split["dataset"], split["split"], method, seed)).items()},
         )
-        for dataset, regime, split, methods, seeds in study["fits"]
-        for method in methods
-        for seed in seeds
+        for split in study["splits"]
+        for method in split["methods"]
+        for seed in split["seeds"]
     ]
-    tables = StudyTables(fits, study, study["methods"], ontology)
-    scores, summary, resources, tests = tables.scores(), tables.summary(), tables.resources(), tables.tests()
-    classes = tables.classes(scores)
-    built = {
+    fits = Fits(planned, ontology)
+    comparison = Comparison(fits, study, study["methods"])
+    scores, summary, resources, tests = (
+        describe.scores(fits),
+        comparison.summary(),
+        fits.resources(),
+        comparison.tests(),
+    )
+    classes = describe.classes(fits, scores)
+    return {
         "scores": scores,
         "summary": summary,
+        "ranking": comparison.ranking(summary, resources, tests),
         "tests": tests,
-        "ranking": tables.ranking(summary, resources, tests),
-        "failed": tables.failed(),
+        "failed": fits.failed(),
         "resources": resources,
-        "confusion": tables.confusion(),
-        "calibration": tables.calibration(scores),
+        "confusion": describe.confusion(fits),
+        "calibration": describe.calibration(fits, scores),
         "classes": classes,
-        "trees": tables.trees(classes),
-        "splits": split_table(study["splits"], study["fits"]),
+        "trees": describe.trees(classes, ontology),
+        "splits": describe.split_sizes(study["splits"]),
     }
-    for name, path in outputs.items():
-        write_csv(path, built[name])
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table, numbers with 6 significant digits."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")

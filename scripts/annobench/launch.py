@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from annobench.config import Study, load_study, load_yaml
-from annobench.config.study import available
+from annobench.config.study import available, named_study
 from annobench.errors import AnnobenchError, ConfigError, nearest
+from annobench.files import read_json
 from annobench.metrics.names import METRIC_NAMES
 from annobench.paths import ROOT, SCRIPTS
+from annobench.workflow import HEADROOM_MB, fit_paths
 
 
 class BusyError(AnnobenchError):
@@ -42,7 +44,7 @@ def resolve(name: str | None) -> Study:
     path = study_file(name)
     if path is None:
         return load_study(base, ROOT, "config/config.yaml")
-    return load_study(_merged(base, load_yaml(path)), ROOT, str(path))
+    return load_study(_merged(base, named_study(path)), ROOT, str(path))
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -63,8 +65,8 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
     study = resolve(name)
     started = time.monotonic()
     with only_run_here():
-        status = snakemake(name, *arguments, profile=profile)
-    if "-n" in arguments or "--dry-run" in arguments:
+        status = snakemake(name, *arguments, profile=profile, largest_mb=_largest_job_mb(study))
+    if {"-n", "--dry-run", "--report"} & set(arguments):
         return status
     print(summary(study, Path("results")), flush=True)
     print(f"\nTook {time.monotonic() - started:.0f} s.")
@@ -87,14 +89,38 @@ def profile_folder(name: str) -> Path:
     raise ConfigError(f"there is no profile '{name}'{nearest(name, names)}")
 
 
-def snakemake(name: str | None, *arguments: str, profile: str = "local") -> int:
-    """Call Snakemake on this repository."""
+def retry(name: str | None) -> int:
+    """Forget the fits of a study that failed, were killed or ran out of time, so that the next run does them again.
+
+    Recorded failures are results, and are not repeated by themselves. Returns how many there were.
+    """
+    found = 0
+    for fit in resolve(name).fits():
+        record = Path(fit_paths(fit)["run"])
+        if record.is_file() and read_json(record)["status"] in ("failed", "killed", "timeout", "skipped"):
+            record.unlink()
+            found += 1
+    return found
+
+
+def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:
+    """Call Snakemake on this repository. On this machine its jobs share memory and GPUs.
+
+    `largest_mb`: memory that the largest job asks for; it may run alone where the machine has less.
+    """
     path = study_file(name)
     folder = profile_folder(profile)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(folder), "--logger", "annobench"]
-    if "executor" not in load_yaml(next(folder.glob("*.yaml"))):  # jobs on this machine share its memory
-        command += ["--resources", f"mem_mb={_memory_mb()}"]
+    if "executor" not in load_yaml(next(folder.glob("*.yaml"))):
+        available_mb = memory_mb()
+        if largest_mb > available_mb:
+            print(
+                f"The largest job asks for {largest_mb} MB, this machine has {available_mb} MB: it may not fit.",
+                flush=True,
+            )
+        command += ["--resources", f"mem_mb={max(available_mb, largest_mb)}"]
+        command += [f"cuda_jobs={gpus}"] if (gpus := count_gpus()) else []
     command += ["--configfile", str(path)] if path else []
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
@@ -123,11 +149,30 @@ def passing_signals_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _memory_mb() -> int:
-    """Nine tenths of the memory of this machine: jobs that ask for more together wait for each other."""
+def memory_mb() -> int:
+    """Nine tenths of the memory of this machine or container: jobs that ask for more together wait for each other."""
     import psutil
 
-    return int(psutil.virtual_memory().total / 1e6 * 0.9)
+    total = psutil.virtual_memory().total
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        with suppress(OSError, ValueError):  # `max` where there is no limit
+            total = min(total, int(limit.read_text()))
+    return int(total / 1e6 * 0.9)
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs of this machine; 0 where their driver is not installed."""
+    try:
+        done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return len(done.stdout.splitlines()) if done.returncode == 0 else 0
+
+
+def _largest_job_mb(study: Study) -> int:
+    """Memory of the largest job of a study."""
+    fits = [method["resources"]["memory_mb"] + HEADROOM_MB for method in study.methods.values()]
+    return max([*fits, *(dataset["resources"]["memory_mb"] for dataset in study.datasets.values())])
 
 
 @contextmanager
@@ -174,13 +219,13 @@ def summary(study: Study, results: Path) -> str:
         return ""
     ranking, failed = (_read(tables / f"{name}.csv") for name in ("ranking", "failed"))
     lines = []
-    evaluations = list(dict.fromkeys((row["dataset"], row["regime"]) for row in ranking))
+    evaluations = list(dict.fromkeys((row["dataset"], row["evaluation"]) for row in ranking))
     if len(evaluations) == 2:  # the mean of one evaluation says nothing new
-        evaluations = [pair for pair in evaluations if pair[0] != "all"]
+        evaluations = [one for one in evaluations if one[0] != "all"]
     metric = METRIC_NAMES[study.settings["scoring"]["primary"]]
-    for dataset, regime in evaluations:
-        part = [row for row in ranking if (row["dataset"], row["regime"]) == (dataset, regime)]
-        title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {regime}"
+    for dataset, evaluation in evaluations:
+        part = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
+        title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"
         lines += ["", f"{title}: {metric}, interval over {part[0]['interval_over']}"]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         for row in part:

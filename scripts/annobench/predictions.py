@@ -59,7 +59,8 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     """Return the predictions in the order of `cell_ids`; raises PredictionError where they break the contract.
 
     Exactly one row for every test cell and no other, labels among `allowed` (or `unknown`), no NaN, scores in falling
-    order, confidences finite.
+    order, confidences finite, probabilities within 0..1 that add up to one and have their largest value at the first
+    label.
     """
     wanted = list(cell_ids)
     given = [str(cell) for cell in predictions.cell_ids]
@@ -90,6 +91,8 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
             raise PredictionError(f"{name} have shape {values.shape}, expected {shape}")
         if values is not None and not np.isfinite(values).all():
             raise PredictionError(f"{name} hold {int((~np.isfinite(values)).sum())} NaN or infinite values")
+    if predictions.probabilities is not None:
+        _check_probabilities(predictions)
     if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
         raise PredictionError("scores are not in falling order")
     order = [position[cell] for cell in wanted]
@@ -105,6 +108,24 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
         arranged(predictions.probabilities),
         predictions.classes,
     )
+
+
+def _check_probabilities(predictions: Predictions) -> None:
+    values = predictions.probabilities
+    assert values is not None
+    if values.size and (values.min() < 0 or values.max() > 1 + 1e-6):
+        raise PredictionError(f"probabilities lie between {values.min():.3g} and {values.max():.3g}, expected 0 to 1")
+    sums = values.sum(axis=1)
+    if (np.abs(sums - 1) > 1e-3).any():
+        raise PredictionError(
+            f"probabilities of a cell add up to {sums.min():.3g} ... {sums.max():.3g}, expected 1; scores that are "
+            "none belong into `scores`, with abilities.probabilities: false"
+        )
+    column = {name: i for i, name in enumerate(predictions.classes)}
+    first = np.array([column.get(str(label), -1) for label in predictions.labels[:, 0]])
+    own = np.where(first >= 0, values[np.arange(len(first)), first], 1)  # `unknown` is no class of its own
+    if (own < values.max(axis=1, initial=0) - 1e-6).any():
+        raise PredictionError("the first label of a cell is not the one with the largest probability")
 
 
 def _some(values: set[str]) -> str:

@@ -56,10 +56,10 @@ def score_fit(
 
     `obs`, `split` and `train` are the tables of the dataset and its split. `settings` has unknown_truth,
     calibration_bins and min_units; `identity` has dataset, split, method and seed. Writes two tables: scores (one row
-    per value) and pairs (how many cells of each unit have which true and predicted label), from which intervals come.
+    per value) and confusion (cells of each unit by true and predicted label), from which intervals come.
     """
     run = read_json(fit / "run.json")
-    columns = read_columns(obs)
+    columns = read_columns(obs, ["cell_id", "label_id", "study", "donor"])
     roles = read_columns(split)["role"]
     known = columns["label_id"] != UNKNOWN
     test = roles == "test"
@@ -72,7 +72,7 @@ def score_fit(
     rows = list(resources.compute(run))
     rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
     rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), int(test.sum())))
-    pairs: dict[str, Any] = dict.fromkeys(("unit", "true", "predicted"), np.empty(0, dtype=object)) | {
+    confusion: dict[str, Any] = dict.fromkeys(("unit", "true", "predicted"), np.empty(0, dtype=object)) | {
         "n": np.empty(0, dtype=int)
     }
     kind = "cell"
@@ -90,9 +90,9 @@ def score_fit(
         for compute in FAMILIES.values():
             rows.extend(compute(scored))
         kind, units = resampling_units(columns, cells, settings["min_units"])
-        pairs = count_pairs(units, scored.truth, scored.labels[:, 0])
+        confusion = count_confusion(units, scored.truth, scored.labels[:, 0])
     _write_rows(outputs["scores"], rows, identity, run["status"])
-    write_columns(outputs["pairs"], {"unit_kind": np.full(len(pairs["n"]), kind, dtype=object), **pairs})
+    write_columns(outputs["confusion"], {"unit_kind": np.full(len(confusion["n"]), kind, dtype=object), **confusion})
 
 
 def _scored(
@@ -117,6 +117,8 @@ def _scored(
     rows = np.array([row[cell] for cell in ids])
     probabilities, classes = None, None
     if run["probabilities"]:
+        if not (fit / "probabilities.npz").is_file():
+            raise DataError(f"{fit}/probabilities.npz: is gone; delete {fit}/run.json to fit again")
         matrix, classes, matrix_cells = predictions.read_probabilities(fit / "probabilities.npz")
         at = {cell: i for i, cell in enumerate(matrix_cells)}
         probabilities = matrix[[at[cell] for cell in ids]]
@@ -153,7 +155,7 @@ def resampling_units(
     )
 
 
-def count_pairs(units: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> dict[str, Any]:
+def count_confusion(units: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> dict[str, Any]:
     """Number of cells for every combination of unit, true and predicted label that occurs."""
     names, codes = [], []
     for values in (units, true, predicted):

@@ -112,7 +112,9 @@ def _grouped_folds(
     found = len(np.unique(groups.astype(str)))
     if found < folds:
         raise DataError(
-            f"splits: group_by {column}: {found} different values for {folds} folds; use fewer folds, or group_by: null"
+            f"splits: group_by {column}: {found} different values, but {folds} parts are asked for (folds, or 1 / "
+            f"test_fraction); use at most {found} folds, a test_fraction of at least {1 / max(found, 1):.2f}, "
+            "or group_by: null"
         )
     fold = np.zeros(len(labels), dtype=int)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

@@ -1,8 +1,10 @@
 """Intervals, paired differences and ranking, from counts of (unit, true, predicted).
 
 Intervals: a Bayesian bootstrap (Rubin 1981). Every unit (donor, study or cell) gets a random weight, the same for all
-methods and seeds that share it, and so does every seed of a split; a metric is computed again from the weighted counts.
-Unlike resampling with replacement no class ever vanishes from a replicate. Few units get a small-sample correction.
+methods and seeds that share it; a metric is computed again from the weighted counts. Unlike resampling with replacement
+no class ever vanishes from a replicate. A bootstrap of few units is too narrow, and cannot leave their range: the
+deviations of its replicates are stretched, so that the interval of a plain mean is as wide as Student's t makes it.
+The seeds of a split add their own spread.
 
 Tests: paired randomisation (Noreen 1989). Under the null hypothesis two methods may be swapped on every unit; the
 p-value is the share of random swaps with a difference at least as large. Holm's correction over all pairs of a family.
@@ -10,13 +12,14 @@ p-value is the share of random swaps with a difference at least as large. Holm's
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from math import ceil
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.metrics.base import mean_over, ratio
-from annobench.metrics.flat import macro_f1
+from annobench.metrics.counts import macro_f1, mean_over, ratio
 from annobench.metrics.hierarchical import node_matrix, pair_counts
 from annobench.metrics.ontology_aware import corrected
 from annobench.ontology import UNKNOWN, Ontology
@@ -38,6 +41,17 @@ class UnitCounts:
     units: list[str]
     values: "NDArray[np.float64]"
     members: "NDArray[np.bool_]"
+
+    @property
+    def present(self) -> "NDArray[np.bool_]":
+        """Real classes that have cells among the true labels."""
+        size = len(self.members)
+        return (self.values[:, size : 2 * size].sum(axis=0) > 0) & self.members
+
+    def metric(self, name: str, weights: "NDArray[np.float64] | None" = None) -> "NDArray[np.float64]":
+        """A headline metric; with `weights` (replicates, units) one value per replicate."""
+        totals = self.values.sum(axis=0) if weights is None else weights @ self.values
+        return headline(name, totals, self.present)
 
 
 def unit_counts(pairs: Mapping[str, Any], classes: Sequence[str], ontology: Ontology) -> UnitCounts:
@@ -67,14 +81,15 @@ def unit_counts(pairs: Mapping[str, Any], classes: Sequence[str], ontology: Onto
     return UnitCounts(list(names), np.hstack(blocks), np.array([c != UNKNOWN for c in classes]))
 
 
-def headline(name: str, totals: "NDArray[Any]", members: "NDArray[np.bool_]") -> "NDArray[np.float64]":
-    """A headline metric from summed columns of UnitCounts.values; (..., columns) -> (...)."""
-    size = len(members)
+def headline(name: str, totals: "NDArray[Any]", present: "NDArray[np.bool_]") -> "NDArray[np.float64]":
+    """A headline metric from summed columns of UnitCounts.values; (..., columns) -> (...).
+
+    `present` marks the classes that have cells (UnitCounts.present); the others are in no mean.
+    """
+    size = len(present)
     hits, true, predicted, ontology_hits, ontology_predicted = (
         totals[..., i * size : (i + 1) * size] for i in range(5)
     )
-    # differences of large sums may leave dust where a class has no cells
-    present = (true > 1e-9) & members
     if name == "macro_f1":
         return macro_f1(hits, true, predicted, present)
     if name == "ontology_macro_f1":
@@ -90,43 +105,45 @@ def headline(name: str, totals: "NDArray[Any]", members: "NDArray[np.bool_]") ->
 
 
 class Weights:
-    """Random weights of units and seeds, drawn by name: whoever shares a unit shares its weight.
-
-    Weights of mean 1 come from the gamma distribution. Among many units it is the exponential one; among few, its
-    variance is raised so that the interval of a plain mean is as wide as Student's t makes it, at this `confidence`.
-    """
+    """Random weights of units, drawn by name: whoever shares a unit shares its weight."""
 
     def __init__(self, replicates: int, confidence: float = 0.95, seed: int = 0) -> None:
         self.replicates, self.confidence, self.seed = replicates, confidence, seed
-        self._drawn: dict[tuple[str, float], NDArray[np.float64]] = {}
-        self._variances: dict[int, float] = {}
-
-    def variance(self, units: int) -> float:
-        """Variance of the weights among a number of units."""
-        from scipy.stats import t
-
-        if units not in self._variances:
-            tail = (1 + self.confidence) / 2
-            wider = t.ppf(tail, units - 1) / NormalDist().inv_cdf(tail)
-            self._variances[units] = float((units + 1) / (units - 1) * wider**2)
-        return self._variances[units]
+        self._drawn: dict[str, NDArray[np.float64]] = {}
+        self._swaps: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
     def of(self, names: Sequence[str]) -> "NDArray[np.float64]":
-        """Weights, (replicates, names); a single name always weighs 1."""
+        """Exponential weights of mean 1, (replicates, names); a single name always weighs 1."""
         if len(names) == 1:
             return np.ones((self.replicates, 1))
-        shape = round(1 / self.variance(len(names)), 6)
-        return np.column_stack([self._one(name, shape) for name in names])
+        for name in names:
+            if name not in self._drawn:
+                self._drawn[name] = self._rng(name).standard_exponential(self.replicates)
+        return np.column_stack([self._drawn[name] for name in names])
 
-    def swaps(self, names: Sequence[str]) -> "NDArray[np.float64]":
-        """0 or 1 with equal chance, (replicates, names)."""
-        return (np.column_stack([self._one(f"swap:{name}", 1.0) for name in names]) > np.log(2)).astype(float)
+    def swaps(self, names: Sequence[str], number: int) -> "NDArray[np.float64]":
+        """0 or 1 with equal chance, (number, names)."""
+        for name in names:
+            if (name, number) not in self._swaps:
+                self._swaps[name, number] = self._rng(f"swap:{name}").random(number) < 0.5
+        return np.column_stack([self._swaps[name, number] for name in names]).astype(float)
 
-    def _one(self, name: str, shape: float) -> "NDArray[np.float64]":
-        if (name, shape) not in self._drawn:
-            rng = np.random.default_rng([self.seed, *name.encode()])
-            self._drawn[name, shape] = rng.standard_gamma(shape, self.replicates)
-        return self._drawn[name, shape]
+    def _rng(self, name: str) -> "np.random.Generator":
+        return np.random.default_rng([self.seed, *name.encode()])
+
+
+def spread(n: int) -> float:
+    """How much too narrow the Bayesian bootstrap of the mean of n values is: standard error over its deviation."""
+    return float(np.sqrt((n + 1) / (n - 1))) if n > 1 else 1.0
+
+
+@cache
+def stretch(n: int, confidence: float) -> float:
+    """`spread`, and the step from the normal distribution to Student's t with n - 1 degrees of freedom."""
+    from scipy.stats import t
+
+    tail = (1 + confidence) / 2
+    return spread(n) * float(t.ppf(tail, n - 1)) / NormalDist().inv_cdf(tail) if n > 1 else 1.0
 
 
 Key = tuple[str, int]  # split, seed
@@ -135,63 +152,78 @@ Counts = Mapping[Key, UnitCounts]  # of one method on one dataset
 
 def estimate(counts: Counts, metric: str) -> float:
     """Mean over splits of the mean over their seeds."""
-    return float(np.mean(list(_by_split(counts, lambda c: headline(metric, c.values.sum(axis=0), c.members)).values())))
+    return float(np.mean([np.mean([one.metric(metric) for one in of_seed]) for of_seed in _by_split(counts).values()]))
 
 
-def _by_split(counts: Counts, value: Any) -> dict[str, Any]:
-    found: dict[str, list[Any]] = {}
-    for (split, _), one in counts.items():
-        found.setdefault(split, []).append(value(one))
-    return {split: np.mean(values, axis=0) for split, values in found.items()}
+def _by_split(counts: Counts) -> dict[str, list[UnitCounts]]:
+    found: dict[str, list[UnitCounts]] = {}
+    for split, seed in sorted(counts):
+        found.setdefault(split, []).append(counts[split, seed])
+    return found
 
 
 def replicates(counts: Counts, metric: str, weights: Weights, dataset: str) -> "NDArray[np.float64]":
-    """Bootstrap replicates of `estimate`, (replicates,)."""
+    """Replicates of `estimate`, (replicates,): around it, as far as units and seeds make it vary."""
     total = np.zeros(weights.replicates)
-    splits = {split for split, _ in counts}
-    for split in sorted(splits):
-        seeds = sorted(seed for s, seed in counts if s == split)
-        of_seed = weights.of([f"seed:{dataset}/{split}/{seed}" for seed in seeds])
-        for i, seed in enumerate(seeds):
-            one = counts[split, seed]
-            totals = weights.of([f"unit:{dataset}/{unit}" for unit in one.units]) @ one.values
-            total += headline(metric, totals, one.members) * of_seed[:, i] / of_seed.sum(axis=1)
-    return total / len(splits)
+    by_split = _by_split(counts)
+    for split, of_seed in by_split.items():
+        observed = np.array([one.metric(metric) for one in of_seed])
+        for one, value in zip(of_seed, observed, strict=True):
+            drawn = one.metric(metric, weights.of([f"unit:{dataset}/{unit}" for unit in one.units]))
+            total += (drawn - value) * stretch(len(one.units), weights.confidence) / len(observed)
+        of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(counts) if s == split])
+        mean = of_names @ observed / of_names.sum(axis=1)
+        total += observed.mean() + (mean - observed.mean()) * spread(len(observed))
+    return total / len(by_split)
 
 
-def interval(values: "NDArray[np.float64]", observed: float, confidence: float) -> tuple[float, float]:
-    """Bias-corrected percentile interval (Efron 1987) of replicates around what was observed.
+def interval(
+    values: "NDArray[np.float64]", observed: float, confidence: float, bounds: tuple[float, float] = (0, 1)
+) -> tuple[float, float]:
+    """Bias-corrected percentile interval (Efron 1987) of replicates around what was observed, within `bounds`.
 
     Macro F1 of randomly weighted cells lies below that of the cells themselves; plain percentiles would leave the
-    observed value near the upper end.
+    observed value near the upper end. Raises ValueError where a replicate is not a number.
     """
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} replicates are not numbers")
     normal = NormalDist()
     below = ((values < observed).sum() + 0.5 * (values == observed).sum()) / len(values)
     shift = 2 * normal.inv_cdf(min(max(below, 1 / len(values)), 1 - 1 / len(values)))
     ends = [normal.cdf(shift + normal.inv_cdf(tail)) for tail in ((1 - confidence) / 2, (1 + confidence) / 2)]
-    low, high = np.quantile(values, ends)
+    low, high = np.clip(np.quantile(values, ends), *bounds)
     return float(low), float(high)
 
 
-def swap_test(first: Counts, second: Counts, metric: str, weights: Weights, dataset: str) -> float:
-    """p-value of the paired randomisation test on the fits that both have; two-sided, never 0."""
+def swaps_needed(pairs: int, confidence: float) -> int:
+    """Random swaps that let a p-value be five times smaller than what Holm asks of the smallest of `pairs`."""
+    return ceil(5 * pairs / (1 - confidence))
+
+
+def swap_test(first: Counts, second: Counts, metric: str, weights: Weights, dataset: str, number: int) -> float:
+    """p-value of the paired randomisation test with `number` swaps, on the fits that both have; two-sided, never 0."""
     keys = sorted(set(first) & set(second))
-    splits = sorted({split for split, _ in keys})
+    splits = [split for split, _ in keys]
     observed = 0.0
-    swapped = np.zeros(weights.replicates)
+    swapped = np.zeros(number)
     for split, seed in keys:
         a, b = first[split, seed], second[split, seed]
         if a.units != b.units or a.values.shape != b.values.shape:
             raise ValueError(
                 f"{dataset}/{split}: two fits of one split must be counted over the same units and classes"
             )
-        share = 1 / len(splits) / sum(s == split for s, _ in keys)
-        total_a, total_b = a.values.sum(axis=0), b.values.sum(axis=0)
-        moved = weights.swaps([f"unit:{dataset}/{unit}" for unit in a.units]) @ (b.values - a.values)
-        observed += share * float(headline(metric, total_a, a.members) - headline(metric, total_b, a.members))
-        swapped += share * (headline(metric, total_a + moved, a.members) - headline(metric, total_b - moved, a.members))
+        share = 1 / len(set(splits)) / splits.count(split)
+        change = b.values - a.values
+        differing = np.flatnonzero(change.any(axis=1))  # a swap of the others changes nothing
+        observed += share * float(a.metric(metric) - b.metric(metric))
+        if differing.size:
+            moved = weights.swaps([f"unit:{dataset}/{a.units[i]}" for i in differing], number) @ change[differing]
+            total_a, total_b = a.values.sum(axis=0), b.values.sum(axis=0)
+            swapped += share * (
+                headline(metric, total_a + moved, a.present) - headline(metric, total_b - moved, a.present)
+            )
     extreme = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
-    return (1 + extreme) / (1 + weights.replicates)
+    return (1 + extreme) / (1 + number)
 
 
 def holm(p_values: Sequence[float]) -> "NDArray[np.float64]":

@@ -16,9 +16,11 @@ from typing import Any
 
 from annobench.codehash import code_hash
 from annobench.config import Fit, Study
+from annobench.config.study import named_study
 from annobench.errors import AnnobenchError
 from annobench.figures.registry import about
 from annobench.files import sha256_of
+from annobench.metrics.names import REGIME_NAMES
 from annobench.paths import ROOT
 
 TABLES = (
@@ -50,9 +52,11 @@ def stop_with_message() -> Iterator[None]:
 
 
 def named_source(workflow: Any) -> str:
-    """The configuration file that errors should name: the last one given, else the default."""
-    given = [str(path) for path in getattr(workflow, "overwrite_configfiles", None) or []]
-    return given[-1] if given else "config/config.yaml"
+    """The configuration file that errors should name: the last one given, else the default. Raises ConfigError."""
+    given = [Path(path) for path in getattr(workflow, "overwrite_configfiles", None) or []]
+    for path in given:
+        named_study(path)
+    return str(given[-1]) if given else "config/config.yaml"
 
 
 def canonical(value: Any) -> str:
@@ -69,7 +73,9 @@ class Targets:
     @property
     def ontology(self) -> str:
         """JSON of the study's ontology release."""
-        return f"results/ontology/cl-{self.study.settings['ontology']['release']}.json"
+        settings = self.study.settings["ontology"]
+        # a release in OBO format is not byte for byte the one of the wheel
+        return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
 
     def tables(self) -> list[str]:
         """All tables."""
@@ -102,7 +108,7 @@ class Targets:
         return f"results/provenance/{self.study.name}.json"
 
     def _there(self, paths: list[str]) -> list[str]:
-        """All paths; for a partial study those that exist, so that nothing is started for it."""
+        """All paths; for a partial study those that exist, so that no missing fit is started for it."""
         return [path for path in paths if Path(path).is_file()] if self.study.settings["partial"] else paths
 
     def cards(self) -> list[str]:
@@ -136,13 +142,18 @@ class Targets:
         return self._per_seed("train")
 
 
+def _existing(path: str) -> list[str]:
+    found = Path(os.path.expandvars(path)).expanduser()
+    return [str(found)] if found.is_file() else []
+
+
 def fit_paths(fit: Fit) -> dict[str, str]:
     """Where the files of a fit lie."""
     place = f"{fit.dataset}/{fit.split}/{fit.method}/seed{fit.seed}"
     return {
         "run": f"results/fits/{place}/run.json",
         "scores": f"results/scores/{place}.parquet",
-        "pairs": f"results/scores/{place}.pairs.parquet",
+        "confusion": f"results/scores/{place}.confusion.parquet",
         "attempt": f"results/logs/fit_method/{place}.attempt.json",
     }
 
@@ -166,7 +177,7 @@ class Ask:
             "method": one_of(self.study.methods),
             "seed": one_of(seed for split in splits for seed in split.seeds),
             "figure": one_of(self.study.settings["figures"]),
-            "release": re.escape(self.study.settings["ontology"]["release"]),
+            "ontology": re.escape(Path(Targets(self.study).ontology).stem),
         }
 
     def code(self, *modules: str) -> str:
@@ -183,20 +194,28 @@ class Ask:
         """The source of a dataset."""
         return canonical(self.study.datasets[wildcards.dataset]["source"])
 
-    def local_file(self, wildcards: Any) -> list[str]:
-        """The file behind a source of kind local, so that a change of it is noticed; empty for other kinds."""
+    def ontology_file(self, wildcards: Any) -> list[str]:
+        """The OBO or OWL file behind the ontology, so that a change of it is noticed; empty for the wheel."""
+        settings = self.study.settings["ontology"]
+        return _existing(settings["path"]) if settings["source"] == "obo" and settings["path"] else []
+
+    def fetch_inputs(self, wildcards: Any) -> dict[str, Any]:
+        """The file behind a source of kind local, so that a change of it is noticed; the ontology of a simulation."""
         source = self.study.datasets[wildcards.dataset]["source"]
-        path = Path(os.path.expandvars(source["path"])).expanduser() if source["kind"] == "local" else None
-        return [str(path)] if path is not None and path.is_file() else []
+        if source["kind"] == "local":
+            return {"local": _existing(source["path"])}
+        return {"ontology": Targets(self.study).ontology} if source["kind"] == "simulate" else {}
+
+    def fetch_code(self, wildcards: Any) -> str:
+        """Hash of the code behind a source; what only simulations import counts for simulations only."""
+        simulated = self.study.datasets[wildcards.dataset]["source"]["kind"] == "simulate"
+        leave_out = () if simulated else ("annobench.sources.simulate", "annobench.ontology")
+        return code_hash("annobench.sources.fetch", leave_out=leave_out)
 
     def dataset(self, wildcards: Any) -> str:
-        """What prepare uses of a dataset file."""
-        used = {
-            k: v
-            for k, v in self.study.datasets[wildcards.dataset].items()
-            if k not in ("source", "families", "resources")
-        }
-        return canonical(used)
+        """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
+        used = ("pair", "matrix", "genes", "cells")
+        return canonical({k: v for k, v in self.study.datasets[wildcards.dataset].items() if k in used})
 
     def prepare_inputs(self, wildcards: Any) -> dict[str, Any]:
         """The source, and the label table where there is one; for a pair the prepared parts, the query last."""
@@ -223,6 +242,14 @@ class Ask:
     def data_minutes(self, wildcards: Any, attempt: int) -> int:
         """Minutes for fetching or preparing a dataset."""
         return math.ceil(self.study.datasets[wildcards.dataset]["resources"]["minutes"] * attempt)
+
+    def table_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
+        return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 500) * attempt)
+
+    def aggregate_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of building the tables of all fits."""
+        return int((1500 + 3 * sum(1 for _ in self.study.fits())) * attempt)
 
     # splits
 
@@ -273,9 +300,14 @@ class Ask:
         return math.ceil(self.method_limit_seconds(wildcards, attempt) / 60) + HEADROOM_MINUTES
 
     def method_gpus(self, wildcards: Any) -> int:
-        """GPUs of a fit: one where it needs one, or may use one and the study asks for CUDA."""
+        """GPUs that a fit asks a cluster for: one where it needs one, or may use one and the study asks for CUDA."""
         method = self.study.methods[wildcards.method]
         return int(method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] == "cuda"))
+
+    def method_cuda_jobs(self, wildcards: Any) -> int:
+        """1 where a fit uses a GPU if there is one: `make run` lets no more of them run at once than it finds GPUs."""
+        method = self.study.methods[wildcards.method]
+        return int(method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] != "cpu"))
 
     def method_environment(self, wildcards: Any) -> str:
         """Conda file of a method."""
@@ -290,8 +322,8 @@ class Ask:
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
 
     def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
-        """Run records, scores and pairs of all fits; with `partial`, of those that are there."""
-        found: dict[str, list[str]] = {"run": [], "scores": [], "pairs": []}
+        """Run records, scores and counts of all fits; with `partial`, of those that are there."""
+        found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": []}
         for fit in self.study.fits():
             paths = fit_paths(fit)
             if not self.study.settings["partial"] or Path(paths["run"]).is_file():
@@ -303,21 +335,28 @@ class Ask:
         """What the tables use of the study."""
         settings = self.study.settings
         methods = {name: {key: m[key] for key in ("label", "kind")} for name, m in self.study.methods.items()}
-        fits = [
-            [split.dataset, split.regime, split.name, list(split.methods), list(split.seeds)]
+        splits = [
+            {
+                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "spec")},
+                **{"split": split.name, "methods": list(split.methods), "seeds": list(split.seeds)},
+            }
             for split in self.study.splits.values()
         ]
-        return canonical(
-            {
-                **{key: settings[key] for key in ("scoring", "statistics", "partial")},
-                "methods": methods,
-                "fits": fits,
-                "splits": self._specs(),
-            }
-        )
+        used = {key: settings[key] for key in ("scoring", "statistics", "partial")}
+        return canonical(used | {"methods": methods, "splits": splits})
 
-    def _specs(self) -> list[Any]:
-        return [[split.dataset, split.name, split.spec] for split in self.study.splits.values()]
+    def _evaluation_names(self) -> dict[str, str]:
+        """`dataset/evaluation` -> a name for people."""
+        found = {}
+        for split in self.study.splits.values():
+            name = split.evaluation.replace("_", " ")
+            if split.evaluation.startswith(split.regime):
+                rest = (
+                    split.evaluation.removeprefix(split.regime).replace("_donor", ", whole donors").replace("_", ", ")
+                )
+                name = REGIME_NAMES[split.regime] + rest
+            found[f"{split.dataset}/{split.evaluation}"] = name
+        return found
 
     def resolved_study(self, wildcards: Any) -> str:
         """The whole configuration, as resolved."""
@@ -337,7 +376,8 @@ class Ask:
     def figure_settings(self, wildcards: Any) -> str:
         """What figures use of the study."""
         datasets = {name: d["label"] for name, d in self.study.datasets.items()}
-        return canonical({"primary": self.study.settings["scoring"]["primary"], "datasets": datasets})
+        used = {"primary": self.study.settings["scoring"]["primary"], "datasets": datasets}
+        return canonical(used | {"evaluations": self._evaluation_names()})
 
     def figure_caption(self, wildcards: Any) -> str:
         """Caption of a figure, for Snakemake's report."""
@@ -354,6 +394,10 @@ class Ask:
             name: {k: m[k] for k in ("label", "summary", "citation", "licence", "kind")}
             for name, m in self.study.methods.items()
         }
+        datasets = {
+            name: {k: d[k] for k in ("label", "summary", "citation", "licence", "run_here")}
+            for name, d in self.study.datasets.items()
+        }
         return canonical(
             {
                 **{
@@ -361,6 +405,8 @@ class Ask:
                     for k in ("study", "title", "question", "scoring", "statistics", "ontology", "partial")
                 },
                 "methods": methods,
+                "datasets": datasets,
+                "evaluations": self._evaluation_names(),
             }
         )
 

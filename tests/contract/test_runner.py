@@ -162,7 +162,10 @@ def nobody_runs_on(marker: str) -> bool:
 def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     record = run(library, job(inputs, "forever", limits={"memory_mb": 2000, "seconds": 3}, seed=SEED), tmp_path)
     assert record["status"] == "timeout"
-    assert record["reason"] == "took longer than its limit of 0.05 minutes (resources.minutes)"
+    assert record["reason"] == (
+        "took longer than its limit of 0.05 minutes (resources.minutes); if that is too little, raise it in the "
+        "method's file and `make retry`"
+    )
     assert 3 <= record["total_seconds"] < 15
     assert nobody_runs_on(f"time.sleep(600)  # {SEED}")  # not even a process that the method started
 
@@ -231,6 +234,7 @@ def test_a_method_that_needs_counts_skips_log1p_values(
     [
         ("sh -c 'echo words >&2; exit 3'", "ended with status 3"),
         ("sh -c 'kill -9 $$'", "was killed by SIGKILL"),
+        ("awk 'BEGIN {print $1; exit 4}' {train}/cells.tsv", "ended with status 4"),
         ("true", "wrote neither predictions.parquet nor predictions.csv"),
         ("no-such-program-anywhere {train}", "FileNotFoundError"),
         ("sh -c 'echo cell_id,label_1 > {output}/predictions.csv'", "expected the columns cell_id and label_1"),
@@ -252,7 +256,7 @@ def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: d
         "train, test = anndata.read_h5ad(sys.argv[1]), anndata.read_h5ad(sys.argv[2])\n"
         "assert 'label_id' in train.obs and 'label_id' not in test.obs\n"
         "params = json.load(open(sys.argv[3]))\n"
-        "assert params == {'seed': 1, 'threads': 1, 'word': 'x'}, params\n"
+        "assert params == {'seed': 1, 'threads': 1, 'matrix': 'counts', 'word': 'x'}, params\n"
         "rows = [f'{cell},{train.obs.label_id.iloc[0]}' for cell in test.obs_names]\n"
         "open(sys.argv[4] + '/predictions.csv', 'w').write('\\n'.join(['cell_id,label', *rows]))\n"
     )

@@ -10,11 +10,19 @@ import yaml
 
 from annobench.config import load_study, load_yaml, validate
 from annobench.config.manual import MANUAL, rendered
-from annobench.config.study import available
+from annobench.config.schema import load_schema
+from annobench.config.study import available, named_study
 from annobench.errors import ConfigError
 from annobench.launch import resolve
 from annobench.paths import ROOT
 from helpers import clone
+
+KEYWORDS = {
+    *("$schema", "$defs", "$ref", "title", "description", "default", "type", "enum", "const", "oneOf", "anyOf"),
+    *("properties", "required", "additionalProperties", "propertyNames", "minProperties", "items", "minItems"),
+    *("uniqueItems", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    *("allOf", "if", "then", "not", "dependentRequired", "format", "prefixItems"),
+}
 
 
 def study(**changes: object) -> dict:
@@ -100,9 +108,61 @@ def test_splits_are_named_after_regime_and_part() -> None:
     ]
     names = [split for _, split in load_study(study(evaluations=entries), ROOT).splits]
     assert names == [
-        *("kfold_1", "kfold_2", "lowlabel_0.05", "crossstudy_study2", "holdout_donor", "half"),
+        *("kfold_folds2_1", "kfold_folds2_2", "lowlabel_0.05", "crossstudy_study2", "holdout_donor", "half"),
         *("capped_1", "capped_2"),
     ]
+
+
+def test_entries_that_differ_never_share_a_split() -> None:
+    base = {"dataset": "simulated_small", "regime": "holdout"}
+    entries = [
+        base,
+        base | {"group_by": "donor"},
+        base | {"val_fraction": 0.3},
+        base | {"test_fraction": 0.3},
+        base | {"balance": {"policy": "cap", "max_cells": 50}},
+        base | {"balance": {"policy": "cap", "max_cells": 50, "min_cells": 5}},
+        base | {"name": "own", "test_fraction": 0.4},
+    ]
+    found = load_study(study(evaluations=entries), ROOT).splits.values()
+    names = [
+        "holdout",
+        "holdout_donor",
+        "holdout_val0.3",
+        "holdout_test0.3",
+        "holdout_cap50",
+        "holdout_cap50_min5",
+        "own",
+    ]
+    assert [split.name for split in found] == [split.evaluation for split in found] == names
+
+
+def test_one_evaluation_that_stands_twice_is_refused() -> None:
+    entry = {"dataset": "simulated_small", "regime": "low_label", "fractions": [0.05]}
+    with pytest.raises(ConfigError, match="'low_label' of 'simulated_small' stands twice"):
+        load_study(study(evaluations=[entry, entry | {"fractions": [0.5]}]), ROOT)
+
+
+def test_a_study_file_must_name_its_study(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("methods: [knn]\n")
+    with pytest.raises(ConfigError, match="key 'study' is missing"):
+        named_study(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("name", ["config", "dataset", "method", "run", "predictions"])
+def test_schemas_hold_nothing_but_keywords(name: str) -> None:
+    def walk(schema: object, names: bool = False) -> None:
+        if isinstance(schema, dict):
+            if not names:
+                assert set(schema) <= KEYWORDS, set(schema) - KEYWORDS
+            for key, part in schema.items():
+                if names or key not in ("default", "const", "enum", "required"):
+                    walk(part, names=not names and key in ("properties", "$defs"))
+        elif isinstance(schema, list):
+            for part in schema:
+                walk(part)
+
+    walk(load_schema(name))
 
 
 def test_entries_may_have_their_own_seeds_and_methods() -> None:

@@ -12,7 +12,6 @@ import yaml
 from annobench.config import load_yaml
 from annobench.errors import DataError, DownloadError
 from annobench.files import sha256_of
-from annobench.ontology import Ontology
 from annobench.paths import ROOT
 from annobench.sources import fetch
 from annobench.sources.index import PipSettings
@@ -20,13 +19,13 @@ from helpers import http_server, source_h5ad
 
 
 @pytest.fixture
-def get(tmp_path: Path, ontology: Ontology):
+def get(tmp_path: Path, ontology_file: Path):
     """Fetch a source into a fresh folder; returns the file and the record."""
 
     def fetched(source: dict, **more: object) -> tuple[Path, dict]:
         folder, record = tmp_path / "source", tmp_path / "source.json"
         lock = tmp_path / "config" / "sources.lock.yaml"
-        fetch.fetch_dataset("d", source, folder, record, lock_file=lock, ontology=ontology)
+        fetch.fetch_dataset("d", source, folder, record, lock_file=lock, ontology=ontology_file)
         found = json.loads(record.read_text())
         file = folder / found["file"]
         assert found["sha256"] == sha256_of(file)
@@ -109,20 +108,23 @@ def test_pypi_asks_the_index_once_and_the_cache_afterwards(
         "sha256": sha256_of(wheel),
         "member": "pkg/x.h5ad",
     }
-    file, _record = get(source)
+    file, record = get(source)
     assert file.read_text() == "payload"
+    address = record["steps"][0]["url"]
+    assert address == wheel.as_uri()
     wheel.unlink()
 
     def no_network(cls: type) -> PipSettings:
         raise AssertionError("the index must not be asked for a file that is cached")
 
     monkeypatch.setattr(PipSettings, "of_user", classmethod(no_network))
-    get(source)
+    _, again = get(source)
+    assert again["steps"][0]["url"] == address  # the cache remembers where the bytes came from
     with pytest.raises(DownloadError, match="expected 0000"):
         get(source | {"member_sha256": "0" * 64})
 
 
-def test_simulate_draws_the_same_again(get, ontology: Ontology) -> None:
+def test_simulate_draws_the_same_again(get) -> None:
     source = load_yaml(ROOT / "config/datasets/simulated_small.yaml")["source"]
     first, _ = get(source)
     hash_one = sha256_of(first)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from annobench.figures import low_label
 from annobench.figures.registry import about, figures
 from annobench.figures.style import Looks, draw_figure, spread_labels
 from annobench.launch import resolve
@@ -31,7 +32,7 @@ def tables() -> dict[str, pd.DataFrame]:
             if method == "three" and regime != "kfold":
                 continue
             score = {"value": 0.9 - 0.2 * i, "low": 0.8 - 0.2 * i, "high": 0.95 - 0.2 * i}
-            base = {"dataset": dataset, "regime": regime, "method": method}
+            base = {"dataset": dataset, "evaluation": regime, "regime": regime, "method": method}
             row = {
                 "score": score["value"],
                 "low": score["low"],
@@ -67,6 +68,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "dataset": "d",
             "split": "kfold_1",
             "regime": "kfold",
+            "evaluation": "kfold",
             "fraction": None,
             "held_out": None,
             "test": 10,
@@ -76,6 +78,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "dataset": "d",
             "split": "lowlabel_0.05",
             "regime": "low_label",
+            "evaluation": "low_label",
             "fraction": 0.05,
             "held_out": None,
             "test": 10,
@@ -85,6 +88,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "dataset": "d",
             "split": "lowlabel_0.1",
             "regime": "low_label",
+            "evaluation": "low_label",
             "fraction": 0.1,
             "held_out": None,
             "test": 10,
@@ -94,6 +98,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "dataset": "e",
             "split": "crossstudy_x",
             "regime": "cross_study",
+            "evaluation": "cross_study",
             "fraction": None,
             "held_out": "x",
             "test": 10,
@@ -112,7 +117,11 @@ def tables() -> dict[str, pd.DataFrame]:
     return {name: pd.DataFrame(found) for name, found in rows.items()}
 
 
-SETTINGS = {"primary": "macro_f1", "datasets": {"d": "Data, one", "e": "Data, two"}}
+SETTINGS = {
+    "primary": "macro_f1",
+    "datasets": {"d": "Data, one", "e": "Data, two"},
+    "evaluations": {"d/kfold": "all labels", "d/low_label": "few labels", "e/cross_study": "unseen study"},
+}
 
 
 def drawn(name: str, folder: Path, changed: dict[str, pd.DataFrame]) -> Path:
@@ -147,6 +156,29 @@ def test_one_evaluation_and_one_method_are_enough(name: str, tmp_path: Path) -> 
     changed = {key: t[t["regime"].isin(["kfold", "all"])] if "regime" in t else t for key, t in changed.items()}
     changed = {key: t[t["method"] == "one"] if "method" in t else t for key, t in changed.items()}
     drawn(name, tmp_path, changed)
+
+
+@pytest.mark.parametrize("name", figures())
+@pytest.mark.parametrize("missing", ["low_label", "cross_study", "everything"])
+def test_what_has_not_finished_leaves_a_figure_all_the_same(name: str, missing: str, tmp_path: Path) -> None:
+    changed = {
+        key: t[t["regime"] != missing] if missing != "everything" and "regime" in t else t
+        for key, t in tables().items()
+    }
+    changed["splits"] = tables()["splits"]  # splits are there before fits
+    if missing == "everything":
+        changed = {key: t.head(0) for key, t in changed.items()}
+    assert drawn(name, tmp_path, changed).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_all_labels_are_never_those_of_held_out_donors(tmp_path: Path) -> None:
+    changed = tables()
+    changed["summary"] = changed["summary"].replace({"evaluation": {"kfold": "kfold_donor"}})
+    summary = changed["summary"][changed["summary"]["dataset"] == "d"]
+    assert low_label._points(summary, changed["splits"], "low_label")["fraction"].max() == 10
+    plain = tables()["summary"]
+    points = low_label._points(plain[plain["dataset"] == "d"], changed["splits"], "low_label")
+    assert points["fraction"].max() == 100
 
 
 def test_figures_are_those_of_the_schema_and_the_default_study() -> None:

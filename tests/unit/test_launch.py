@@ -18,7 +18,7 @@ from annobench.plan import History, describe, plan_method
 from snakemake_logger_plugin_annobench import LogHandler
 
 RANKING = (
-    "dataset,regime,rank,method,label,kind,score,low,high,interval_over,n_fits,n_planned,fit_seconds,predict_seconds\n"
+    "dataset,evaluation,rank,method,label,kind,score,low,high,interval_over,n_fits,n_planned,fit_seconds,predict_seconds\n"
     "all,all,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
     "d,kfold,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
     "d,kfold,,awk,Foreign,method,0.5,0.4,0.6,cells,1,2,3,\n"

@@ -10,7 +10,7 @@ from annobench.config import load_yaml, validate
 from annobench.files import sha256_of, write_json
 from annobench.methods.base import Context
 from annobench.methods.registry import load_class
-from annobench.metrics.flat import macro_f1_of_codes
+from annobench.metrics.counts import macro_f1_of_codes
 from annobench.ontology import Ontology
 from annobench.paths import ROOT
 from annobench.prepare.cells import prepare_dataset

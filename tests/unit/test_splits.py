@@ -110,7 +110,9 @@ def test_grouped_splits_never_share_a_donor(regime: str) -> None:
 
 
 def test_too_few_donors_for_the_folds() -> None:
-    with pytest.raises(DataError, match="2 different values for 5 folds; use fewer folds, or group_by: null"):
+    with pytest.raises(
+        DataError, match="2 different values, but 5 parts .*use at most 2 folds, a test_fraction of at least 0.50"
+    ):
         assign_roles(table({"a": 20, "b": 20}, donors=2), HOLDOUT | {"group_by": "donor"}, 1)
 
 

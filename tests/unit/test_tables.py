@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annobench.aggregate import write_csv
 from annobench.columns import write_columns
-from annobench.score import count_pairs, resampling_units
-from annobench.tables import FitFiles, StudyTables, write_csv
+from annobench.score import count_confusion, resampling_units
+from annobench.tables import describe
+from annobench.tables.compare import Comparison
+from annobench.tables.fits import FitFiles, Fits
 from helpers import toy_ontology
 
 SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
@@ -19,14 +22,20 @@ METHODS = {
 
 
 def fit(
-    folder: Path, method: str, split: str, seed: int, share: float | None, status: str = "ok", **run: object
+    folder: Path,
+    method: str,
+    split: str,
+    seed: int,
+    share: float | None,
+    status: str = "ok",
+    evaluation: str = "holdout",
+    **run: object,
 ) -> FitFiles:
     """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
     place = folder / method / split / str(seed)
     place.mkdir(parents=True)
-    files = FitFiles(
-        "d", "holdout", split, method, seed, *(place / n for n in ("run.json", "s.parquet", "p.parquet", "a.json"))
-    )
+    paths = (place / name for name in ("run.json", "scores.parquet", "confusion.parquet", "attempt.json"))
+    files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
     if share is None:
         return files
     record = dict.fromkeys(
@@ -43,11 +52,11 @@ def fit(
     truth = np.array(["A1", "A2x", "B"] * 20, dtype=object)
     predicted = np.where(np.arange(60) < share * 60, truth, np.roll(truth, 1))
     pairs = (
-        count_pairs(np.array([str(i) for i in range(60)], dtype=object), truth, predicted)
+        count_confusion(np.array([str(i) for i in range(60)], dtype=object), truth, predicted)
         if status == "ok"
         else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
     )
-    write_columns(files.pairs, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
+    write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
     row = {
         **files.key,
         "status": status,
@@ -62,10 +71,11 @@ def fit(
     return files
 
 
-def build(fits: list[FitFiles]) -> tuple[StudyTables, pd.DataFrame, pd.DataFrame]:
-    tables = StudyTables(fits, SETTINGS, METHODS, toy_ontology())
-    tests = tables.tests()
-    return tables, tables.ranking(tables.summary(), tables.resources(), tests), tests
+def build(planned: list[FitFiles]) -> tuple[Fits, pd.DataFrame, pd.DataFrame]:
+    fits = Fits(planned, toy_ontology())
+    comparison = Comparison(fits, SETTINGS, METHODS)
+    tests = comparison.tests()
+    return fits, comparison.ranking(comparison.summary(), fits.resources(), tests), tests
 
 
 def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
@@ -86,7 +96,9 @@ def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
     assert part["interval_over"].tolist() == ["cells"] * 3
     # one pair of methods: Holm changes nothing
     assert tests[["method_a", "method_b"]].to_numpy().tolist() == [["good", "bad"]]
-    assert tests["p_holm"].item() == tests["p_value"].item() == pytest.approx(1 / 201)
+    assert (
+        tests["p_holm"].item() == tests["p_value"].item() == pytest.approx(1 / 101)
+    )  # 100 swaps are enough for one pair
     assert part["p_against_best"].tolist()[1] == tests["p_holm"].item()
     whole = ranking[ranking["dataset"] == "all"]
     assert whole["score"].tolist() == pytest.approx(part["score"].tolist())
@@ -113,7 +125,7 @@ def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Pat
     assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
     assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
     assert tests["n_fits"].tolist() == [1]  # the fit that both have
-    assert len(tables.scores()) == 3
+    assert len(describe.scores(tables)) == 3
 
 
 def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
@@ -125,18 +137,36 @@ def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -
 
 
 def test_nothing_finished_at_all(tmp_path: Path) -> None:
-    tables, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
-    assert ranking.empty
-    assert tests.empty
-    assert tables.confusion().empty
-    classes = tables.classes(tables.scores())
-    assert tables.trees(classes).empty
-    assert tables.calibration(tables.scores()).empty
+    fits, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
+    scores = describe.scores(fits)
+    classes = describe.classes(fits, scores)
+    trees = describe.trees(classes, toy_ontology())
+    tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]
+    tables += [fits.resources(), describe.split_sizes([])]
+    assert all(table.empty and len(table.columns) > 3 for table in tables)
+
+
+def test_evaluations_of_one_dataset_and_regime_stay_apart(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, 0.8)]
+    fits += [fit(tmp_path, m, "y", 1, s, evaluation="capped") for m, s in (("good", 0.3), ("bad", 0.5))]
+    _, ranking, tests = build(fits)
+    best = ranking[ranking["rank"] == 1].set_index("evaluation")["method"].to_dict()
+    assert best["holdout"] == "good"
+    assert best["capped"] == "bad"
+    assert ranking.loc[ranking["dataset"] == "d", "n_planned"].tolist() == [1, 1, 1, 1]
+    assert tests["evaluation"].tolist() == ["holdout", "capped"]
+    whole = ranking[ranking["dataset"] == "all"].set_index("method")
+    assert whole.loc["good", "accuracy"] == pytest.approx(0.6)
+
+
+def test_units_are_counted_once_over_the_fits_of_an_evaluation(tmp_path: Path) -> None:
+    _, ranking, _ = build([fit(tmp_path, "good", split, 1, 0.9) for split in "xy"])
+    assert ranking["n_units"].tolist() == [60, 60]
 
 
 def test_confusion_sums_over_fits(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", seed, 1.0) for seed in (1, 2)]
-    table = StudyTables(fits, SETTINGS, METHODS, toy_ontology()).confusion()
+    table = describe.confusion(Fits(fits, toy_ontology()))
     assert table[["true", "predicted", "n"]].to_numpy().tolist() == [
         ["A1", "A1", 40],
         ["A2x", "A2x", 40],
@@ -174,9 +204,9 @@ def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
     assert (part == whole[100:200]).all()
 
 
-def test_count_pairs() -> None:
+def test_count_confusion() -> None:
     u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
-    found = count_pairs(u, t, p)
+    found = count_confusion(u, t, p)
     rows = sorted(zip(found["unit"], found["true"], found["predicted"], found["n"], strict=True))
     assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
 

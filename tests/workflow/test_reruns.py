@@ -66,12 +66,22 @@ def test_the_code_of_one_method_refits_that_method_only(finished: Repo, restored
     assert jobs["fit_method"] == jobs["score_fit"] == 1
 
 
-def test_a_metric_rescores_and_refits_nothing(finished: Repo, restored: Keep) -> None:
-    restored("scripts/annobench/metrics/calibration.py")
-    finished.edit("scripts/annobench/metrics/calibration.py", "COVERAGE = 0.8", "COVERAGE = 0.7")
+@pytest.mark.parametrize("family", ["flat", "topk", "hierarchical", "ontology_aware", "calibration", "resources"])
+def test_a_metric_rescores_and_refits_nothing(finished: Repo, restored: Keep, family: str) -> None:
+    file = f"scripts/annobench/metrics/{family}.py"
+    restored(file)
+    finished.edit(file, '"""\n\n', '"""\n\nADDED = 1\n', once=True)
     jobs = finished.jobs()
     assert "fit_method" not in jobs
     assert jobs["score_fit"] == 3
+
+
+def test_words_and_versions_refit_nothing(finished: Repo, restored: Keep) -> None:
+    restored("scripts/annobench/__init__.py", "scripts/annobench/errors.py", "config/datasets/simulated_small.yaml")
+    finished.edit("scripts/annobench/__init__.py", "__version__ = ", '__version__ = "9" + ')
+    finished.edit("scripts/annobench/errors.py", "; did you mean", "; perhaps")
+    finished.edit("config/datasets/simulated_small.yaml", "citation: ", "citation: As said by ")
+    assert set(finished.jobs()) == {"render_report", "write_provenance"}
 
 
 def test_statistics_make_new_tables_only(finished: Repo, restored: Keep) -> None:

@@ -2,7 +2,7 @@
 Data: sources become prepared datasets.
 
 in   config/datasets/<dataset>.yaml, config/labels/<table>.tsv
-out  results/ontology/cl-<release>.json          the Cell Ontology, one release
+out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/data/<dataset>/source/, source.json  the files as fetched, and where every byte came from
      results/data/<dataset>/cells.h5ad            the cells contract
      results/data/<dataset>/obs.parquet           its observations alone
@@ -11,12 +11,14 @@ out  results/ontology/cl-<release>.json          the Cell Ontology, one release
 
 
 rule fetch_ontology:
+    input:
+        file=ASK.ontology_file,
     output:
-        "results/ontology/cl-{release}.json",
+        "results/ontology/{ontology}.json",
     log:
-        "results/logs/fetch_ontology/{release}.log",
+        "results/logs/fetch_ontology/{ontology}.log",
     benchmark:
-        "results/benchmarks/fetch_ontology/{release}.tsv"
+        "results/benchmarks/fetch_ontology/{ontology}.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -24,15 +26,14 @@ rule fetch_ontology:
         runtime=10,
     params:
         settings=ASK.ontology_settings,
-        code=ASK.code("annobench.ontology.releases"),
+        code=ASK.code("fetch_ontology"),
     script:
         "../../scripts/fetch_ontology.py"
 
 
 rule fetch_dataset:
     input:
-        local=ASK.local_file,
-        ontology=TARGETS.ontology,
+        unpack(ASK.fetch_inputs),
     output:
         folder=directory("results/data/{dataset}/source"),
         record="results/data/{dataset}/source.json",
@@ -47,7 +48,7 @@ rule fetch_dataset:
         runtime=ASK.data_minutes,
     params:
         source=ASK.source,
-        code=ASK.code("annobench.sources.fetch"),
+        code=ASK.fetch_code,
     script:
         "../../scripts/fetch_dataset.py"
 
@@ -71,6 +72,6 @@ rule prepare_dataset:
         runtime=ASK.data_minutes,
     params:
         dataset=ASK.dataset,
-        code=ASK.code("annobench.prepare.cells", "annobench.prepare.pair"),
+        code=ASK.code("prepare_dataset"),
     script:
         "../../scripts/prepare_dataset.py"

@@ -31,6 +31,7 @@ rule fit_method:
         mem_mb=ASK.method_memory,
         runtime=ASK.method_minutes,
         gpu=ASK.method_gpus,
+        cuda_jobs=ASK.method_cuda_jobs,
         limit_mb=ASK.method_limit_mb,
         limit_seconds=ASK.method_limit_seconds,
     params:

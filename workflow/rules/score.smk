@@ -1,9 +1,10 @@
 """
 Score: predictions meet the truth, matched by cell id.
 
-in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json, probabilities.npz
-out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet        one row per value
-     results/scores/<dataset>/<split>/<method>/seed<k>.pairs.parquet  cells per unit, true and predicted label
+in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json
+     .../probabilities.npz, where run.json says that there is one
+out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
+     results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
 """
 
 
@@ -17,7 +18,7 @@ rule score_fit:
         ontology=TARGETS.ontology,
     output:
         scores="results/scores/{dataset}/{split}/{method}/seed{seed}.parquet",
-        pairs="results/scores/{dataset}/{split}/{method}/seed{seed}.pairs.parquet",
+        confusion="results/scores/{dataset}/{split}/{method}/seed{seed}.confusion.parquet",
     log:
         "results/logs/score_fit/{dataset}/{split}/{method}/seed{seed}.log",
     benchmark:
@@ -25,10 +26,10 @@ rule score_fit:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=ASK.table_memory,
         runtime=10,
     params:
         settings=ASK.scoring_settings,
-        code=ASK.code("annobench.score"),
+        code=ASK.code("score_fit"),
     script:
         "../../scripts/score_fit.py"

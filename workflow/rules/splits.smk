@@ -19,11 +19,11 @@ rule split_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=ASK.table_memory,
         runtime=10,
     params:
         spec=ASK.split_spec,
-        code=ASK.code("annobench.splits"),
+        code=ASK.code("split_dataset"),
     script:
         "../../scripts/split_dataset.py"
 
@@ -41,10 +41,10 @@ rule balance_train:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=ASK.table_memory,
         runtime=10,
     params:
         policy=ASK.balance_policy,
-        code=ASK.code("annobench.balance"),
+        code=ASK.code("balance_train"),
     script:
         "../../scripts/balance_train.py"

@@ -1,7 +1,7 @@
 """
 Tables: everything that is shown later is drawn from these.
 
-in   scores, pairs and run records of all fits of the study (with --config partial=true: of those that exist)
+in   scores, confusion counts and run records of all fits of the study (with --config partial=true: of those that exist)
 out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed, resources, confusion, calibration,
                                          classes, trees, splits
      results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
@@ -55,11 +55,11 @@ rule aggregate_scores:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=ASK.aggregate_memory,
         runtime=60,
     params:
         study=ASK.study_settings,
-        code=ASK.code("annobench.aggregate"),
+        code=ASK.code("aggregate_scores"),
     script:
         "../../scripts/aggregate_scores.py"
 
@@ -67,6 +67,7 @@ rule aggregate_scores:
 rule write_provenance:
     input:
         cards=TARGETS.cards(),
+        ontology=TARGETS.ontology,
         ranking=f"results/tables/{STUDY.name}/ranking.csv",
     output:
         f"results/provenance/{STUDY.name}.json",
@@ -82,6 +83,6 @@ rule write_provenance:
         runtime=10,
     params:
         study=ASK.resolved_study,
-        code=ASK.code("annobench.provenance"),
+        code=ASK.code("write_provenance"),
     script:
         "../../scripts/write_provenance.py"

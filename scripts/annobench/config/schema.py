@@ -65,7 +65,7 @@ def validate(document: dict[str, Any], schema: str, source: str) -> dict[str, An
     from jsonschema import Draft202012Validator
 
     root = load_schema(schema)
-    filled = _fill(deepcopy(document), root, root)
+    filled = fill(deepcopy(document), root, root)
     errors = sorted(
         Draft202012Validator(root).iter_errors(filled), key=lambda error: [str(p) for p in error.absolute_path]
     )
@@ -100,7 +100,8 @@ def variant(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> dict[st
     return None
 
 
-def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+def fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """`value` with the defaults of `schema`, a part of the schema `root`; mappings are filled in place."""
     schema = resolve(schema, root)
     schema = variant(value, schema, root) or schema
     if schema.get("type") == "boolean" and value in ("true", "false"):
@@ -114,9 +115,9 @@ def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
         others = schema.get("additionalProperties")
         for key in value:
             part = properties.get(key, others if isinstance(others, dict) else {})
-            value[key] = _fill(value[key], part, root)
+            value[key] = fill(value[key], part, root)
     elif isinstance(value, list):
-        value = [_fill(item, schema.get("items", {}), root) for item in value]
+        value = [fill(item, schema.get("items", {}), root) for item in value]
     return value
 
 

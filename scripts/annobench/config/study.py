@@ -1,30 +1,29 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from annobench.config.schema import load_yaml, validate
+from annobench.config.schema import fill, load_schema, load_yaml, validate
 from annobench.errors import ConfigError, nearest
 from annobench.methods.registry import resolve_parameters
 
 
 @dataclass(frozen=True)
 class Split:
-    """One concrete assignment of roles: a fold, a label fraction or a held-out family of one dataset."""
+    """One concrete assignment of roles: a fold, a label fraction or a held-out family of one dataset.
+
+    `evaluation` names the entry of the study that it belongs to; splits of one entry are averaged, others never.
+    """
 
     dataset: str
     name: str
     regime: str
+    evaluation: str
     spec: dict[str, Any] = field(hash=False)
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
-
-    def params(self) -> str:
-        """The specification as canonical text, for Snakemake's comparison of params."""
-        return json.dumps(self.spec, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,25 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     splits: dict[tuple[str, str], Split] = {}
     for position, evaluation in enumerate(settings["evaluations"]):
         where = f"{source}: evaluations[{position}]"
+        before = {(split.dataset, split.evaluation) for split in splits.values()}
         for split in _expand(evaluation, settings, datasets[evaluation["dataset"]], where):
-            if (split.dataset, split.name) in splits:
+            if (split.dataset, split.evaluation) in before or (split.dataset, split.name) in splits:
                 raise ConfigError(
-                    f"{where}: split '{split.name}' of '{split.dataset}' stands twice; give one of them another `name`"
+                    f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
+                    "of them another `name`"
                 )
             splits[split.dataset, split.name] = split
     return Study(settings["study"], settings, datasets, methods, splits)
+
+
+def named_study(path: Path) -> dict[str, Any]:
+    """Read a study file; raises ConfigError where it does not name its study: it would overwrite the default one."""
+    document = load_yaml(path)
+    if "study" not in document:
+        raise ConfigError(
+            f"{path}: key 'study' is missing; without a name of its own it would overwrite the default study"
+        )
+    return document
 
 
 def available(kind: str, root: Path) -> list[str]:
@@ -136,45 +147,58 @@ def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str,
             raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
 
 
+_STEMS = {"low_label": "lowlabel", "cross_study": "crossstudy"}  # of split names; else the regime
+
+
 def _expand(
     evaluation: dict[str, Any], settings: dict[str, Any], dataset: dict[str, Any], where: str
 ) -> Iterator[Split]:
     """The splits of one entry of `evaluations`."""
     regime = evaluation["regime"]
     _check_regime(evaluation, dataset, where)
+    switches = _switches(evaluation)
+    stem = evaluation.get("name") or _STEMS.get(regime, regime) + switches
     shared = {
         k: v
         for k, v in evaluation.items()
         if k not in ("dataset", "name", "seeds", "methods", "folds", "fractions", "held_out")
     }
     if regime == "kfold":
-        parts = [
-            (f"kfold_{fold}", {"fold": fold, "folds": evaluation["folds"]})
-            for fold in range(1, evaluation["folds"] + 1)
-        ]
+        folds = evaluation["folds"]
+        parts = [(f"{stem}_{fold}", {"fold": fold, "folds": folds}) for fold in range(1, folds + 1)]
     elif regime == "low_label":
-        parts = [(f"lowlabel_{fraction:g}", {"fraction": fraction}) for fraction in evaluation["fractions"]]
+        parts = [(f"{stem}_{fraction:g}", {"fraction": fraction}) for fraction in evaluation["fractions"]]
     elif regime == "cross_study":
-        families = evaluation.get("held_out", list(dataset["families"]))
+        families = dataset["families"]
         parts = [
-            (f"crossstudy_{family}", {"held_out": family, "rule": dataset["families"][family]}) for family in families
+            (f"{stem}_{family}", {"held_out": family, "rule": families[family]})
+            for family in evaluation.get("held_out", list(families))
         ]
-    elif regime == "holdout" and evaluation["group_by"]:
-        parts = [(f"holdout_{evaluation['group_by']}", {})]
     else:
-        parts = [(regime, {})]
-    methods = tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])]))
+        parts = [(stem, {})]
     for name, extra in parts:
-        if "name" in evaluation:
-            name = f"{evaluation['name']}_{name.split('_', 1)[1]}" if "_" in name else evaluation["name"]
         yield Split(
-            evaluation["dataset"],
-            name,
-            regime,
-            shared | extra,
-            tuple(evaluation.get("seeds", settings["seeds"])),
-            methods,
+            dataset=evaluation["dataset"],
+            name=name,
+            regime=regime,
+            evaluation=evaluation.get("name") or regime + switches,
+            spec=shared | extra,
+            seeds=tuple(evaluation.get("seeds", settings["seeds"])),
+            methods=tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])])),
         )
+
+
+def _switches(evaluation: dict[str, Any]) -> str:
+    """What of an entry differs from the defaults, as part of its names: different splits never share a file."""
+    root = load_schema("config")
+    defaults = fill({"regime": evaluation["regime"]}, root["$defs"]["evaluation"], root)
+    words = {"group_by": "", "folds": "folds", "test_fraction": "test", "val_fraction": "val"}
+    parts = [f"{word}{evaluation[key]}" for key, word in words.items() if evaluation.get(key) != defaults.get(key)]
+    balance = evaluation["balance"]
+    if balance["policy"] == "cap":
+        parts.append(f"cap{balance['max_cells']}")
+        parts += [f"min{balance['min_cells']}"] if balance["min_cells"] > 1 else []
+    return "".join(f"_{part}" for part in parts)
 
 
 def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: str) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import COLOURS, GREY, LIGHT, MARKERS, new_figure, ordered_methods
-from annobench.metrics.names import REGIME_NAMES
+from annobench.figures.style import COLOURS, GREY, LIGHT, MARKERS, evaluation_name, new_figure, ordered_methods
 
 TABLES = ["ranking", "calibration"]
 REGIMES = ()
@@ -24,23 +23,25 @@ CAPTION = (
 FEWEST = 5
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One panel per method, one line per evaluation."""
     bins = tables["calibration"]
     methods, controls, labels = ordered_methods(tables["ranking"])
     shown = [m for m in [*methods, *controls] if m in set(bins["method"]) and m != "oracle"]
-    evaluations = list(dict.fromkeys(zip(bins["dataset"], bins["regime"], strict=True)))
-    columns = min(5, max(len(shown), 1))
-    rows = -(-max(len(shown), 1) // columns)
+    evaluations = list(dict.fromkeys(zip(bins["dataset"], bins["evaluation"], strict=True)))
+    if not shown:
+        return None
+    columns = min(5, len(shown))
+    rows = -(-len(shown) // columns)
     figure = new_figure(2.15 * columns, 2.25 * rows + 0.7)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for axes, method in zip(grid.flat, shown, strict=False):
         axes.plot([0, 1], [0, 1], color=LIGHT, linewidth=2.5, zorder=0)
-        for i, (dataset, regime) in enumerate(evaluations):
+        for i, (dataset, evaluation) in enumerate(evaluations):
             part = bins[
-                (bins["method"] == method) & (bins["dataset"] == dataset) & (bins["regime"] == regime)
+                (bins["method"] == method) & (bins["dataset"] == dataset) & (bins["evaluation"] == evaluation)
             ].sort_values("bin")
             share = part["n"] / part["n"].sum()
             gap = (np.abs(part["bin_accuracy"] - part["bin_confidence"]) * share).sum()
@@ -79,9 +80,9 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             s=30,
             color=COLOURS[i % len(COLOURS)],
             marker=MARKERS[i % len(MARKERS)],
-            label=f"{dataset}, {REGIME_NAMES.get(regime, regime)}",
+            label=f"{dataset}, {evaluation_name(dataset, evaluation, settings)}",
         )
-        for i, (dataset, regime) in enumerate(evaluations)
+        for i, (dataset, evaluation) in enumerate(evaluations)
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=max(len(handles), 1))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure

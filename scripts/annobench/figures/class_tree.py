@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annobench.figures.confusion import shorten, tree_order
-from annobench.figures.style import GREY, SEQUENTIAL, new_figure, ordered_methods
-from annobench.metrics.names import REGIME_NAMES
+from annobench.figures.style import GREY, SEQUENTIAL, evaluation_name, new_figure, ordered_methods
 
 TABLES = ["ranking", "classes", "trees"]
 REGIMES = ()
@@ -21,13 +20,15 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
-    """One row of panels per dataset: its tree, then a heat map per regime."""
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+    """One row of panels per dataset: its tree, then a heat map per evaluation."""
     methods, _, labels = ordered_methods(tables["ranking"])
     classes, trees = tables["classes"], tables["trees"].fillna({"parent": ""})
     datasets = [d for d in dict.fromkeys(tables["ranking"]["dataset"]) if d in set(trees["dataset"])]
-    regimes = {d: list(dict.fromkeys(classes.loc[classes["dataset"] == d, "regime"])) for d in datasets}
-    widest = max((len(found) for found in regimes.values()), default=1)
+    if not datasets:
+        return None
+    evaluations = {d: list(dict.fromkeys(classes.loc[classes["dataset"] == d, "evaluation"])) for d in datasets}
+    widest = max(len(found) for found in evaluations.values())
     heights = [len(trees[trees["dataset"] == d]) + 1 for d in datasets]
     figure = new_figure(4.6 + widest * (0.6 + 0.29 * len(methods)), 2.6 + 0.25 * sum(heights))
     grid = figure.subplots(
@@ -38,11 +39,11 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         order = tree_order(tree)
         _draw_tree(axes_row[0], tree.set_index("label_id").loc[order])
         axes_row[0].set_title(settings["datasets"].get(dataset, dataset))
-        for axes, regime in zip(axes_row[1:], [*regimes[dataset], *[None] * widest], strict=False):
-            if regime is None:
+        for axes, evaluation in zip(axes_row[1:], [*evaluations[dataset], *[None] * widest], strict=False):
+            if evaluation is None:
                 axes.set_visible(False)
                 continue
-            part = classes[(classes["dataset"] == dataset) & (classes["regime"] == regime)]
+            part = classes[(classes["dataset"] == dataset) & (classes["evaluation"] == evaluation)]
             values = part.pivot(index="label_id", columns="method", values="f1").reindex(index=order, columns=methods)
             image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
             cells = part.drop_duplicates("label_id").set_index("label_id")["cells"]
@@ -51,7 +52,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             axes.set_xticks(range(len(methods)), [labels[m] for m in methods], rotation=90)
             axes.tick_params(length=0, labelsize=7)
             axes.spines[:].set_visible(False)
-            axes.set_title(REGIME_NAMES.get(regime, regime), fontsize=9)
+            axes.set_title(evaluation_name(dataset, evaluation, settings), fontsize=9)
             axes.set_ylim(len(order) - 0.5, -0.5)
     figure.colorbar(image, ax=grid, shrink=0.4, pad=0.01, label="F1").outline.set_visible(False)
     return figure

@@ -18,7 +18,7 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One matrix per evaluation, side by side."""
     ranking = tables["ranking"]
     labels = ordered_methods(ranking)[2]
@@ -27,11 +27,13 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     names |= tables["trees"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
     parts = []
     for row in best.itertuples():
-        pairs = tables["confusion"]
-        pairs = pairs[
-            (pairs["dataset"] == row.dataset) & (pairs["regime"] == row.regime) & (pairs["method"] == row.method)
+        cells = tables["confusion"]
+        cells = cells[
+            (cells["dataset"] == row.dataset)
+            & (cells["evaluation"] == row.evaluation)
+            & (cells["method"] == row.method)
         ]
-        matrix = pairs.pivot(index="true", columns="predicted", values="n").fillna(0)
+        matrix = cells.pivot(index="true", columns="predicted", values="n").fillna(0)
         order = tree_order(tables["trees"][tables["trees"]["dataset"] == row.dataset])
         rows = [c for c in order if c in matrix.index]
         columns = (
@@ -40,12 +42,12 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             + sorted(set(matrix.columns) - set(order))
         )
         parts.append((row, matrix.reindex(index=rows, columns=columns, fill_value=0)))
+    if not parts:
+        return None
     widths = [len(m.columns) for _, m in parts]
-    figure = new_figure(
-        sum(1.9 + 0.3 * w for w in widths) + 0.6, 2.4 + 0.3 * max((len(m) for _, m in parts), default=1)
-    )
+    figure = new_figure(sum(1.9 + 0.3 * w for w in widths) + 0.6, 2.4 + 0.3 * max(len(m) for _, m in parts))
     for axes, (row, matrix) in zip(
-        figure.subplots(1, max(len(parts), 1), squeeze=False, width_ratios=widths or None)[0], parts, strict=False
+        figure.subplots(1, len(parts), squeeze=False, width_ratios=widths)[0], parts, strict=True
     ):
         share = matrix.div(matrix.sum(axis=1), axis=0)
         image = axes.imshow(share, cmap=SEQUENTIAL, vmin=0, vmax=1)
@@ -68,13 +70,11 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         )
         axes.tick_params(length=0, labelsize=7)
         axes.spines[:].set_visible(False)
-        axes.set_title(f"{evaluation_title(row.dataset, row.regime, settings)}\n{labels[row.method]}")
+        axes.set_title(f"{evaluation_title(row.dataset, row.evaluation, settings)}\n{labels[row.method]}")
         axes.set_xlabel("predicted")
         axes.set_ylabel("true (cells)")
-    if parts:
-        figure.colorbar(
-            image, ax=figure.axes, shrink=0.5, pad=0.01, label="share of the true type"
-        ).outline.set_visible(False)
+    bar = figure.colorbar(image, ax=figure.axes, shrink=0.5, pad=0.01, label="share of the true type")
+    bar.outline.set_visible(False)
     return figure
 
 

@@ -18,7 +18,7 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """A heat map, methods in rows and held-out families in columns."""
     summary = tables["summary"]
     chosen = summary[
@@ -27,6 +27,8 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     methods, controls, labels = ordered_methods(tables["ranking"])
     columns = list(dict.fromkeys(zip(chosen["dataset"], chosen["split"], strict=True)))
     rows = [m for m in [*methods, *controls] if m in set(chosen["method"])]
+    if not columns:
+        return None
     figure = new_figure(3.2 + 1.25 * len(columns), 1.3 + 0.3 * len(rows))
     axes = figure.subplots()
     values = chosen.set_index(["method", "dataset", "split"])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import Looks, metric_name, new_figure, ordered_methods, spread_labels
+from annobench.figures.style import Looks, evaluation_name, metric_name, new_figure, ordered_methods, spread_labels
 
 TABLES = ["ranking", "summary", "splits"]
 REGIMES = ["low_label"]
@@ -21,17 +21,20 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One panel per dataset, one line per method."""
     summary = tables["summary"][tables["summary"]["metric"] == settings["primary"]]
     splits = tables["splits"]
     methods, controls, labels = ordered_methods(tables["ranking"])
     lines = [*methods, *(c for c in controls if c != "oracle")]
     looks = Looks(methods, controls)
-    datasets = list(dict.fromkeys(splits.loc[splits["regime"] == "low_label", "dataset"]))
-    figure = new_figure(6.4 * len(datasets), 4.6)
-    for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
-        points = _points(summary[summary["dataset"] == dataset], splits[splits["dataset"] == dataset])
+    few = summary[(summary["regime"] == "low_label") & (summary["split"] != "all")]
+    panels = list(dict.fromkeys(zip(few["dataset"], few["evaluation"], strict=True)))
+    if not panels:
+        return None
+    figure = new_figure(6.4 * len(panels), 4.6)
+    for axes, (dataset, evaluation) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        points = _points(summary[summary["dataset"] == dataset], splits[splits["dataset"] == dataset], evaluation)
         ends = {}
         ticks = sorted(points["fraction"].unique())
         for i, method in enumerate(lines):
@@ -51,18 +54,21 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         axes.set_ylim(0, min(1.0, np.nanmax(points.loc[points["method"].isin(lines), "high"]) * 1.06))
         axes.set_xlabel("labels used")
         axes.set_ylabel(metric_name(settings))
-        axes.set_title(settings["datasets"].get(dataset, dataset))
+        name = settings["datasets"].get(dataset, dataset)
+        axes.set_title(
+            name if evaluation == "low_label" else f"{name}\n{evaluation_name(dataset, evaluation, settings)}"
+        )
         spread_labels(axes, max(ticks) * 1.15, ends, labels, looks, gap=0.041 * axes.get_ylim()[1])
     return figure
 
 
-def _points(summary: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Value per method and share of labels in percent; 100 is the evaluation with all labels (holdout, else kfold)."""
-    fraction = splits[splits["regime"] == "low_label"].drop_duplicates("split").set_index("split")["fraction"] * 100
+def _points(summary: pd.DataFrame, splits: pd.DataFrame, evaluation: str) -> pd.DataFrame:
+    """Value per method and share of labels in percent; 100 is the plain holdout, else the plain k folds."""
+    fraction = splits[splits["evaluation"] == evaluation].drop_duplicates("split").set_index("split")["fraction"] * 100
     few = summary[summary["split"].isin(fraction.index)]
     few = few.assign(fraction=few["split"].map(fraction))
-    for regime in ("holdout", "kfold"):
-        full = summary[(summary["regime"] == regime) & (summary["split"] == "all")]
+    for full_evaluation in ("holdout", "kfold"):  # not those of whole donors: their test cells are others
+        full = summary[(summary["evaluation"] == full_evaluation) & (summary["split"] == "all")]
         if not full.empty:
             return pd.concat([few, full.assign(fraction=100.0)])
     return few

@@ -18,19 +18,21 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One panel per evaluation."""
     ranking = tables["ranking"]
     methods, controls, labels = ordered_methods(ranking)
     looks = Looks(methods, controls)
     evaluations = [
-        pair for pair in dict.fromkeys(zip(ranking["dataset"], ranking["regime"], strict=True)) if pair[0] != "all"
+        one for one in dict.fromkeys(zip(ranking["dataset"], ranking["evaluation"], strict=True)) if one[0] != "all"
     ]
+    if not evaluations:
+        return None
     figure = new_figure(3.1 * len(evaluations) + 2.6, 3.6)
     grid = figure.subplots(1, len(evaluations), squeeze=False, sharey=True)[0]
-    for axes, (dataset, regime) in zip(grid, evaluations, strict=True):
+    for axes, (dataset, evaluation) in zip(grid, evaluations, strict=True):
         part = ranking[
-            (ranking["dataset"] == dataset) & (ranking["regime"] == regime) & (ranking["kind"] == "method")
+            (ranking["dataset"] == dataset) & (ranking["evaluation"] == evaluation) & (ranking["kind"] == "method")
         ].copy()
         # times are written down to a tenth of a millisecond; faster ones stand at that end
         part["seconds"] = (part["fit_seconds"] + part["predict_seconds"].fillna(0)).clip(lower=1e-4)
@@ -43,7 +45,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             )
         axes.set_xscale("log")
         axes.set_xlabel("seconds to fit and predict")
-        axes.set_title(evaluation_title(dataset, regime, settings))
+        axes.set_title(evaluation_title(dataset, evaluation, settings))
     grid[0].set_ylabel(metric_name(settings))
     handles = [grid[0].scatter([], [], s=35, **looks.of(m, "color", "marker"), label=labels[m]) for m in methods]
     figure.legend(handles=handles, loc="outside right center")

@@ -21,20 +21,22 @@ CAPTION = (
 )
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure:
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One column of points per evaluation, the mean of all first."""
     ranking = tables["ranking"]
     methods, controls, labels = ordered_methods(ranking)
     rows = [*methods, *controls]
-    evaluations = list(dict.fromkeys(zip(ranking["dataset"], ranking["regime"], strict=True)))
-    evaluations.sort(key=lambda pair: pair[0] != "all")
+    evaluations = list(dict.fromkeys(zip(ranking["dataset"], ranking["evaluation"], strict=True)))
+    evaluations.sort(key=lambda one: one[0] != "all")
+    if not evaluations:
+        return None
     if len(evaluations) == 2:  # the mean of one evaluation says nothing new
         evaluations = evaluations[1:]
     figure = new_figure(2.4 + 2.2 * len(evaluations), 0.9 + 0.27 * len(rows))
     grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
-    for axes, (dataset, regime) in zip(grid, evaluations, strict=True):
-        part = ranking[(ranking["dataset"] == dataset) & (ranking["regime"] == regime)]
+    for axes, (dataset, evaluation) in zip(grid, evaluations, strict=True):
+        part = ranking[(ranking["dataset"] == dataset) & (ranking["evaluation"] == evaluation)]
         for row in part.itertuples():
             y = height[row.method]
             colour = GREY if row.kind == "control" else COLOURS[0]
@@ -51,7 +53,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
                 clip_on=False,
             )
             axes.annotate(f"{row.score:.2f}", (1.05, y), fontsize=7.5, va="center", color=colour, annotation_clip=False)
-        axes.set_title(evaluation_title(dataset, regime, settings))
+        axes.set_title(evaluation_title(dataset, evaluation, settings))
         axes.set_xlim(0, 1)
         axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
         axes.set_xlabel(metric_name(settings))

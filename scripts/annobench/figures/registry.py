@@ -1,7 +1,7 @@
 """Finds figures by file name, and reads what they say of themselves without importing them.
 
 A figure file holds TABLES (the tables it draws from), REGIMES (the study must have one of these; empty for any),
-TITLE, CAPTION, and a function draw(tables, settings) -> matplotlib Figure.
+TITLE, CAPTION, and a function draw(tables, settings) -> matplotlib Figure, or None where there is nothing to draw yet.
 """
 
 import ast

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annobench.files import atomic
-from annobench.metrics.names import METRIC_NAMES, REGIME_NAMES
+from annobench.metrics.names import METRIC_NAMES
 
 # Okabe and Ito's palette: told apart by colour-blind eyes too; markers and lines repeat the distinction
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -48,6 +48,9 @@ def draw_figure(name: str, tables: Mapping[str, str], settings: Mapping[str, Any
     module = importlib.import_module(f"annobench.figures.{name}")
     with plt.rc_context(_SETTINGS):
         figure = module.draw({key: pd.read_csv(path) for key, path in tables.items()}, settings)
+        if figure is None:
+            figure = new_figure(4, 1)
+            figure.text(0.5, 0.5, f"{module.TITLE}: no finished fit to draw yet", ha="center", va="center")
         with atomic(Path(pdf)) as path:
             figure.savefig(path, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
         with atomic(Path(png)) as path:
@@ -95,10 +98,15 @@ def ordered_methods(ranking: pd.DataFrame) -> tuple[list[str], list[str], dict[s
     return methods, [m for m in mean.index if kind[m] == "control"], labels
 
 
-def evaluation_title(dataset: str, regime: str, settings: Mapping[str, Any]) -> str:
-    """Two lines: the dataset and the regime."""
+def evaluation_name(dataset: str, evaluation: str, settings: Mapping[str, Any]) -> str:
+    """What an evaluation of a dataset is called."""
+    return "mean" if dataset == "all" else str(settings["evaluations"].get(f"{dataset}/{evaluation}", evaluation))
+
+
+def evaluation_title(dataset: str, evaluation: str, settings: Mapping[str, Any]) -> str:
+    """Two lines: the dataset and the evaluation."""
     name = "All evaluations" if dataset == "all" else settings["datasets"].get(dataset, dataset).split(",")[0]
-    return f"{name}\n{REGIME_NAMES.get(regime, regime)}"
+    return f"{name}\n{evaluation_name(dataset, evaluation, settings)}"
 
 
 def metric_name(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # celltypist makes a folder for downloaded models when it is imported; none is downloaded here
-os.environ.setdefault("CELLTYPIST_FOLDER", tempfile.gettempdir())
+os.environ.setdefault("CELLTYPIST_FOLDER", tempfile.mkdtemp(prefix="celltypist-"))
 
 import celltypist
 from celltypist.models import Model
@@ -29,7 +30,8 @@ logging.getLogger("celltypist").setLevel(logging.WARNING)
 class CellTypistCustom(Method):
     """One-against-rest logistic regression on standardised log1p CP10k expression of all genes.
 
-    The scores are CellTypist's own: the sigmoid of each decision value. They do not add up to one.
+    The confidence is CellTypist's own, the sigmoid of the decision value of the best class. The sigmoids of all classes
+    do not add up to one; as probabilities they are divided by their sum, as scikit-learn does for one against rest.
     """
 
     def __init__(
@@ -58,9 +60,12 @@ class CellTypistCustom(Method):
     def predict(self, query: "AnnData") -> Predictions:
         result = celltypist.annotate(_normalised(query), model=self._model)
         table = result.probability_matrix
-        return Predictions.from_probabilities(
-            query.obs_names, table.to_numpy(), list(map(str, table.columns)), self._top_k
+        sigmoids = table.to_numpy()
+        probabilities = sigmoids / sigmoids.sum(axis=1, keepdims=True)
+        found = Predictions.from_probabilities(
+            query.obs_names, probabilities, list(map(str, table.columns)), self._top_k
         )
+        return replace(found, confidence=sigmoids.max(axis=1))
 
     def save(self, folder: Path) -> None:
         # CellTypist's own format is a pickle; the same numbers are kept as arrays

@@ -1,9 +1,11 @@
 """Foreign methods: any command line, in any language, that reads files and writes predictions."""
 
 import json
+import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -47,12 +49,15 @@ class Foreign(Method):
                 self._train.write_h5ad(train)
                 query.write_h5ad(test)
             params = folder / "params.json"
+            state = str(self._train.uns["annobench"]["matrix"])  # counts, or how they were logged
             params.write_text(
-                json.dumps({"seed": self._context.seed, "threads": self._context.threads, **self.options})
+                json.dumps(
+                    {"seed": self._context.seed, "threads": self._context.threads, "matrix": state, **self.options}
+                )
             )
             places: dict[str, object] = {"train": train, "test": test, "params": params, "output": output, "root": ROOT}
             places |= {"seed": self._context.seed, "threads": self._context.threads}
-            words = [word.format(**places) for word in shlex.split(self.command)]
+            words = [fill_in(word, places) for word in shlex.split(self.command)]
             done = subprocess.run(words, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
             if done.returncode:
                 code = done.returncode
@@ -73,6 +78,11 @@ class Foreign(Method):
     @classmethod
     def load(cls, folder: Path) -> "Foreign":
         raise NotImplementedError("a foreign method is fitted and run in one step")
+
+
+def fill_in(word: str, places: Mapping[str, object]) -> str:
+    """Replace `{name}` of the known names; other braces stay, as `awk '{print $1}'` needs."""
+    return re.sub(r"\{(\w+)\}", lambda found: str(places.get(found[1], found[0])), word)
 
 
 def write_mtx(cells: "AnnData", folder: Path, *, labels: bool) -> None:

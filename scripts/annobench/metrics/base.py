@@ -111,25 +111,4 @@ class Scored:
         return (true > 0) & np.isin(self.classes, self.training)
 
 
-def class_counts(
-    true: "NDArray[np.intp]", predicted: "NDArray[np.intp]", classes: int
-) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
-    """Per class: cells that are of it and predicted as it, cells of it, cells predicted as it."""
-    hits = np.bincount(true[true == predicted], minlength=classes)
-    return hits, np.bincount(true, minlength=classes), np.bincount(predicted, minlength=classes)
-
-
-def ratio(above: Any, below: Any) -> "NDArray[np.float64]":
-    """Above / below, 0 where below is 0."""
-    above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
-    return np.divide(above, below, out=np.zeros(below.shape), where=below > 0)
-
-
-def mean_over(values: "NDArray[Any]", members: "NDArray[np.bool_]") -> "NDArray[np.float64]":
-    """Mean over the members of the last axis; NaN where there are none."""
-    count = members.sum(axis=-1)
-    total = np.where(members, values, 0).sum(axis=-1)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-
-
 Compute = Callable[[Scored], Iterable[Row]]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.metrics.base import LABEL_SETS, Metric, Row, Scored, class_counts, mean_over, ratio
+from annobench.metrics.base import LABEL_SETS, Metric, Row, Scored
+from annobench.metrics.counts import class_counts, f1, macro_f1, mean_over, ratio
 from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
@@ -98,19 +99,3 @@ def _averages(scored: Scored, hits: "NDArray[Any]", true: "NDArray[Any]", predic
 
 def _beyond(observed: float, expected: float) -> float:
     return float((observed - expected) / (1 - expected)) if expected < 1 else float(observed == 1)
-
-
-def f1(hits: Any, true: Any, predicted: Any) -> "NDArray[np.float64]":
-    """F1 per class from counts; the classes are the last axis."""
-    return ratio(2 * np.asarray(hits), np.asarray(true) + np.asarray(predicted))
-
-
-def macro_f1(hits: Any, true: Any, predicted: Any, members: "NDArray[np.bool_]") -> "NDArray[np.float64]":
-    """Mean F1 over the member classes (last axis)."""
-    return mean_over(f1(hits, true, predicted), members)
-
-
-def macro_f1_of_codes(true: "NDArray[Any]", predicted: "NDArray[Any]") -> float:
-    """Macro F1 over the classes of `true`, for class numbers."""
-    counts = class_counts(np.asarray(true), np.asarray(predicted), int(max(np.max(true), np.max(predicted))) + 1)
-    return float(macro_f1(*counts, counts[1] > 0))

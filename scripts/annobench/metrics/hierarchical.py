@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.metrics.base import Metric, Row, Scored, mean_over, ratio
+from annobench.metrics.base import Metric, Row, Scored
+from annobench.metrics.counts import mean_over, ratio
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.metrics.base import Metric, Row, Scored, class_counts
-from annobench.metrics.flat import macro_f1
+from annobench.metrics.base import Metric, Row, Scored
+from annobench.metrics.counts import class_counts, macro_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from annobench.metrics.base import Metric, Row, Scored, class_counts
-from annobench.metrics.flat import macro_f1
+from annobench.metrics.base import Metric, Row, Scored
+from annobench.metrics.counts import class_counts, macro_f1
 
 DEPTHS = (1, 2, 3, 5)
 METRICS = [

@@ -80,6 +80,7 @@ def map_labels(
         if found == UNKNOWN:
             unmapped[text, reason] += 1
         label_ids.append(found)
-    return MappedLabels(
-        label_ids, {text: f"{count} cells: {reason}" for (text, reason), count in unmapped.items()}, replaced
-    )
+    reasons: dict[str, list[str]] = {}
+    for (text, reason), count in unmapped.items():
+        reasons.setdefault(text, []).append(f"{count} cells: {reason}")
+    return MappedLabels(label_ids, {text: "; ".join(each) for text, each in reasons.items()}, replaced)

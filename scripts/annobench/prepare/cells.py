@@ -16,8 +16,10 @@ from annobench.prepare.genes import gene_table, keep_one_each
 from annobench.prepare.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 NOT_GIVEN = "unknown"  # what a column holds that the source does not have
 
@@ -57,7 +59,7 @@ def prepare_dataset(
 
     genes = gene_table(var, dataset["genes"], file)
     required = [
-        _column(var, column, "genes.require", file).astype(bool).to_numpy() for column in dataset["genes"]["require"]
+        _flags(_column(var, column, "genes.require", file), column, file) for column in dataset["genes"]["require"]
     ]
     kept = [all(flags) for flags in zip(*required, strict=True)] if required else [True] * len(genes)
     genes, matrix = genes[kept].reset_index(drop=True), matrix[:, kept]
@@ -72,7 +74,6 @@ def prepare_dataset(
     dropped = {"genes_not_required": len(kept) - sum(kept), "duplicated_genes": duplicates}
     write_cells(
         name,
-        dataset,
         cells,
         outputs,
         ontology,
@@ -105,6 +106,10 @@ def read_h5ad(path: Path) -> "AnnData":
             f"{path.name}: not a readable h5ad file ({size} bytes; {error}); it may be cut off or of another format, "
             "fetch it again"
         ) from error
+    except MemoryError as error:
+        raise DataError(
+            f"{path.name}: does not fit into memory ({path.stat().st_size / 1e6:.0f} MB on disk)"
+        ) from error
     except Exception as error:  # anndata wraps errors of elements in its own classes
         raise DataError(f"{path.name}: not a readable h5ad file: {error}; fetch it again") from error
     if adata.n_obs == 0 or adata.n_vars == 0:
@@ -116,6 +121,15 @@ def _column(table: "pd.DataFrame", column: str, key: str, file: str) -> "pd.Seri
     if column not in table.columns:
         raise DataError(f"{file}: {key}: there is no column '{column}'{nearest(column, table.columns)}")
     return table[column]
+
+
+def _flags(column: "pd.Series", name: str, file: str) -> "NDArray[np.bool_]":
+    """A column of true and false; text that says so is taken for it."""
+    words = column.astype(str).str.lower()
+    if not words.isin(["true", "false"]).all():
+        other = words[~words.isin(["true", "false"])].iloc[0]
+        raise DataError(f"{file}: genes.require: column '{name}' holds '{other}', expected true or false")
+    return (words == "true").to_numpy()
 
 
 def _check_cells(adata: "AnnData", settings: dict[str, Any], file: str) -> None:
@@ -189,7 +203,6 @@ def _assemble(matrix: Any, obs: "pd.DataFrame", genes: "pd.DataFrame", state: st
 
 def write_cells(
     name: str,
-    dataset: dict[str, Any],
     cells: "AnnData",
     outputs: dict[str, Path],
     ontology: Ontology,
@@ -206,7 +219,6 @@ def write_cells(
         outputs["card"],
         {
             "dataset": name,
-            **{key: dataset[key] for key in ("label", "summary", "citation", "licence", "run_here")},
             "matrix": str(cells.uns["annobench"]["matrix"]),
             "ontology": ontology.release,
             "cells": cells.n_obs,

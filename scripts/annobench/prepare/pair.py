@@ -65,7 +65,6 @@ def prepare_pair(
     cards = {part: read_json(card) for part, (_, card) in parts.items()}
     write_cells(
         name,
-        dataset,
         cells,
         outputs,
         ontology,

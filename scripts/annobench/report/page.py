@@ -12,13 +12,13 @@ from itables.javascript import generate_init_offline_itables_html
 
 from annobench.figures.registry import about
 from annobench.files import atomic, read_json
-from annobench.metrics.names import METRIC_NAMES, REGIME_NAMES
+from annobench.metrics.names import METRIC_NAMES
 from annobench.metrics.registry import METRICS
 
 _FOLDER = Path(__file__).parent
 _RANKING = [
     "dataset",
-    "regime",
+    "evaluation",
     "rank",
     "label",
     "score",
@@ -59,13 +59,13 @@ def render(
     page = environment.get_template("page.html.jinja").render(
         study=study,
         primary=METRIC_NAMES[study["scoring"]["primary"]],
-        regimes=REGIME_NAMES,
         counts=_counts(read),
-        best=_best(read["ranking"]),
+        best=_best(read["ranking"], study["evaluations"], 1 - study["statistics"]["confidence"]),
         table_code=generate_init_offline_itables_html(options.dt_bundle),
         tables={name: _interactive(name, table) for name, table in _shown(read, study, cards).items()},
         figures=[_figure(Path(path)) for path in figures],
         provenance=read_json(provenance),
+        table_names=list(tables),
         folder=f"../../tables/{study['study']}",
         figure_folder=f"../../figures/{study['study']}",
     )
@@ -83,15 +83,21 @@ def _counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def _best(ranking: pd.DataFrame) -> list[dict[str, Any]]:
-    """The best-ranked method of every evaluation, and how many of the others Holm's correction cannot tell from it."""
+def _best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[dict[str, Any]]:
+    """The best-ranked method of every evaluation, and which others the corrected tests do not tell from it."""
     found = []
-    for (_, regime), part in ranking[ranking["dataset"] != "all"].groupby(["dataset", "regime"], sort=False):
-        first = part[part["rank"] == 1]
+    for (dataset, evaluation), part in ranking[ranking["dataset"] != "all"].groupby(
+        ["dataset", "evaluation"], sort=False
+    ):
+        first, others = part[part["rank"] == 1], part[part["rank"] > 1]
         if first.empty:
             continue
-        tied = part.loc[(part["p_against_best"] > 0.05) & part["rank"].notna(), "label"].tolist()
-        found.append({**first.iloc[0].to_dict(), "regime": REGIME_NAMES.get(regime, regime), "tied": tied})
+        tied = others.loc[others["p_against_best"] > alpha, "label"].tolist()
+        untested = others.loc[others["p_against_best"].isna(), "label"].tolist()
+        name = names.get(f"{dataset}/{evaluation}", evaluation)
+        found.append(
+            {**first.iloc[0].to_dict(), "name": name, "tied": tied, "untested": untested, "others": len(others)}
+        )
     return found
 
 
@@ -104,7 +110,7 @@ def _shown(
         [
             {
                 "dataset": card["dataset"],
-                "label": card["label"],
+                "label": study["datasets"][card["dataset"]]["label"],
                 "cells": card["cells"],
                 "genes": card["genes"],
                 "types": sum(label != "unknown" for label in card["labels"]),
@@ -112,10 +118,8 @@ def _shown(
                 "studies": len(card["studies"]),
                 "donors": len(card["donors"]),
                 "values": card["matrix"],
-                "summary": card["summary"],
-                "citation": card["citation"],
-                "licence": card["licence"],
-                "run by the developers": "yes" if card["run_here"] else "no",
+                **{key: study["datasets"][card["dataset"]][key] for key in ("summary", "citation", "licence")},
+                "run by the developers": "yes" if study["datasets"][card["dataset"]]["run_here"] else "no",
                 "sha256": card["sha256"][:12],
             }
             for card in map(read_json, cards)

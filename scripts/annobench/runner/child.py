@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annobench.errors import AnnobenchError, MethodSkipped
+from annobench.errors import AnnobenchError, MethodSkipped, PredictionError
 from annobench.files import is_disk_full, read_json, write_json
 from annobench.processes import die_with_parent
 
@@ -82,7 +82,9 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
         allowed |= set(context.truth or {}) and set(truth.values())
     valid = predictions.validate(predicted, test_ids, allowed).cut(job["top_k"])
     predictions.write(work / "predictions.parquet", valid)
-    has_probabilities = job["abilities"]["probabilities"] and valid.probabilities is not None
+    has_probabilities = valid.probabilities is not None and job["abilities"]["probabilities"]
+    if job["abilities"]["probabilities"] and not (has_probabilities or job["exec"]):
+        raise PredictionError("returned no probabilities; return them, or set abilities.probabilities to false")
     if has_probabilities and job["keep"]["probabilities"]:
         predictions.write_probabilities(work / "probabilities.npz", valid)
     _keep(job, work, method, query)

@@ -19,12 +19,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from annobench.errors import AnnobenchError
 from annobench.files import disk_full, is_disk_full, read_json, write_json
 from annobench.paths import SCRIPTS
 
+_THEN = "; if that is too little, raise it in the method's file and `make retry`"
 _POLL = 0.1  # seconds between looks at memory and time
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -98,6 +100,8 @@ def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, A
 
     environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
     environment |= {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    scratch = TemporaryDirectory(prefix="annobench-", ignore_cleanup_errors=True)  # a killed child cleans up nothing
+    environment["TMPDIR"] = scratch.name
     begin = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-m", "annobench.runner.child", str(work / "job.json")],
@@ -128,12 +132,13 @@ def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, A
             if time.monotonic() - begin > limits["seconds"]:
                 stop = (
                     "timeout",
-                    f"took longer than its limit of {limits['seconds'] / 60:g} minutes (resources.minutes)",
+                    f"took longer than its limit of {limits['seconds'] / 60:g} minutes (resources.minutes){_THEN}",
                 )
             elif (used := _tree_rss(watched)) > limits["memory_mb"]:
                 stop = (
                     "killed",
-                    f"used {used:.0f} MB, more than its limit of {limits['memory_mb']:g} MB (resources.memory_mb)",
+                    f"used {used:.0f} MB, more than its limit of {limits['memory_mb']:g} MB (resources.memory_mb)"
+                    f"{_THEN}",
                 )
             if stop:
                 _kill_group(child.pid)
@@ -144,7 +149,8 @@ def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, A
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-    _kill_group(child.pid)  # whatever the child itself left running
+        _kill_group(child.pid)  # whatever the child itself left running
+        scratch.cleanup()
     unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
     return {
         "stop": stop,

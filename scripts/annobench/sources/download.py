@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from annobench.errors import DownloadError
-from annobench.files import disk_full, is_disk_full, sha256_of
+from annobench.files import disk_full, is_disk_full, read_json, sha256_of, write_json
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
 _FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help
@@ -65,8 +65,9 @@ def download(
 ) -> dict[str, Any]:
     """Fetch one file to `destination` and return its record (url, bytes, sha256, cached).
 
-    A finished file is taken as it is when its hash is right. Bytes arrive in `<destination>.part`, which is resumed
-    after an interruption and renamed when complete and verified. Raises DownloadError.
+    A finished file is taken as it is when its hash is right; `<destination>.origin.json` remembers its address. Bytes
+    arrive in `<destination>.part`, which is resumed after an interruption and renamed when complete and verified.
+    Raises DownloadError.
     """
     connection = connection or Connection()
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def download(
         if destination.is_file():
             found = sha256_of(destination)
             if sha256 in (None, found):
-                return _record(urls[0], destination, found, cached=True)
+                return _record(_origin(destination), destination, found, cached=True)
             destination.unlink()  # not the file that is asked for now
         problems: list[str] = []
         for url in urls:
@@ -84,6 +85,7 @@ def download(
                 problems.append(str(error))
                 report(str(error))
                 continue
+            write_json(_origin_file(destination), {"url": without_password(url)})
             return _record(url, destination, found, cached=False)
         raise DownloadError(
             f"{destination.name}: could not be downloaded.\n  " + "\n  ".join(problems) + "\n"
@@ -91,8 +93,17 @@ def download(
         )
 
 
-def _record(url: str, path: Path, sha256: str, *, cached: bool) -> dict[str, Any]:
-    return {"url": without_password(url), "bytes": path.stat().st_size, "sha256": sha256, "cached": cached}
+def _origin_file(path: Path) -> Path:
+    return path.with_name(path.name + ".origin.json")
+
+
+def _origin(path: Path) -> str | None:
+    """Address that a finished file was fetched from; None where it was put there by other means."""
+    return read_json(_origin_file(path))["url"] if _origin_file(path).is_file() else None
+
+
+def _record(url: str | None, path: Path, sha256: str, *, cached: bool) -> dict[str, Any]:
+    return {"url": url and without_password(url), "bytes": path.stat().st_size, "sha256": sha256, "cached": cached}
 
 
 def _fetch(url: str, destination: Path, sha256: str | None, connection: Connection, report: Report) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 from annobench import __version__
 from annobench.errors import DataError, DownloadError
 from annobench.files import disk_full, is_disk_full, sha256_of, write_json
-from annobench.ontology import Ontology
 from annobench.sources.archive import extract_member
 from annobench.sources.download import Report, cache_folder, download
 from annobench.sources.index import PipSettings, find_file
@@ -26,12 +25,13 @@ def fetch_dataset(
     record: Path,
     *,
     lock_file: Path,
-    ontology: Ontology,
+    ontology: str | Path | None = None,
     report: Report = lambda text: None,
 ) -> None:
     """Fill `folder` with the files of a dataset and write the provenance `record` (JSON) last.
 
-    `lock_file` keeps the hashes of downloads that state none. Raises DataError or DownloadError.
+    `lock_file` keeps the hashes of downloads that state none; `ontology` is the JSON of the release that a simulation
+    takes its types from. Raises DataError or DownloadError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kinds: dict[str, Callable[..., tuple[Path, list[dict[str, Any]]]]] = {
@@ -85,9 +85,9 @@ def _package(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list
 
 def _pypi(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
     archive = cache_folder() / "pypi" / source["file"]
-    if _is_cached(archive, source.get("sha256")):  # no network is needed then
-        urls, connection = [archive.as_uri()], None
-    else:
+    urls: list[str] = []
+    connection = None
+    if not _is_cached(archive, source.get("sha256")):  # else no network is needed
         settings = PipSettings.of_user()
         urls, connection = find_file(source["distribution"], source["file"], settings), settings.connection
     step = download(urls, archive, source.get("sha256"), connection=connection, report=report)
@@ -126,14 +126,18 @@ def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[d
 
 
 def _simulate(
-    source: dict[str, Any], folder: Path, *, ontology: Ontology, **_: Any
+    source: dict[str, Any], folder: Path, *, ontology: str | Path | None, **_: Any
 ) -> tuple[Path, list[dict[str, Any]]]:
+    from annobench.ontology import Ontology
     from annobench.sources.simulate import simulate
 
+    if ontology is None:
+        raise DataError("source.kind: simulate needs an ontology for its types")
+    release = Ontology.load(ontology)
     file = folder / "simulated.h5ad"
     parameters = {key: value for key, value in source.items() if key != "kind"}
-    simulate(**parameters, ontology=ontology).write_h5ad(file)
-    return file, [{"step": "simulate", "ontology": ontology.release}]
+    simulate(**parameters, ontology=release).write_h5ad(file)
+    return file, [{"step": "simulate", "ontology": release.release}]
 
 
 def _is_cached(path: Path, sha256: str | None) -> bool:

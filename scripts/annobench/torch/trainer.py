@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from annobench.metrics.flat import macro_f1_of_codes
+from annobench.metrics.counts import macro_f1_of_codes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class Recipe:
     """Hyperparameters of training; the defaults are those of the HCE paper, but for the size of a batch.
 
-    `steps` bounds the total number of steps, so that tiny training sets do get enough of them: `epochs` is raised
-    until `min_steps` are reached.
+    `epochs` is raised until `min_steps` are reached, so that tiny training sets get enough of them.
     """
 
     learning_rate: float

@@ -1,0 +1,1 @@
+"""Tables of a study, out of the scores and run records of its fits. Everything shown later is drawn from these."""

@@ -1,0 +1,181 @@
+"""Tables that compare: headline metrics with intervals, the ranking, and paired tests."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from annobench import stats
+from annobench.tables.fits import EVALUATION, FitFiles, Fits
+
+ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
+_SUMMARY = [*EVALUATION, "split", "method", "metric", "value", "low", "high"]
+_SUMMARY += ["interval_over", "n_units", "n_fits", "n_planned"]
+_RANKING = [*EVALUATION, "rank", "method", "label", "kind", "score", "low", "high", "interval_over", "n_units"]
+_RANKING += ["n_fits", "n_planned", *stats.HEADLINES]
+_RANKING += ["fit_seconds", "predict_seconds", "peak_rss_mb", "trainable_parameters"]
+_TESTS = [*EVALUATION, "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "n_fits"]
+_TESTS += ["n_swaps", "family"]
+
+
+class Comparison:
+    """Compares the methods of a study.
+
+    `settings` has scoring.primary and statistics; `methods` maps names to label and kind (`method` or `control`).
+    """
+
+    def __init__(self, fits: Fits, settings: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> None:
+        self.fits, self.methods = fits, methods
+        self.primary = settings["scoring"]["primary"]
+        statistics = settings["statistics"]
+        self.confidence = statistics["confidence"]
+        self.weights = stats.Weights(statistics["replicates"], self.confidence)
+
+    def summary(self) -> pd.DataFrame:
+        """Headline metrics with intervals: per split, per evaluation, and over the study.
+
+        The value over the study is the mean over its evaluations, each counting the same; only a method with fits in
+        all of them has one.
+        """
+        rows = []
+        for method in self.methods:
+            parts = {}
+            everything = []
+            for evaluation in self.fits.evaluations:
+                planned = self.fits.of(method, evaluation)
+                everything += planned
+                for split in dict.fromkeys(fit.split for fit in planned):
+                    of_split = [fit for fit in planned if fit.split == split]
+                    rows += self._rows(evaluation, split, method, of_split, self._values(of_split))
+                parts[evaluation] = self._values(planned)
+                rows += self._rows(evaluation, "all", method, planned, parts[evaluation])
+            if all(parts.values()):
+                means = {
+                    m: tuple(np.mean([values[m][i] for values in parts.values()], axis=0) for i in range(2))
+                    for m in stats.HEADLINES
+                }
+                rows += self._rows(ALL, "all", method, everything, means)
+        return pd.DataFrame(rows, columns=_SUMMARY)
+
+    def _values(self, fits: Sequence[FitFiles]) -> dict[str, tuple[Any, Any]]:
+        """Estimate and replicates of every headline metric; empty where no fit has finished."""
+        counts = self.fits.counts_of(fits)
+        if not counts:
+            return {}
+        dataset = fits[0].dataset
+        return {
+            m: (stats.estimate(counts, m), stats.replicates(counts, m, self.weights, dataset)) for m in stats.HEADLINES
+        }
+
+    def _rows(
+        self,
+        evaluation: Sequence[str],
+        split: str,
+        method: str,
+        planned: Sequence[FitFiles],
+        values: Mapping[str, tuple[Any, Any]],
+    ) -> list[dict[str, Any]]:
+        done = [fit for fit in planned if fit in self.fits.counts]
+        about = {
+            "interval_over": _plural({self.fits.unit_kinds[fit] for fit in done}),
+            "n_units": len({(fit.dataset, unit) for fit in done for unit in self.fits.counts[fit].units}),
+            "n_fits": len(done),
+            "n_planned": len(planned),
+        }
+        rows = []
+        for metric, (value, replicates) in values.items():
+            low, high = stats.interval(replicates, float(value), self.confidence)
+            found = {"metric": metric, "value": float(value), "low": low, "high": high}
+            rows.append(
+                dict(zip(EVALUATION, evaluation, strict=True)) | {"split": split, "method": method} | found | about
+            )
+        return rows
+
+    def ranking(self, summary: pd.DataFrame, resources: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+        """Methods in order, per evaluation and over the study (`all`).
+
+        Order: the primary metric, then balanced accuracy, accuracy, fewer trainable parameters, less time. A method
+        with fits that failed or are missing, and a control, gets no rank.
+        """
+        rows = []
+        resources = resources[resources["status"] == "ok"]
+        for keys, part in summary[summary["split"] == "all"].groupby(EVALUATION, sort=False):
+            here = (resources["dataset"] == keys[0]) & (resources["evaluation"] == keys[1])
+            used = resources if keys == ALL else resources[here]
+            values = part.pivot(index="method", columns="metric", values="value")
+            for row in part[part["metric"] == self.primary].to_dict("records"):
+                mine = used[used["method"] == row["method"]]
+                cost = {
+                    "fit_seconds": mine["fit_seconds"].mean(),
+                    "predict_seconds": mine["predict_seconds"].mean(),
+                    "peak_rss_mb": mine["peak_rss_mb"].max(),
+                    "trainable_parameters": pd.to_numeric(mine["trainable_parameters"]).mean(),
+                }
+                method = {key: self.methods[row["method"]][key] for key in ("label", "kind")}
+                rows.append(row | method | {"score": row["value"]} | values.loc[row["method"]].to_dict() | cost)
+        table = _ranked(pd.DataFrame(rows, columns=_RANKING))
+        return table.assign(p_against_best=_against_best(table, tests))
+
+    def tests(self) -> pd.DataFrame:
+        """Paired differences of the primary metric between all methods (controls left out), per evaluation."""
+        rows = [row for evaluation in self.fits.evaluations for row in self._family(evaluation)]
+        return pd.DataFrame(rows, columns=_TESTS)
+
+    def _family(self, evaluation: Sequence[str]) -> list[dict[str, Any]]:
+        """All pairs of methods in one evaluation, which Holm's correction is made over."""
+        methods = [m for m in self.methods if self.methods[m]["kind"] == "method"]
+        counts = {m: self.fits.counts_of(self.fits.of(m, evaluation)) for m in methods}
+        shared = {pair: frozenset(set(counts[pair[0]]) & set(counts[pair[1]])) for pair in combinations(methods, 2)}
+        pairs = [pair for pair in shared if shared[pair]]
+        swaps = stats.swaps_needed(len(pairs), self.confidence)
+
+        @cache
+        def measured(method: str, keys: frozenset[stats.Key]) -> tuple[float, Any]:
+            mine = {key: counts[method][key] for key in keys}
+            values = stats.replicates(mine, self.primary, self.weights, evaluation[0])
+            return stats.estimate(mine, self.primary), values
+
+        rows: list[dict[str, Any]] = []
+        for first, second in pairs:
+            keys = shared[first, second]
+            (value_a, spread_a), (value_b, spread_b) = measured(first, keys), measured(second, keys)
+            low, high = stats.interval(spread_a - spread_b, value_a - value_b, self.confidence, (-1, 1))
+            a, b = ({key: counts[m][key] for key in keys} for m in (first, second))
+            p_value = stats.swap_test(a, b, self.primary, self.weights, evaluation[0], swaps)
+            found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_value}
+            rows.append({"method_a": first, "method_b": second, **found, "n_fits": len(keys)})
+        about = dict(zip(EVALUATION, evaluation, strict=True)) | {"metric": self.primary, "n_swaps": swaps}
+        about["family"] = f"{len(pairs)} pairs of methods on {self.primary}, {evaluation[0]}, {evaluation[1]}"
+        corrected = stats.holm([row["p_value"] for row in rows])
+        return [about | row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+
+
+def _plural(kinds: Iterable[str]) -> str:
+    """`donors`, `cells and studies`."""
+    return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort within each evaluation and number the methods that completed all their fits."""
+    order = ["score", "balanced_accuracy", "accuracy", "trainable_parameters", "fit_seconds"]
+    parts = []
+    for _, part in table.groupby(EVALUATION, sort=False):
+        part = part.sort_values(order, ascending=[False, False, False, True, True], kind="stable", na_position="last")
+        counted = (part["kind"] == "method") & (part["n_fits"] == part["n_planned"])
+        parts.append(part.assign(rank=counted.cumsum().where(counted).astype("Int64")))
+    return pd.concat(parts, ignore_index=True) if parts else table
+
+
+def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[Any]:
+    """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
+    best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
+    found = {}
+    for r in tests.itertuples():
+        found[r.dataset, r.evaluation, frozenset((r.method_a, r.method_b))] = r.p_holm
+    return [
+        found.get((r.dataset, r.evaluation, frozenset((r.method, best.get((r.dataset, r.evaluation))))))
+        for r in ranking.itertuples()
+    ]
