@@ -80,10 +80,10 @@ def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
-def add_broken(repo: Repo, *names: str, minutes: float = 0.05) -> None:
-    """Methods that fail on purpose."""
+def add_broken(repo: Repo, *names: str, forever: float = 0.05) -> None:
+    """Methods that fail on purpose; `forever` is the limit (minutes) of the one that never ends."""
     for name in names:
         shutil.copy(BROKEN / f"{name}.py", repo.folder / "scripts" / "annobench" / "methods")
         method = {"label": f"Broken: {name}", "summary": "s", "citation": "c", "licence": "l", "implementation": name}
-        method["resources"] = {"memory_mb": 700, "minutes": minutes}
+        method["resources"] = {"memory_mb": 700, "minutes": forever if name == "forever" else 1}
         (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))

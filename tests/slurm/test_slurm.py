@@ -55,7 +55,7 @@ def cancel(attempt: Path) -> None:
 
 def test_the_smoke_study_runs_on_both_nodes_and_killed_jobs_are_rows(tmp_path: Path) -> None:
     repo = Repo(tmp_path)
-    add_broken(repo, "hog", "forever", minutes=3)
+    add_broken(repo, "hog", "forever", forever=3)
     smoke(repo, "hog", "forever")
     place = "simulated_small/holdout_donor/forever/seed1"
     attempt = repo.folder / "results" / "logs" / "fit_method" / f"{place}.attempt.json"

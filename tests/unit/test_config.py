@@ -19,7 +19,16 @@ from helpers import clone
 
 KEYWORDS = {
     *("$schema", "$defs", "$ref", "title", "description", "default", "type", "enum", "const", "oneOf", "anyOf"),
-    *("properties", "required", "additionalProperties", "propertyNames", "minProperties", "items", "minItems"),
+    *(
+        "properties",
+        "required",
+        "additionalProperties",
+        "propertyNames",
+        "patternProperties",
+        "minProperties",
+        "items",
+        "minItems",
+    ),
     *("uniqueItems", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     *("allOf", "if", "then", "not", "dependentRequired", "format", "prefixItems"),
 }
@@ -157,7 +166,7 @@ def test_schemas_hold_nothing_but_keywords(name: str) -> None:
                 assert set(schema) <= KEYWORDS, set(schema) - KEYWORDS
             for key, part in schema.items():
                 if names or key not in ("default", "const", "enum", "required"):
-                    walk(part, names=not names and key in ("properties", "$defs"))
+                    walk(part, names=not names and key in ("properties", "patternProperties", "$defs"))
         elif isinstance(schema, list):
             for part in schema:
                 walk(part)

@@ -35,6 +35,15 @@ def test_obsolete_native_ids_are_replaced_and_counted() -> None:
     assert found.unmapped == {"z": "1 cells: native id 'GONE' is not in Cell Ontology 2000-01-01"}
 
 
+def test_a_label_with_several_reasons_is_counted_whole() -> None:
+    native = ["GONE", "GONE", "odd"]
+    found = map_labels(["z"] * 3, native, None, toy_ontology()).unmapped["z"]
+    assert found == (
+        "2 cells: native id 'GONE' is not in Cell Ontology 2000-01-01; "
+        "1 cells: native id 'odd' is not in Cell Ontology 2000-01-01"
+    )
+
+
 def test_labels_without_table_and_id_stay_visible() -> None:
     found = map_labels(["x", "x", "y"], None, None, toy_ontology())
     assert found.label_ids == ["unknown"] * 3

@@ -5,16 +5,20 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from annobench import launch
 from annobench.__main__ import main
 from annobench.config import load_yaml
 from annobench.errors import ConfigError
 from annobench.launch import resolve, study_file, summary
 from annobench.paths import ROOT
 from annobench.plan import History, describe, plan_method
+from annobench.workflow import Ask, Targets
 from snakemake_logger_plugin_annobench import LogHandler
 
 RANKING = (
@@ -64,6 +68,45 @@ def test_a_study_file_replaces_lists_and_merges_mappings(tmp_path: Path) -> None
     assert study.settings["methods"] == ["knn"]
     assert study.settings["statistics"]["replicates"] == 150
     assert study.settings["evaluations"] == resolve(None).settings["evaluations"]
+
+
+def test_jobs_share_the_memory_and_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert 500 < launch.memory_mb() < psutil.virtual_memory().total / 1e6
+    commands = []
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, **_: commands.append(command) or Ended())
+    monkeypatch.setattr(launch, "memory_mb", lambda: 3000)
+    monkeypatch.setattr(launch, "count_gpus", lambda: 2)
+    launch.snakemake("smoke", largest_mb=4500)
+    launch.snakemake("smoke", profile="slurm", largest_mb=4500)
+    assert commands[0][commands[0].index("--resources") + 1 :][:2] == ["mem_mb=4500", "cuda_jobs=2"]
+    assert "--resources" not in commands[1]
+
+
+class Ended:
+    """A process that is over."""
+
+    def wait(self) -> int:
+        return 0
+
+
+def test_fits_that_may_use_a_gpu_wait_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = resolve("smoke")
+    torch, other = SimpleNamespace(method="mlp_ce"), SimpleNamespace(method="knn")
+    for device, expected in (("auto", (1, 0)), ("cuda", (1, 1)), ("cpu", (0, 0))):
+        study.settings["device"] = device
+        ask = Ask(study)
+        assert (ask.method_cuda_jobs(torch), ask.method_gpus(torch)) == expected
+        assert (ask.method_cuda_jobs(other), ask.method_gpus(other)) == (0, 0)
+
+
+def test_a_change_of_the_ontology_file_is_noticed(tmp_path: Path) -> None:
+    study = resolve("smoke")
+    assert Ask(study).ontology_file(None) == []
+    file = tmp_path / "cl.obo"
+    file.write_text("")
+    study.settings["ontology"] |= {"source": "obo", "path": str(file)}
+    assert Ask(study).ontology_file(None) == [str(file)]
+    assert Targets(study).ontology.endswith("-obo.json")
 
 
 def test_the_plan_counts_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

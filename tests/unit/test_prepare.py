@@ -194,6 +194,18 @@ def test_settings_that_do_not_fit_the_file(prepare, tmp_path: Path, settings: di
         prepare(source_h5ad(tmp_path / "a.h5ad"), **settings)
 
 
+def test_required_genes_are_true_or_false_as_text_too(prepare, tmp_path: Path) -> None:
+    file = source_h5ad(tmp_path / "a.h5ad")
+    data = ad.read_h5ad(file)
+    data.var["kept"] = ["True", "False", "True", "False"]
+    data.var["words"] = ["True", "perhaps", "True", "False"]
+    data.write_h5ad(file)
+    cells, _ = prepare(file, genes={"require": ["kept"]})
+    assert list(cells.var["feature_name"]) == ["G0", "G2"]
+    with pytest.raises(DataError, match="genes.require: column 'words' holds 'perhaps', expected true or false"):
+        prepare(file, genes={"require": ["words"]})
+
+
 def test_no_label_at_all_can_be_mapped(prepare, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no label could be mapped.*add a table in config/labels"):
         prepare(source_h5ad(tmp_path / "a.h5ad"), labels=False)

@@ -52,6 +52,30 @@ def test_failing_methods_are_rows_and_the_study_is_complete(repo: Repo) -> None:
     assert repo.jobs() == {}
 
 
+def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
+    add_broken(repo, "forever")
+    repo.study("tiny", methods=["nearest_centroid", "forever"])
+    repo.run()
+    repo.edit("config/methods/forever.yaml", "minutes: 0.05", "minutes: 0.06")
+    assert "fit_method" not in repo.jobs()  # a limit refits nothing by itself
+    done = annobench(repo.folder, "retry", "--study", "tiny", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "1 failed fits are forgotten." in done.stdout
+    assert "limit of 0.06 minutes" in repo.table("failed")[0]["reason"]
+    made = [path.stat().st_mtime for path in (repo.folder / "results/fits").rglob("run.json")]
+    assert max(made) - sorted(made)[-2] > 3  # only one is new
+
+
+def test_a_partial_study_without_any_finished_fit_has_tables_figures_and_a_report(repo: Repo) -> None:
+    repo.snakemake("data")
+    printed = repo.run("tiny", "--config", "partial=true")
+    assert "Failed, skipped or missing fits: 3" in printed
+    assert repo.table("ranking") == []
+    page = (repo.folder / "results/report/tiny/index.html").read_text()
+    assert "0 of 3 fits completed" in page
+    assert (repo.folder / "results/figures/tiny/confusion.png").stat().st_size > 1000
+
+
 def test_a_method_that_fails_on_some_fits_has_no_rank(repo: Repo) -> None:
     add_broken(repo, "raises")
     repo.edit(
