@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("run", "run a study"),
-        ("retry", "forget the failed fits of a study, and run it"),
+        ("retry", "run a study, its failed fits again"),
         ("plan", "print what a study would run and take"),
     ):
         command = commands.add_parser(name, help=text)
@@ -38,11 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _do(given: argparse.Namespace) -> int:
     if given.command in ("run", "retry"):
-        from annobench.launch import retry, run
+        from annobench.launch import failed_records, run
 
-        if given.command == "retry":
-            print(f"{retry(given.study)} failed fits are forgotten.", flush=True)
-        return run(given.study, given.rest, given.profile)
+        again = failed_records(given.study) if given.command == "retry" else []
+        return run(given.study, [*(["--forcerun", *again] if again else []), *given.rest], given.profile)
     if given.command == "plan":
         from annobench.launch import resolve
         from annobench.plan import describe

@@ -89,18 +89,14 @@ def profile_folder(name: str) -> Path:
     raise ConfigError(f"there is no profile '{name}'{nearest(name, names)}")
 
 
-def retry(name: str | None) -> int:
-    """Forget the fits of a study that failed, were killed or ran out of time, so that the next run does them again.
+def failed_records(name: str | None) -> list[str]:
+    """Run records of the fits of a study that failed, were killed, ran out of time or were skipped.
 
-    Recorded failures are results, and are not repeated by themselves. Returns how many there were.
+    Recorded failures are results, and are not repeated by themselves.
     """
-    found = 0
-    for fit in resolve(name).fits():
-        record = Path(fit_paths(fit)["run"])
-        if record.is_file() and read_json(record)["status"] in ("failed", "killed", "timeout", "skipped"):
-            record.unlink()
-            found += 1
-    return found
+    records = [fit_paths(fit)["run"] for fit in resolve(name).fits()]
+    again = ("failed", "killed", "timeout", "skipped")
+    return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
 
 
 def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:
@@ -242,6 +238,8 @@ def summary(study: Study, results: Path) -> str:
         key = (row["method"], row["status"], row["reason"])
         reasons[key] = reasons.get(key, 0) + 1
     lines += [f"  {n:4d} x {method}: {status}: {reason}" for (method, status, reason), n in reasons.items()]
+    if failed:
+        lines += ["  To run them again: make retry" + ("" if study.name == "quickstart" else f" STUDY={study.name}")]
     lines += ["", f"Report: {results / 'report' / study.name / 'index.html'}"]
     return "\n".join(lines)
 

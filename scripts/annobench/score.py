@@ -112,13 +112,13 @@ def _scored(
     if missing:
         raise DataError(
             f"{fit}/predictions.parquet: {len(missing)} test cells have no prediction (such as {missing[0]}); fit "
-            "again with --forcerun fit_method"
+            f"again with --forcerun {fit}/run.json"
         )
     rows = np.array([row[cell] for cell in ids])
     probabilities, classes = None, None
     if run["probabilities"]:
         if not (fit / "probabilities.npz").is_file():
-            raise DataError(f"{fit}/probabilities.npz: is gone; delete {fit}/run.json to fit again")
+            raise DataError(f"{fit}/probabilities.npz: is gone; fit again with --forcerun {fit}/run.json")
         matrix, classes, matrix_cells = predictions.read_probabilities(fit / "probabilities.npz")
         at = {cell: i for i, cell in enumerate(matrix_cells)}
         probabilities = matrix[[at[cell] for cell in ids]]
