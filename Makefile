@@ -29,6 +29,7 @@ plan: env         ## print jobs, hours, memory and disk of a study without runni
 
 report: env       ## Snakemake's own report of a study that has run, with captions and categories
 	@$(PY) -m annobench run --study "$(STUDY)" -- --report results/report/$(or $(STUDY),quickstart).zip
+	@echo "Written: results/report/$(or $(STUDY),quickstart).zip"
 
 test: env-dev lint ## style, types, and all tests
 	@$(PY) -m pytest -n auto tests

@@ -99,7 +99,6 @@ class History:
                 for key in (
                     (run["method"], run["dataset"], _kind(run["split"])),
                     (run["method"], run["dataset"]),
-                    (run["method"],),
                 ):
                     self._seconds.setdefault(key, []).append(run["total_seconds"])
 

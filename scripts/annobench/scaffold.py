@@ -63,7 +63,7 @@ class {kind}(Method):
     def load(cls, folder: Path) -> "{kind}":
         arrays, values = load_state(folder)
         method = cls()
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._means, method._classes, method._top_k = arrays["means"], np.array(values["classes"]), values["top_k"]
         return method
 '''

@@ -27,7 +27,7 @@ from annobench.ontology import UNKNOWN, Ontology
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADLINES = ("macro_f1", "balanced_accuracy", "accuracy", "hierarchical_f1", "ontology_macro_f1")
+HEADLINES = ("macro_f1", "balanced_accuracy", "accuracy", "hierarchical_f1_micro", "ontology_macro_f1")
 
 
 @dataclass
@@ -98,7 +98,7 @@ def headline(name: str, totals: "NDArray[Any]", present: "NDArray[np.bool_]") ->
         return mean_over(ratio(hits, true), present)
     if name == "accuracy":
         return ratio(hits.sum(axis=-1), true.sum(axis=-1))
-    if name == "hierarchical_f1":
+    if name == "hierarchical_f1_micro":
         both, of_truth, of_prediction = (totals[..., 5 * size + i] for i in range(3))
         return ratio(2 * both, of_truth + of_prediction)
     raise ValueError(f"'{name}' is not one of {', '.join(HEADLINES)}")

@@ -59,13 +59,11 @@ def test_no_more_genes_than_there_are(data: ad.AnnData) -> None:
     assert (variable_genes(log_normalised(data), 1000) == np.arange(400)).all()
 
 
-def test_scaling_is_learned_from_training_cells(data: ad.AnnData) -> None:
-    features = ExpressionFeatures(100, scale=True)
-    train = features.fit(data[:200])
-    assert np.allclose(train.mean(axis=0), 0, atol=1e-4)
-    again = ExpressionFeatures.restore(features.state(), scale=True)
-    assert np.array_equal(again.transform(data[200:]), features.transform(data[200:]))
-    assert not np.allclose(features.transform(data[200:]).mean(axis=0), 0, atol=1e-2)
+def test_restored_features_are_the_same(data: ad.AnnData) -> None:
+    features = ExpressionFeatures(100)
+    assert features.fit(data[:200]).shape == (200, 100)
+    again = ExpressionFeatures.restore(features.state())
+    assert (again.transform(data[200:]) != features.transform(data[200:])).nnz == 0
 
 
 def test_principal_components_equal_scikit_learn(data: ad.AnnData) -> None:

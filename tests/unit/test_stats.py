@@ -34,7 +34,7 @@ def test_headlines_from_counts_equal_scoring(cells: list[tuple[str, str, str]]) 
         "macro_f1": found["macro_f1", "truth", "all"],
         "balanced_accuracy": found["balanced_accuracy", "truth", "all"],
         "accuracy": found["accuracy", "-", "all"],
-        "hierarchical_f1": found["hierarchical_f1_micro", "-", "all"],
+        "hierarchical_f1_micro": found["hierarchical_f1_micro", "-", "all"],
         "ontology_macro_f1": found["ontology_macro_f1", "truth", "all"],
     }
     assert set(expected) == set(stats.HEADLINES)

@@ -67,42 +67,31 @@ def variable_genes(matrix: "csr_matrix", n_genes: int) -> "NDArray[np.intp]":
 
 
 class ExpressionFeatures:
-    """Log-normalised values of variable genes, optionally standardised; all learned from the training cells."""
+    """Log-normalised values of variable genes, which are chosen on the training cells."""
 
-    def __init__(self, n_genes: int | None, scale: bool = False) -> None:
-        self.n_genes, self.scale = n_genes, scale
+    def __init__(self, n_genes: int | None) -> None:
+        self.n_genes = n_genes
         self.genes: NDArray[Any] = np.array([], dtype=int)
-        self.mean: NDArray[Any] = np.array([], dtype=np.float32)
-        self.spread: NDArray[Any] = np.array([], dtype=np.float32)
 
-    def fit(self, train: "AnnData") -> "csr_matrix | NDArray[np.float32]":
-        """Choose genes (and learn means and spreads); returns the features of the training cells."""
+    def fit(self, train: "AnnData") -> "csr_matrix":
+        """Choose genes; returns the features of the training cells, CSR float32 (cells, genes)."""
         matrix = log_normalised(train)
         self.genes = np.arange(matrix.shape[1]) if self.n_genes is None else variable_genes(matrix, self.n_genes)
-        matrix = matrix[:, self.genes]
-        if self.scale:
-            dense = matrix.toarray()
-            self.mean = dense.mean(axis=0)
-            spread = dense.std(axis=0)
-            self.spread = np.where(spread > 0, spread, 1).astype(np.float32)
-        return self._scaled(matrix)
+        return matrix[:, self.genes]
 
-    def transform(self, query: "AnnData") -> "csr_matrix | NDArray[np.float32]":
-        """Features of other cells: CSR, or a dense array where values are standardised; (cells, genes) float32."""
-        return self._scaled(log_normalised(query)[:, self.genes])
-
-    def _scaled(self, matrix: "csr_matrix") -> "csr_matrix | NDArray[np.float32]":
-        return (matrix.toarray() - self.mean) / self.spread if self.scale else matrix
+    def transform(self, query: "AnnData") -> "csr_matrix":
+        """Features of other cells, CSR float32 (cells, genes)."""
+        return log_normalised(query)[:, self.genes]
 
     def state(self) -> dict[str, "NDArray[Any]"]:
         """Arrays that `restore` needs."""
-        return {"genes": self.genes, "mean": self.mean, "spread": self.spread}
+        return {"genes": self.genes}
 
     @classmethod
-    def restore(cls, arrays: dict[str, Any], scale: bool) -> "ExpressionFeatures":
-        """Features with learned state."""
-        features = cls(None, scale)
-        features.genes, features.mean, features.spread = arrays["genes"], arrays["mean"], arrays["spread"]
+    def restore(cls, arrays: dict[str, Any]) -> "ExpressionFeatures":
+        """Features with the chosen genes."""
+        features = cls(None)
+        features.genes = arrays["genes"]
         return features
 
 

@@ -52,7 +52,7 @@ class NearestNeighbours(Method):
     def load(cls, folder: Path) -> "NearestNeighbours":
         arrays, values = load_state(folder)
         method = cls(n_neighbors=values["n_neighbors"])
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._pca = PrincipalComponents(len(arrays["components"]))
         method._pca.components, method._pca.offset = arrays["components"], arrays["offset"]
         method._points, method._labels = arrays["points"], arrays["labels"].astype(object)

@@ -56,7 +56,7 @@ class LogisticRegressionMethod(Method):
     def load(cls, folder: Path) -> "LogisticRegressionMethod":
         arrays, values = load_state(folder)
         method = cls()
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._pca = None
         if "components" in arrays:
             method._pca = PrincipalComponents(len(arrays["components"]))

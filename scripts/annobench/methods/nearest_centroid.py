@@ -46,7 +46,7 @@ class NearestCentroid(Method):
     def load(cls, folder: Path) -> "NearestCentroid":
         arrays, values = load_state(folder)
         method = cls()
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._centroids, method._classes, method._top_k = (
             arrays["centroids"],
             np.array(values["classes"]),

@@ -72,7 +72,7 @@ class GradientBoosting(Method):
     def load(cls, folder: Path) -> "GradientBoosting":
         arrays, values = load_state(folder)
         method = cls()
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._classes, method._top_k = np.array(values["classes"]), values["top_k"]
         method._model = XGBClassifier()
         method._model.load_model(folder / "booster.json")

@@ -4,7 +4,7 @@ METRIC_NAMES = {
     "macro_f1": "macro F1",
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
-    "hierarchical_f1": "hierarchical F1",
+    "hierarchical_f1_micro": "hierarchical F1",
     "ontology_macro_f1": "ontology-aware macro F1",
 }
 REGIME_NAMES = {

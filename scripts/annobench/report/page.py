@@ -26,7 +26,7 @@ _RANKING = [
     "high",
     "balanced_accuracy",
     "accuracy",
-    "hierarchical_f1",
+    "hierarchical_f1_micro",
     "ontology_macro_f1",
 ]
 _RANKING += [

@@ -79,7 +79,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
 
     allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
     if job["needs"]["truth"]:
-        allowed |= set(context.truth or {}) and set(truth.values())
+        allowed |= set(truth.values())
     valid = predictions.validate(predicted, test_ids, allowed).cut(job["top_k"])
     predictions.write(work / "predictions.parquet", valid)
     has_probabilities = valid.probabilities is not None and job["abilities"]["probabilities"]

@@ -94,7 +94,7 @@ class TorchClassifier(Method):
     def load(cls, folder: Path) -> "TorchClassifier":
         arrays, values = load_state(folder)
         method = cls(**values["network"])
-        method._features = ExpressionFeatures.restore(arrays, scale=False)
+        method._features = ExpressionFeatures.restore(arrays)
         method._classes, method._top_k, method._device = np.array(values["classes"]), values["top_k"], "cpu"
         method._model = method._network(len(arrays["genes"]), len(method._classes))
         method._model.load_state_dict(load_file(folder / "weights.safetensors"))
