@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from annobench.driver import job
 from annobench.report.page import render
-from annobench.workflow import TABLES
+from annobench.targets import TABLES
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -12,7 +12,7 @@ from annobench.ontology import Ontology
 from annobench.tables import describe
 from annobench.tables.compare import Comparison
 from annobench.tables.fits import FitFiles, Fits
-from annobench.workflow import fit_paths
+from annobench.targets import fit_paths
 
 
 def aggregate(study: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:

@@ -18,7 +18,8 @@ from annobench.errors import AnnobenchError, ConfigError, nearest
 from annobench.files import read_json
 from annobench.metrics.names import METRIC_NAMES
 from annobench.paths import ROOT, SCRIPTS
-from annobench.workflow import HEADROOM_MB, fit_paths
+from annobench.targets import fit_paths
+from annobench.workflow import HEADROOM_MB
 
 
 class BusyError(AnnobenchError):

@@ -14,7 +14,8 @@ from typing import Any
 
 from annobench.config import Fit, Study
 from annobench.files import read_json
-from annobench.workflow import HEADROOM_MB, Targets, fit_paths
+from annobench.targets import Targets, fit_paths
+from annobench.workflow import HEADROOM_MB
 
 _SCORE_SECONDS = 0.4  # scoring one fit: measured on the default study
 _SPLIT_SECONDS = 0.7  # splitting and balancing

@@ -13,7 +13,8 @@ from annobench.figures import low_label
 from annobench.figures.registry import about, figures
 from annobench.figures.style import Looks, draw_figure, spread_labels
 from annobench.launch import resolve
-from annobench.workflow import TABLES, Ask, Targets
+from annobench.targets import TABLES, Targets
+from annobench.workflow import Ask
 
 METHODS = ["one", "two", "three"]
 

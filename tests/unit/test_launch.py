@@ -18,7 +18,8 @@ from annobench.errors import ConfigError
 from annobench.launch import resolve, study_file, summary
 from annobench.paths import ROOT
 from annobench.plan import History, describe, plan_method
-from annobench.workflow import Ask, Targets
+from annobench.targets import Targets
+from annobench.workflow import Ask
 from snakemake_logger_plugin_annobench import LogHandler
 
 RANKING = (

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from annobench.config import schema_folder
 from annobench.files import sha256_of
 from annobench.metrics.registry import METRICS
-from annobench.workflow import TABLES
+from annobench.targets import TABLES
 from repo import Repo, environment
 
 pytestmark = pytest.mark.xdist_group("smoke")

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from annobench.config import load_study
 from annobench.paths import ROOT
-from annobench.workflow import Ask, Targets, named_source, stop_with_message
+from annobench.targets import Targets
+from annobench.workflow import Ask, named_source, stop_with_message
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))

@@ -1,0 +1,113 @@
+"""Files of a study: where everything lies that a run makes.
+
+Imported while the Snakefile is parsed: standard library and annobench.config only.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from annobench.config import Fit, Study
+from annobench.figures.registry import about
+
+TABLES = (
+    "scores",
+    "summary",
+    "ranking",
+    "tests",
+    "failed",
+    "resources",
+    "confusion",
+    "calibration",
+    "classes",
+    "trees",
+    "splits",
+)
+
+
+class Targets:
+    """Files of the study."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @property
+    def ontology(self) -> str:
+        """JSON of the study's ontology release."""
+        settings = self.study.settings["ontology"]
+        # a release in OBO format is not byte for byte the one of the wheel
+        return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
+
+    def tables(self) -> list[str]:
+        """All tables."""
+        return [f"results/tables/{self.study.name}/{name}.csv" for name in TABLES]
+
+    @cached_property
+    def figure_names(self) -> list[str]:
+        """Figures that the regimes of the study give something to draw for."""
+        regimes = {split.regime for split in self.study.splits.values()}
+        return [
+            name
+            for name in self.study.settings["figures"]
+            if not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])
+        ]
+
+    def figures(self, *suffixes: str) -> list[str]:
+        """Files of all figures, as PDF and PNG where no suffix is named."""
+        return [
+            f"results/figures/{self.study.name}/{name}{suffix}"
+            for name in self.figure_names
+            for suffix in suffixes or (".pdf", ".png")
+        ]
+
+    def report(self) -> str:
+        """The page."""
+        return f"results/report/{self.study.name}/index.html"
+
+    def provenance(self) -> str:
+        """The provenance record."""
+        return f"results/provenance/{self.study.name}.json"
+
+    def _there(self, paths: list[str]) -> list[str]:
+        """All paths; for a partial study those that exist, so that no missing fit is started for it."""
+        return [path for path in paths if Path(path).is_file()] if self.study.settings["partial"] else paths
+
+    def cards(self) -> list[str]:
+        """Cards of all datasets, the components of pairs included."""
+        return self._there([f"results/data/{name}/card.json" for name in self.study.datasets])
+
+    def data(self) -> list[str]:
+        """Prepared matrices of all datasets."""
+        return [f"results/data/{name}/cells.h5ad" for name in self.study.datasets]
+
+    def obs(self) -> list[str]:
+        """Observations of the datasets that are evaluated."""
+        return self._there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
+
+    def _per_seed(self, folder: str) -> list[str]:
+        splits = self.study.splits.values()
+        return self._there(
+            [
+                f"results/{folder}/{split.dataset}/{split.name}/seed{seed}.parquet"
+                for split in splits
+                for seed in split.seeds
+            ]
+        )
+
+    def splits(self) -> list[str]:
+        """Roles of all splits and seeds."""
+        return self._per_seed("splits")
+
+    def train(self) -> list[str]:
+        """Training selections of all splits and seeds."""
+        return self._per_seed("train")
+
+
+def fit_paths(fit: Fit) -> dict[str, str]:
+    """Where the files of a fit lie."""
+    place = f"{fit.dataset}/{fit.split}/{fit.method}/seed{fit.seed}"
+    return {
+        "run": f"results/fits/{place}/run.json",
+        "scores": f"results/scores/{place}.parquet",
+        "confusion": f"results/scores/{place}.confusion.parquet",
+        "attempt": f"results/logs/fit_method/{place}.attempt.json",
+    }
