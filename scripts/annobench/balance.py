@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.errors import DataError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ def select_cells(
 
     `labels` and `sources` (the study) hold one value per training cell. Policy `none` keeps all; `cap` keeps at most
     max_cells per class, shared over the sources in proportion to what they have, and leaves out classes with fewer
-    than min_cells.
+    than min_cells. Raises DataError where nothing is left.
     """
     if policy["policy"] == "none":
         return np.arange(len(labels))
@@ -29,7 +31,12 @@ def select_cells(
         names, sizes = np.unique(sources[cells].astype(str), return_counts=True)
         for name, count in zip(names, share_out(min(policy["max_cells"], len(cells)), sizes), strict=True):
             chosen.append(rng.permutation(cells[sources[cells] == name])[:count])
-    return np.sort(np.concatenate(chosen)) if chosen else np.array([], dtype=int)
+    if not chosen:
+        raise DataError(
+            f"balance.min_cells: no class has {policy['min_cells']} training cells (the largest has "
+            f"{np.unique(labels.astype(str), return_counts=True)[1].max(initial=0)}); lower it"
+        )
+    return np.sort(np.concatenate(chosen))
 
 
 def share_out(total: int, sizes: "NDArray[np.intp]") -> "NDArray[np.intp]":

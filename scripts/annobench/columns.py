@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.files import atomic
+from annobench.files import atomic, damaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
 
 def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> dict[str, "NDArray[Any]"]:
-    """Columns of a parquet file: text as object arrays of str, numbers as they are (a missing one as NaN)."""
+    """Columns of a parquet file: text as object arrays of str, numbers as they are (a missing one as NaN).
+
+    Raises DataError where the file is damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:  # read_table would import pandas as well
-        table = file.read(columns=list(columns) if columns is not None else None)
+    try:
+        with pq.ParquetFile(path) as file:  # read_table would import pandas as well
+            table = file.read(columns=list(columns) if columns is not None else None)
+    except (pa.ArrowInvalid, OSError) as error:
+        if not Path(path).is_file():
+            raise
+        raise damaged(path, error) from error
     return {name: _to_numpy(table.column(name)) for name in table.column_names}
 
 

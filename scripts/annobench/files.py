@@ -64,5 +64,13 @@ def write_json(path: str | Path, document: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file; raises DataError where it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: str | Path, error: Exception) -> DataError:
+    """The error for a file under results/ that cannot be read."""
+    return DataError(f"{path}: is damaged ({error}); delete it, and the next run that needs it makes it again")

@@ -64,12 +64,18 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
     `profile` is the name of a folder in workflow/profiles, or the path of one.
     """
     study = resolve(name)
-    started = time.monotonic()
+    started, began = time.monotonic(), time.time()
     with only_run_here():
-        status = snakemake(name, *arguments, profile=profile, largest_mb=_largest_job_mb(study))
+        lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study)
+        if lost:
+            print(f"{len(lost)} fits of earlier tables are gone, and are done again.", flush=True)
+        forced = ["--forcerun", *lost] if lost else []
+        status = snakemake(name, *arguments, *forced, profile=profile, largest_mb=_largest_job_mb(study))
     if {"-n", "--dry-run", "--report"} & set(arguments):
         return status
-    print(summary(study, Path("results")), flush=True)
+    ranking = Path("results") / "tables" / study.name / "ranking.csv"
+    if status == 0 or (ranking.is_file() and ranking.stat().st_mtime >= began):  # never the tables of an earlier run
+        print(summary(study, Path("results")), flush=True)
     print(f"\nTook {time.monotonic() - started:.0f} s.")
     if status:
         print(
@@ -100,6 +106,12 @@ def failed_records(name: str | None) -> list[str]:
     return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
 
 
+def lost_fits(study: Study) -> list[str]:
+    """Run records that are gone although their scores are there; Snakemake looks no further than newer tables."""
+    paths = map(fit_paths, study.fits())
+    return [p["run"] for p in paths if Path(p["scores"]).is_file() and not Path(p["run"]).is_file()]
+
+
 def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:
     """Call Snakemake on this repository. On this machine its jobs share memory and GPUs.
 
@@ -107,7 +119,8 @@ def snakemake(name: str | None, *arguments: str, profile: str = "local", largest
     """
     path = study_file(name)
     folder = profile_folder(profile)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    # arguments stand first: options that follow take as many words as they can, and would take a target
+    command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(folder), "--logger", "annobench"]
     if "executor" not in load_yaml(next(folder.glob("*.yaml"))):
         available_mb = memory_mb()
@@ -122,7 +135,7 @@ def snakemake(name: str | None, *arguments: str, profile: str = "local", largest
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
     }
-    process = subprocess.Popen([*command, *arguments], env=environment)
+    process = subprocess.Popen(command, env=environment)
     with passing_signals_on(process):
         return process.wait()
 
@@ -182,7 +195,12 @@ def only_run_here() -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"another run is at work in {Path.cwd()}; wait until it has ended") from None
-        if any((folder / "locks").glob("*")) and not _snakemake_here():
+        if any((folder / "locks").glob("*")):
+            if others := _snakemake_here():
+                raise BusyError(
+                    f"Snakemake or a job of it is at work in {Path.cwd()} (process {', '.join(map(str, others))}); "
+                    "wait until it has ended, or end it"
+                )
             print(
                 "A run in this folder was killed; its lock is removed and its unfinished jobs are done again.",
                 flush=True,
@@ -191,10 +209,11 @@ def only_run_here() -> Iterator[None]:
         yield
 
 
-def _snakemake_here() -> bool:
-    """Whether a Snakemake that was not started by this command works in this folder."""
+def _snakemake_here() -> list[int]:
+    """Processes of a Snakemake that was not started by this command and works in this folder."""
     import psutil
 
+    found = []
     for process in psutil.process_iter(["cmdline"]):
         try:
             words = process.info["cmdline"] or []
@@ -203,10 +222,10 @@ def _snakemake_here() -> bool:
                 and any("snakemake" in word for word in words[:4])
                 and process.cwd() == os.getcwd()
             ):
-                return True
+                found.append(process.pid)
         except psutil.Error:
             continue
-    return False
+    return found
 
 
 def summary(study: Study, results: Path) -> str:

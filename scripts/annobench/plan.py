@@ -63,7 +63,8 @@ def describe(study: Study) -> str:
     lines.append(
         f"Left to do: {left} fits, {sum(plan.cpu_hours for plan in plans) + overhead:.2f} CPU hours with scoring and "
         f"splitting, {sum(plan.gpu_hours for plan in plans):.2f} GPU hours, "
-        f"{sum(plan.disk_mb for plan in plans) + data:.0f} MB of disk (of which data {data:.0f} MB)."
+        f"{sum(plan.disk_mb for plan in plans) + data:.0f} MB of disk (of which data {data:.0f} MB).\n"
+        "A fit with a record counts as done; what changes of code or configuration do again, `make run ARGS=-n` says."
     )
     return "\n".join(lines)
 

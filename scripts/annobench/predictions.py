@@ -62,7 +62,7 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     order, confidences finite, probabilities within 0..1 that add up to one and have their largest value at the first
     label.
     """
-    wanted = list(cell_ids)
+    wanted, allowed = list(cell_ids), set(allowed)
     given = [str(cell) for cell in predictions.cell_ids]
     n = len(given)
     position = {cell: i for i, cell in enumerate(given)}
@@ -91,7 +91,13 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
             raise PredictionError(f"{name} have shape {values.shape}, expected {shape}")
         if values is not None and not np.isfinite(values).all():
             raise PredictionError(f"{name} hold {int((~np.isfinite(values)).sum())} NaN or infinite values")
+    repeated = [row for row in labels if len(set(row) - {UNKNOWN}) + list(row).count(UNKNOWN) < len(row)]
+    if repeated:
+        raise PredictionError(f"a cell has one label twice: {', '.join(map(str, repeated[0]))}")
     if predictions.probabilities is not None:
+        strange = set(predictions.classes) - set(allowed)
+        if strange or len(set(predictions.classes)) < len(predictions.classes):
+            raise PredictionError(f"classes of the probabilities stand twice, or are not allowed: {_some(strange)}")
         _check_probabilities(predictions)
     if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
         raise PredictionError("scores are not in falling order")

@@ -33,6 +33,8 @@ def assign_roles(obs: Columns, spec: Mapping[str, Any], seed: int) -> "NDArray[A
     roles = np.full(len(labels), "train", dtype=object)
     roles[test] = "test"
     roles[(roles == "train") & (labels == UNKNOWN)] = "unused"
+    if spec.get("group_by"):  # a cell of nobody could be of anybody
+        roles[obs[spec["group_by"]] == UNKNOWN] = "unused"
     val = _draw(labels, roles == "train", spec["val_fraction"], np.random.default_rng([seed, _VAL]))
     roles[val] = "val"
     if spec["regime"] == "low_label":
@@ -52,9 +54,10 @@ def _test_cells(obs: Columns, spec: Mapping[str, Any], seed: int) -> "NDArray[np
     if regime == "cross_study":
         return _matching(obs, spec["rule"], spec["held_out"])
     if spec.get("group_by"):
-        folds = spec["folds"] if regime == "kfold" else max(2, round(1 / spec["test_fraction"]))
-        fold = _grouped_folds(labels, obs[spec["group_by"]], folds, spec["group_by"], seed)
-        return fold == (spec["fold"] if regime == "kfold" else 1)
+        groups = obs[spec["group_by"]]
+        if regime == "kfold":
+            return _grouped_folds(labels, groups, spec["folds"], spec["group_by"], seed) == spec["fold"]
+        return _whole_groups(groups, spec["test_fraction"], spec["group_by"], rng)
     if regime == "kfold":
         return _folds(labels, spec["folds"], rng) == spec["fold"]
     test = np.zeros(len(labels), dtype=bool)
@@ -106,22 +109,48 @@ def _folds(labels: "NDArray[Any]", folds: int, rng: np.random.Generator) -> "NDA
 def _grouped_folds(
     labels: "NDArray[Any]", groups: "NDArray[Any]", folds: int, column: str, seed: int
 ) -> "NDArray[np.intp]":
-    """Fold 1..folds of every cell, with each group in one fold and the class mix of the folds as even as can be."""
+    """Fold 1..folds of every cell, with each group in one fold and the class mix of the folds as even as can be.
+
+    Cells of unknown group are in fold 0.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    found = len(np.unique(groups.astype(str)))
+    known = np.flatnonzero(groups != UNKNOWN)
+    found = len(np.unique(groups[known].astype(str)))
     if found < folds:
         raise DataError(
-            f"splits: group_by {column}: {found} different values, but {folds} parts are asked for (folds, or 1 / "
-            f"test_fraction); use at most {found} folds, a test_fraction of at least {1 / max(found, 1):.2f}, "
-            "or group_by: null"
+            f"splits: group_by {column}: {found} different values for {folds} folds; use fewer folds, or group_by: null"
         )
     fold = np.zeros(len(labels), dtype=int)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    codes = np.unique(labels.astype(str), return_inverse=True)[1]
-    for number, (_, test) in enumerate(splitter.split(codes, codes, groups.astype(str)), start=1):
-        fold[test] = number
+    codes = np.unique(labels[known].astype(str), return_inverse=True)[1]
+    for number, (_, test) in enumerate(splitter.split(codes, codes, groups[known].astype(str)), start=1):
+        fold[known[test]] = number
     return fold
+
+
+def _whole_groups(
+    groups: "NDArray[Any]", fraction: float, column: str, rng: np.random.Generator
+) -> "NDArray[np.bool_]":
+    """Cells of groups that are drawn in turn, each where it brings the number of cells nearer to the fraction.
+
+    At least one group is drawn and one is left; cells of unknown group are never drawn.
+    """
+    names, sizes = np.unique(groups[groups != UNKNOWN].astype(str), return_counts=True)
+    if len(names) < 2:
+        raise DataError(
+            f"splits: group_by {column}: {len(names)} different values, a held-out one and another are needed; use "
+            "group_by: null"
+        )
+    target = fraction * sizes.sum()
+    drawn: list[int] = []
+    for i in rng.permutation(len(names)):
+        total = sizes[drawn].sum()
+        if len(drawn) < len(names) - 1 and abs(total + sizes[i] - target) < abs(total - target):
+            drawn.append(i)
+    if not drawn:  # every group is larger than twice the target
+        drawn = [int(np.argmin(sizes))]
+    return np.isin(groups.astype(str), names[drawn]) & (groups != UNKNOWN)
 
 
 def _matching(obs: Columns, rule: Mapping[str, list[str]], family: str) -> "NDArray[np.bool_]":
@@ -153,6 +182,11 @@ def check_roles(obs: Columns, roles: "NDArray[Any]", spec: Mapping[str, Any]) ->
             raise DataError(
                 f"splits: {spec['regime']}: no cell has the role '{role}'; choose other fractions, folds or families"
             )
+    if (labels[test] == UNKNOWN).all():
+        raise DataError(
+            f"splits: {spec['regime']}: no test cell has a known label, so nothing can be scored; map the labels, or "
+            "test on other cells"
+        )
     classes = np.unique(labels[roles == "train"].astype(str))
     if len(classes) < 2:
         raise DataError(

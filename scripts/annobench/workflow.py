@@ -110,6 +110,11 @@ class Ask:
         leave_out = () if simulated else ("annobench.sources.simulate", "annobench.ontology")
         return code_hash("annobench.sources.fetch", leave_out=leave_out)
 
+    def local_state(self, wildcards: Any) -> list[list[int]]:
+        """Size and time (ns) of the file behind a local source: it may be replaced by an older one."""
+        files = self.fetch_inputs(wildcards).get("local", [])
+        return [[Path(path).stat().st_size, Path(path).stat().st_mtime_ns] for path in files]
+
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
         used = ("pair", "matrix", "genes", "cells")
@@ -166,7 +171,8 @@ class Ask:
         """What a fit uses of a method file and of the study."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
         used = {key: method.get(key) for key in ("implementation", "parameters", "exec", "needs", "abilities")}
-        return canonical(used | {key: settings[key] for key in ("device", "keep", "top_k")})
+        used["device"] = settings["device"] if method["needs"]["gpu"] or method["abilities"]["gpu"] else "cpu"
+        return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
 
     def method_code(self, wildcards: Any) -> str:
         """Hash of the runner, of the method's own modules, and of the files that a foreign command runs."""

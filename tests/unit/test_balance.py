@@ -1,10 +1,12 @@
 """What is promised: never more than the cap, exact shares, nothing for free."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annobench.balance import select_cells, share_out
+from annobench.errors import DataError
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=30), st.data())
@@ -40,3 +42,9 @@ def test_seeds_decide_which_cells() -> None:
     first, again, other = (select_cells(labels, labels, policy, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
+
+
+def test_a_floor_above_every_class_is_refused() -> None:
+    labels, sources = np.array(["a"] * 5 + ["b"] * 3), np.array(["s"] * 8)
+    with pytest.raises(DataError, match=r"no class has 9 training cells \(the largest has 5\)"):
+        select_cells(labels, sources, {"policy": "cap", "max_cells": 10, "min_cells": 9}, 1)

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from annobench.columns import read_columns, write_columns
+from annobench.errors import DataError
+from annobench.files import read_json
 from annobench.paths import SCRIPTS
 
 
@@ -49,3 +51,14 @@ def test_short_jobs_do_not_import_pandas(module: str, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=SCRIPTS, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_damaged_file_is_a_message(tmp_path: Path) -> None:
+    write_columns(tmp_path / "t.parquet", {"a": [1, 2, 3]})
+    whole = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="t.parquet: is damaged .*delete it"):
+        read_columns(tmp_path / "t.parquet")
+    (tmp_path / "r.json").write_text('{"a": ')
+    with pytest.raises(DataError, match="r.json: is damaged .*delete it"):
+        read_json(tmp_path / "r.json")

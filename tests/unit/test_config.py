@@ -152,9 +152,10 @@ def test_one_evaluation_that_stands_twice_is_refused() -> None:
         load_study(study(evaluations=[entry, entry | {"fractions": [0.5]}]), ROOT)
 
 
-def test_a_study_file_must_name_its_study(tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("methods: [knn]\n")
-    with pytest.raises(ConfigError, match="key 'study' is missing"):
+@pytest.mark.parametrize("text", ["methods: [knn]\n", "study: quickstart\n"])
+def test_a_study_has_the_name_of_its_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="study: expected 'own', the name of the file"):
         named_study(tmp_path / "own.yaml")
 
 

@@ -110,10 +110,40 @@ def test_grouped_splits_never_share_a_donor(regime: str) -> None:
 
 
 def test_too_few_donors_for_the_folds() -> None:
-    with pytest.raises(
-        DataError, match="2 different values, but 5 parts .*use at most 2 folds, a test_fraction of at least 0.50"
-    ):
-        assign_roles(table({"a": 20, "b": 20}, donors=2), HOLDOUT | {"group_by": "donor"}, 1)
+    spec = {"regime": "kfold", "group_by": "donor", "folds": 5, "fold": 1, "val_fraction": 0.15}
+    with pytest.raises(DataError, match="2 different values for 5 folds; use fewer folds, or group_by: null"):
+        assign_roles(table({"a": 20, "b": 20}, donors=2), spec, 1)
+    with pytest.raises(DataError, match="1 different values, a held-out one and another are needed"):
+        assign_roles(table({"a": 20, "b": 20}, donors=1), HOLDOUT | {"group_by": "donor"}, 1)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.4, 0.7])
+def test_whole_donors_come_near_to_the_fraction(fraction: float) -> None:
+    obs = table({"a": 400, "b": 400}, donors=20)
+    largest = max(np.unique(obs["donor"].astype(str), return_counts=True)[1])
+    shares = set()
+    for seed in range(5):
+        roles = assign_roles(obs, HOLDOUT | {"group_by": "donor", "test_fraction": fraction}, seed)
+        assert abs((roles == "test").sum() - fraction * len(roles)) <= largest / 2
+        shares.add(tuple(np.flatnonzero(roles == "test")))
+    assert len(shares) > 1  # drawn, not chosen
+
+
+@pytest.mark.parametrize("regime", ["holdout", "kfold"])
+def test_cells_of_unknown_donor_are_not_used_with_whole_donors(regime: str) -> None:
+    obs = table({"a": 100, "b": 100}, donors=5)
+    obs["donor"][::7] = "unknown"
+    spec = HOLDOUT | {"regime": regime, "group_by": "donor", "folds": 3, "fold": 1}
+    for seed in range(5):
+        roles = assign_roles(obs, spec, seed)
+        assert (roles[::7] == "unused").all()
+
+
+def test_test_cells_without_any_known_label_are_refused() -> None:
+    obs = table({"a": 40, "b": 40})
+    obs["label_id"][obs["study"] == "s0"] = "unknown"
+    with pytest.raises(DataError, match="no test cell has a known label"):
+        assign_roles(obs, CROSS, 1)
 
 
 CROSS = {"regime": "cross_study", "held_out": "s0", "rule": {"study": ["s0"]}, "val_fraction": 0.15}

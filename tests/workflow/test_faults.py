@@ -65,6 +65,34 @@ def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
     assert max(made) - sorted(made)[-2] > 3  # only one is new
 
 
+def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
+    repo.run()
+    cells = repo.folder / "results" / "data" / "simulated_small" / "cells.h5ad"
+    whole, before = cells.read_bytes(), repo.table("ranking")
+    cells.write_bytes(whole[: len(whole) // 2])
+    printed = repo.run("tiny", "--forcerun", "fit_method", ok=False)
+    assert "the inputs of a fit cannot be read" in printed
+    assert "macro F1, interval" not in printed  # not the tables of the run before
+    assert repo.table("ranking") == before
+    cells.unlink()
+    repo.run()
+    assert repo.table("failed") == []
+    assert "nothing to be done" in repo.run()
+
+
+def test_a_fit_that_is_gone_is_done_again(repo: Repo) -> None:
+    repo.run()
+    (repo.folder / "results/fits/simulated_small/holdout/majority/seed1/run.json").unlink()
+    assert "1 fits of earlier tables are gone, and are done again." in repo.run()
+    assert "nothing to be done" in repo.run("tiny")
+
+
+def test_targets_may_stand_among_the_arguments_of_make(repo: Repo) -> None:
+    repo.run("tiny", "data")
+    assert (repo.folder / "results/data/simulated_small/cells.h5ad").is_file()
+    assert not (repo.folder / "results/fits").exists()
+
+
 def test_a_partial_study_without_any_finished_fit_has_tables_figures_and_a_report(repo: Repo) -> None:
     repo.snakemake("data")
     printed = repo.run("tiny", "--config", "partial=true")

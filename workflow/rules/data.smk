@@ -48,6 +48,7 @@ rule fetch_dataset:
         runtime=ASK.data_minutes,
     params:
         source=ASK.source,
+        local_state=ASK.local_state,
         code=ASK.fetch_code,
     script:
         "../../scripts/fetch_dataset.py"

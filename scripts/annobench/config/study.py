@@ -90,11 +90,12 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
 
 
 def named_study(path: Path) -> dict[str, Any]:
-    """Read a study file; raises ConfigError where it does not name its study: it would overwrite the default one."""
+    """Read a study file; raises ConfigError where its study has another name: two could overwrite each other."""
     document = load_yaml(path)
-    if "study" not in document:
+    if document.get("study") != path.stem:
         raise ConfigError(
-            f"{path}: key 'study' is missing; without a name of its own it would overwrite the default study"
+            f"{path}: study: expected '{path.stem}', the name of the file, found '{document.get('study')}'; results "
+            "lie under that name"
         )
     return document
 

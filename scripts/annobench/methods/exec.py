@@ -62,7 +62,7 @@ class Foreign(Method):
             if done.returncode:
                 code = done.returncode
                 how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-                raise RuntimeError(f"`{' '.join(words[:3])} ...` {how}; its output is above, in the log of this fit")
+                raise RuntimeError(f"`{self.command}` {how}; its output is in the log of this fit")
             written = [
                 output / f"predictions.{suffix}"
                 for suffix in ("parquet", "csv")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.errors import DataError
+from annobench.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ class Ontology:
     @classmethod
     def load(cls, path: str | Path) -> "Ontology":
         """Read the JSON that `save` writes."""
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = read_json(path)
         terms = {
             key: Term(t["label"], tuple(t["parents"]), tuple(t["synonyms"]), t["obsolete"], t["replaced_by"])
             for key, t in document["terms"].items()

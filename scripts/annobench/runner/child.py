@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from annobench.methods.base import Context, Method
+    from annobench.ontology import Ontology
 
 _DISTRIBUTIONS = {
     "numpy": ["numpy"],
@@ -44,6 +45,9 @@ def main(job_file: Path) -> int:
         result |= _run(job, work)
     except MethodSkipped as skipped:
         result |= {"status": "skipped", "reason": str(skipped)}
+    except BrokenInputError as error:
+        traceback.print_exc()
+        result |= {"status": "broken_input", "reason": str(error)}
     except BaseException as error:  # noqa: BLE001 - whatever a method does, it becomes a record
         traceback.print_exc()
         with suppress(OSError):
@@ -59,13 +63,26 @@ def main(job_file: Path) -> int:
     return 0
 
 
+class BrokenInputError(Exception):
+    """The method was never reached: not its failure, but one of the job."""
+
+
 def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     begin = time.perf_counter()
     from annobench import predictions
     from annobench.methods.registry import load_class
+    from annobench.ontology import Ontology
 
-    train, validation, query, truth = load_cells(job)
-    context = _context(job, train, validation, truth)
+    try:
+        train, validation, query, truth = load_cells(job)
+        ontology = Ontology.load(job["ontology"])
+    except MemoryError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        raise BrokenInputError(f"the inputs of a fit cannot be read: {type(error).__name__}: {error}") from error
+    context = _context(job, ontology, train, validation, truth)
     _check_needs(job, train)
     method = _create(load_class(job["implementation"]), job)
     test_ids = list(query.obs_names)  # a method may change what it is given
@@ -81,6 +98,13 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     if job["needs"]["truth"]:
         allowed |= set(truth.values())
     valid = predictions.validate(predicted, test_ids, allowed).cut(job["top_k"])
+    if job["abilities"]["probabilities"] and valid.confidence is not None:
+        low, high = valid.confidence.min(initial=0), valid.confidence.max(initial=1)
+        if low < 0 or high > 1 + 1e-6:
+            raise PredictionError(
+                f"confidences lie between {low:.3g} and {high:.3g}; those of a method with abilities.probabilities are "
+                "probabilities, else set it to false"
+            )
     predictions.write(work / "predictions.parquet", valid)
     has_probabilities = valid.probabilities is not None and job["abilities"]["probabilities"]
     if job["abilities"]["probabilities"] and not (has_probabilities or job["exec"]):
@@ -133,9 +157,10 @@ def load_cells(job: dict[str, Any]) -> tuple["AnnData", "AnnData | None", "AnnDa
     return train, validation, query, truth
 
 
-def _context(job: dict[str, Any], train: "AnnData", validation: "AnnData | None", truth: dict[str, str]) -> "Context":
+def _context(
+    job: dict[str, Any], ontology: "Ontology", train: "AnnData", validation: "AnnData | None", truth: dict[str, str]
+) -> "Context":
     from annobench.methods.base import Context
-    from annobench.ontology import Ontology
 
     last = 0.0
 
@@ -148,7 +173,7 @@ def _context(job: dict[str, Any], train: "AnnData", validation: "AnnData | None"
     return Context(
         seed=job["seed"],
         classes=sorted(set(train.obs["label_id"])),
-        ontology=Ontology.load(job["ontology"]),
+        ontology=ontology,
         validation=validation,
         device=_device(job),
         threads=job["threads"],

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from annobench.errors import AnnobenchError
+from annobench.errors import AnnobenchError, DataError
 from annobench.files import disk_full, is_disk_full, read_json, write_json
 from annobench.paths import SCRIPTS
 
@@ -64,6 +64,8 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
         (work / "job.json").write_text(json.dumps({**job, "work": str(work.resolve())}), encoding="utf-8")
         outcome = _watch(work, job["limits"], job["threads"])
         result = _result(work)
+        if result.get("status") == "broken_input":
+            raise DataError(f"{result['reason']}; delete the file, and the next run makes it again")
         record = _record(job, outcome, result, attempt)
         _settle(folder, work, record)
     except SystemExit as error:  # a signal from outside, see _watch
