@@ -175,13 +175,14 @@ class Ask:
         return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
 
     def method_code(self, wildcards: Any) -> str:
-        """Hash of the runner, of the method's own modules, and of the files that a foreign command runs."""
+        """Hash of the runner, of the method's own modules, and of the files that it names."""
         method = self.study.methods[wildcards.method]
-        return self._method_code(method["implementation"], tuple(method.get("exec", {}).get("files", ())))
+        return self._method_code(method["implementation"], tuple(method["files"]))
 
     def _method_code(self, implementation: str, files: tuple[str, ...]) -> str:
         code = code_hash("annobench.runner.parent", "annobench.runner.child", f"annobench.methods.{implementation}")
-        return "-".join([code, *(sha256_of(self.root / file)[:12] for file in files)])
+        paths = [self.root / Path(os.path.expandvars(file)).expanduser() for file in files]
+        return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
 
     def method_threads(self, wildcards: Any) -> int:
         """Threads of a fit."""

@@ -17,7 +17,10 @@ from annobench.paths import ROOT
 from annobench.predictions import Predictions
 from helpers import cells
 
-METHODS = available("methods", ROOT)
+# a pre-trained model needs its file and real gene symbols: see tests/unit/test_celltypist_model.py
+METHODS = [
+    m for m in available("methods", ROOT) if load_method(m, ROOT, "")["implementation"] != "celltypist_pretrained"
+]
 LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
 SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
 HIDDEN = ["label_id"]
@@ -220,5 +223,5 @@ def test_the_awk_method_equals_numpy(data: ad.AnnData, ontology: Ontology) -> No
 
 
 def test_every_implementation_is_used_by_a_method_file() -> None:
-    used = {load_method(name, ROOT, "")["implementation"] for name in METHODS}
+    used = {load_method(name, ROOT, "")["implementation"] for name in available("methods", ROOT)}
     assert used == set(implementations())

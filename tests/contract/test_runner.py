@@ -244,7 +244,7 @@ def test_a_method_that_needs_counts_skips_log1p_values(
 def test_foreign_commands_that_fail(
     library: Path, inputs: dict[str, str], tmp_path: Path, command: str, reason: str
 ) -> None:
-    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx", "files": []}), tmp_path)
+    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx"}), tmp_path)
     assert record["status"] == "failed"
     assert reason in record["reason"]
 
@@ -261,7 +261,7 @@ def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: d
         "open(sys.argv[4] + '/predictions.csv', 'w').write('\\n'.join(['cell_id,label', *rows]))\n"
     )
     command = f"{sys.executable} {script} {{train}} {{test}} {{params}} {{output}}"
-    whole = job(inputs, "exec", exec={"command": command, "format": "h5ad", "files": []}, parameters={"word": "x"})
+    whole = job(inputs, "exec", exec={"command": command, "format": "h5ad"}, parameters={"word": "x"})
     record = run(library, whole, tmp_path)
     assert record["status"] == "ok", record["reason"]
     assert record["predict_seconds"] is None  # one step: all time counts as training

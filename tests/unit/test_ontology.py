@@ -124,3 +124,24 @@ def test_class_tree_holds_all_classes_once(ontology: Ontology) -> None:
     assert all(parent == "" or parent in ids for parent in parents.values())
     inner = [node["label_id"] for node in nodes if not node["is_class"]]
     assert all(list(parents.values()).count(node) > 1 for node in inner)
+
+
+def test_every_live_name_is_its_own(ontology: Ontology) -> None:
+    live = [key for key, term in ontology.terms.items() if not term.obsolete]
+    assert all(ontology.find(ontology.terms[key].label) == key for key in live)
+
+
+def test_names_are_found_by_label_synonym_and_replacement() -> None:
+    terms = {
+        "X": Term("x cell", synonyms=("ex", "both", "y cell")),
+        "Y": Term("y cell", synonyms=("both",)),
+        "Z": Term("obsolete z cell", obsolete=True, replaced_by="Y"),
+        "W": Term("w cell", obsolete=True),
+    }
+    names = Ontology("none", terms)
+    assert names.find(" X Cell ") == "X"
+    assert names.find("ex") == "X"
+    assert names.find("y cell") == "Y"  # a label goes before a synonym
+    assert names.find("both") is None  # two terms have it
+    assert names.find("z cell") == "Y"
+    assert names.find("w cell") is None

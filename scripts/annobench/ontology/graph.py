@@ -5,6 +5,7 @@ only ancestor, so that metrics stay defined for it.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -63,6 +64,26 @@ class Ontology:
     def label(self, label_id: str) -> str:
         """Name of a term; the id itself where the release does not have it."""
         return self.terms[label_id].label if label_id in self.terms else label_id
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Name in lower case -> live id: labels first, then exact synonyms that one term has, then obsolete labels."""
+        found: dict[str, str] = {}
+        taken: Counter[str] = Counter()
+        live = {key: term for key, term in sorted(self.terms.items()) if not term.obsolete}
+        for term in live.values():
+            taken.update({name.lower() for name in term.synonyms})
+        for key, term in self.terms.items():
+            successor = self.resolve(key) if term.obsolete else None
+            if successor:
+                found[term.label.lower().removeprefix("obsolete ")] = successor
+        for key, term in live.items():
+            found |= {name.lower(): key for name in term.synonyms if taken[name.lower()] == 1}
+        return found | {term.label.lower(): key for key, term in live.items()}
+
+    def find(self, name: str) -> str | None:
+        """The live term that has a name, whatever its case: as label, as exact synonym, or once; else None."""
+        return self._names.get(name.strip().lower())
 
     def resolve(self, label_id: str) -> str | None:
         """The live term that an id stands for: itself, or its replacement where it is obsolete; else None."""

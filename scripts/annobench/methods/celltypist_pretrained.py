@@ -1,0 +1,89 @@
+"""A CellTypist model that others trained: read without executing anything, applied as CellTypist applies it."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+
+from annobench.celltypist_model import CellTypistModel, read_model
+from annobench.errors import DataError, MethodSkipped
+from annobench.methods.base import Context, Method, load_state, save_state
+from annobench.methods.features import log_normalised
+from annobench.ontology import UNKNOWN, Ontology
+from annobench.ontology.labels import read_table
+from annobench.paths import ROOT
+from annobench.predictions import Predictions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_ARRAYS = ("coef", "intercept", "mean", "scale")
+
+
+class CellTypistPretrained(Method):
+    """Nothing is learned from the training cells.
+
+    `model` is a model file; variables such as $ANNOBENCH_DATA are expanded. Its class names become Cell Ontology ids by
+    the table config/labels/<labels>.tsv, else by their names and exact synonyms; a name that neither knows is predicted
+    as `unknown`, and counts as wrong. Where several classes have one id, the best of them speaks for it. Scores are the
+    sigmoids of the decision values, which do not add up to one.
+    """
+
+    trainable_parameters = 0
+
+    def __init__(self, *, model: str, labels: str | None = None) -> None:
+        self.model, self.labels = model, labels
+
+    def fit(self, train: "AnnData", context: Context) -> None:
+        path = Path(os.path.expandvars(self.model)).expanduser()
+        if not path.is_file():
+            raise MethodSkipped(f"model: there is no file '{path}' (from '{self.model}')")
+        self._model = read_model(path)
+        self._ids = class_ids(self._model, self.labels, context.ontology)
+        self._top_k = context.top_k
+
+    def predict(self, query: "AnnData") -> Predictions:
+        genes = list(query.var["feature_name"].astype(str))
+        shared, of_model, of_query = self._model.overlap(genes)
+        if not shared:
+            raise MethodSkipped(
+                f"the model shares none of its {of_model} genes with the {of_query} of the query; both need symbols"
+            )
+        scores = expit(self._model.decision(log_normalised(query), genes))
+        names = sorted(set(self._ids))
+        best = np.column_stack(
+            [scores[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
+        )
+        found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k)
+        found.probabilities = None
+        return found
+
+    def save(self, folder: Path) -> None:
+        arrays = {name: getattr(self._model, name) for name in _ARRAYS}
+        names = {key: list(map(str, getattr(self._model, key))) for key in ("classes", "features")}
+        save_state(folder, arrays, ids=self._ids, top_k=self._top_k, **names)
+
+    @classmethod
+    def load(cls, folder: Path) -> "CellTypistPretrained":
+        arrays, values = load_state(folder)
+        method = cls(model="")
+        names = {key: np.array(values[key], dtype=object) for key in ("classes", "features")}
+        assert {field.name for field in fields(CellTypistModel)} == {*_ARRAYS, *names, "description"}
+        method._model = CellTypistModel(**names, **{name: arrays[name] for name in _ARRAYS}, description={})
+        method._ids, method._top_k = values["ids"], values["top_k"]
+        return method
+
+
+def class_ids(model: CellTypistModel, labels: str | None, ontology: Ontology) -> list[str]:
+    """Cell Ontology id, or `unknown`, of every class of a model. Raises DataError where none has one."""
+    table = read_table(ROOT / "config" / "labels" / f"{labels}.tsv", ontology) if labels else {}
+    ids = [table.get(str(name)) or ontology.find(str(name)) or UNKNOWN for name in model.classes]
+    if set(ids) == {UNKNOWN}:
+        raise DataError(
+            f"none of the {len(ids)} classes of the model (such as {model.classes[0]}) is a name of Cell Ontology "
+            f"{ontology.release}; map them in config/labels/<name>.tsv and set parameters.labels to <name>"
+        )
+    return ids
