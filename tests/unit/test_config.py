@@ -131,6 +131,7 @@ def test_entries_that_differ_never_share_a_split() -> None:
         base | {"test_fraction": 0.3},
         base | {"balance": {"policy": "cap", "max_cells": 50}},
         base | {"balance": {"policy": "cap", "max_cells": 50, "min_cells": 5}},
+        base | {"balance": {"policy": "cap", "max_cells": 50, "share": "equal", "min_per_source": 3}},
         base | {"name": "own", "test_fraction": 0.4},
     ]
     found = load_study(study(evaluations=entries), ROOT).splits.values()
@@ -141,6 +142,7 @@ def test_entries_that_differ_never_share_a_split() -> None:
         "holdout_test0.3",
         "holdout_cap50",
         "holdout_cap50_min5",
+        "holdout_cap50_equal_persource3",
         "own",
     ]
     assert [split.name for split in found] == [split.evaluation for split in found] == names

@@ -199,6 +199,8 @@ def _switches(evaluation: dict[str, Any]) -> str:
     if balance["policy"] == "cap":
         parts.append(f"cap{balance['max_cells']}")
         parts += [f"min{balance['min_cells']}"] if balance["min_cells"] > 1 else []
+        parts += [balance["share"]] if balance["share"] != "proportional" else []
+        parts += [f"persource{balance['min_per_source']}"] if balance["min_per_source"] else []
     return "".join(f"_{part}" for part in parts)
 
 

@@ -1,0 +1,36 @@
+"""Time of balancing a million cells of 200 types and 40 sources.
+
+Command: `.venv/bin/python benchmarks/balance.py`
+"""
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from annobench.balance import SHARES, select_cells
+
+CELLS, TYPES, SOURCES = 10**6, 200, 40
+
+
+def main() -> None:
+    """Measure and print."""
+    rng = np.random.default_rng(0)
+    labels = np.array([f"CL:{i:07d}" for i in range(TYPES)], dtype=object)[rng.integers(TYPES, size=CELLS)]
+    sources = np.array([f"study{i}" for i in range(SOURCES)], dtype=object)[rng.integers(SOURCES, size=CELLS)]
+    for share in SHARES:
+        policy = {"policy": "cap", "max_cells": 1000, "min_cells": 50, "share": share, "min_per_source": 10}
+        times = []
+        for seed in range(5):
+            begin = time.perf_counter()
+            chosen = select_cells(labels, sources, policy, seed)
+            times.append(time.perf_counter() - begin)
+        print(f"{share:<13} {median(times):.2f} s (median of {len(times)}), {len(chosen)} cells kept")
+
+
+if __name__ == "__main__":
+    main()
