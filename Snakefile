@@ -31,7 +31,7 @@ rule all:
     default_target: True
     input:
         TARGETS.report(),
-        TARGETS.tables(),
+        TARGETS.tables().values(),
         TARGETS.figures(),
         TARGETS.provenance(),
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.errors import DataError
+from annobench.rounding import largest_remainder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,10 +64,7 @@ def share_out(total: int, sizes: "NDArray[np.intp]") -> "NDArray[np.intp]":
     """
     if total == 0:
         return np.zeros_like(sizes)
-    quota = sizes * (total / sizes.sum())
-    share = np.floor(quota).astype(int)
-    share[np.argsort(share - quota, kind="stable")[: total - share.sum()]] += 1
-    return share
+    return largest_remainder(sizes * (total / sizes.sum()), total)
 
 
 def proportional(total: int, sizes: "NDArray[np.intp]", floor: int) -> "NDArray[np.intp]":

@@ -12,6 +12,8 @@ import numpy as np
 
 from annobench.files import atomic, damaged
 
+NOT_GIVEN = "unknown"  # what an obs column holds where the source says nothing
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray

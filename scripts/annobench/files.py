@@ -13,6 +13,11 @@ from typing import Any
 from annobench.errors import DataError
 
 
+def expanded(path: str) -> Path:
+    """A path as users write it: `~` and variables such as $ANNOBENCH_DATA are replaced."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with open(path, "rb") as handle:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench import predictions
-from annobench.columns import read_columns, write_columns
+from annobench.columns import NOT_GIVEN, read_columns, write_columns
 from annobench.errors import DataError
 from annobench.files import read_json
 from annobench.metrics import resources
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BLOCKS = 2000
-NOT_GIVEN = "unknown"
 COLUMNS = [
     "dataset",
     "split",

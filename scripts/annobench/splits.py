@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.columns import NOT_GIVEN
 from annobench.errors import DataError, nearest
 from annobench.ontology import UNKNOWN
+from annobench.rounding import largest_remainder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def assign_roles(obs: Columns, spec: Mapping[str, Any], seed: int) -> "NDArray[A
     roles[test] = "test"
     roles[(roles == "train") & (labels == UNKNOWN)] = "unused"
     if spec.get("group_by"):  # a cell of nobody could be of anybody
-        roles[obs[spec["group_by"]] == UNKNOWN] = "unused"
+        roles[obs[spec["group_by"]] == NOT_GIVEN] = "unused"
     val = _draw(labels, roles == "train", spec["val_fraction"], np.random.default_rng([seed, _VAL]))
     roles[val] = "val"
     if spec["regime"] == "low_label":
@@ -74,9 +76,7 @@ def _draw(
     """
     classes, sizes = np.unique(labels[pool].astype(str), return_counts=True)
     quota = sizes * fraction
-    take = np.floor(quota).astype(int)
-    missing = round(quota.sum()) - take.sum()
-    take[np.argsort(take - quota, kind="stable")[:missing]] += 1
+    take = largest_remainder(quota, round(quota.sum()))
     take = np.clip(take, (sizes > 1).astype(int), np.maximum(sizes - 1, 0))
     chosen = []
     for label_id, count in zip(classes, take, strict=True):
@@ -115,7 +115,7 @@ def _grouped_folds(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    known = np.flatnonzero(groups != UNKNOWN)
+    known = np.flatnonzero(groups != NOT_GIVEN)
     found = len(np.unique(groups[known].astype(str)))
     if found < folds:
         raise DataError(
@@ -136,7 +136,7 @@ def _whole_groups(
 
     At least one group is drawn and one is left; cells of unknown group are never drawn.
     """
-    names, sizes = np.unique(groups[groups != UNKNOWN].astype(str), return_counts=True)
+    names, sizes = np.unique(groups[groups != NOT_GIVEN].astype(str), return_counts=True)
     if len(names) < 2:
         raise DataError(
             f"splits: group_by {column}: {len(names)} different values, a held-out one and another are needed; use "
@@ -150,7 +150,7 @@ def _whole_groups(
             drawn.append(i)
     if not drawn:  # every group is larger than twice the target
         drawn = [int(np.argmin(sizes))]
-    return np.isin(groups.astype(str), names[drawn]) & (groups != UNKNOWN)
+    return np.isin(groups.astype(str), names[drawn]) & (groups != NOT_GIVEN)
 
 
 def _matching(obs: Columns, rule: Mapping[str, list[str]], family: str) -> "NDArray[np.bool_]":

@@ -3,6 +3,7 @@
 Imported while the Snakefile is parsed: standard library and annobench.config only.
 """
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -37,9 +38,9 @@ class Targets:
         # a release in OBO format is not byte for byte the one of the wheel
         return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
 
-    def tables(self) -> list[str]:
-        """All tables."""
-        return [f"results/tables/{self.study.name}/{name}.csv" for name in TABLES]
+    def tables(self, names: Iterable[str] = TABLES) -> dict[str, str]:
+        """Files of tables by name; of all where none is named."""
+        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in names}
 
     @cached_property
     def figure_names(self) -> list[str]:

@@ -6,7 +6,6 @@ are canonical JSON text, so that the order of keys in a YAML file never reruns a
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,10 +17,10 @@ from annobench.config import Study
 from annobench.config.study import named_study
 from annobench.errors import AnnobenchError
 from annobench.figures.registry import about
-from annobench.files import sha256_of
+from annobench.files import expanded, sha256_of
 from annobench.metrics.names import REGIME_NAMES
 from annobench.paths import ROOT
-from annobench.targets import TABLES, Targets, fit_paths
+from annobench.targets import Targets, fit_paths
 
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
 HEADROOM_MINUTES = 3
@@ -52,7 +51,7 @@ def canonical(value: Any) -> str:
 
 
 def _existing(path: str) -> list[str]:
-    found = Path(os.path.expandvars(path)).expanduser()
+    found = expanded(path)
     return [str(found)] if found.is_file() else []
 
 
@@ -60,7 +59,7 @@ class Ask:
     """Functions of wildcards for inputs, params and resources."""
 
     def __init__(self, study: Study, root: Path = ROOT) -> None:
-        self.study, self.root = study, root
+        self.study, self.root, self.targets = study, root, Targets(study)
 
     def wildcard_constraints(self) -> dict[str, str]:
         """Every wildcard is one of the known names, which makes for better errors."""
@@ -75,7 +74,7 @@ class Ask:
             "method": one_of(self.study.methods),
             "seed": one_of(seed for split in splits for seed in split.seeds),
             "figure": one_of(self.study.settings["figures"]),
-            "ontology": re.escape(Path(Targets(self.study).ontology).stem),
+            "ontology": re.escape(Path(self.targets.ontology).stem),
         }
 
     def code(self, *modules: str) -> str:
@@ -102,7 +101,7 @@ class Ask:
         source = self.study.datasets[wildcards.dataset]["source"]
         if source["kind"] == "local":
             return {"local": _existing(source["path"])}
-        return {"ontology": Targets(self.study).ontology} if source["kind"] == "simulate" else {}
+        return {"ontology": self.targets.ontology} if source["kind"] == "simulate" else {}
 
     def fetch_code(self, wildcards: Any) -> str:
         """Hash of the code behind a source; what only simulations import counts for simulations only."""
@@ -181,7 +180,7 @@ class Ask:
 
     def _method_code(self, implementation: str, files: tuple[str, ...]) -> str:
         code = code_hash("annobench.runner.parent", "annobench.runner.child", f"annobench.methods.{implementation}")
-        paths = [self.root / Path(os.path.expandvars(file)).expanduser() for file in files]
+        paths = [self.root / expanded(file) for file in files]
         return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
 
     def method_threads(self, wildcards: Any) -> int:
@@ -272,11 +271,11 @@ class Ask:
 
     def table_files(self, wildcards: Any) -> dict[str, str]:
         """All tables by name."""
-        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in TABLES}
+        return self.targets.tables()
 
     def figure_tables(self, wildcards: Any) -> dict[str, str]:
         """The tables that a figure is drawn from."""
-        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in about(wildcards.figure)["TABLES"]}
+        return self.targets.tables(about(wildcards.figure)["TABLES"])
 
     def figure_settings(self, wildcards: Any) -> str:
         """What figures use of the study."""

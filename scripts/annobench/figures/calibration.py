@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import COLOURS, GREY, LIGHT, MARKERS, evaluation_name, new_figure, ordered_methods
+from annobench.figures.style import (
+    COLOURS,
+    GREY,
+    LIGHT,
+    MARKERS,
+    evaluation_name,
+    evaluations_of,
+    new_figure,
+    ordered_methods,
+)
 
 TABLES = ["ranking", "calibration"]
 REGIMES = ()
@@ -28,7 +37,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     bins = tables["calibration"]
     methods, controls, labels = ordered_methods(tables["ranking"])
     shown = [m for m in [*methods, *controls] if m in set(bins["method"]) and m != "oracle"]
-    evaluations = list(dict.fromkeys(zip(bins["dataset"], bins["evaluation"], strict=True)))
+    evaluations = evaluations_of(bins)
     if not shown:
         return None
     columns = min(5, len(shown))

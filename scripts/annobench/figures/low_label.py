@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import Looks, evaluation_name, metric_name, new_figure, ordered_methods, spread_labels
+from annobench.figures.style import (
+    Looks,
+    evaluation_name,
+    evaluations_of,
+    metric_name,
+    new_figure,
+    ordered_methods,
+    spread_labels,
+)
 
 TABLES = ["ranking", "summary", "splits"]
 REGIMES = ["low_label"]
@@ -29,7 +37,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     lines = [*methods, *(c for c in controls if c != "oracle")]
     looks = Looks(methods, controls)
     few = summary[(summary["regime"] == "low_label") & (summary["split"] != "all")]
-    panels = list(dict.fromkeys(zip(few["dataset"], few["evaluation"], strict=True)))
+    panels = evaluations_of(few)
     if not panels:
         return None
     figure = new_figure(6.4 * len(panels), 4.6)

@@ -6,7 +6,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import LIGHT, Looks, evaluation_title, metric_name, new_figure, ordered_methods
+from annobench.figures.style import (
+    LIGHT,
+    Looks,
+    evaluation_title,
+    evaluations_of,
+    metric_name,
+    new_figure,
+    ordered_methods,
+)
 
 TABLES = ["ranking"]
 REGIMES = ()
@@ -23,9 +31,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     ranking = tables["ranking"]
     methods, controls, labels = ordered_methods(ranking)
     looks = Looks(methods, controls)
-    evaluations = [
-        one for one in dict.fromkeys(zip(ranking["dataset"], ranking["evaluation"], strict=True)) if one[0] != "all"
-    ]
+    evaluations = [one for one in evaluations_of(ranking) if one[0] != "all"]
     if not evaluations:
         return None
     figure = new_figure(3.1 * len(evaluations) + 2.6, 3.6)

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import COLOURS, GREY, LIGHT, evaluation_title, metric_name, new_figure, ordered_methods
+from annobench.figures.style import (
+    COLOURS,
+    GREY,
+    LIGHT,
+    evaluation_title,
+    evaluations_of,
+    metric_name,
+    new_figure,
+    ordered_methods,
+)
 
 TABLES = ["ranking"]
 REGIMES = ()
@@ -26,7 +35,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     ranking = tables["ranking"]
     methods, controls, labels = ordered_methods(ranking)
     rows = [*methods, *controls]
-    evaluations = list(dict.fromkeys(zip(ranking["dataset"], ranking["evaluation"], strict=True)))
+    evaluations = evaluations_of(ranking)
     evaluations.sort(key=lambda one: one[0] != "all")
     if not evaluations:
         return None

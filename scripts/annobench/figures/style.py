@@ -98,6 +98,11 @@ def ordered_methods(ranking: pd.DataFrame) -> tuple[list[str], list[str], dict[s
     return methods, [m for m in mean.index if kind[m] == "control"], labels
 
 
+def evaluations_of(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Dataset and name of every evaluation of a table, in its order."""
+    return list(dict.fromkeys(zip(table["dataset"], table["evaluation"], strict=True)))
+
+
 def evaluation_name(dataset: str, evaluation: str, settings: Mapping[str, Any]) -> str:
     """What an evaluation of a dataset is called."""
     return "mean" if dataset == "all" else str(settings["evaluations"].get(f"{dataset}/{evaluation}", evaluation))

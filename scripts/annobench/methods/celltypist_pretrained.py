@@ -1,7 +1,5 @@
 """A CellTypist model that others trained: read without executing anything, applied as CellTypist applies it."""
 
-import os
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +8,7 @@ from scipy.special import expit
 
 from annobench.celltypist_model import CellTypistModel, read_model
 from annobench.errors import DataError, MethodSkipped
+from annobench.files import expanded
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.methods.features import log_normalised
 from annobench.ontology import UNKNOWN, Ontology
@@ -38,7 +37,7 @@ class CellTypistPretrained(Method):
         self.model, self.labels = model, labels
 
     def fit(self, train: "AnnData", context: Context) -> None:
-        path = Path(os.path.expandvars(self.model)).expanduser()
+        path = expanded(self.model)
         if not path.is_file():
             raise MethodSkipped(f"model: there is no file '{path}' (from '{self.model}')")
         self._model = read_model(path)
@@ -71,7 +70,6 @@ class CellTypistPretrained(Method):
         arrays, values = load_state(folder)
         method = cls(model="")
         names = {key: np.array(values[key], dtype=object) for key in ("classes", "features")}
-        assert {field.name for field in fields(CellTypistModel)} == {*_ARRAYS, *names, "description"}
         method._model = CellTypistModel(**names, **{name: arrays[name] for name in _ARRAYS}, description={})
         method._ids, method._top_k = values["ids"], values["top_k"]
         return method

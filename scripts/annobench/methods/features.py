@@ -116,3 +116,14 @@ class PrincipalComponents:
     def transform(self, features: Any) -> "NDArray[np.float32]":
         """Scores of other cells."""
         return np.asarray(features @ self.components.T - self.offset, dtype=np.float32)
+
+    def state(self) -> dict[str, "NDArray[Any]"]:
+        """Arrays that `restore` needs."""
+        return {"components": self.components, "offset": self.offset}
+
+    @classmethod
+    def restore(cls, arrays: dict[str, Any]) -> "PrincipalComponents":
+        """Components as they were learned."""
+        found = cls(len(arrays["components"]))
+        found.components, found.offset = arrays["components"], arrays["offset"]
+        return found

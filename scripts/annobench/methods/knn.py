@@ -45,7 +45,7 @@ class NearestNeighbours(Method):
 
     def save(self, folder: Path) -> None:
         arrays = {"points": self._points, "labels": self._labels.astype(str), **self._features.state()}
-        arrays |= {"components": self._pca.components, "offset": self._pca.offset}
+        arrays |= self._pca.state()
         save_state(folder, arrays, n_neighbors=self.n_neighbors, top_k=self._top_k)
 
     @classmethod
@@ -53,8 +53,7 @@ class NearestNeighbours(Method):
         arrays, values = load_state(folder)
         method = cls(n_neighbors=values["n_neighbors"])
         method._features = ExpressionFeatures.restore(arrays)
-        method._pca = PrincipalComponents(len(arrays["components"]))
-        method._pca.components, method._pca.offset = arrays["components"], arrays["offset"]
+        method._pca = PrincipalComponents.restore(arrays)
         method._points, method._labels = arrays["points"], arrays["labels"].astype(object)
         method._threads, method._top_k = 1, values["top_k"]
         method._index()

@@ -49,7 +49,7 @@ class LogisticRegressionMethod(Method):
     def save(self, folder: Path) -> None:
         arrays = {"coef": self._model.coef_, "intercept": self._model.intercept_, **self._features.state()}
         if self._pca:
-            arrays |= {"components": self._pca.components, "offset": self._pca.offset}
+            arrays |= self._pca.state()
         save_state(folder, arrays, classes=self._model.classes_.tolist(), top_k=self._top_k)
 
     @classmethod
@@ -57,10 +57,7 @@ class LogisticRegressionMethod(Method):
         arrays, values = load_state(folder)
         method = cls()
         method._features = ExpressionFeatures.restore(arrays)
-        method._pca = None
-        if "components" in arrays:
-            method._pca = PrincipalComponents(len(arrays["components"]))
-            method._pca.components, method._pca.offset = arrays["components"], arrays["offset"]
+        method._pca = PrincipalComponents.restore(arrays) if "components" in arrays else None
         method._model = LogisticRegression()
         method._model.coef_, method._model.intercept_ = arrays["coef"], arrays["intercept"]
         method._model.classes_, method._top_k = np.array(values["classes"]), values["top_k"]

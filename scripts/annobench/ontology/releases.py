@@ -1,11 +1,11 @@
 """Reading a Cell Ontology release: from the wheel that carries several (offline), or from an OBO or OWL file."""
 
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from annobench.errors import DataError, nearest
+from annobench.files import expanded
 from annobench.ontology.graph import Ontology, Term
 
 
@@ -92,5 +92,5 @@ def read_release(settings: dict[str, Any]) -> Ontology:
     if settings["source"] == "obo":
         if not settings["path"]:
             raise DataError("ontology.path: is missing; `source: obo` needs the path of an OBO or OWL file")
-        return from_obo(os.path.expandvars(os.path.expanduser(settings["path"])), settings["release"])
+        return from_obo(expanded(settings["path"]), settings["release"])
     return from_wheel(settings["release"])

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annobench.columns import NOT_GIVEN
 from annobench.errors import DataError, nearest
 from annobench.files import atomic, read_json, sha256_of, write_json
 from annobench.ontology import UNKNOWN, Ontology
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
-
-NOT_GIVEN = "unknown"  # what a column holds that the source does not have
 
 
 def prepare_dataset(

@@ -105,10 +105,10 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
                 f"confidences lie between {low:.3g} and {high:.3g}; those of a method with abilities.probabilities are "
                 "probabilities, else set it to false"
             )
-    predictions.write(work / "predictions.parquet", valid)
     has_probabilities = valid.probabilities is not None and job["abilities"]["probabilities"]
     if job["abilities"]["probabilities"] and not (has_probabilities or job["exec"]):
         raise PredictionError("returned no probabilities; return them, or set abilities.probabilities to false")
+    predictions.write(work / "predictions.parquet", valid)
     if has_probabilities and job["keep"]["probabilities"]:
         predictions.write_probabilities(work / "probabilities.npz", valid)
     _keep(job, work, method, query)

@@ -11,7 +11,7 @@ from typing import Any
 
 from annobench import __version__
 from annobench.errors import DataError, DownloadError
-from annobench.files import disk_full, is_disk_full, sha256_of, write_json
+from annobench.files import disk_full, expanded, is_disk_full, sha256_of, write_json
 from annobench.sources.archive import extract_member
 from annobench.sources.download import Report, cache_folder, download
 from annobench.sources.index import PipSettings, find_file
@@ -110,7 +110,7 @@ def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> t
 
 
 def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
-    path = Path(os.path.expandvars(source["path"])).expanduser()
+    path = expanded(source["path"])
     if "$" in str(path):
         raise DataError(
             f"source.path: '{source['path']}' names a variable that is not set; set it or write the path out"

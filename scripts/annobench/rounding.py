@@ -1,0 +1,15 @@
+"""Whole numbers out of shares."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def largest_remainder(quota: "NDArray[np.floating[Any]]", total: int) -> "NDArray[np.intp]":
+    """Quotas rounded down, and up for those with the largest remainders, so that they add up to exactly `total`."""
+    share = np.floor(quota).astype(int)
+    share[np.argsort(share - quota, kind="stable")[: total - share.sum()]] += 1
+    return share
