@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from annobench.driver import job
 from annobench.files import read_json
@@ -11,6 +11,13 @@ from annobench.runner.parent import run_fit
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
+
+def _only(files: Any) -> str | None:
+    """The one file of an input that may be empty."""
+    found = [files] if isinstance(files, str) else list(files or [])
+    return str(Path(found[0]).resolve()) if found else None
+
+
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
     card = read_json(snakemake.input.card)
@@ -18,6 +25,8 @@ with job(snakemake):
         {
             **json.loads(snakemake.params.method),
             **{key: str(Path(snakemake.input[key]).resolve()) for key in ("cells", "split", "train", "ontology")},
+            **{key: _only(snakemake.input.get(key)) for key in ("panel", "foreign")},
+            "training": snakemake.params.training,
             "seed": int(wildcards.seed),
             "threads": snakemake.threads,
             "limits": {"memory_mb": resources.limit_mb, "seconds": resources.limit_seconds},

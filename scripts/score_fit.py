@@ -21,5 +21,5 @@ with job(snakemake):
         Ontology.load(snakemake.input.ontology),
         json.loads(snakemake.params.settings),
         {key: wildcards[key] for key in ("dataset", "split", "method")} | {"seed": int(wildcards.seed)},
-        {key: Path(snakemake.output[key]) for key in ("scores", "confusion")},
+        {key: Path(snakemake.output[key]) for key in ("scores", "confusion", "confidence")},
     )

@@ -1,7 +1,7 @@
 """The predictions contract: one row per test cell, k labels with scores, a confidence; optionally all probabilities."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +30,23 @@ class Predictions:
     confidence: "NDArray[Any] | None" = None
     probabilities: "NDArray[Any] | None" = None
     classes: tuple[str, ...] = ()
+    decisions: "NDArray[Any] | None" = None
 
     @classmethod
     def from_probabilities(
-        cls, cell_ids: Sequence[str], probabilities: "NDArray[Any]", classes: Sequence[str], top_k: int = 5
+        cls,
+        cell_ids: Sequence[str],
+        probabilities: "NDArray[Any]",
+        classes: Sequence[str],
+        top_k: int = 5,
+        decisions: "NDArray[Any] | None" = None,
     ) -> "Predictions":
         """The k best classes of each row; ties go to the class that comes first. The confidence is the best score."""
         values = np.asarray(probabilities, dtype=np.float64)
         order = np.argsort(-values, axis=1, kind="stable")[:, : min(top_k, len(classes))]
         scores = np.take_along_axis(values, order, axis=1)
         labels = np.asarray(classes, dtype=object)[order]
-        return cls(np.array(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes))
+        return cls(np.array(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes), decisions)
 
     @classmethod
     def from_labels(cls, cell_ids: Sequence[str], labels: Sequence[str]) -> "Predictions":
@@ -50,9 +56,13 @@ class Predictions:
     def cut(self, top_k: int) -> "Predictions":
         """At most k labels per cell."""
         scores = None if self.scores is None else self.scores[:, :top_k]
-        return Predictions(
-            self.cell_ids, self.labels[:, :top_k], scores, self.confidence, self.probabilities, self.classes
-        )
+        return replace(self, labels=self.labels[:, :top_k], scores=scores)
+
+    def decision_values(self) -> "NDArray[Any] | None":
+        """The decision values, or the logarithm of the probabilities where the method gives none; (n, classes)."""
+        if self.decisions is not None or self.probabilities is None:
+            return self.decisions
+        return np.log(np.clip(self.probabilities, 1e-12, 1))
 
 
 def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterable[str]) -> Predictions:
@@ -86,6 +96,7 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
         ("scores", predictions.scores, labels.shape),
         ("confidence", predictions.confidence, (n,)),
         ("probabilities", predictions.probabilities, (n, len(predictions.classes))),
+        ("decisions", predictions.decisions, (n, len(predictions.classes))),
     ):
         if values is not None and values.shape != shape:
             raise PredictionError(f"{name} have shape {values.shape}, expected {shape}")
@@ -113,6 +124,7 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
         arranged(predictions.confidence),
         arranged(predictions.probabilities),
         predictions.classes,
+        arranged(predictions.decisions),
     )
 
 
@@ -214,6 +226,46 @@ def write_probabilities(path: str | Path, predictions: Predictions) -> None:
             classes=np.array(predictions.classes, dtype=str),
             cell_ids=predictions.cell_ids.astype(str),
         )
+
+
+def write_decisions(path: str | Path, parts: Mapping[str, Predictions]) -> bool:
+    """decisions.npz: decision values of several sets of cells (`test`, `validation`, kinds of foreign cells).
+
+    Holds, all readable without pickle: float32 matrix, classes, cell ids, the name of the set, the first label and the
+    method's own confidence (NaN where it gives none). Returns whether there was anything to write.
+    """
+    values = {name: part.decision_values() for name, part in parts.items()}
+    known = {name: part for name, part in parts.items() if values[name] is not None and len(part.cell_ids)}
+    if "test" not in known:
+        return False
+    classes = known["test"].classes
+    order = {
+        name: [part.classes.index(label) for label in classes]
+        for name, part in known.items()
+        if set(part.classes) == set(classes)
+    }
+    nan = [
+        np.full(len(known[name].cell_ids), np.nan) if known[name].confidence is None else known[name].confidence
+        for name in order
+    ]
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(
+            handle,
+            decisions=np.vstack([np.asarray(values[name])[:, order[name]] for name in order]).astype(np.float32),
+            classes=np.array(classes, dtype=str),
+            cell_ids=np.concatenate([known[name].cell_ids for name in order]).astype(str),
+            part=np.concatenate([np.full(len(known[name].cell_ids), name) for name in order]).astype(str),
+            labels=np.concatenate([known[name].labels[:, 0] for name in order]).astype(str),
+            confidence=np.concatenate(nan).astype(np.float64),
+        )
+    return True
+
+
+def read_decisions(path: str | Path) -> dict[str, "NDArray[Any]"]:
+    """What `write_decisions` wrote, texts as objects."""
+    with np.load(path, allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    return {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in found.items()}
 
 
 def read_probabilities(path: str | Path) -> tuple["NDArray[Any]", "NDArray[Any]", "NDArray[Any]"]:

@@ -6,7 +6,7 @@ method called unknown is wrong.
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,20 @@ from annobench import predictions
 from annobench.columns import NOT_GIVEN, read_columns, write_columns
 from annobench.errors import DataError
 from annobench.files import read_json
-from annobench.metrics import resources
+from annobench.metrics import resources, selection
 from annobench.metrics.base import Row, Scored
 from annobench.metrics.registry import FAMILIES
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.ontology.rollup import Rollup
+from annobench.runner.foreign import CELLS
+from annobench.stats import Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BLOCKS = 2000
+REPLICATES = 200  # of the confidence rules: enough for intervals, few enough to keep for every fit
+CONFIDENCE = ["rule", "merging", "metric", "variant", "replicate", "value"]
 COLUMNS = [
     "dataset",
     "split",
@@ -54,15 +59,13 @@ def score_fit(
     """Score the fit in folder `fit`.
 
     `obs`, `split` and `train` are the tables of the dataset and its split. `settings` has unknown_truth,
-    calibration_bins and min_units; `identity` has dataset, split, method and seed. Writes two tables: scores (one row
-    per value) and confusion (cells of each unit by true and predicted label), from which intervals come.
+    calibration_bins, min_units, and rollup and merge (rules of a file of config/rollups, or None); `identity` has
+    dataset, split, method and seed. Writes three tables: scores (one row per value), confusion (cells of each unit by
+    true and predicted label) and confidence (rules compared), from which intervals come.
     """
     run = read_json(fit / "run.json")
-    columns = read_columns(obs, ["cell_id", "label_id", "study", "donor"])
-    roles = read_columns(split)["role"]
-    known = columns["label_id"] != UNKNOWN
-    test = roles == "test"
-    unknown = int((test & ~known).sum())
+    truths = read_truths(obs, split, train, ontology, settings["rollup"])
+    unknown = int((truths.test & (truths.columns["label_id"] == UNKNOWN)).sum())
     if unknown and settings["unknown_truth"] == "error":
         raise DataError(
             f"{obs}: {unknown} test cells have an unknown label, and scoring.unknown_truth is error; map the labels "
@@ -70,41 +73,73 @@ def score_fit(
         )
     rows = list(resources.compute(run))
     rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
-    rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), int(test.sum())))
+    rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), int(truths.test.sum())))
     confusion: dict[str, Any] = dict.fromkeys(("unit", "true", "predicted"), np.empty(0, dtype=object)) | {
         "n": np.empty(0, dtype=int)
     }
     kind = "cell"
+    confidence: list[tuple[Any, ...]] = []
     if run["status"] == "ok":
-        cells = np.flatnonzero(test & known)
-        scored = _scored(
-            fit,
-            run,
-            columns,
-            cells,
-            sorted(set(read_columns(train, ["label_id"])["label_id"])),
-            ontology,
-            settings["calibration_bins"],
-        )
+        bins = settings["calibration_bins"]
+        scored = read_scored(fit, run, truths, ontology, bins)
         for compute in FAMILIES.values():
             rows.extend(compute(scored))
-        kind, units = resampling_units(columns, cells, settings["min_units"])
+        kind, units = resampling_units(truths.columns, truths.cells, settings["min_units"])
         confusion = count_confusion(units, scored.truth, scored.labels[:, 0])
+        if run.get("decisions"):
+            names = [f"unit:{identity['dataset']}/{unit}" for unit in units]
+            merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
+            judged, confidence = _confidence(fit, scored, truths, names, bins, merge)
+            rows.extend(selection.rows(judged, bins))
     _write_rows(outputs["scores"], rows, identity, run["status"])
     write_columns(outputs["confusion"], {"unit_kind": np.full(len(confusion["n"]), kind, dtype=object), **confusion})
+    columns = zip(*confidence, strict=True) if confidence else [[]] * len(CONFIDENCE)
+    write_columns(outputs["confidence"], dict(zip(CONFIDENCE, map(list, columns), strict=True)))
 
 
-def _scored(
-    fit: Path,
-    run: Mapping[str, Any],
-    columns: Mapping[str, "NDArray[Any]"],
-    cells: "NDArray[np.intp]",
-    training: list[str],
-    ontology: Ontology,
-    bins: int,
-) -> Scored:
-    """Join truth and predictions by cell id."""
-    ids = columns["cell_id"][cells]
+@dataclass
+class Truths:
+    """True labels of a dataset, as they are scored, and the roles of its cells.
+
+    columns: of obs, with `label_id` rolled up. test: (n,) whether a cell is tested; cells: positions of the test cells
+    that have a known label. training: classes of the training cells, rolled up.
+    """
+
+    columns: "dict[str, NDArray[Any]]"
+    test: "NDArray[np.bool_]"
+    validation: "NDArray[np.bool_]"
+    cells: "NDArray[np.intp]"
+    training: list[str]
+    rollup: Rollup | None
+
+
+def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
+    """True labels and roles, rolled up where the evaluation says so."""
+    columns = read_columns(obs, ["cell_id", "label_id", "study", "donor"])
+    rule = Rollup.from_config(rollup, ontology) if rollup else None
+    columns["label_id"] = rolled(columns["label_id"], rule, ontology)
+    roles = read_columns(split)["role"]
+    test = roles == "test"
+    training = sorted(set(rolled(read_columns(train, ["label_id"])["label_id"], rule, ontology)) - {UNKNOWN})
+    cells = np.flatnonzero(test & (columns["label_id"] != UNKNOWN))
+    return Truths(columns, test, roles == "val", cells, training, rule)
+
+
+def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "NDArray[Any]":
+    """Labels rolled up by a rule; as they are without one."""
+    if rule is None:
+        return labels
+    table = rule.table(labels.ravel(), ontology)
+    return np.array([table[label] for label in labels.ravel()], dtype=object).reshape(labels.shape)
+
+
+def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int) -> Scored:
+    """Join truth and predictions by cell id.
+
+    Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes that
+    belong to the same.
+    """
+    ids = truths.columns["cell_id"][truths.cells]
     predicted = predictions.read(fit / "predictions.parquet")
     row = {cell: i for i, cell in enumerate(predicted.cell_ids)}
     missing = [cell for cell in ids if cell not in row]
@@ -113,7 +148,7 @@ def _scored(
             f"{fit}/predictions.parquet: {len(missing)} test cells have no prediction (such as {missing[0]}); fit "
             f"again with --forcerun {fit}/run.json"
         )
-    rows = np.array([row[cell] for cell in ids])
+    rows = np.array([row[cell] for cell in ids], dtype=int)
     probabilities, classes = None, None
     if run["probabilities"]:
         if not (fit / "probabilities.npz").is_file():
@@ -121,18 +156,79 @@ def _scored(
         matrix, classes, matrix_cells = predictions.read_probabilities(fit / "probabilities.npz")
         at = {cell: i for i, cell in enumerate(matrix_cells)}
         probabilities = matrix[[at[cell] for cell in ids]]
-    return Scored(
-        truth=columns["label_id"][cells],
+    scored = Scored(
+        truth=truths.columns["label_id"][truths.cells],
         labels=predicted.labels[rows],
-        training=training,
+        training=truths.training,
         ontology=ontology,
         confidence=None if predicted.confidence is None else predicted.confidence[rows],
         is_probability=run["confidence_is_probability"],
         probabilities=probabilities,
         probability_classes=classes,
-        groups={c: columns[c][cells] for c in ("study", "donor") if (columns[c][cells] != NOT_GIVEN).any()},
+        groups={
+            c: truths.columns[c][truths.cells]
+            for c in ("study", "donor")
+            if (truths.columns[c][truths.cells] != NOT_GIVEN).any()
+        },
         bins=bins,
     )
+    return scored if truths.rollup is None else _rolled_up(scored, truths.rollup)
+
+
+def _rolled_up(scored: Scored, rule: Rollup) -> Scored:
+    """Predictions as the targets that they belong to; the truth is rolled up already."""
+    labels = rolled(scored.labels, rule, scored.ontology)
+    for row in labels:  # a target that comes again is no second guess
+        seen = list(dict.fromkeys(row))
+        row[:] = seen + [UNKNOWN] * (len(row) - len(seen))
+    found = replace(scored, labels=labels)
+    if scored.probabilities is None or scored.probability_classes is None:
+        return found
+    targets, code = np.unique(
+        rolled(scored.probability_classes, rule, scored.ontology).astype(str), return_inverse=True
+    )
+    summed = np.zeros((scored.n, len(targets)))
+    np.add.at(summed.T, code, scored.probabilities.T)
+    found = replace(found, probabilities=summed, probability_classes=targets.astype(object))
+    if scored.is_probability and scored.confidence is not None:
+        column = {target: i for i, target in enumerate(targets)}
+        at = np.array([column[label] for label in labels[:, 0]])
+        found = replace(found, confidence=np.clip(summed[np.arange(scored.n), at], 0, 1))
+    return found
+
+
+def _confidence(
+    fit: Path, scored: Scored, truths: Truths, units: "list[str]", bins: int, merge: Rollup | None
+) -> "tuple[list[selection.Judged], list[tuple[Any, ...]]]":
+    """Every rule for this fit, and the rows of its table: values, replicates, curves and histograms."""
+    decisions = predictions.read_decisions(fit / "decisions.npz")
+    ids = truths.columns["cell_id"]
+    position = {cell: i for i, cell in enumerate(decisions["cell_ids"]) if decisions["part"][i] == "test"}
+    at = np.array([position[cell] for cell in ids[truths.cells]], dtype=int)
+    of_validation = decisions["part"] == "validation"
+    truth = dict(zip(ids[truths.validation], truths.columns["label_id"][truths.validation], strict=True))
+    expected = np.array([truth.get(cell, UNKNOWN) for cell in decisions["cell_ids"][of_validation]], dtype=object)
+    answered = rolled(decisions["labels"][of_validation], truths.rollup, scored.ontology)
+    judged = selection.judge(scored, decisions, at, answered == expected)
+    weights = Weights(REPLICATES)
+    of_cells = weights.of(units)
+    of_foreign = weights.of([f"foreign:{i}" for i in range(CELLS)])
+    readings = {"none": scored.correct}
+    if merge:
+        merged = [rolled(labels, merge, scored.ontology) for labels in (scored.truth, scored.labels[:, 0])]
+        readings["merged"] = merged[0] == merged[1]
+    found: list[tuple[Any, ...]] = []
+    for merging, right in readings.items():
+        for one in (replace(one, right=right) for one in judged):
+            key = (one.rule, merging)
+            found += [(*key, metric, variant, -1, value) for (metric, variant), value in one.values(bins).items()]
+            for metric, values in one.replicates(of_cells, of_foreign, bins).items():
+                found += [(*key, metric, "-", i, value) for i, value in enumerate(values)]
+            if merging == "none":
+                found += [(*key, "risk", coverage, -1, value) for coverage, value in one.curve().items()]
+                for name, shares in one.histograms().items():
+                    found += [(*key, f"share_{name}", f"{i:02d}", -1, value) for i, value in enumerate(shares)]
+    return judged, found
 
 
 def resampling_units(

@@ -38,6 +38,10 @@ class Targets:
         # a release in OBO format is not byte for byte the one of the wheel
         return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
 
+    def panel(self, name: str) -> str:
+        """Genes of a panel."""
+        return f"results/panels/{name}.csv"
+
     def tables(self, names: Iterable[str] = TABLES) -> dict[str, str]:
         """Files of tables by name; of all where none is named."""
         return {name: f"results/tables/{self.study.name}/{name}.csv" for name in names}
@@ -110,5 +114,6 @@ def fit_paths(fit: Fit) -> dict[str, str]:
         "run": f"results/fits/{place}/run.json",
         "scores": f"results/scores/{place}.parquet",
         "confusion": f"results/scores/{place}.confusion.parquet",
+        "confidence": f"results/scores/{place}.confidence.parquet",
         "attempt": f"results/logs/fit_method/{place}.attempt.json",
     }

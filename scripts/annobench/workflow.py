@@ -50,6 +50,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def _rules(rollup: dict[str, Any]) -> dict[str, Any]:
+    """What rolling up uses of its file."""
+    return {key: rollup[key] for key in ("targets", "others")}
+
+
 def _existing(path: str) -> list[str]:
     found = expanded(path)
     return [str(found)] if found.is_file() else []
@@ -73,7 +78,9 @@ class Ask:
             "split": one_of(split.name for split in splits),
             "method": one_of(self.study.methods),
             "seed": one_of(seed for split in splits for seed in split.seeds),
+            "evaluation": one_of(split.evaluation for split in splits),
             "figure": one_of(self.study.settings["figures"]),
+            "panel": one_of(self.study.panels),
             "ontology": re.escape(Path(self.targets.ontology).stem),
         }
 
@@ -116,7 +123,7 @@ class Ask:
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
-        used = ("pair", "matrix", "genes", "cells")
+        used = ("pair", "matrix", "genes", "cells")  # `foreign` is used by fits and the audit
         return canonical({k: v for k, v in self.study.datasets[wildcards.dataset].items() if k in used})
 
     def prepare_inputs(self, wildcards: Any) -> dict[str, Any]:
@@ -153,18 +160,40 @@ class Ask:
         """Memory (MB) of building the tables of all fits."""
         return int((1500 + 3 * sum(1 for _ in self.study.fits())) * attempt)
 
+    def panel(self, wildcards: Any) -> str:
+        """What fetching a panel uses of its file."""
+        return canonical({key: self.study.panels[wildcards.panel][key] for key in ("source", "columns")})
+
+    def panel_file(self, wildcards: Any) -> list[str]:
+        """The file behind a panel of kind local."""
+        source = self.study.panels[wildcards.panel]["source"]
+        return _existing(source["path"]) if source["kind"] == "local" else []
+
     # splits
 
     def split_spec(self, wildcards: Any) -> str:
         """The resolved entry of `evaluations` behind a split."""
         spec = self.study.splits[wildcards.dataset, wildcards.split].spec
-        return canonical({key: value for key, value in spec.items() if key != "balance"})
+        return canonical({key: value for key, value in spec.items() if key not in ("balance", "genes", "rollup")})
 
     def balance_policy(self, wildcards: Any) -> str:
         """The balance policy of a split."""
         return canonical(self.study.splits[wildcards.dataset, wildcards.split].spec["balance"])
 
     # fit
+
+    def fit_inputs(self, wildcards: Any) -> dict[str, list[str]]:
+        """The panel of a split and the foreign cells of its dataset, where there are any."""
+        panel = self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["panel"]
+        foreign = self.study.datasets[wildcards.dataset]["foreign"]
+        return {
+            "panel": [self.targets.panel(panel)] if panel else [],
+            "foreign": [f"results/data/{foreign}/cells.h5ad"] if foreign else [],
+        }
+
+    def fit_training(self, wildcards: Any) -> str:
+        """Whether a fit is trained on the measured genes (`panel`) or on all."""
+        return str(self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["training"])
 
     def method(self, wildcards: Any) -> str:
         """What a fit uses of a method file and of the study."""
@@ -223,11 +252,14 @@ class Ask:
         """What scoring a fit uses of the study."""
         scoring = self.study.settings["scoring"]
         used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
+        rollup = self.study.splits[wildcards.dataset, wildcards.split].spec["rollup"]
+        for key, name in (("rollup", rollup), ("merge", scoring["merge"])):
+            used[key] = _rules(self.study.rollups[name]) if name else None
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
 
     def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
-        found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": []}
+        found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
         for fit in self.study.fits():
             paths = fit_paths(fit)
             if not self.study.settings["partial"] or Path(paths["run"]).is_file():

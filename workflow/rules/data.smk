@@ -7,6 +7,7 @@ out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/data/<dataset>/cells.h5ad            the cells contract
      results/data/<dataset>/obs.parquet           its observations alone
      results/data/<dataset>/card.json             what is in it, and what was dropped and why
+     results/panels/<panel>.csv                   genes of a panel: feature_id, feature_name
 """
 
 
@@ -76,3 +77,25 @@ rule prepare_dataset:
         code=ASK.code("prepare_dataset"),
     script:
         "../../scripts/prepare_dataset.py"
+
+
+rule fetch_panel:
+    input:
+        file=ASK.panel_file,
+    output:
+        genes="results/panels/{panel}.csv",
+        record="results/panels/{panel}.json",
+    log:
+        "results/logs/fetch_panel/{panel}.log",
+    benchmark:
+        "results/benchmarks/fetch_panel/{panel}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        panel=ASK.panel,
+        code=ASK.code("fetch_panel"),
+    script:
+        "../../scripts/fetch_panel.py"

@@ -2,9 +2,10 @@
 Fit: one method on one split with one seed, in a child process that is watched.
 
 in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology
+     results/panels/<panel>.csv, and cells.h5ad of a dataset of another tissue, where they are declared
 out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
      .../run.json          how it went: status, reason, time, memory, device, versions, hashes
-     .../probabilities.npz, embedding.npz, model/, traceback.txt  where there are any
+     .../probabilities.npz, decisions.npz, embedding.npz, model/, traceback.txt  where there are any
 
 A failure is a result: the job succeeds, and run.json says what happened.
 """
@@ -12,6 +13,7 @@ A failure is a result: the job succeeds, and run.json says what happened.
 
 rule fit_method:
     input:
+        unpack(ASK.fit_inputs),
         cells="results/data/{dataset}/cells.h5ad",
         card="results/data/{dataset}/card.json",
         split="results/splits/{dataset}/{split}/seed{seed}.parquet",
@@ -36,6 +38,7 @@ rule fit_method:
         limit_seconds=ASK.method_limit_seconds,
     params:
         method=ASK.method,
+        training=ASK.fit_training,
         code=ASK.method_code,
     script:
         "../../scripts/fit_method.py"

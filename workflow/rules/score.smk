@@ -2,9 +2,10 @@
 Score: predictions meet the truth, matched by cell id.
 
 in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json
-     .../probabilities.npz, where run.json says that there is one
+     .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
+     results/scores/<dataset>/<split>/<method>/seed<k>.confidence.parquet  confidence rules: values, replicates, curves
 """
 
 
@@ -19,6 +20,7 @@ rule score_fit:
     output:
         scores="results/scores/{dataset}/{split}/{method}/seed{seed}.parquet",
         confusion="results/scores/{dataset}/{split}/{method}/seed{seed}.confusion.parquet",
+        confidence="results/scores/{dataset}/{split}/{method}/seed{seed}.confidence.parquet",
     log:
         "results/logs/score_fit/{dataset}/{split}/{method}/seed{seed}.log",
     benchmark:

@@ -45,6 +45,8 @@ class Study:
     datasets: dict[str, dict[str, Any]]
     methods: dict[str, dict[str, Any]]
     splits: dict[tuple[str, str], Split]
+    panels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rollups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration."""
@@ -56,6 +58,13 @@ class Study:
     def scored_datasets(self) -> list[str]:
         """Datasets that are evaluated themselves (components of a pair are not)."""
         return list(dict.fromkeys(split.dataset for split in self.splits.values()))
+
+    def evaluations(self) -> dict[tuple[str, str], list[Split]]:
+        """The splits of every evaluation, by dataset and name of the evaluation."""
+        found: dict[tuple[str, str], list[Split]] = {}
+        for split in self.splits.values():
+            found.setdefault((split.dataset, split.evaluation), []).append(split)
+        return found
 
 
 def load_study(config: dict[str, Any], root: Path, source: str = "config") -> Study:
@@ -75,6 +84,10 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     datasets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
         _load_dataset_with_parts(name, root, source, datasets)
+    for name in list(datasets):  # cells that do not belong to what is evaluated
+        foreign = datasets[name]["foreign"]
+        if foreign and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
+            _load_dataset_with_parts(foreign, root, f"config/datasets/{name}.yaml", datasets)
     splits: dict[tuple[str, str], Split] = {}
     for position, evaluation in enumerate(settings["evaluations"]):
         where = f"{source}: evaluations[{position}]"
@@ -86,7 +99,18 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
                     "of them another `name`"
                 )
             splits[split.dataset, split.name] = split
-    return Study(settings["study"], settings, datasets, methods, splits)
+    specs = [split.spec for split in splits.values()]
+    panels = {spec["genes"]["panel"] for spec in specs} - {None}
+    rollups = {spec["rollup"] for spec in specs} | {settings["scoring"]["merge"]}
+    return Study(
+        settings["study"],
+        settings,
+        datasets,
+        methods,
+        splits,
+        {name: load_named("panel", name, root, source) for name in sorted(panels)},
+        {name: load_named("rollup", name, root, source) for name in sorted(rollups - {None})},
+    )
 
 
 def named_study(path: Path) -> dict[str, Any]:
@@ -124,6 +148,12 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     """One dataset file, validated."""
     path = _find("datasets", name, root, source)
     return validate(load_yaml(path), "dataset", str(path.relative_to(root)))
+
+
+def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
+    """One file of config/panels or config/rollups (`kind` is panel or rollup), validated."""
+    path = _find(f"{kind}s", name, root, source)
+    return validate(load_yaml(path), kind, str(path.relative_to(root)))
 
 
 def _find(kind: str, name: str, root: Path, source: str) -> Path:
@@ -201,6 +231,10 @@ def _switches(evaluation: dict[str, Any]) -> str:
         parts += [f"min{balance['min_cells']}"] if balance["min_cells"] > 1 else []
         parts += [balance["share"]] if balance["share"] != "proportional" else []
         parts += [f"persource{balance['min_per_source']}"] if balance["min_per_source"] else []
+    genes = evaluation["genes"]
+    parts += [f"panel{genes['panel']}"] if genes["panel"] else []
+    parts += ["alltrained"] if genes["training"] == "all" else []
+    parts += [f"rollup{evaluation['rollup']}"] if evaluation["rollup"] else []
     return "".join(f"_{part}" for part in parts)
 
 

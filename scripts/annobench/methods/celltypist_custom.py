@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.genesets import only_measured
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.methods.features import log_normalised
 from annobench.predictions import Predictions
@@ -21,6 +22,7 @@ os.environ.setdefault("CELLTYPIST_FOLDER", tempfile.mkdtemp(prefix="celltypist-"
 
 import celltypist
 from celltypist.models import Model
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -58,12 +60,15 @@ class CellTypistCustom(Method):
         self.trainable_parameters = self._model.classifier.coef_.size + self._model.classifier.intercept_.size
 
     def predict(self, query: "AnnData") -> Predictions:
-        result = celltypist.annotate(_normalised(query), model=self._model)
+        result = celltypist.annotate(_normalised(only_measured(query)), model=self._model)
         table = result.probability_matrix
         sigmoids = table.to_numpy()
-        probabilities = sigmoids / sigmoids.sum(axis=1, keepdims=True)
+        decisions = result.decision_matrix.to_numpy()
+        total = sigmoids.sum(axis=1, keepdims=True)
+        # where all sigmoids have become zero, their ratios are those of the exponentials
+        probabilities = np.where(total > 1e-30, sigmoids / np.maximum(total, 1e-30), softmax(decisions, axis=1))
         found = Predictions.from_probabilities(
-            query.obs_names, probabilities, list(map(str, table.columns)), self._top_k
+            query.obs_names, probabilities, list(map(str, table.columns)), self._top_k, decisions
         )
         return replace(found, confidence=sigmoids.max(axis=1))
 

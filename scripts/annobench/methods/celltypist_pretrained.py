@@ -9,6 +9,7 @@ from scipy.special import expit
 from annobench.celltypist_model import CellTypistModel, read_model
 from annobench.errors import DataError, MethodSkipped
 from annobench.files import expanded
+from annobench.genesets import only_measured
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.methods.features import log_normalised
 from annobench.ontology import UNKNOWN, Ontology
@@ -45,19 +46,21 @@ class CellTypistPretrained(Method):
         self._top_k = context.top_k
 
     def predict(self, query: "AnnData") -> Predictions:
+        query = only_measured(query)
         genes = list(query.var["feature_name"].astype(str))
         shared, of_model, of_query = self._model.overlap(genes)
         if not shared:
             raise MethodSkipped(
                 f"the model shares none of its {of_model} genes with the {of_query} of the query; both need symbols"
             )
-        scores = expit(self._model.decision(log_normalised(query), genes))
+        decisions = self._model.decision(log_normalised(query), genes)
         names = sorted(set(self._ids))
         best = np.column_stack(
-            [scores[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
+            [decisions[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
         )
-        found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k)
-        found.probabilities = None
+        # ordered by decision values: the sigmoids of these models are often all zero
+        found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k, best)
+        found.scores, found.confidence, found.probabilities = expit(found.scores), expit(best.max(axis=1)), None
         return found
 
     def save(self, folder: Path) -> None:

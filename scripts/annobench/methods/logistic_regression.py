@@ -38,9 +38,12 @@ class LogisticRegressionMethod(Method):
         return self._pca.transform(values) if self._pca else values
 
     def predict(self, query: "AnnData") -> Predictions:
-        probabilities = self._model.predict_proba(self._values(query))
+        values = self._values(query)
+        decisions = self._model.decision_function(values)
+        if decisions.ndim == 1:  # two classes
+            decisions = np.column_stack([-decisions, decisions])
         return Predictions.from_probabilities(
-            query.obs_names, probabilities, self._model.classes_.tolist(), self._top_k
+            query.obs_names, self._model.predict_proba(values), self._model.classes_.tolist(), self._top_k, decisions
         )
 
     def embed(self, query: "AnnData") -> "np.ndarray | None":

@@ -74,9 +74,9 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     from annobench.ontology import Ontology
 
     try:
-        train, validation, query, truth = load_cells(job)
+        train, validation, query, truth, judged = load_cells(job)
         ontology = Ontology.load(job["ontology"])
-    except MemoryError:
+    except (MemoryError, MethodSkipped):
         raise
     except Exception as error:
         if is_disk_full(error):
@@ -111,6 +111,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     predictions.write(work / "predictions.parquet", valid)
     if has_probabilities and job["keep"]["probabilities"]:
         predictions.write_probabilities(work / "probabilities.npz", valid)
+    has_decisions = _keep_decisions(job, work, method, {"test": valid, "validation": judged}, query, context)
     _keep(job, work, method, query)
     model = work / "model"
     return {
@@ -123,23 +124,33 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
         "device": _device_name(context.device),
         "probabilities": has_probabilities and job["keep"]["probabilities"],
         "confidence_is_probability": job["abilities"]["probabilities"] and valid.confidence is not None,
-        "genes": {"train": train.n_vars, "test": query.n_vars},
+        "decisions": has_decisions,
+        "genes": _genes(train, query),
         "cells": {"train": train.n_obs, "val": validation.n_obs if validation is not None else 0, "test": query.n_obs},
         "versions": _versions(),
     }
 
 
-def load_cells(job: dict[str, Any]) -> tuple["AnnData", "AnnData | None", "AnnData", dict[str, str]]:
-    """Training, validation and test cells of a job, and the truth that only a control may see.
+def load_cells(
+    job: dict[str, Any],
+) -> tuple["AnnData", "AnnData | None", "AnnData", dict[str, str], "AnnData | None"]:
+    """Training, validation and test cells of a job, the truth that only a control may see, and judged cells.
 
-    The test cells carry no label column. Labels of the training cells come from the balanced selection.
+    The test cells carry no label column. Labels of the training cells come from the balanced selection. Where a panel
+    measures some of the genes, all cells are cut down to these; or, where the job trains on all genes, the test cells
+    have zeros in the others. Judged cells are the validation cells as the test cells are seen, for calibration.
     """
     import anndata
     import numpy as np
 
     from annobench.columns import read_columns
+    from annobench.genesets import hidden, measured, restricted
 
     cells = anndata.read_h5ad(job["cells"])
+    mask = measured(cells.var, Path(job["panel"]) if job.get("panel") else None)
+    all_genes = job.get("training") == "all"
+    if not all_genes and not mask.all():
+        cells = restricted(cells, mask)
     roles = read_columns(job["split"])
     chosen = read_columns(job["train"])
     position = {cell: i for i, cell in enumerate(cells.obs_names)}
@@ -153,8 +164,14 @@ def load_cells(job: dict[str, Any]) -> tuple["AnnData", "AnnData | None", "AnnDa
     validation = cells[rows(val_ids)].copy() if len(val_ids) else None
     query = cells[rows(roles["cell_id"][roles["role"] == "test"])].copy()
     truth = dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True))
+    judged = validation
+    if all_genes and not mask.all():
+        query, judged = hidden(query, mask), hidden(validation, mask) if validation is not None else None
     query.obs = query.obs.drop(columns=[column for column in _HIDDEN if column in query.obs])
-    return train, validation, query, truth
+    if judged is not None:
+        judged = judged.copy()
+        judged.obs = judged.obs.drop(columns=[column for column in _HIDDEN if column in judged.obs])
+    return train, validation, query, truth, judged
 
 
 def _context(
@@ -213,6 +230,46 @@ def _create(kind: "type[Method]", job: dict[str, Any]) -> "Method":
     if job["exec"]:
         return kind(options=job["parameters"], command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]
     return kind(**job["parameters"])
+
+
+def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:
+    """Genes that training and test cells have; a test cell has those that were measured."""
+    from annobench.genesets import only_measured
+
+    return {"train": train.n_vars, "test": only_measured(query).n_vars}
+
+
+def _keep_decisions(
+    job: dict[str, Any],
+    work: Path,
+    method: "Method",
+    parts: "dict[str, Any]",
+    query: "AnnData",
+    context: "Context",
+) -> bool:
+    """Write the decision values of test, validation and foreign cells; returns whether the method gives any.
+
+    `parts` has the predictions of the test cells, and the validation cells. A method that cannot predict twice (a
+    foreign command) is asked for nothing more.
+    """
+    from annobench import predictions
+    from annobench.runner.foreign import foreign_cells
+
+    if not job["keep"]["decisions"] or method.one_step or job["needs"]["truth"]:
+        return False
+    if parts["test"].decision_values() is None:
+        return False
+    path = Path(job["foreign"]) if job.get("foreign") else None
+    asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
+    if parts["validation"] is not None and parts["validation"].n_obs:
+        asked["validation"] = parts["validation"]
+    answers = {}
+    for name, cells in asked.items():
+        try:
+            answers[name] = method.predict(cells)
+        except Exception as error:  # noqa: BLE001 - the predictions that were asked for are there
+            print(f"no decision values for {name} cells: {type(error).__name__}: {error}", flush=True)
+    return predictions.write_decisions(work / "decisions.npz", {"test": parts["test"], **answers})
 
 
 def _keep(job: dict[str, Any], work: Path, method: "Method", query: "AnnData") -> None:

@@ -211,6 +211,7 @@ def _record(
         "traceback": None,
         **empty,
         "probabilities": False,
+        "decisions": False,
         "confidence_is_probability": False,
         "versions": {},
         **{key: value for key, value in result.items() if key not in ("status", "reason", "traceback")},
@@ -243,14 +244,14 @@ def _status(outcome: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[str,
 def _settle(folder: Path, work: Path, record: dict[str, Any]) -> None:
     """Move what the child wrote into place; the record comes last."""
     if record["status"] == "ok":
-        for name in ("predictions.parquet", "probabilities.npz", "embedding.npz", "model"):
+        for name in ("predictions.parquet", "probabilities.npz", "decisions.npz", "embedding.npz", "model"):
             if (work / name).exists():
                 os.replace(work / name, folder / name)
     else:
         from annobench.predictions import write_empty
 
         write_empty(folder / "predictions.parquet")
-        record["probabilities"] = False
+        record["probabilities"] = record["decisions"] = False
     if (work / "traceback.txt").is_file():
         os.replace(work / "traceback.txt", folder / "traceback.txt")
         record["traceback"] = "traceback.txt"

@@ -100,7 +100,13 @@ def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> t
     # the folder in the cache is keyed by the address: two sources may call their files the same
     key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
     cached = cache_folder() / "url" / key[:16] / source["file"]
-    step = download(source["urls"], cached, source.get("sha256"), report=report)
+    # a file:// address may lie under a variable such as $ANNOBENCH_DATA
+    local = "file://"
+    urls = [
+        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url
+        for url in source["urls"]
+    ]
+    step = download(urls, cached, source.get("sha256"), report=report)
     steps: list[dict[str, Any]] = [{"step": "download", "file": source["file"], **step}]
     if source["member"]:
         file = folder / Path(source["member"]).name

@@ -44,6 +44,7 @@ class FitFiles:
     run: Path
     scores: Path
     confusion: Path
+    confidence: Path
     attempt: Path
 
     @property
@@ -59,7 +60,7 @@ class FitFiles:
     @property
     def done(self) -> bool:
         """Whether the fit has a record and is scored."""
-        return self.run.is_file() and self.scores.is_file() and self.confusion.is_file()
+        return self.run.is_file() and all(path.is_file() for path in (self.scores, self.confusion, self.confidence))
 
 
 class Fits:

@@ -69,9 +69,11 @@ class TorchClassifier(Method):
         return self._features.transform(cells), np.searchsorted(self._classes, cells.obs["label_id"].astype(str))
 
     def predict(self, query: "AnnData") -> Predictions:
-        values = torch.from_numpy(logits(self._model, self._features.transform(query), self._device))
-        probabilities = torch.softmax(values.double(), dim=1).numpy()
-        return Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
+        values = logits(self._model, self._features.transform(query), self._device)
+        probabilities = torch.softmax(torch.from_numpy(values).double(), dim=1).numpy()
+        return Predictions.from_probabilities(
+            query.obs_names, probabilities, self._classes.tolist(), self._top_k, values
+        )
 
     def save(self, folder: Path) -> None:
         save_file(

@@ -1,0 +1,88 @@
+"""Rules that turn the decision values of a classifier into a confidence, and the thresholds that were published.
+
+- `raw`: the method's own confidence. For CellTypist the sigmoid of the largest decision value.
+- `softmax`: softmax over the decision values, of the best class.
+- `zscore`: sigmoid of (largest - mean) / standard deviation of a cell's decision values over the classes (SpatialCore).
+  Shifting or scaling the values changes nothing, so it knows where a cell leans but not how much speaks for it.
+- `calibrated`: chance that the answer is right, a logistic function of the largest decision value, fitted on the
+  validation cells (Platt 1999). It keeps the strength of evidence, which is what tells foreign cells from known ones
+  (Hendrycks et al. 2022, MaxLogit), and does not saturate.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RULES = ("raw", "softmax", "zscore", "calibrated")
+RECOMMENDED = "calibrated"
+PUBLISHED = {"raw": 0.5, "zscore": 0.8}  # below these SpatialCore and its baseline call a cell unknown
+
+
+def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
+    """SpatialCore's confidence, (cells,) from (cells, classes); a cell with equal values for all classes gets 0.5.
+
+    The original divides by 1 where the deviation is below 1e-10, which comes to the same.
+    """
+    from scipy.special import expit
+
+    values = np.asarray(decisions, dtype=np.float64)
+    deviation = values.std(axis=1)
+    deviation[deviation < 1e-10] = 1.0
+    return expit((values.max(axis=1) - values.mean(axis=1)) / deviation)
+
+
+def softmax(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
+    """Softmax of the best class, (cells,) from (cells, classes)."""
+    from scipy.special import logsumexp
+
+    values = np.asarray(decisions, dtype=np.float64)
+    return np.exp(values.max(axis=1) - logsumexp(values, axis=1))
+
+
+class Platt:
+    """Logistic function of a score, fitted to what was right and wrong (Platt 1999), never falling.
+
+    The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and 0, which keeps the fit finite where
+    all cells are right or the score tells them apart without fault.
+    """
+
+    def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
+        from scipy.optimize import minimize
+
+        if len(score) == 0:
+            raise ValueError("a calibration needs validation cells")
+        score = np.asarray(score, dtype=np.float64)
+        self.centre, self.scale = float(score.mean()), float(score.std()) or 1.0
+        n = int(right.sum())
+        target = np.where(right, (n + 1) / (n + 2), 1 / (len(right) - n + 2))
+        x = (score - self.centre) / self.scale
+
+        def loss(parameters: "NDArray[Any]") -> tuple[float, "NDArray[Any]"]:
+            value = parameters[0] * x + parameters[1]
+            slope = 1 / (1 + np.exp(-np.clip(value, -500, 500))) - target
+            return float((np.logaddexp(0, value) - target * value).mean()), np.array([(slope * x).mean(), slope.mean()])
+
+        self.slope, self.offset = minimize(
+            loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
+        ).x
+
+    def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":
+        """Chance of being right, (cells,)."""
+        from scipy.special import expit
+
+        return expit(self.slope * (np.asarray(score, dtype=np.float64) - self.centre) / self.scale + self.offset)
+
+
+def by_rule(
+    decisions: "NDArray[Any]", own: "NDArray[Any] | None", calibration: Platt | None
+) -> dict[str, "NDArray[np.float64]"]:
+    """Confidence of every cell by every rule that can be had: rule -> (cells,)."""
+    found = {"softmax": softmax(decisions), "zscore": zscore(decisions)}
+    if own is not None:
+        found["raw"] = np.asarray(own, dtype=np.float64)
+    if calibration is not None:
+        found["calibrated"] = calibration(decisions.max(axis=1))
+    return {rule: found[rule] for rule in RULES if rule in found}

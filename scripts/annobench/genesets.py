@@ -1,0 +1,97 @@
+"""Which genes of a dataset a panel measures, and cells cut down to them.
+
+Gene identity is that of `prepare`: Ensembl ids where both sides have them, else symbols.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.errors import MethodSkipped
+from annobench.prepare.genes import shared_genes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+MEASURED = "measured"  # column of var: whether the query measures the gene; all of them where it is missing
+
+
+def measured(var: "pd.DataFrame", panel: Path | None) -> "NDArray[np.bool_]":
+    """Which genes (rows of var) the query measures, restricted to a panel where one is given.
+
+    Raises MethodSkipped with the overlap both ways where nothing is left.
+    """
+    import numpy as np
+    import pandas as pd
+
+    mask = var[MEASURED].to_numpy(dtype=bool) if MEASURED in var else np.ones(len(var), dtype=bool)
+    if panel is None:
+        return mask
+    genes = pd.read_csv(panel, keep_default_na=False, dtype=str)
+    table = var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True)
+    positions = shared_genes([table, genes[["feature_id", "feature_name"]]])[0]
+    on_panel = np.zeros(len(var), dtype=bool)
+    on_panel[positions] = True
+    if not (mask & on_panel).any():
+        raise MethodSkipped(
+            f"the panel {panel.stem} measures none of the genes: {len(positions)} of its {len(genes)} genes are among "
+            f"the {len(var)} of the dataset, {int((mask & on_panel).sum())} of which the query measures. Ensembl ids "
+            "against symbols? See genes.id and genes.name of the dataset and `columns` of the panel"
+        )
+    return mask & on_panel
+
+
+def restricted(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
+    """The cells with the genes of the mask alone. Logarithmic values are filled up to their scale again."""
+    found = cells[:, mask].copy()
+    if not mask.all():
+        found.X = _rescaled(found.X, str(cells.uns["annobench"]["matrix"]))
+    return found
+
+
+def hidden(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
+    """The cells as a panel would have seen them beside all genes: the others are zero, var says so in `measured`."""
+    from scipy.sparse import csr_matrix, diags
+
+    found = cells.copy()
+    found.var[MEASURED] = mask
+    if not mask.all():
+        matrix = csr_matrix(found.X @ diags(mask.astype("float32")))
+        matrix.eliminate_zeros()
+        found.X = _rescaled(matrix, str(cells.uns["annobench"]["matrix"]))
+    return found
+
+
+def only_measured(cells: "AnnData") -> "AnnData":
+    """The measured genes alone, for a method that can do with fewer genes than it was trained on."""
+    if MEASURED not in cells.var or cells.var[MEASURED].all():
+        return cells
+    return cells[:, cells.var[MEASURED].to_numpy(dtype=bool)].copy()
+
+
+def to_cp10k(matrix: Any, state: str) -> Any:
+    """log1p of counts per 10,000 over the genes of the matrix, CSR float32, whatever it holds; empty cells stay empty."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    found = csr_matrix(matrix, dtype=np.float64, copy=True)
+    if state != "counts":
+        np.expm1(found.data, out=found.data)
+    totals = np.asarray(found.sum(axis=1)).ravel()
+    scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
+    found.data = np.log1p(found.data * np.repeat(scale, np.diff(found.indptr)))
+    return found.astype(np.float32)
+
+
+def _rescaled(matrix: Any, state: str) -> Any:
+    """Values of some genes, so that they sum to the scale of their state again; counts stay as they are."""
+    import numpy as np
+
+    if state == "counts":
+        return matrix
+    found = to_cp10k(matrix, state)
+    if state == "log1p_cpm":
+        found.data = np.log1p(np.expm1(found.data) * 100).astype(np.float32)
+    return found

@@ -1,0 +1,137 @@
+"""Cells that a trained method should not be sure of: noise, shuffled cells, and cells of another tissue.
+
+All of them are as deep as the cells of the query, so that depth alone gives nothing away:
+
+- `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
+- `shuffled`: cells of the query with their values permuted over the measured genes;
+- `wrong_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of a type
+  that is a training class, or lies below one, are left out, because for them an answer would be right.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.genesets import MEASURED, to_cp10k
+from annobench.prepare.genes import shared_genes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from annobench.ontology import Ontology
+
+KINDS = ("noise", "shuffled", "wrong_tissue")
+CELLS = 250  # of each kind: the standard error of a share is then at most 0.03
+_MIN_COUNTS = 10  # emptier cells say nothing
+
+
+def foreign_cells(
+    query: "AnnData", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
+) -> dict[str, "AnnData"]:
+    """Foreign cells for a query: kind -> cells with the genes and the state of the query.
+
+    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no cells
+    is left out.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 0xF0])
+    state = str(query.uns["annobench"]["matrix"])
+    genes = query.var[MEASURED].to_numpy(dtype=bool) if MEASURED in query.var else np.ones(query.n_vars, dtype=bool)
+    profiles = _linear(query.X[:, genes], state)
+    depth = _depth(query, profiles)
+    usable = np.flatnonzero(depth >= _MIN_COUNTS)
+    if len(usable) == 0:
+        return {}
+    chosen = usable[rng.integers(0, len(usable), CELLS)]
+    mean = profiles[usable].sum(axis=0)
+    drawn = {
+        "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
+        "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen]]),
+    }
+    other = _other_tissue(query, genes, path, classes, ontology) if path else None
+    if other is not None:
+        cells = other[rng.permutation(len(other))[:CELLS]]
+        wanted = depth[rng.choice(usable, len(cells))]
+        drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
+    found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
+    return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
+
+
+def _linear(matrix: Any, state: str) -> "NDArray[np.float32]":
+    """Values before the logarithm, dense (cells, genes)."""
+    import numpy as np
+
+    dense = np.asarray(matrix.todense(), dtype=np.float32)
+    return dense if state == "counts" else np.expm1(dense)
+
+
+def _depth(query: "AnnData", profiles: "NDArray[Any]") -> "NDArray[np.int64]":
+    """Counts of every query cell over the measured genes.
+
+    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value of
+    a cell one count.
+    """
+    import numpy as np
+
+    if str(query.uns["annobench"]["matrix"]) == "counts":
+        return profiles.sum(axis=1).astype(np.int64)
+    if "total_counts" in query.obs and np.isfinite(query.obs["total_counts"].astype(float)).all():
+        return query.obs["total_counts"].to_numpy(dtype=float).astype(np.int64)
+    smallest = np.where(profiles > 0, profiles, np.inf).min(axis=1)
+    sums = profiles.sum(axis=1)
+    return np.divide(sums, smallest, out=np.zeros_like(sums), where=sums > 0).round().astype(np.int64)
+
+
+def _other_tissue(
+    query: "AnnData", genes: "NDArray[np.bool_]", path: Path, classes: Collection[str], ontology: "Ontology"
+) -> "NDArray[np.float32] | None":
+    """Cells of another dataset over the measured genes of the query, (cells, genes); absent genes are zero."""
+    import anndata
+    import numpy as np
+
+    other = anndata.read_h5ad(path)
+    labels = other.obs["label_id"].astype(str)
+    known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}
+    other = other[(~labels.isin(known)).to_numpy()]
+    tables = [cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True) for cells in (query, other)]
+    own, theirs = shared_genes([tables[0][genes].reset_index(drop=True), tables[1]])
+    if other.n_obs == 0 or not own:
+        return None
+    found = np.zeros((other.n_obs, int(genes.sum())), dtype=np.float32)
+    found[:, own] = _linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"]))
+    found = found[found.sum(axis=1) >= _MIN_COUNTS]
+    return found if len(found) else None
+
+
+def _thinned(cell: "NDArray[Any]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":
+    """A draw of at most `depth` counts from the expression of a cell."""
+    import numpy as np
+
+    total = float(cell.sum())
+    return rng.multinomial(
+        int(min(depth, total)), (cell / total).astype(np.float64) / (cell / total).sum(dtype=np.float64)
+    ).astype(np.float32)
+
+
+def _like(query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[Any]", kind: str, state: str) -> "AnnData":
+    """Cells with the genes, the state and the columns of the query."""
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+    dense = np.zeros((len(values), query.n_vars), dtype=np.float32)
+    dense[:, genes] = values
+    matrix = csr_matrix(dense)
+    if state != "counts":
+        matrix = to_cp10k(matrix, "counts")
+        if state == "log1p_cpm":
+            matrix.data = np.log1p(np.expm1(matrix.data) * 100).astype(np.float32)
+    names = pd.Index([f"{kind}:{i}" for i in range(len(values))], name=query.obs.index.name)
+    obs = pd.DataFrame(dict.fromkeys(query.obs.columns, "unknown"), index=names)
+    found = AnnData(matrix, obs=obs, var=query.var.copy())
+    found.uns["annobench"] = dict(query.uns["annobench"])
+    return found
