@@ -264,3 +264,39 @@ def test_all_real_models_open(real_data: Path) -> None:
     models = [read_model(file) for file in files]
     assert len(models) == 18
     assert {len(model.classes) for model in models} >= {7, 33, 98}
+
+
+@pytest.mark.parametrize(
+    # shares of pbmc3k whose prediction is of the right lineage; the breast model has blood cells among its types
+    ("name", "kind", "low", "high"),
+    [
+        ("celltypist_immune", "method", 0.95, 1),
+        ("celltypist_kidney", "control", 0, 0.01),
+        ("celltypist_breast", "control", 0.5, 1),
+    ],
+)
+def test_declared_models_on_real_blood(
+    real_data: Path, ontology: Ontology, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, low: float, high: float
+) -> None:
+    from annobench.config.study import load_method
+    from annobench.files import expanded
+    from annobench.paths import ROOT
+
+    monkeypatch.setenv("ANNOBENCH_DATA", str(real_data))
+    settings = load_method(name, ROOT, "")
+    assert settings["kind"] == kind
+    assert all((ROOT / expanded(file)).is_file() for file in settings["files"])
+    assert settings["parameters"]["model"] in settings["files"]
+    data = ad.read_h5ad(real_data / "pbmc_multistudy" / "pbmc3k_2638.h5ad")
+    data.var["feature_name"], data.uns["annobench"] = data.var_names, {"matrix": "counts"}
+    method = CellTypistPretrained(**settings["parameters"])
+    method.fit(data, Context(seed=1, classes=[], ontology=ontology))
+    said = method.predict(data).labels[:, 0].astype(str)
+    lineages = ["CL:0000084", "CL:0000945", "CL:0000623", "CL:0000113", "CL:0000763"]  # T, B, NK, phagocyte, myeloid
+
+    def of(label_id: str) -> set[str]:
+        return (ontology.ancestors(label_id) | {label_id}) & set(lineages)
+
+    truth = data.obs["cell_type_ontology_term_id"].astype(str)
+    right = np.mean([bool(of(a) & of(b)) for a, b in zip(said, truth, strict=True)])
+    assert low <= right <= high

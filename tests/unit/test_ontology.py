@@ -145,3 +145,15 @@ def test_names_are_found_by_label_synonym_and_replacement() -> None:
     assert names.find("both") is None  # two terms have it
     assert names.find("z cell") == "Y"
     assert names.find("w cell") is None
+
+
+def test_names_of_the_release_find_their_own_terms(ontology: Ontology) -> None:
+    """Live names themselves, obsolete ones what replaced them; nameless obsolete terms must not own the empty name."""
+    wrong = [k for k, term in ontology.terms.items() if not term.obsolete and ontology.find(term.label) != k]
+    assert wrong == []
+    gone = [(k, t.label) for k, t in ontology.terms.items() if t.obsolete and t.label and ontology.resolve(k)]
+    assert len(gone) > 50
+    assert [k for k, name in gone if ontology.find(name.removeprefix("obsolete ")) != ontology.resolve(k)] == []
+    assert any(t.obsolete and not t.label and ontology.resolve(k) for k, t in ontology.terms.items())
+    assert ontology.find("") is None
+    assert ontology.find("  ") is None

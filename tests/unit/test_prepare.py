@@ -176,6 +176,10 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
     [
         ({"cells": {"label": "celltype"}}, "cells.label: there is no column 'celltype'; did you mean 'cell_type'"),
         ({"cells": {"donor": "person"}}, "cells.donor: there is no column 'person'"),
+        (
+            {"cells": {"donor": "cell_type", "rename": {"donor": {"B cel": "x"}}}},
+            "cells.rename.donor: no cell has 'B cel'; did you mean 'B cell'",
+        ),
         ({"matrix": {"slot": "raw"}}, "the file has no .raw"),
         ({"matrix": {"slot": "layers/count"}}, "no layer 'count'; the file has no layers"),
         (
@@ -192,6 +196,28 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
 def test_settings_that_do_not_fit_the_file(prepare, tmp_path: Path, settings: dict, part: str) -> None:
     with pytest.raises(DataError, match=part):
         prepare(source_h5ad(tmp_path / "a.h5ad"), **settings)
+
+
+def test_samples_of_one_person_can_be_given_one_name(prepare, tmp_path: Path) -> None:
+    file = source_h5ad(tmp_path / "a.h5ad", who=["p1", "p1_NAT", "p2", "p2", "p1", None])
+    settings = {"donor": "who", "batch": "who", "rename": {"donor": {"p1_NAT": "p1"}}}
+    cells, _ = prepare(file, cells=settings)
+    assert list(cells.obs["donor"]) == ["p1", "p1", "p2", "p2", "p1", "unknown"]
+    assert list(cells.obs["batch"])[1] == "p1_NAT"  # only the column that was named
+
+
+def test_half_precision_in_a_dense_matrix(prepare, tmp_path: Path) -> None:
+    """Rows of log1p CPM in float16 sum to a million within the precision of the type."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(3, (6, 200)) + 1.0
+    values = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e6).astype("float16")
+    obs = pd.DataFrame({"cell_type": ["B cell", "T cell"] * 3}, index=[f"c{i}" for i in range(6)])
+    file = tmp_path / "a.h5ad"
+    ad.AnnData(values, obs=obs, var=pd.DataFrame(index=[f"G{i}" for i in range(200)])).write_h5ad(file)
+    cells, card = prepare(file, matrix={"state": "log1p_cpm"})
+    assert card["matrix"] == "log1p_cpm"
+    assert cells.X.dtype == np.float32
+    assert np.array_equal(cells.X.toarray(), values.astype("float32"))
 
 
 def test_required_genes_are_true_or_false_as_text_too(prepare, tmp_path: Path) -> None:
@@ -366,3 +392,53 @@ def test_a_broken_cellxgene_file_keeps_its_unknown_labels(real_data: Path, prepa
     cells, card = prepare(file, labels=False, **settings)
     assert card["cells_with_unknown_label"] > 0
     assert card["cells"] == cells.n_obs == 320
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "labels", "unknown", "spatial"),
+    [
+        ("merfish_lung", (3177, 479), 7, 0, True),
+        ("cosmx_lung", (2661, 50), 5, 630, True),
+        ("blood_pbmc3k", (2638, 16579), 8, 0, False),
+        ("blood_kang", (1556, 1267), 5, 0, False),
+    ],
+)
+def test_local_datasets_prepare(
+    real_data: Path,
+    tmp_path: Path,
+    ontology: Ontology,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    shape: tuple[int, int],
+    labels: int,
+    unknown: int,
+    spatial: bool,
+) -> None:
+    from annobench.sources.fetch import fetch_dataset
+
+    monkeypatch.setenv("ANNOBENCH_DATA", str(real_data))
+    dataset = load_dataset(name, ROOT, "")
+    record = tmp_path / "s.json"
+    fetch_dataset(name, dataset["source"], tmp_path / "s", record, lock_file=tmp_path / "lock.yaml")
+    outputs = {key: tmp_path / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "d.json"))}
+    table = dataset["cells"]["label_table"]
+    file = tmp_path / "s" / read_json(record)["file"]
+    prepare_dataset(
+        name, dataset, file, record, ontology, ROOT / f"config/labels/{table}.tsv" if table else None, outputs
+    )
+    card, cells = read_json(outputs["card"]), ad.read_h5ad(outputs["cells"])
+    assert (card["matrix"], cells.shape) == ("counts", shape)
+    assert len(set(card["labels"]) - {"unknown"}) == labels
+    assert card["cells_with_unknown_label"] == unknown
+    assert "unknown" not in card["donors"]
+    assert ("spatial" in cells.obsm) == spatial
+    assert dataset["resources"]["cells"] == cells.n_obs
+
+
+def test_the_table_of_maynard_says_what_was_curated(real_data: Path, ontology: Ontology) -> None:
+    from annobench.ontology.labels import read_table
+
+    obs = ad.read_h5ad(real_data / "lung_multistudy" / "maynard2020_nsclc_3000.h5ad", backed="r").obs
+    curated = obs.groupby("cell_type_original", observed=True)["cell_type_ontology_term_id"].unique()
+    table = read_table(ROOT / "config/labels/lung_maynard.tsv", ontology)
+    assert {str(key): [str(v) for v in value] for key, value in curated.items()} == {k: [v] for k, v in table.items()}

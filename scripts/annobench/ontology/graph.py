@@ -79,7 +79,9 @@ class Ontology:
                 found[term.label.lower().removeprefix("obsolete ")] = successor
         for key, term in live.items():
             found |= {name.lower(): key for name in term.synonyms if taken[name.lower()] == 1}
-        return found | {term.label.lower(): key for key, term in live.items()}
+        found |= {term.label.lower(): key for key, term in live.items()}
+        found.pop("", None)  # releases hold obsolete terms that have lost their name
+        return found
 
     def find(self, name: str) -> str | None:
         """The live term that has a name, whatever its case: as label, as exact synonym, or once; else None."""

@@ -40,14 +40,17 @@ def read_table(path: str | Path, ontology: Ontology) -> dict[str, str]:
             original, label_id = row["original"], row["label_id"]
             if original in table:
                 raise DataError(f"{path}, line {number}: label '{original}' stands twice; keep one row")
-            if label_id != UNKNOWN and label_id not in ontology:
-                state = "obsolete in" if label_id in ontology.terms else "not a term of"
-                raise DataError(
-                    f"{path}, line {number}: '{label_id}' is {state} Cell Ontology {ontology.release}; use a live id "
-                    "or 'unknown'"
-                )
+            if label_id != UNKNOWN:
+                check_live(label_id, ontology, f"{path}, line {number}", "a live id or 'unknown'")
             table[original] = label_id
     return table
+
+
+def check_live(label_id: str, ontology: Ontology, where: str, wanted: str = "a live id") -> None:
+    """Raise DataError where an id is no live term of the release; `where` opens the message."""
+    if label_id not in ontology:
+        state = "obsolete in" if label_id in ontology.terms else "not a term of"
+        raise DataError(f"{where}: '{label_id}' is {state} Cell Ontology {ontology.release}; use {wanted}")
 
 
 def map_labels(

@@ -168,7 +168,8 @@ def _observations(
         if value.startswith("="):
             return [value[1:]] * adata.n_obs
         column = _column(adata.obs, value, f"cells.{key}", file)
-        return list(column.astype(object).where(column.notna(), NOT_GIVEN).astype(str))
+        found = list(column.astype(object).where(column.notna(), NOT_GIVEN).astype(str))
+        return _renamed(found, settings["rename"].get(key, {}), f"cells.rename.{key}", file)
 
     original = text("label")
     if original is None:
@@ -190,6 +191,14 @@ def _observations(
             f"{', '.join(sorted(set(original))[:5])}); add a table in config/labels and name it in cells.label_table"
         )
     return obs, mapping
+
+
+def _renamed(values: list[str], names: dict[str, str], key: str, file: str) -> list[str]:
+    """Values under their new names; a name that no cell has is an error, since it was meant to change something."""
+    absent = sorted(set(names) - set(values))
+    if absent:
+        raise DataError(f"{file}: {key}: no cell has '{absent[0]}'{nearest(absent[0], set(values))}")
+    return [names.get(value, value) for value in values] if names else values
 
 
 def _assemble(matrix: Any, obs: "pd.DataFrame", genes: "pd.DataFrame", state: str, ontology: Ontology) -> "AnnData":
