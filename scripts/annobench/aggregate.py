@@ -1,6 +1,6 @@
 """One pass over all fits of a study: every table, written at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +9,35 @@ import pandas as pd
 from annobench.config import Fit
 from annobench.files import atomic
 from annobench.ontology import Ontology
-from annobench.tables import describe
+from annobench.ontology.rollup import Rollup
+from annobench.tables import audit, describe
 from annobench.tables.compare import Comparison
+from annobench.tables.confidence import Confidences
+from annobench.tables.effects import Effects
 from annobench.tables.fits import FitFiles, Fits
+from annobench.tables.published import published
 from annobench.targets import fit_paths
 
 
-def aggregate(study: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:
+def aggregate(
+    study: Mapping[str, Any],
+    ontology: Ontology,
+    audit_files: Mapping[str, Sequence[str]],
+    outputs: Mapping[str, Path],
+) -> None:
     """Build the tables named by `outputs` from what lies under results/.
 
     `study` has splits (each with dataset, evaluation, regime, split, spec, methods and seeds), methods, scoring and
-    statistics. Fits without files are listed as missing.
+    statistics, merge (rules or None) and published (or None). `audit_files`: table -> files of the audits. Fits without
+    files are listed as missing.
     """
-    for name, table in build(study, ontology).items():
+    for name, table in build(study, ontology, audit_files).items():
         write_csv(outputs[name], table)
 
 
-def build(study: Mapping[str, Any], ontology: Ontology) -> dict[str, pd.DataFrame]:
+def build(
+    study: Mapping[str, Any], ontology: Ontology, audit_files: Mapping[str, Sequence[str]]
+) -> dict[str, pd.DataFrame]:
     """All tables by name; a table without rows has its columns all the same."""
     planned = [
         FitFiles(
@@ -43,18 +55,33 @@ def build(study: Mapping[str, Any], ontology: Ontology) -> dict[str, pd.DataFram
     ]
     fits = Fits(planned, ontology)
     comparison = Comparison(fits, study, study["methods"])
-    scores, summary, resources, tests = (
-        describe.scores(fits),
-        comparison.summary(),
-        fits.resources(),
-        comparison.tests(),
-    )
+    summary, resources, tests = comparison.summary(), fits.resources(), comparison.tests()
+    ranking = comparison.ranking(summary, resources, tests)
+    level = study["statistics"]["confidence"]
+    audits = audit.read(audit_files, fits.evaluations)
+    audited = audit.audit(audits["metrics"], resources)
+    verdicts = audit.Verdicts(audited)
+    scores = describe.scores(fits, verdicts)
     classes = describe.classes(fits, scores)
+    of_rules = Confidences(fits, level)
+    merge = Rollup.from_config(study["merge"], ontology) if study["merge"] else None
+    names = [name for name, method in study["methods"].items() if method["kind"] == "method"]
+    effects = Effects(fits, of_rules, study["splits"], names, merge, study["statistics"])
+    marker_table = audit.markers(audits["metrics"], audits["types"], audited, level)
     return {
         "scores": scores,
-        "summary": summary,
-        "ranking": comparison.ranking(summary, resources, tests),
-        "tests": tests,
+        "summary": verdicts.beside(summary),
+        "ranking": verdicts.beside(ranking, study["scoring"]["primary"]),
+        "tests": verdicts.beside(tests),
+        "audit": audited,
+        **of_rules.tables(study["methods"]),
+        "factors": effects.factors(),
+        "effects": effects.effects(),
+        "markers": marker_table,
+        "types": audit.types(audits["types"], ontology),
+        "degs": audit.degs(audits["degs"], ontology),
+        "spatial": audit.spatial(audits["spatial"], ontology),
+        "published": published(study["published"], marker_table, of_rules, audited),
         "failed": fits.failed(),
         "resources": resources,
         "confusion": describe.confusion(fits),

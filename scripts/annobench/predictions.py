@@ -244,9 +244,9 @@ def write_decisions(path: str | Path, parts: Mapping[str, Predictions]) -> bool:
         for name, part in known.items()
         if set(part.classes) == set(classes)
     }
-    nan = [
-        np.full(len(known[name].cell_ids), np.nan) if known[name].confidence is None else known[name].confidence
-        for name in order
+    own = {name: known[name].confidence for name in order}
+    confidences: list[Any] = [
+        np.full(len(known[name].cell_ids), np.nan) if values is None else values for name, values in own.items()
     ]
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.savez_compressed(
@@ -256,7 +256,7 @@ def write_decisions(path: str | Path, parts: Mapping[str, Predictions]) -> bool:
             cell_ids=np.concatenate([known[name].cell_ids for name in order]).astype(str),
             part=np.concatenate([np.full(len(known[name].cell_ids), name) for name in order]).astype(str),
             labels=np.concatenate([known[name].labels[:, 0] for name in order]).astype(str),
-            confidence=np.concatenate(nan).astype(np.float64),
+            confidence=np.concatenate(confidences).astype(np.float64),
         )
     return True
 

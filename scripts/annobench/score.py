@@ -89,7 +89,8 @@ def score_fit(
         if run.get("decisions"):
             names = [f"unit:{identity['dataset']}/{unit}" for unit in units]
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
-            judged, confidence = _confidence(fit, scored, truths, names, bins, merge)
+            judged = judged_rules(fit, scored, truths)
+            confidence = _confidence(judged, scored, names, bins, merge)
             rows.extend(selection.rows(judged, bins))
     _write_rows(outputs["scores"], rows, identity, run["status"])
     write_columns(outputs["confusion"], {"unit_kind": np.full(len(confusion["n"]), kind, dtype=object), **confusion})
@@ -172,10 +173,10 @@ def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ont
         },
         bins=bins,
     )
-    return scored if truths.rollup is None else _rolled_up(scored, truths.rollup)
+    return scored if truths.rollup is None else rolled_up(scored, truths.rollup)
 
 
-def _rolled_up(scored: Scored, rule: Rollup) -> Scored:
+def rolled_up(scored: Scored, rule: Rollup) -> Scored:
     """Predictions as the targets that they belong to; the truth is rolled up already."""
     labels = rolled(scored.labels, rule, scored.ontology)
     for row in labels:  # a target that comes again is no second guess
@@ -197,10 +198,8 @@ def _rolled_up(scored: Scored, rule: Rollup) -> Scored:
     return found
 
 
-def _confidence(
-    fit: Path, scored: Scored, truths: Truths, units: "list[str]", bins: int, merge: Rollup | None
-) -> "tuple[list[selection.Judged], list[tuple[Any, ...]]]":
-    """Every rule for this fit, and the rows of its table: values, replicates, curves and histograms."""
+def judged_rules(fit: Path, scored: Scored, truths: Truths) -> "list[selection.Judged]":
+    """Every confidence rule for a fit that kept its decision values."""
     decisions = predictions.read_decisions(fit / "decisions.npz")
     ids = truths.columns["cell_id"]
     position = {cell: i for i, cell in enumerate(decisions["cell_ids"]) if decisions["part"][i] == "test"}
@@ -209,7 +208,13 @@ def _confidence(
     truth = dict(zip(ids[truths.validation], truths.columns["label_id"][truths.validation], strict=True))
     expected = np.array([truth.get(cell, UNKNOWN) for cell in decisions["cell_ids"][of_validation]], dtype=object)
     answered = rolled(decisions["labels"][of_validation], truths.rollup, scored.ontology)
-    judged = selection.judge(scored, decisions, at, answered == expected)
+    return selection.judge(scored, decisions, at, answered == expected)
+
+
+def _confidence(
+    judged: "list[selection.Judged]", scored: Scored, units: "list[str]", bins: int, merge: Rollup | None
+) -> "list[tuple[Any, ...]]":
+    """Rows of the table of confidence rules: values, replicates, curves and histograms."""
     weights = Weights(REPLICATES)
     of_cells = weights.of(units)
     of_foreign = weights.of([f"foreign:{i}" for i in range(CELLS)])
@@ -228,7 +233,7 @@ def _confidence(
                 found += [(*key, "risk", coverage, -1, value) for coverage, value in one.curve().items()]
                 for name, shares in one.histograms().items():
                     found += [(*key, f"share_{name}", f"{i:02d}", -1, value) for i, value in enumerate(shares)]
-    return judged, found
+    return found
 
 
 def resampling_units(

@@ -3,9 +3,10 @@
 Imported while the Snakefile is parsed: standard library and annobench.config only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from annobench.config import Fit, Study
 from annobench.figures.registry import about
@@ -15,6 +16,17 @@ TABLES = (
     "summary",
     "ranking",
     "tests",
+    "audit",
+    "rules",
+    "curves",
+    "confidences",
+    "factors",
+    "effects",
+    "markers",
+    "types",
+    "degs",
+    "spatial",
+    "published",
     "failed",
     "resources",
     "confusion",
@@ -64,6 +76,11 @@ class Targets:
             for suffix in suffixes or (".pdf", ".png")
         ]
 
+    def audit(self) -> dict[str, list[str]]:
+        """Tables of the audits of all evaluations, by name."""
+        places = [f"results/audit/{self.study.name}/{dataset}/{name}" for dataset, name in self.study.evaluations()]
+        return {table: [f"{place}/{table}.parquet" for place in places] for table in AUDIT}
+
     def report(self) -> str:
         """The page."""
         return f"results/report/{self.study.name}/index.html"
@@ -72,13 +89,13 @@ class Targets:
         """The provenance record."""
         return f"results/provenance/{self.study.name}.json"
 
-    def _there(self, paths: list[str]) -> list[str]:
+    def there(self, paths: list[str]) -> list[str]:
         """All paths; for a partial study those that exist, so that no missing fit is started for it."""
         return [path for path in paths if Path(path).is_file()] if self.study.settings["partial"] else paths
 
     def cards(self) -> list[str]:
         """Cards of all datasets, the components of pairs included."""
-        return self._there([f"results/data/{name}/card.json" for name in self.study.datasets])
+        return self.there([f"results/data/{name}/card.json" for name in self.study.datasets])
 
     def data(self) -> list[str]:
         """Prepared matrices of all datasets."""
@@ -86,11 +103,11 @@ class Targets:
 
     def obs(self) -> list[str]:
         """Observations of the datasets that are evaluated."""
-        return self._there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
+        return self.there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
 
     def _per_seed(self, folder: str) -> list[str]:
         splits = self.study.splits.values()
-        return self._there(
+        return self.there(
             [
                 f"results/{folder}/{split.dataset}/{split.name}/seed{seed}.parquet"
                 for split in splits
@@ -105,6 +122,30 @@ class Targets:
     def train(self) -> list[str]:
         """Training selections of all splits and seeds."""
         return self._per_seed("train")
+
+
+AUDIT = ("metrics", "types", "degs", "spatial")
+
+
+def audited_splits(dataset: str, splits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The splits and seeds of an audit with the files that they need; fits and splits that are not there are left out.
+
+    `splits` has split, seeds, methods and panel (a file or None).
+    """
+    found = []
+    for split in splits:
+        for seed in split["seeds"]:
+            roles, train = (
+                f"results/{folder}/{dataset}/{split['split']}/seed{seed}.parquet" for folder in ("splits", "train")
+            )
+            folders = {
+                m: Path(fit_paths(Fit(dataset, split["split"], m, seed))["run"]).parent for m in split["methods"]
+            }
+            fits = {m: str(folder) for m, folder in folders.items() if (folder / "run.json").is_file()}
+            if Path(roles).is_file() and Path(train).is_file():
+                files = {"roles": roles, "train": train, "panel": split["panel"], "fits": fits}
+                found.append({"split": split["split"], "seed": seed, **files})
+    return found
 
 
 def fit_paths(fit: Fit) -> dict[str, str]:

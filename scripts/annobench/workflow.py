@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.codehash import code_hash
-from annobench.config import Study
+from annobench.config import Fit, Split, Study
 from annobench.config.study import named_study
 from annobench.errors import AnnobenchError
 from annobench.figures.registry import about
@@ -257,6 +257,71 @@ class Ask:
             used[key] = _rules(self.study.rollups[name]) if name else None
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
 
+    def audit_inputs(self, wildcards: Any) -> dict[str, Any]:
+        """What the audit of an evaluation reads; with `partial`, the fits and splits that are there."""
+        splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
+        dataset = wildcards.dataset
+        fits = [
+            fit_paths(Fit(dataset, split.name, method, seed))["run"]
+            for split in splits
+            for method in self._audited(split)
+            for seed in split.seeds
+        ]
+        seeds = [f"{dataset}/{split.name}/seed{seed}.parquet" for split in splits for seed in split.seeds]
+        panels = {split.spec["genes"]["panel"] for split in splits} - {None}
+        foreign, markers = self.audit_foreign(wildcards), self.audit_markers(wildcards)
+        there = self.targets.there
+        return {
+            "cells": f"results/data/{dataset}/cells.h5ad",
+            "obs": f"results/data/{dataset}/obs.parquet",
+            "run": there(fits),
+            "predictions": there([run.replace("run.json", "predictions.parquet") for run in fits]),
+            "roles": there([f"results/splits/{seed}" for seed in seeds]),
+            "train": there([f"results/train/{seed}" for seed in seeds]),
+            "panel": [self.targets.panel(panel) for panel in sorted(panels)],
+            "other": [path for path in (foreign, markers) if path],
+        }
+
+    def _audited(self, split: Split) -> list[str]:
+        return [method for method in split.methods if self.study.methods[method]["kind"] == "method"]
+
+    def audit_foreign(self, wildcards: Any) -> str | None:
+        """Cells of another tissue for an audit."""
+        foreign = self.study.datasets[wildcards.dataset]["foreign"]
+        return f"results/data/{foreign}/cells.h5ad" if foreign else None
+
+    def audit_markers(self, wildcards: Any) -> str | None:
+        """The marker table of an audit."""
+        name = self.study.settings["scoring"]["markers"]
+        return str(self.root / "config" / "markers" / f"{name}.tsv") if name else None
+
+    def audit_settings(self, wildcards: Any) -> str:
+        """What the audit of an evaluation uses of the study."""
+        splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
+        scoring = self.study.settings["scoring"]
+        rollup, merge = splits[0].spec["rollup"], scoring["merge"]
+        return canonical(
+            {
+                "dataset": wildcards.dataset,
+                "splits": [
+                    {
+                        "split": split.name,
+                        "seeds": list(split.seeds),
+                        "methods": self._audited(split),
+                        "panel": split.spec["genes"]["panel"] and self.targets.panel(split.spec["genes"]["panel"]),
+                    }
+                    for split in splits
+                ],
+                "rollup": _rules(self.study.rollups[rollup]) if rollup else None,
+                "merge": _rules(self.study.rollups[merge]) if merge else None,
+                "bins": scoring["calibration_bins"],
+            }
+        )
+
+    def audit_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of an audit: the test cells are dense for a while."""
+        return int((2000 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 5) * attempt)
+
     def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
         found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
@@ -266,6 +331,15 @@ class Ask:
                 for key, files in found.items():
                     files.append(paths[key])
         return found
+
+    def audit_files(self, wildcards: Any) -> dict[str, list[str]]:
+        """Tables of the audits of all evaluations."""
+        return {f"audit_{table}": files for table, files in self.targets.audit().items()}
+
+    def _published(self) -> dict[str, Any] | None:
+        """The published table beside which results are set: its path, and which method stands for which column."""
+        found = self.study.settings["published"]
+        return found and {**found, "table": str(self.root / "config" / "published" / f"{found['table']}.tsv")}
 
     def study_settings(self, wildcards: Any) -> str:
         """What the tables use of the study."""
@@ -279,6 +353,8 @@ class Ask:
             for split in self.study.splits.values()
         ]
         used = {key: settings[key] for key in ("scoring", "statistics", "partial")}
+        merge = settings["scoring"]["merge"]
+        used |= {"merge": _rules(self.study.rollups[merge]) if merge else None, "published": self._published()}
         return canonical(used | {"methods": methods, "splits": splits})
 
     def _evaluation_names(self) -> dict[str, str]:

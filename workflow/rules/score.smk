@@ -1,11 +1,13 @@
 """
-Score: predictions meet the truth, matched by cell id.
+Score: predictions meet the truth, matched by cell id; and every metric meets controls whose worth is known.
 
 in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json
      .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
      results/scores/<dataset>/<split>/<method>/seed<k>.confidence.parquet  confidence rules: values, replicates, curves
+     results/audit/<study>/<dataset>/<evaluation>/metrics.parquet  every metric on methods and controls
+     .../types.parquet, degs.parquet, spatial.parquet              marker biology by type, top genes, cells in space
 """
 
 
@@ -35,3 +37,30 @@ rule score_fit:
         code=ASK.code("score_fit"),
     script:
         "../../scripts/score_fit.py"
+
+
+rule audit_evaluation:
+    input:
+        unpack(ASK.audit_inputs),
+        ontology=TARGETS.ontology,
+    output:
+        metrics=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/metrics.parquet",
+        types=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/types.parquet",
+        degs=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/degs.parquet",
+        spatial=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/spatial.parquet",
+    log:
+        f"results/logs/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.log",
+    benchmark:
+        f"results/benchmarks/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=ASK.audit_memory,
+        runtime=60,
+    params:
+        settings=ASK.audit_settings,
+        foreign=ASK.audit_foreign,
+        markers=ASK.audit_markers,
+        code=ASK.code("audit_evaluation"),
+    script:
+        "../../scripts/audit_evaluation.py"

@@ -1,9 +1,11 @@
 """
 Tables: everything that is shown later is drawn from these.
 
-in   scores, confusion counts and run records of all fits of the study (with --config partial=true: of those that exist)
+in   scores, counts, confidences, audits and run records of all fits of the study (with --config partial=true: of those
+     that exist)
 out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed, resources, confusion, calibration,
-                                         classes, trees, splits
+                                         classes, trees, splits; audit, rules, curves, confidences, factors, effects,
+                                         markers, types, degs, spatial, published
      results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
 """
 
@@ -11,6 +13,7 @@ out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed
 rule aggregate_scores:
     input:
         unpack(ASK.fit_files),
+        unpack(ASK.audit_files),
         cards=TARGETS.cards(),
         splits=TARGETS.splits(),
         train=TARGETS.train(),
@@ -43,6 +46,22 @@ rule aggregate_scores:
             category="Tables",
             labels={"table": "resources"},
         ),
+        audit=report(
+            f"results/tables/{STUDY.name}/audit.csv",
+            caption="../report/audit.rst",
+            category="Tables",
+            labels={"table": "audit"},
+        ),
+        rules=f"results/tables/{STUDY.name}/rules.csv",
+        curves=f"results/tables/{STUDY.name}/curves.csv",
+        confidences=f"results/tables/{STUDY.name}/confidences.csv",
+        factors=f"results/tables/{STUDY.name}/factors.csv",
+        effects=f"results/tables/{STUDY.name}/effects.csv",
+        markers=f"results/tables/{STUDY.name}/markers.csv",
+        types=f"results/tables/{STUDY.name}/types.csv",
+        degs=f"results/tables/{STUDY.name}/degs.csv",
+        spatial=f"results/tables/{STUDY.name}/spatial.csv",
+        published=f"results/tables/{STUDY.name}/published.csv",
         confusion=f"results/tables/{STUDY.name}/confusion.csv",
         calibration=f"results/tables/{STUDY.name}/calibration.csv",
         classes=f"results/tables/{STUDY.name}/classes.csv",

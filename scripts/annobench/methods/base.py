@@ -46,6 +46,7 @@ class Method(ABC):
     """
 
     trainable_parameters: int | None = None  # set by fit where the notion makes sense
+    gene_overlap: dict[str, int] | None = None  # `model` and `shared` genes, of a model that brings its own genes
     one_step: bool = False  # training and prediction cannot be told apart; all time counts as training
 
     @abstractmethod

@@ -53,6 +53,7 @@ class CellTypistPretrained(Method):
             raise MethodSkipped(
                 f"the model shares none of its {of_model} genes with the {of_query} of the query; both need symbols"
             )
+        self.gene_overlap = {"model": of_model, "shared": shared}
         decisions = self._model.decision(log_normalised(query), genes)
         names = sorted(set(self._ids))
         best = np.column_stack(

@@ -1,6 +1,6 @@
 """All metrics, by family. Every family describes its metrics in METRICS and computes rows."""
 
-from annobench.metrics import calibration, flat, hierarchical, ontology_aware, resources, selection, topk
+from annobench.metrics import calibration, flat, hierarchical, markers, ontology_aware, resources, selection, topk
 from annobench.metrics.base import Compute, Metric
 
 STATUS = [
@@ -24,6 +24,7 @@ METRICS: dict[str, Metric] = {
         *ontology_aware.METRICS,
         *calibration.METRICS,
         *selection.METRICS,
+        *markers.METRICS,
         *resources.METRICS,
         *STATUS,
     ]

@@ -125,7 +125,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
         "probabilities": has_probabilities and job["keep"]["probabilities"],
         "confidence_is_probability": job["abilities"]["probabilities"] and valid.confidence is not None,
         "decisions": has_decisions,
-        "genes": _genes(train, query),
+        "genes": _genes(train, query) | (method.gene_overlap or {}),
         "cells": {"train": train.n_obs, "val": validation.n_obs if validation is not None else 0, "test": query.n_obs},
         "versions": _versions(),
     }

@@ -11,15 +11,20 @@ from annobench.columns import read_columns
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.tree import class_tree
 from annobench.score import COLUMNS
+from annobench.tables.audit import Verdicts
 from annobench.tables.fits import EVALUATION, Fits
 
 _BY_METHOD = [*EVALUATION, "method"]
 
 
-def scores(fits: Fits) -> pd.DataFrame:
-    """All values of all fits, long."""
-    parts = [pd.DataFrame(read_columns(fit.scores)) for fit in fits.runs]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+def scores(fits: Fits, verdicts: Verdicts) -> pd.DataFrame:
+    """All values of all fits, long, with the verdict of the audit on metrics that are audited."""
+    parts = []
+    for fit in fits.runs:
+        part = pd.DataFrame(read_columns(fit.scores))
+        found = [verdicts.of_score(fit.dataset, fit.evaluation, row) for row in part.itertuples(index=False)]
+        parts.append(part.assign(verdict=found))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "verdict"])
 
 
 def confusion(fits: Fits) -> pd.DataFrame:

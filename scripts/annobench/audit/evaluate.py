@@ -1,0 +1,278 @@
+"""The audit of one evaluation: every metric on methods and controls, marker biology, and what figures show of the cells."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.audit import controls
+from annobench.audit.tissue import train_on
+from annobench.columns import read_columns, write_columns
+from annobench.confidence import RECOMMENDED
+from annobench.files import read_json
+from annobench.markers import read_markers
+from annobench.metrics import markers, selection
+from annobench.metrics.base import Row, Scored
+from annobench.metrics.registry import FAMILIES
+from annobench.ontology import UNKNOWN, Ontology
+from annobench.ontology.rollup import Rollup, siblings_merged
+from annobench.score import Truths, judged_rules, read_scored, read_truths, rolled, rolled_up
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+DEG_GENES = 2000  # differential expression looks at the most variable genes where more are measured
+HEAT_GENES = 4  # genes of each type in the heat map
+_PER_CLASS = "per_class"
+TABLES = {
+    "metrics": ["split", "seed", "kind", "name", "family", "metric", "variant", "rule", "value"],
+    "types": ["split", "seed", "name", "reading", "label_id", "metric", "value"],
+    "degs": ["name", "gene_of", "gene", "label_id", "value"],
+    "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
+}
+
+
+@dataclass
+class Tables:
+    """Rows of the tables that an audit writes."""
+
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+
+    def add(self, table: str, *values: Any) -> None:
+        """One row."""
+        self.rows[table].append(values)
+
+    def write(self, outputs: Mapping[str, Path]) -> None:
+        """Write all tables; one without rows has its columns all the same."""
+        for name, columns in TABLES.items():
+            values = zip(*self.rows[name], strict=True) if self.rows[name] else [[]] * len(columns)
+            write_columns(outputs[name], dict(zip(columns, map(list, values), strict=True)))
+
+
+def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:
+    """Audit one evaluation of a dataset, from what lies under results/.
+
+    `settings`: dataset; cells, obs and foreign (paths, foreign may be None); splits (each with split, seed, roles, train,
+    panel, and fits: method -> folder); rollup and merge (rules or None); markers (path or None); bins. `outputs` has
+    metrics, types, degs and spatial.
+    """
+    import anndata
+
+    cells = anndata.read_h5ad(settings["cells"])
+    table = read_markers(settings["markers"], ontology) if settings["markers"] else {}
+    found = Tables()
+    for number, split in enumerate(settings["splits"]):
+        _Audit(settings, split, cells, ontology, table, found, number == 0).run()
+    found.write(outputs)
+
+
+class _Audit:
+    """One split with one seed."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        split: Mapping[str, Any],
+        cells: "AnnData",
+        ontology: Ontology,
+        table: Mapping[str, list[str]],
+        found: Tables,
+        first: bool,
+    ) -> None:
+        from annobench.genesets import measured, restricted
+
+        self.settings, self.split, self.ontology, self.found, self.first = settings, split, ontology, found, first
+        self.truths: Truths = read_truths(
+            Path(settings["obs"]), Path(split["roles"]), Path(split["train"]), ontology, settings["rollup"]
+        )
+        at = {cell: i for i, cell in enumerate(cells.obs_names)}
+        rows = np.array([at[cell] for cell in self.truths.columns["cell_id"][self.truths.cells]], dtype=int)
+        mask = measured(cells.var, Path(split["panel"]) if split["panel"] else None)
+        self.query = restricted(cells[rows].copy(), mask)
+        self.table = table
+        self.where = (split["split"], split["seed"])
+        self.runs = {m: read_json(Path(folder) / "run.json") for m, folder in split["fits"].items()}
+        self.runs = {m: run for m, run in self.runs.items() if run["status"] == "ok"}
+
+    def run(self) -> None:
+        """Fill the tables."""
+        bins = self.settings["bins"]
+        methods = {
+            m: read_scored(Path(self.split["fits"][m]), run, self.truths, self.ontology, bins)
+            for m, run in self.runs.items()
+        }
+        if len(self.truths.cells) == 0:
+            return
+        labellings = {"oracle": self._oracle(), **self._controls(), **methods}
+        for name, scored in labellings.items():
+            kind = "method" if name in methods else "control"
+            for family, compute in FAMILIES.items():
+                if family != _PER_CLASS:
+                    self._rows(kind, name, compute(scored))
+        for name in methods:
+            if self.runs[name].get("decisions"):
+                self._rows("method", name, selection.rows(self._judged(name, methods[name]), bins))
+        self._markers(labellings, list(methods))
+        if self.first and "spatial" in self.query.obsm:
+            self._spatial(methods)
+
+    def _rows(self, kind: str, name: str, rows: Iterator[Row] | Any) -> None:
+        for row in rows:
+            if row.level in ("overall", "rule"):
+                rule = row.group if row.level == "rule" else "-"
+                self.found.add(
+                    "metrics", *self.where, kind, name, row.family, row.metric, row.label_set, rule, float(row.value)
+                )
+
+    def _basis(self) -> controls.Basis:
+        truth = self.truths.columns["label_id"][self.truths.cells]
+        empty = Scored(truth, truth[:, None], self.truths.training, self.ontology, bins=self.settings["bins"])
+        rule = self.truths.rollup
+        train = rolled(read_columns(self.split["train"], ["label_id"])["label_id"], rule, self.ontology)
+        names, counts = np.unique(train[train != UNKNOWN].astype(str), return_counts=True)
+        shares = {str(name): float(n / counts.sum()) for name, n in zip(names, counts, strict=True)}
+        return controls.Basis(empty, shares, self.split["seed"])
+
+    def _oracle(self) -> Scored:
+        return self._basis().certain(self.truths.columns["label_id"][self.truths.cells])
+
+    def _controls(self) -> dict[str, Scored]:
+        """All controls but the oracle; of noise and the other tissue the confidence rules as well."""
+        basis = self._basis()
+        truth, bins = basis.scored.truth, self.settings["bins"]
+        found = basis.without_information(5)
+        self._rows("control", "noise", selection.rows(controls.noise_rules(basis, found["noise"]), bins))
+        merge = self.settings["merge"]
+        if merge:
+            table = Rollup.from_config(merge, self.ontology).table(truth, self.ontology)
+        else:
+            table = siblings_merged(sorted(set(truth) - {UNKNOWN}), self.ontology)
+        if any(key != value for key, value in table.items()):
+            found["merged"] = basis.certain(controls.merged_labels(truth, table))
+        if self.settings["foreign"]:
+            model = train_on(Path(self.settings["foreign"]), self.query, self.split["seed"])
+            if model is not None:
+                classes = np.array(model.classes, dtype=object)
+                scored = basis.ranked(model.decisions, list(classes), 5)
+                if self.truths.rollup:
+                    scored = rolled_up(scored, self.truths.rollup)
+                found["wrong_tissue"] = scored
+                self._rows(
+                    "control",
+                    "wrong_tissue",
+                    selection.rows(controls.tissue_rules(model, scored, np.arange(scored.n)), bins),
+                )
+        return found
+
+    def _judged(self, method: str, scored: Scored) -> list[selection.Judged]:
+        return judged_rules(Path(self.split["fits"][method]), scored, self.truths)
+
+    # markers
+
+    def _markers(self, labellings: Mapping[str, Scored], methods: list[str]) -> None:
+        from annobench.methods.features import log_normalised, variable_genes
+
+        for method in methods:
+            genes = self.runs[method]["genes"]
+            of_model, shared = genes.get("model", genes["train"]), genes.get("shared", genes["test"])
+            self._rows("method", method, [_overall("gene_overlap", "published", shared / of_model)])
+            self._rows("method", method, [_overall("panel_use", "published", shared / genes["test"])])
+        matrix = log_normalised(self.query)
+        sets = markers.MarkerSet.measured(self.table, list(self.query.var["feature_name"].astype(str)))
+        truth = self.truths.columns["label_id"][self.truths.cells]
+        types = sorted({sets.nearest(label, self.ontology) for label in set(truth)} - {UNKNOWN})
+        if len(types) < 2:
+            return  # the marker table says nothing of these cells
+        expression = markers.Expression(matrix.toarray(), variable_genes(matrix, DEG_GENES))
+        basis = self._basis()
+        use, judge = sets.halves()
+        plain = {name: scored.labels[:, 0] for name, scored in labellings.items()}
+        best, scores, names = expression.argmax_labels(sets.among(types))
+        found = basis.ranked(scores * np.sqrt(len(names)), names, 5)
+        for family, compute in FAMILIES.items():
+            if family != _PER_CLASS:
+                self._rows("control", "marker_argmax", compute(found))
+        self._reading("published", expression, {**plain, "marker_argmax": best}, sets, methods)
+        halved = [t for t in types if t in use.genes]
+        if len(halved) < 2:
+            return
+        best, _, _ = expression.argmax_labels(use.among(halved))
+        nearest = {
+            name: np.array([judge.nearest(label, self.ontology) for label in labels], dtype=object)
+            for name, labels in {**plain, "marker_argmax": best}.items()
+        }
+        # common cells and common types of the truth and all methods; a control is judged on the same
+        compared = [nearest[name] for name in (*methods, "oracle")]
+        common = np.all([labels != UNKNOWN for labels in compared], axis=0)
+        shared = set.intersection(*(set(labels[common]) for labels in compared)) - {UNKNOWN}
+        if common.sum() < 2 * markers.MIN_CELLS or len(shared) < 2:
+            return
+        kept = markers.Expression(expression.values[common], expression.genes_for_degs)
+        self._reading(
+            "fair", kept, {name: labels[common] for name, labels in nearest.items()}, judge.among(shared), methods
+        )
+        if self.first:
+            self._heat_map(expression, plain, methods)
+
+    def _reading(
+        self,
+        reading: str,
+        expression: markers.Expression,
+        labellings: Mapping[str, "NDArray[Any]"],
+        sets: markers.MarkerSet,
+        methods: list[str],
+    ) -> None:
+        """The metrics of every labelling, and of every type of it."""
+        for name, labels in labellings.items():
+            own = sorted(set(labels) - {UNKNOWN})
+            values, of_types = markers.judged(
+                expression, labels, sets, own if reading == "published" else sorted(sets.genes)
+            )
+            kind = "method" if name in methods else "control"
+            self._rows(kind, name, [_overall(metric, reading, value) for metric, value in values.items()])
+            for label_id, of_type in of_types.items():
+                for metric, value in of_type.items():
+                    self.found.add("types", *self.where, name, reading, label_id, metric, float(value))
+
+    def _heat_map(
+        self, expression: markers.Expression, labellings: Mapping[str, "NDArray[Any]"], methods: list[str]
+    ) -> None:
+        """Mean expression of the top genes of every type in all types, standardised over the types, within 2.5."""
+        symbols = list(self.query.var["feature_name"].astype(str))
+        for name in ("oracle", *methods):
+            labels = labellings[name]
+            types = [t for t in sorted(set(labels) - {UNKNOWN}) if (labels == t).sum() >= markers.MIN_CELLS]
+            degs = markers.top_genes(expression, labels, types, HEAT_GENES)
+            if len(degs) < 2:
+                continue
+            means = np.array([expression.values[labels == t].mean(axis=0) for t in degs])
+            for of, (genes, _) in degs.items():
+                for gene in genes:
+                    spread = means[:, gene].std()
+                    scaled = (means[:, gene] - means[:, gene].mean()) / (spread if spread > 0 else 1)
+                    for label_id, value in zip(degs, np.clip(scaled, -2.5, 2.5), strict=True):
+                        self.found.add("degs", name, of, symbols[gene], label_id, float(value))
+
+    def _spatial(self, methods: Mapping[str, Scored]) -> None:
+        """Where every test cell lies, what it is, and what the methods say of it with which confidence."""
+        places = np.asarray(self.query.obsm["spatial"], dtype=float)
+        ids = self.truths.columns["cell_id"][self.truths.cells]
+        for name, scored in methods.items():
+            rules = (
+                {one.rule: one.test for one in self._judged(name, scored)} if self.runs[name].get("decisions") else {}
+            )
+            confidence = rules.get(RECOMMENDED, scored.confidence)
+            if confidence is None:
+                confidence = np.full(scored.n, np.nan)
+            for i, cell in enumerate(ids):
+                self.found.add(
+                    "spatial", name, cell, places[i, 0], places[i, 1], scored.truth[i], scored.labels[i, 0],
+                    float(confidence[i]),
+                )  # fmt: skip
+
+
+def _overall(metric: str, reading: str, value: float) -> Row:
+    return Row("markers", metric, reading, "overall", "all", float(value), 0)

@@ -1,0 +1,78 @@
+"""A model of another tissue, as somebody would use it by mistake: the control `wrong_tissue`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+CELLS = 2000
+GENES = 2000
+_MIN_CELLS = 10
+_CLIP = 10  # of standardised values, as in CellTypist
+
+
+@dataclass
+class TissueModel:
+    """Decision values of a model of another tissue for query cells, and for held-out cells of its own tissue.
+
+    decisions: (cells, classes). validation: (held out, classes), and whether their answer is right.
+    """
+
+    classes: list[str]
+    decisions: "NDArray[np.float64]"
+    validation: "NDArray[np.float64]"
+    right: "NDArray[np.bool_]"
+
+    @staticmethod
+    def sigmoid(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
+        """The model's own confidence, CellTypist's: sigmoid of the largest decision value."""
+        from scipy.special import expit
+
+        return expit(np.asarray(decisions, dtype=np.float64).max(axis=1))
+
+
+def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
+    """One against rest, logistic loss by stochastic gradient descent: the kind of model that CellTypist publishes.
+
+    `path` is the cells.h5ad of the other tissue, `query` the cells to annotate with their measured genes. Trained on at
+    most 2,000 cells and 2,000 variable genes of those that both have; a fifth of the cells is held out. None where fewer
+    than two classes or two genes are left.
+    """
+    import anndata
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    from annobench.methods.features import log_normalised, variable_genes
+    from annobench.prepare.genes import shared_genes
+
+    other = anndata.read_h5ad(path)
+    rng = np.random.default_rng([seed, 0x71])
+    labels = other.obs["label_id"].astype(str)
+    known = labels[labels != "unknown"].value_counts()
+    usable = np.flatnonzero(labels.isin(known.index[known >= _MIN_CELLS]).to_numpy())
+    usable = rng.permutation(usable)[:CELLS]
+    tables = [cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True) for cells in (query, other)]
+    own, theirs = shared_genes(tables)
+    if len(own) < 2 or labels.iloc[usable].nunique() < 2:
+        return None
+    values = log_normalised(other[usable][:, theirs])
+    genes = variable_genes(values, GENES)
+    asked = log_normalised(query[:, own])[:, genes].toarray()
+    scaler = StandardScaler()
+    held_out = np.arange(len(usable)) < len(usable) // 5
+    dense, truth = values[:, genes].toarray(), labels.iloc[usable].to_numpy()
+    train = np.minimum(scaler.fit_transform(dense[~held_out]), _CLIP)
+    model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=seed, max_iter=50).fit(train, truth[~held_out])
+
+    def decisions(cells: "NDArray[Any]") -> "NDArray[np.float64]":
+        found = model.decision_function(np.minimum(scaler.transform(cells), _CLIP))
+        return np.column_stack([-found, found]) if found.ndim == 1 else found
+
+    validation = decisions(dense[held_out])
+    right = model.classes_[validation.argmax(axis=1)] == truth[held_out]
+    return TissueModel(list(map(str, model.classes_)), decisions(asked), validation, right)

@@ -1,0 +1,78 @@
+"""The verdict on a metric, from its values on controls and on methods.
+
+Rules, in this order; the first that holds decides:
+
+1. A metric without a best value describes (`descriptive`); time, memory, size and status are costs (`cost`).
+2. `no information`: a control that knows nothing of the cell scores at least as well as the best method, or as the truth.
+3. `merging`: the true labels with subtypes merged score better than the true labels, though no cell changed its place.
+4. `circular`: labels by the highest markers score better than the truth.
+5. `wrong tissue`: a model of another tissue scores at least as well as the median method.
+
+A metric for which one of 2 to 5 holds is `not evidence` of good annotation. Otherwise it is `informative`, or `untested`
+where there was neither a method nor a control to compare. Sampling noise is not judged here: values are means over the
+splits and seeds of an evaluation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, isinf
+from statistics import median
+
+from annobench.audit.controls import NO_INFORMATION
+from annobench.metrics.base import Metric
+
+INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
+COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
+COSTS = ("resources", "status")
+_TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a metric is worth, the rule that says so, and the numbers behind it."""
+
+    verdict: str
+    rule: str
+    reason: str
+
+
+def loss(metric: Metric, value: float) -> float:
+    """How far a value is from the best one: smaller is better."""
+    assert metric.best is not None
+    if isinf(metric.best):
+        return -value if metric.best > 0 else value
+    return abs(value - metric.best)
+
+
+def judge(metric: Metric, controls: Mapping[str, float], methods: Sequence[float]) -> Verdict:
+    """The verdict on one metric in one evaluation; values that are not numbers are left out."""
+    if metric.family in COSTS:
+        return Verdict(COST, "", "says what a method takes, not whether it is right")
+    if metric.best is None:
+        return Verdict(DESCRIPTIVE, "", "no value is better than another")
+    found = {name: value for name, value in controls.items() if isfinite(value)}
+    losses = {name: loss(metric, value) for name, value in found.items()}
+    of_methods = sorted(loss(metric, value) for value in methods if isfinite(value))
+    best = of_methods[0] if of_methods else None
+    truth = losses.get("oracle")
+
+    def said(control: str, than: str, other: float) -> str:
+        return f"{control.replace('_', ' ')} {found[control]:.3g}, {than} {other:.3g}"
+
+    def shown(of: float) -> float:
+        return next(value for value in methods if isfinite(value) and loss(metric, value) == of)
+
+    for control in NO_INFORMATION:
+        if control in losses and best is not None and losses[control] <= best + _TIE:
+            return Verdict(NOT_EVIDENCE, "no information", said(control, "the best method", shown(best)))
+        if control in losses and truth is not None and losses[control] <= truth + _TIE:
+            return Verdict(NOT_EVIDENCE, "no information", said(control, "the truth", found["oracle"]))
+    for control, rule in (("merged", "merging"), ("marker_argmax", "circular")):
+        if control in losses and truth is not None and losses[control] < truth - _TIE:
+            return Verdict(NOT_EVIDENCE, rule, said(control, "the truth", found["oracle"]))
+    if "wrong_tissue" in losses and of_methods and losses["wrong_tissue"] <= median(of_methods) + _TIE:
+        middle = of_methods[(len(of_methods) - 1) // 2]
+        return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the median method", shown(middle)))
+    if not losses or (truth is None and not of_methods):
+        return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
+    return Verdict(INFORMATIVE, "", "")

@@ -1,0 +1,199 @@
+"""Factors: what panel training, balancing, the confidence rule and merging of labels each change, all else equal.
+
+A factor of the evaluations (training, balance) is compared between evaluations of one dataset that differ in nothing
+else; confidence rules and merging are compared within every fit. Differences are means over everything that the two
+levels have in common (other factors, methods, splits, seeds), with intervals from the same random weights of the test
+cells or donors on both sides.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from annobench import stats
+from annobench.columns import read_columns
+from annobench.confidence import RULES
+from annobench.ontology.rollup import Rollup
+from annobench.tables.confidence import Confidences
+from annobench.tables.fits import EVALUATION, FitFiles, Fits
+
+LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
+RULE_METRICS = ("auroc_correct", "aurc", "selective_accuracy", "ece", "wrong_tissue_auroc", "wrong_tissue_found")
+FACTORS = [*EVALUATION, "panel", "training", "balance", "merging", "method", "metric", "value", "low", "high", "n_fits"]
+EFFECTS = [
+    "dataset",
+    "factor",
+    "from",
+    "to",
+    "method",
+    "metric",
+    "difference",
+    "low",
+    "high",
+    "n_comparisons",
+    "n_fits",
+]
+BASE_RULE = "raw"
+
+
+def balance_name(policy: Mapping[str, Any]) -> str:
+    """none, or how the cap is shared; the published inexact rule says so."""
+    if policy["policy"] == "none":
+        return "none"
+    name = str(policy.get("share", "proportional"))
+    name = name if policy["policy"] == "cap" else f"{policy['policy']} {name}"
+    return f"{name}, target" if policy.get("target_proportions") else name
+
+
+class Effects:
+    """The factors of a study.
+
+    `splits` lists dataset, evaluation, regime and spec; `methods` are those to compare; `merge` is the rule that merges
+    labels, or None.
+    """
+
+    def __init__(
+        self,
+        fits: Fits,
+        confidences: Confidences,
+        splits: Sequence[Mapping[str, Any]],
+        methods: Sequence[str],
+        merge: Rollup | None,
+        statistics: Mapping[str, Any],
+    ) -> None:
+        self.fits, self.confidences, self.methods, self.merge = fits, confidences, methods, merge
+        self.confidence = statistics["confidence"]
+        self.weights = stats.Weights(statistics["replicates"], self.confidence)
+        self.settings = {
+            tuple(split[key] for key in EVALUATION): {
+                "panel": split["spec"]["genes"]["panel"] or "-",
+                "training": split["spec"]["genes"]["training"],
+                "balance": balance_name(split["spec"]["balance"]),
+                "rest": str({k: split["spec"].get(k) for k in ("rollup", "group_by", "test_fraction", "folds")}),
+            }
+            for split in splits
+        }
+        self._measured: dict[tuple[Any, ...], tuple[float, Any] | None] = {}
+
+    def _value(self, evaluation: Sequence[str], method: str, merging: str, metric: str) -> "tuple[float, Any] | None":
+        """Estimate and replicates of a label metric of a method in an evaluation."""
+        key = (*evaluation, method, merging, metric)
+        if key not in self._measured:
+            fits = [fit for fit in self.fits.of(method, tuple(evaluation)) if fit in self.fits.counts]
+            counts = {(fit.split, fit.seed): self._counts(fit, merging) for fit in fits}
+            self._measured[key] = (
+                (
+                    stats.estimate(counts, metric),
+                    stats.replicates(counts, metric, self.weights, evaluation[0]),
+                )
+                if counts
+                else None
+            )
+        return self._measured[key]
+
+    def _counts(self, fit: FitFiles, merging: str) -> stats.UnitCounts:
+        if merging == "none" or self.merge is None:
+            return self.fits.counts[fit]
+        table: dict[str, Any] = dict(read_columns(fit.confusion))
+        for column in ("true", "predicted"):
+            merged = self.merge.table(table[column], self.fits.ontology)
+            table[column] = np.array([merged[label] for label in table[column]], dtype=object)
+        classes = sorted(set(table["true"]) | set(table["predicted"]))
+        return stats.unit_counts(table, classes, self.fits.ontology)
+
+    def _mergings(self) -> list[str]:
+        return ["none", "merged"] if self.merge else ["none"]
+
+    def factors(self) -> pd.DataFrame:
+        """The factorial table: label metrics of every method at every combination of levels."""
+        rows = []
+        for evaluation, levels in self.settings.items():
+            about = dict(zip(EVALUATION, evaluation, strict=True)) | {
+                k: levels[k] for k in ("panel", "training", "balance")
+            }
+            for method in self.methods:
+                n = len([fit for fit in self.fits.of(method, evaluation) if fit in self.fits.counts])
+                for merging in self._mergings():
+                    for metric in LABEL_METRICS:
+                        found = self._value(evaluation, method, merging, metric)
+                        if found:
+                            low, high = stats.interval(found[1], found[0], self.confidence)
+                            named = {"merging": merging, "method": method, "metric": metric, "value": found[0]}
+                            rows.append(about | named | {"low": low, "high": high, "n_fits": n})
+        return pd.DataFrame(rows, columns=FACTORS)
+
+    def effects(self) -> pd.DataFrame:
+        """Differences between the levels of every factor, per method and over all methods."""
+        found: dict[tuple[str, ...], list[tuple[str, float, Any, int]]] = {}
+        for dataset, factor, pair, metric, method, difference, drawn, n in self._comparisons():
+            found.setdefault((dataset, factor, *pair, metric), []).append((method, difference, drawn, n))
+        rows = []
+        for (dataset, factor, before, after, metric), comparisons in found.items():
+            names = list(dict.fromkeys(method for method, *_ in comparisons))
+            for method in ["all", *names] if len(names) > 1 else names:
+                mine = [one for one in comparisons if method in ("all", one[0])]
+                value = float(np.mean([one[1] for one in mine]))
+                low, high = stats.interval(np.mean([one[2] for one in mine], axis=0), value, self.confidence, (-1, 1))
+                rows.append(
+                    {
+                        **{"dataset": dataset, "factor": factor, "from": before, "to": after, "method": method},
+                        **{"metric": metric, "difference": value, "low": low, "high": high},
+                        **{"n_comparisons": len(mine), "n_fits": sum(one[3] for one in mine)},
+                    }
+                )
+        return pd.DataFrame(rows, columns=EFFECTS)
+
+    def _comparisons(self) -> Iterator[tuple[Any, ...]]:
+        """dataset, factor, (from, to), metric, method, difference, its replicates, fits of one side."""
+        yield from self._between_evaluations()
+        yield from self._merging()
+        yield from self._rules()
+
+    def _between_evaluations(self) -> Iterator[tuple[Any, ...]]:
+        base = {"training": "all", "balance": "none"}
+        for first, levels in self.settings.items():
+            for second, others in self.settings.items():
+                differing = [key for key in levels if levels[key] != others[key]]
+                if first[0] != second[0] or first[2] != second[2] or differing not in (["training"], ["balance"]):
+                    continue
+                factor = differing[0]
+                if levels[factor] != base[factor]:
+                    continue
+                for method in self.methods:
+                    for metric in LABEL_METRICS:
+                        a, b = (self._value(one, method, "none", metric) for one in (first, second))
+                        if a and b:
+                            n = len([fit for fit in self.fits.of(method, second) if fit in self.fits.counts])
+                            yield (
+                                first[0], factor, (levels[factor], others[factor]), metric, method,
+                                b[0] - a[0], b[1] - a[1], n,
+                            )  # fmt: skip
+
+    def _merging(self) -> Iterator[tuple[Any, ...]]:
+        for evaluation in self.settings if self.merge else ():
+            for method in self.methods:
+                for metric in LABEL_METRICS:
+                    a, b = (self._value(evaluation, method, merging, metric) for merging in ("none", "merged"))
+                    if a and b:
+                        n = len([fit for fit in self.fits.of(method, evaluation) if fit in self.fits.counts])
+                        yield evaluation[0], "merging", ("none", "merged"), metric, method, b[0] - a[0], b[1] - a[1], n
+
+    def _rules(self) -> Iterator[tuple[Any, ...]]:
+        for evaluation in self.settings:
+            for method in self.methods:
+                fits = self.confidences.of(method, evaluation)
+                for metric in RULE_METRICS:
+                    base = self.confidences.measured(fits, (BASE_RULE, "none", metric, "-")) if fits else None
+                    for rule in RULES:
+                        other = self.confidences.measured(fits, (rule, "none", metric, "-")) if fits else None
+                        if rule == BASE_RULE or base is None or other is None:
+                            continue
+                        if other.replicates is None or base.replicates is None:
+                            continue
+                        drawn = other.replicates - base.replicates
+                        yield (
+                            evaluation[0], "confidence rule", (BASE_RULE, rule), metric, method,
+                            other.value - base.value, drawn, other.n_fits,
+                        )  # fmt: skip

@@ -1,0 +1,28 @@
+"""Audit one evaluation: every metric on its methods and on controls whose worth is known."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.audit.evaluate import audit_evaluation
+from annobench.driver import job
+from annobench.ontology import Ontology
+from annobench.targets import audited_splits
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake):
+    settings = json.loads(snakemake.params.settings)
+    audit_evaluation(
+        {
+            **settings,
+            "cells": snakemake.input.cells,
+            "obs": snakemake.input.obs,
+            "foreign": snakemake.params.foreign,
+            "markers": snakemake.params.markers,
+            "splits": audited_splits(settings["dataset"], settings["splits"]),
+        },
+        Ontology.load(snakemake.input.ontology),
+        {key: Path(path) for key, path in snakemake.output.items()},
+    )
