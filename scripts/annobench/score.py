@@ -75,8 +75,8 @@ def score_fit(
         "n": np.empty(0, dtype=int)
     }
     kind = "cell"
-    if run["status"] == "ok":
-        cells = np.flatnonzero(test & known)
+    cells = np.flatnonzero(test & known)
+    if run["status"] == "ok" and len(cells):  # a query without labels has no truth to compare with
         scored = _scored(
             fit,
             run,
