@@ -58,7 +58,7 @@ def build(
     summary, resources, tests = comparison.summary(), fits.resources(), comparison.tests()
     ranking = comparison.ranking(summary, resources, tests)
     level = study["statistics"]["confidence"]
-    audits = audit.read(audit_files, fits.evaluations)
+    audits = audit.read(audit_files, list(dict.fromkeys(tuple(fit.belongs.values()) for fit in planned)))
     audited = audit.audit(audits["metrics"], resources)
     verdicts = audit.Verdicts(audited)
     scores = describe.scores(fits, verdicts)

@@ -79,7 +79,7 @@ def score_fit(
     }
     kind = "cell"
     confidence: list[tuple[Any, ...]] = []
-    if run["status"] == "ok":
+    if run["status"] == "ok" and len(truths.cells):  # a query without labels has no truth to compare with
         bins = settings["calibration_bins"]
         scored = read_scored(fit, run, truths, ontology, bins)
         for compute in FAMILIES.values():

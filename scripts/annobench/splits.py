@@ -182,7 +182,8 @@ def check_roles(obs: Columns, roles: "NDArray[Any]", spec: Mapping[str, Any]) ->
             raise DataError(
                 f"splits: {spec['regime']}: no cell has the role '{role}'; choose other fractions, folds or families"
             )
-    if (labels[test] == UNKNOWN).all():
+    # the query of a pair may declare that it has no labels: it is predicted, and nothing of it is scored by truth
+    if spec["regime"] != "pair" and (labels[test] == UNKNOWN).all():
         raise DataError(
             f"splits: {spec['regime']}: no test cell has a known label, so nothing can be scored; map the labels, or "
             "test on other cells"

@@ -1,6 +1,6 @@
 """What the rules ask for: inputs, params and resources as functions of wildcards.
 
-Imported while the Snakefile is parsed, by every cluster job again: standard library and annobench.config only. Params
+Imported while the Snakefile is parsed, by every cluster job again: the standard library and light modules only. Params
 are canonical JSON text, so that the order of keys in a YAML file never reruns a job.
 """
 
@@ -20,6 +20,7 @@ from annobench.figures.registry import about
 from annobench.files import expanded, sha256_of
 from annobench.metrics.names import REGIME_NAMES
 from annobench.paths import ROOT
+from annobench.sources.xenium import bundle_files
 from annobench.targets import Targets, fit_paths
 
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
@@ -104,20 +105,31 @@ class Ask:
         return _existing(settings["path"]) if settings["source"] == "obo" and settings["path"] else []
 
     def fetch_inputs(self, wildcards: Any) -> dict[str, Any]:
-        """The file behind a source of kind local, so that a change of it is noticed; the ontology of a simulation."""
+        """The files behind a source on this machine, so that a change is noticed; the ontology of a simulation."""
         source = self.study.datasets[wildcards.dataset]["source"]
         if source["kind"] == "local":
             return {"local": _existing(source["path"])}
+        if source["kind"] == "xenium" and "path" in source:
+            return {"local": [str(path) for path in bundle_files(expanded(source["path"]))]}
         return {"ontology": self.targets.ontology} if source["kind"] == "simulate" else {}
 
     def fetch_code(self, wildcards: Any) -> str:
-        """Hash of the code behind a source; what only simulations import counts for simulations only."""
-        simulated = self.study.datasets[wildcards.dataset]["source"]["kind"] == "simulate"
-        leave_out = () if simulated else ("annobench.sources.simulate", "annobench.ontology")
+        """Hash of the code behind a source; what only one kind of source imports counts for that kind only."""
+        kind = self.study.datasets[wildcards.dataset]["source"]["kind"]
+        own = {
+            "simulate": ("annobench.sources.simulate", "annobench.ontology"),
+            "xenium": ("annobench.sources.xenium", "annobench.sources.xenium_files"),
+        }
+        leave_out = tuple(module for other, modules in own.items() if other != kind for module in modules)
         return code_hash("annobench.sources.fetch", leave_out=leave_out)
 
+    def fetch_memory(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of fetching a dataset: only a bundle is read, all others are passed on as they are."""
+        bundle = self.study.datasets[wildcards.dataset]["source"]["kind"] == "xenium"
+        return self.data_memory(wildcards, attempt) if bundle else 2000
+
     def local_state(self, wildcards: Any) -> list[list[int]]:
-        """Size and time (ns) of the file behind a local source: it may be replaced by an older one."""
+        """Size and time (ns) of the files behind a local source: they may be replaced by older ones."""
         files = self.fetch_inputs(wildcards).get("local", [])
         return [[Path(path).stat().st_size, Path(path).stat().st_mtime_ns] for path in files]
 

@@ -146,6 +146,14 @@ def test_test_cells_without_any_known_label_are_refused() -> None:
         assign_roles(obs, CROSS, 1)
 
 
+def test_the_query_of_a_pair_may_have_no_labels() -> None:
+    obs = table({"a": 40, "b": 40})
+    obs["part"] = np.where(obs["study"] == "s0", "query", "reference").astype(object)
+    obs["label_id"][obs["study"] == "s0"] = "unknown"
+    roles = assign_roles(obs, {"regime": "pair", "val_fraction": 0.15}, 1)
+    assert ((roles == "test") == (obs["study"] == "s0")).all()
+
+
 CROSS = {"regime": "cross_study", "held_out": "s0", "rule": {"study": ["s0"]}, "val_fraction": 0.15}
 
 

@@ -45,7 +45,7 @@ rule fetch_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=ASK.fetch_memory,
         runtime=ASK.data_minutes,
     params:
         source=ASK.source,

@@ -88,6 +88,9 @@ class _Audit:
         self.truths: Truths = read_truths(
             Path(settings["obs"]), Path(split["roles"]), Path(split["train"]), ontology, settings["rollup"]
         )
+        self.labelled = len(self.truths.cells) > 0
+        if not self.labelled:  # a query without labels: what needs no truth can be computed all the same
+            self.truths.cells = np.flatnonzero(self.truths.test)
         at = {cell: i for i, cell in enumerate(cells.obs_names)}
         rows = np.array([at[cell] for cell in self.truths.columns["cell_id"][self.truths.cells]], dtype=int)
         mask = measured(cells.var, Path(split["panel"]) if split["panel"] else None)
@@ -104,15 +107,13 @@ class _Audit:
             m: read_scored(Path(self.split["fits"][m]), run, self.truths, self.ontology, bins)
             for m, run in self.runs.items()
         }
-        if len(self.truths.cells) == 0:
-            return
-        labellings = {"oracle": self._oracle(), **self._controls(), **methods}
-        for name, scored in labellings.items():
+        labellings = {"oracle": self._oracle(), **self._controls(), **methods} if self.labelled else methods
+        for name, scored in labellings.items() if self.labelled else ():
             kind = "method" if name in methods else "control"
             for family, compute in FAMILIES.items():
                 if family != _PER_CLASS:
                     self._rows(kind, name, compute(scored))
-        for name in methods:
+        for name in methods if self.labelled else ():
             if self.runs[name].get("decisions"):
                 self._rows("method", name, selection.rows(self._judged(name, methods[name]), bins))
         self._markers(labellings, list(methods))
@@ -175,28 +176,46 @@ class _Audit:
     def _markers(self, labellings: Mapping[str, Scored], methods: list[str]) -> None:
         from annobench.methods.features import log_normalised, variable_genes
 
-        for method in methods:
-            genes = self.runs[method]["genes"]
-            of_model, shared = genes.get("model", genes["train"]), genes.get("shared", genes["test"])
-            self._rows("method", method, [_overall("gene_overlap", "published", shared / of_model)])
-            self._rows("method", method, [_overall("panel_use", "published", shared / genes["test"])])
+        self._gene_overlap(methods)
         matrix = log_normalised(self.query)
         sets = markers.MarkerSet.measured(self.table, list(self.query.var["feature_name"].astype(str)))
-        truth = self.truths.columns["label_id"][self.truths.cells]
-        types = sorted({sets.nearest(label, self.ontology) for label in set(truth)} - {UNKNOWN})
+        plain = {name: scored.labels[:, 0] for name, scored in labellings.items()}
+        basis = [plain["oracle"]] if self.labelled else list(plain.values())
+        types = {sets.nearest(label, self.ontology) for labels in basis for label in set(labels)} - {UNKNOWN}
         if len(types) < 2:
             return  # the marker table says nothing of these cells
         expression = markers.Expression(matrix.toarray(), variable_genes(matrix, DEG_GENES))
-        basis = self._basis()
-        use, judge = sets.halves()
-        plain = {name: scored.labels[:, 0] for name, scored in labellings.items()}
         best, scores, names = expression.argmax_labels(sets.among(types))
-        found = basis.ranked(scores * np.sqrt(len(names)), names, 5)
-        for family, compute in FAMILIES.items():
-            if family != _PER_CLASS:
-                self._rows("control", "marker_argmax", compute(found))
+        if self.labelled:
+            found = self._basis().ranked(scores * np.sqrt(len(names)), names, 5)
+            for family, compute in FAMILIES.items():
+                if family != _PER_CLASS:
+                    self._rows("control", "marker_argmax", compute(found))
         self._reading("published", expression, {**plain, "marker_argmax": best}, sets, methods)
-        halved = [t for t in types if t in use.genes]
+        self._fair_reading(expression, plain, sets, types, methods)
+        if self.first:
+            self._heat_map(expression, plain, methods)
+
+    def _gene_overlap(self, methods: list[str]) -> None:
+        for name in (*methods, "majority"):
+            # a model that was trained on the measured genes has all of them, even if it looks at none
+            genes = self.runs[name]["genes"] if name in methods else {"train": 1, "test": 1}
+            of_model, shared = genes.get("model", genes["train"]), genes.get("shared", genes["test"])
+            kind = "method" if name in methods else "control"
+            self._rows(kind, name, [_overall("gene_overlap", "published", shared / of_model)])
+            self._rows(kind, name, [_overall("panel_use", "published", shared / genes["test"])])
+
+    def _fair_reading(
+        self,
+        expression: markers.Expression,
+        plain: Mapping[str, "NDArray[Any]"],
+        sets: markers.MarkerSet,
+        types: set[str],
+        methods: list[str],
+    ) -> None:
+        """Common cells and common types of the methods and the truth; one half of the markers is kept for judging."""
+        use, judge = sets.halves()
+        halved = [t for t in sorted(types) if t in use.genes]
         if len(halved) < 2:
             return
         best, _, _ = expression.argmax_labels(use.among(halved))
@@ -204,18 +223,14 @@ class _Audit:
             name: np.array([judge.nearest(label, self.ontology) for label in labels], dtype=object)
             for name, labels in {**plain, "marker_argmax": best}.items()
         }
-        # common cells and common types of the truth and all methods; a control is judged on the same
-        compared = [nearest[name] for name in (*methods, "oracle")]
+        compared = [nearest[name] for name in nearest if name in methods or name == "oracle"]
         common = np.all([labels != UNKNOWN for labels in compared], axis=0)
         shared = set.intersection(*(set(labels[common]) for labels in compared)) - {UNKNOWN}
         if common.sum() < 2 * markers.MIN_CELLS or len(shared) < 2:
             return
         kept = markers.Expression(expression.values[common], expression.genes_for_degs)
-        self._reading(
-            "fair", kept, {name: labels[common] for name, labels in nearest.items()}, judge.among(shared), methods
-        )
-        if self.first:
-            self._heat_map(expression, plain, methods)
+        cut = {name: labels[common] for name, labels in nearest.items()}
+        self._reading("fair", kept, cut, judge.among(shared), methods)
 
     def _reading(
         self,
@@ -242,7 +257,7 @@ class _Audit:
     ) -> None:
         """Mean expression of the top genes of every type in all types, standardised over the types, within 2.5."""
         symbols = list(self.query.var["feature_name"].astype(str))
-        for name in ("oracle", *methods):
+        for name in ("oracle", *methods) if self.labelled else methods:
             labels = labellings[name]
             types = [t for t in sorted(set(labels) - {UNKNOWN}) if (labels == t).sum() >= markers.MIN_CELLS]
             degs = markers.top_genes(expression, labels, types, HEAT_GENES)

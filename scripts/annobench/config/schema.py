@@ -133,6 +133,10 @@ def _explain(error: Any) -> list[str]:
     if error.validator in ("oneOf", "anyOf"):
         return _explain_variants(error)
     where, found = _where(error.absolute_path), error.instance
+    if error.schema is False:
+        # jsonschema does not say which key a `false` was reached by
+        key = next(key for key, value in error.parent.instance.items() if value is found)
+        return [f"{where}: key '{key}' does not go with the others that are given; remove one"]
     if error.validator == "additionalProperties":
         known = set(error.schema.get("properties", {}))
         return [f"{where}: unknown key '{key}'{nearest(key, known)}" for key in found if key not in known]
@@ -159,6 +163,11 @@ def _explain_variants(error: Any) -> list[str]:
     for inner in error.context:
         branches.setdefault(inner.schema_path[0], []).append(inner)
     meant = [errors for errors in branches.values() if not any(inner.validator == "const" for inner in errors)]
+    needed = [tuple(branch.get("required", ())) for branch in error.validator_value]
+    given = error.instance if isinstance(error.instance, dict) else {}
+    if len(meant) == len(set(needed)) > 1 and not any(key in given for keys in needed for key in keys):
+        first, *others = (" and ".join(f"'{key}'" for key in keys) for keys in needed)
+        return [f"{_where(error.absolute_path)}: key {first} is missing, or instead of it {' or '.join(others)}"]
     if meant:
         best = min(meant, key=len)
         return [line for inner in best for line in _explain(inner)]

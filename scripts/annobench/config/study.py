@@ -8,6 +8,7 @@ from typing import Any
 from annobench.config.schema import fill, load_schema, load_yaml, validate
 from annobench.errors import ConfigError, nearest
 from annobench.methods.registry import resolve_parameters
+from annobench.prepare import NO_LABELS
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,20 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
 def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     """One dataset file, validated."""
     path = _find("datasets", name, root, source)
-    return validate(load_yaml(path), "dataset", str(path.relative_to(root)))
+    here = str(path.relative_to(root))
+    dataset = validate(load_yaml(path), "dataset", here)
+    for key in ("label_id", "label_table"):
+        if _unlabelled(dataset) and dataset["cells"][key] is not None:
+            raise ConfigError(
+                f"{here}: cells.label declares that there are no labels, but cells.{key} is "
+                f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
+            )
+    return dataset
+
+
+def _unlabelled(dataset: dict[str, Any]) -> bool:
+    """Whether a dataset declares that its cells have no labels."""
+    return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
 
 
 def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
@@ -174,6 +188,11 @@ def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str,
             _load_dataset_with_parts(part, root, here, into)
             if "pair" in into[part]:
                 raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
+        for part in pair["references"]:
+            if _unlabelled(into[part]):
+                raise ConfigError(
+                    f"{here}: pair: '{part}' declares no labels (cells.label), so nothing can train on it"
+                )
         if pair["query"] in pair["references"]:
             raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
 
@@ -243,6 +262,11 @@ def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: st
     if (regime == "pair") != ("pair" in dataset):
         raise ConfigError(
             f"{where}: regime pair goes with a dataset that declares a `pair`, and only with it; '{name}' does not fit"
+        )
+    if _unlabelled(dataset):
+        raise ConfigError(
+            f"{where}: '{name}' declares no labels (cells.label), so nothing can train or be scored on it; name it as "
+            "the query of a pair"
         )
     if regime == "cross_study":
         families = dataset["families"]

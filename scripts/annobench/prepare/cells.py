@@ -12,7 +12,8 @@ from annobench.columns import NOT_GIVEN
 from annobench.errors import DataError, nearest
 from annobench.files import atomic, read_json, sha256_of, write_json
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.ontology.labels import map_labels, read_table
+from annobench.ontology.labels import MappedLabels, map_labels, read_table
+from annobench.prepare import NO_LABELS
 from annobench.prepare.genes import gene_table, keep_one_each
 from annobench.prepare.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 
@@ -71,6 +72,8 @@ def prepare_dataset(
     if "spatial" in adata.obsm:
         cells.obsm["spatial"] = adata.obsm["spatial"]
     dropped = {"genes_not_required": len(kept) - sum(kept), "duplicated_genes": duplicates}
+    for step in fetched.get("steps", []):  # what the reader of a bundle has left out before
+        dropped |= {key: step[key] for key in ("control_features",) if key in step}
     write_cells(
         name,
         cells,
@@ -171,11 +174,14 @@ def _observations(
         found = list(column.astype(object).where(column.notna(), NOT_GIVEN).astype(str))
         return _renamed(found, settings["rename"].get(key, {}), f"cells.rename.{key}", file)
 
-    original = text("label")
-    if original is None:
-        raise DataError(f"{file}: cells.label: is null; a benchmark needs labels")
-    table = read_table(label_table, ontology) if label_table else None
-    mapping = map_labels(original, text("label_id"), table, ontology)
+    declared = settings["label"] not in NO_LABELS
+    original = (text("label") if declared else None) or [NOT_GIVEN] * adata.n_obs
+    if declared:
+        table = read_table(label_table, ontology) if label_table else None
+        mapping = map_labels(original, text("label_id"), table, ontology)
+    else:
+        reason = f"{adata.n_obs} cells: no labels, as cells.label declares"
+        mapping = MappedLabels([UNKNOWN] * adata.n_obs, {NOT_GIVEN: reason}, {})
     obs = pd.DataFrame(index=pd.Index(adata.obs_names.astype(str), name="cell_id"))
     obs["label_id"] = mapping.label_ids
     obs["label"] = [UNKNOWN if i == UNKNOWN else ontology.label(i) for i in mapping.label_ids]
@@ -185,10 +191,11 @@ def _observations(
     obs["batch"] = text("batch") or list(obs["study"])
     for key in ("assay", "tissue", "disease"):
         obs[key] = text(key) or [NOT_GIVEN] * adata.n_obs
-    if (obs["label_id"] == UNKNOWN).all():
+    if declared and (obs["label_id"] == UNKNOWN).all():
         raise DataError(
             f"{file}: no label could be mapped to Cell Ontology {ontology.release} (labels: "
-            f"{', '.join(sorted(set(original))[:5])}); add a table in config/labels and name it in cells.label_table"
+            f"{', '.join(sorted(set(original))[:5])}); add a table in config/labels and name it in cells.label_table, "
+            "or declare with `cells.label: null` that there are no labels"
         )
     return obs, mapping
 

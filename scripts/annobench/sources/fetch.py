@@ -39,6 +39,7 @@ def fetch_dataset(
         "pypi": _pypi,
         "url": _url,
         "local": _local,
+        "xenium": _xenium,
         "simulate": _simulate,
     }
     file, steps = kinds[source["kind"]](source, folder, ontology=ontology, report=report)
@@ -49,7 +50,7 @@ def fetch_dataset(
             f"{name}: {file.name} has sha256 {sha256}, expected {stated}; it is not the file that the dataset was "
             "declared with"
         )
-    if source["kind"] in ("url", "pypi") and not source.get("sha256"):
+    if steps[0]["step"] == "download" and not source.get("sha256"):
         enforce(lock_file, name, steps[0]["file"], steps[0]["sha256"])
     write_json(
         record,
@@ -97,6 +98,16 @@ def _pypi(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> 
 
 
 def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    cached, steps = _downloaded(source, report)
+    if source["member"]:
+        file = folder / Path(source["member"]).name
+        extract_member(cached, source["member"], file)
+        return file, [*steps, {"step": "extract", "member": source["member"]}]
+    return _link(cached, folder / source["file"]), steps
+
+
+def _downloaded(source: dict[str, Any], report: Report) -> tuple[Path, list[dict[str, Any]]]:
+    """The verified file behind `urls`, in the cache, and the step that brought it there."""
     # the folder in the cache is keyed by the address: two sources may call their files the same
     key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
     cached = cache_folder() / "url" / key[:16] / source["file"]
@@ -107,20 +118,11 @@ def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> t
         for url in source["urls"]
     ]
     step = download(urls, cached, source.get("sha256"), report=report)
-    steps: list[dict[str, Any]] = [{"step": "download", "file": source["file"], **step}]
-    if source["member"]:
-        file = folder / Path(source["member"]).name
-        extract_member(cached, source["member"], file)
-        return file, [*steps, {"step": "extract", "member": source["member"]}]
-    return _link(cached, folder / source["file"]), steps
+    return cached, [{"step": "download", "file": source["file"], **step}]
 
 
 def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
-    path = expanded(source["path"])
-    if "$" in str(path):
-        raise DataError(
-            f"source.path: '{source['path']}' names a variable that is not set; set it or write the path out"
-        )
+    path = _own_path(source["path"])
     if not path.is_file():
         raise DataError(
             f"source.path: no file '{path}' (from '{source['path']}'); relative paths start at {Path.cwd()}"
@@ -129,6 +131,31 @@ def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[d
     link.unlink(missing_ok=True)
     link.symlink_to(path.resolve())  # never copied: it may be large, and it is the user's own
     return link, [{"step": "local", "path": str(path.resolve())}]
+
+
+def _own_path(text: str) -> Path:
+    """A path on this machine as the dataset states it, expanded."""
+    path = expanded(text)
+    if "$" in str(path):
+        raise DataError(f"source.path: '{text}' names a variable that is not set; set it or write the path out")
+    return path
+
+
+def _xenium(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    from annobench.sources.xenium import write_bundle
+
+    if "urls" in source:
+        bundle, steps = _downloaded(source, report)
+    else:
+        bundle = _own_path(source["path"])
+        steps = [{"step": "local", "path": str(bundle.resolve())}]
+    if not bundle.exists():
+        raise DataError(
+            f"source.path: no folder or zip '{bundle}' (from '{source['path']}'); relative paths start at {Path.cwd()}"
+        )
+    report(f"{bundle.name}: reading the bundle")
+    file = folder / "xenium.h5ad"
+    return file, [*steps, write_bundle(bundle, file)]
 
 
 def _simulate(

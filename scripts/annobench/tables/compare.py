@@ -52,7 +52,7 @@ class Comparison:
                     rows += self._rows(evaluation, split, method, of_split, self._values(of_split))
                 parts[evaluation] = self._values(planned)
                 rows += self._rows(evaluation, "all", method, planned, parts[evaluation])
-            if all(parts.values()):
+            if parts and all(parts.values()):
                 means = {
                     m: tuple(np.mean([values[m][i] for values in parts.values()], axis=0) for i in range(2))
                     for m in stats.HEADLINES

@@ -1,6 +1,6 @@
 """The fits of a study as they lie on disk: what ran, what failed, what it took."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,13 @@ class Fits:
         self.planned, self.ontology = planned, ontology
         self.runs = {fit: read_json(fit.run) for fit in planned if fit.done}
         self.ok = [fit for fit, run in self.runs.items() if run["status"] == "ok"]
-        self.evaluations = list(dict.fromkeys(tuple(fit.belongs.values()) for fit in planned))
-        self.counts, self.unit_kinds = self._read_counts()
+        tables = {fit: read_columns(fit.confusion) for fit in self.ok}
+        scored = {fit: table for fit, table in tables.items() if len(table["n"])}
+        # a query that declares no labels is predicted but not compared: it has no truth to be right about
+        unlabelled = {tuple(fit.belongs.values()) for fit in tables if fit not in scored}
+        evaluations = dict.fromkeys(tuple(fit.belongs.values()) for fit in planned)
+        self.evaluations = [evaluation for evaluation in evaluations if evaluation not in unlabelled]
+        self.counts, self.unit_kinds = self._read_counts(scored)
 
     def of(self, method: str, evaluation: Sequence[str]) -> list[FitFiles]:
         """Planned fits of a method in an evaluation (dataset, evaluation, regime)."""
@@ -81,9 +86,10 @@ class Fits:
         """Counts of the finished ones of some fits of one dataset."""
         return {(fit.split, fit.seed): self.counts[fit] for fit in fits if fit in self.counts}
 
-    def _read_counts(self) -> tuple[dict[FitFiles, stats.UnitCounts], dict[FitFiles, str]]:
-        """Counts of every finished fit, over the classes that any fit of its split mentions."""
-        tables = {fit: read_columns(fit.confusion) for fit in self.ok}
+    def _read_counts(
+        self, tables: Mapping[FitFiles, Mapping[str, Any]]
+    ) -> tuple[dict[FitFiles, stats.UnitCounts], dict[FitFiles, str]]:
+        """Counts of every scored fit, over the classes that any fit of its split mentions."""
         classes: dict[tuple[str, str], set[str]] = {}
         for fit, table in tables.items():
             classes.setdefault((fit.dataset, fit.split), set()).update(table["true"], table["predicted"])
