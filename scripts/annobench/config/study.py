@@ -1,5 +1,8 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
+import hashlib
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,16 +199,24 @@ def _switches(evaluation: dict[str, Any]) -> str:
     words = {"group_by": "", "folds": "folds", "test_fraction": "test", "val_fraction": "val"}
     parts = [f"{word}{evaluation[key]}" for key, word in words.items() if evaluation.get(key) != defaults.get(key)]
     balance = evaluation["balance"]
-    if balance["policy"] == "cap":
-        parts.append(f"cap{balance['max_cells']}")
-        parts += [f"min{balance['min_cells']}"] if balance["min_cells"] > 1 else []
-        parts += [balance["share"]] if balance["share"] != "proportional" else []
-        parts += [f"persource{balance['min_per_source']}"] if balance["min_per_source"] else []
+    if balance["policy"] != "none":
+        usual = fill({"policy": balance["policy"]}, root["$defs"]["balance"], root)
+        parts.append(f"{balance['policy']}{balance['max_cells']}")
+        parts += [f"min{balance['min_cells']}"] if balance["min_cells"] != usual["min_cells"] else []
+        parts += [balance["share"]] if balance["share"] != usual["share"] else []
+        own = balance["min_per_source"] != usual["min_per_source"]
+        parts += [f"persource{balance['min_per_source']}"] if own else []
+        if shares := balance.get("target_proportions"):  # too long to be written out
+            text = json.dumps(shares, sort_keys=True).encode()
+            parts.append(f"shares{hashlib.sha256(text).hexdigest()[:8]}")
     return "".join(f"_{part}" for part in parts)
 
 
 def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: str) -> None:
     name, regime = evaluation["dataset"], evaluation["regime"]
+    shares = evaluation["balance"].get("target_proportions", {})
+    if (whole := math.fsum(shares.values())) > 1 + 1e-9:
+        raise ConfigError(f"{where}: balance.target_proportions: the shares add up to {whole:g}, expected 1 at most")
     if (regime == "pair") != ("pair" in dataset):
         raise ConfigError(
             f"{where}: regime pair goes with a dataset that declares a `pair`, and only with it; '{name}' does not fit"
