@@ -72,6 +72,7 @@ class Ask:
             "dataset": one_of(self.study.datasets),
             "split": one_of(split.name for split in splits),
             "method": one_of(self.study.methods),
+            "download": one_of(name for method in self.study.methods.values() for name in method["downloads"]),
             "seed": one_of(seed for split in splits for seed in split.seeds),
             "figure": one_of(self.study.settings["figures"]),
             "ontology": re.escape(Path(self.targets.ontology).stem),
@@ -113,6 +114,10 @@ class Ask:
         """Size and time (ns) of the file behind a local source: it may be replaced by an older one."""
         files = self.fetch_inputs(wildcards).get("local", [])
         return [[Path(path).stat().st_size, Path(path).stat().st_mtime_ns] for path in files]
+
+    def download(self, wildcards: Any) -> str:
+        """A file that a method declares."""
+        return canonical(self.study.methods[wildcards.method]["downloads"][wildcards.download])
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
@@ -172,6 +177,11 @@ class Ask:
         used = {key: method.get(key) for key in ("implementation", "parameters", "exec", "needs", "abilities")}
         used["device"] = settings["device"] if method["needs"]["gpu"] or method["abilities"]["gpu"] else "cpu"
         return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
+
+    def fit_inputs(self, wildcards: Any) -> dict[str, list[str]]:
+        """Records of the files that a method declares; nothing for the others."""
+        records = self.targets.downloads(wildcards.method)
+        return {"downloads": records, "folders": [path.removesuffix(".json") for path in records]} if records else {}
 
     def method_code(self, wildcards: Any) -> str:
         """Hash of the runner, of the method's own modules, and of the files that it names."""

@@ -1,7 +1,7 @@
 """
 Fit: one method on one split with one seed, in a child process that is watched.
 
-in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology
+in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology; files that the method declares
 out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
      .../run.json          how it went: status, reason, time, memory, device, versions, hashes
      .../probabilities.npz, embedding.npz, model/, traceback.txt  where there are any
@@ -12,6 +12,7 @@ A failure is a result: the job succeeds, and run.json says what happened.
 
 rule fit_method:
     input:
+        unpack(ASK.fit_inputs),
         cells="results/data/{dataset}/cells.h5ad",
         card="results/data/{dataset}/card.json",
         split="results/splits/{dataset}/{split}/seed{seed}.parquet",

@@ -11,6 +11,7 @@ from typing import Any
 from annobench.config.schema import fill, load_schema, load_yaml, validate
 from annobench.errors import ConfigError, nearest
 from annobench.methods.registry import resolve_parameters
+from annobench.runner.downloads import referenced
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,24 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{path.relative_to(root)}: `exec` goes with `implementation: exec`, and only with it")
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
+    _check_downloads(method, str(path.relative_to(root)))
     if "exec" not in method:  # a foreign command gets its parameters as they are
         method["parameters"] = resolve_parameters(
             method["implementation"], method["parameters"], str(path.relative_to(root))
         )
     return method
+
+
+def _check_downloads(method: dict[str, Any], file: str) -> None:
+    """Every file that is declared has an address and is used, and every one that is used is declared."""
+    used = {name for value in method["parameters"].values() if (name := referenced(value))}
+    for name in used - set(method["downloads"]):
+        raise ConfigError(f"{file}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
+    for name, download in method["downloads"].items():
+        if not download["urls"] and not download["index"]:
+            raise ConfigError(f"{file}: downloads.{name}: give `urls`, or an `index`, or both")
+        if name not in used:
+            raise ConfigError(f"{file}: downloads.{name}: no parameter uses it; give one the value 'download:{name}'")
 
 
 def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
