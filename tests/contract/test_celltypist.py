@@ -12,7 +12,7 @@ import pytest
 from annobench.config.study import load_method
 from annobench.errors import ConfigError, MethodSkipped
 from annobench.methods.base import Context
-from annobench.methods.celltypist_custom import CellTypistCustom
+from annobench.methods.celltypist_custom import CellTypistCustom, _normalised
 from annobench.ontology import Ontology
 from annobench.paths import ROOT
 from helpers import cells
@@ -110,3 +110,20 @@ def test_what_is_saved_predicts_the_same(data: ad.AnnData, ontology: Ontology, t
     assert np.allclose(before.confidence, after.confidence)
     assert {file.name for file in tmp_path.iterdir()} == {"arrays.npz", "state.json"}  # nothing that is executed
     assert json.loads((tmp_path / "state.json").read_text())["classes"] == kept
+
+
+def test_decision_values_far_below_zero_have_probabilities(data: ad.AnnData, ontology: Ontology) -> None:
+    """As large as those of published models; the sigmoids of all classes are then zero."""
+    method = fitted(data, ontology)
+    query = data[160:].copy()
+    before = method.predict(query)
+    expected = celltypist.annotate(_normalised(query), model=method._model).probability_matrix
+    shares = expected.to_numpy() / expected.to_numpy().sum(axis=1, keepdims=True)
+    assert np.allclose(before.probabilities, shares)
+    assert np.allclose(before.confidence, expected.to_numpy().max(axis=1))
+    method._model.classifier.intercept_ -= 3000
+    after = method.predict(query)
+    assert np.isfinite(after.probabilities).all()
+    assert np.allclose(after.probabilities.sum(axis=1), 1)
+    assert after.confidence.max() == 0
+    assert after.labels[:, 0].tolist() == before.labels[:, 0].tolist()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, log_expit, softmax
 
 from annobench.errors import ConfigError, MethodSkipped
 from annobench.methods.base import Context, Method, load_state, save_state
@@ -108,13 +109,14 @@ class CellTypistCustom(Method):
 
     def predict(self, query: "AnnData") -> Predictions:
         result = celltypist.annotate(_normalised(query), model=self._model)
-        table = result.probability_matrix
-        sigmoids = table.to_numpy()
-        probabilities = sigmoids / sigmoids.sum(axis=1, keepdims=True)
+        table = result.decision_matrix
+        decision = table.to_numpy()
+        # in logarithms: models of mini-batch SGD reach values of -1,000, whose sigmoids are all zero
+        probabilities = softmax(log_expit(decision), axis=1)
         found = Predictions.from_probabilities(
             query.obs_names, probabilities, list(map(str, table.columns)), self._top_k
         )
-        return replace(found, confidence=sigmoids.max(axis=1))
+        return replace(found, confidence=expit(decision.max(axis=1)))
 
     def save(self, folder: Path) -> None:
         # CellTypist's own format is a pickle; the same numbers are kept as arrays
