@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pytest
 import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -36,7 +37,10 @@ def declare(repo: Repo, name: str, **download: object) -> None:
     (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
 
 
-def test_models_are_fetched_and_those_that_are_missing_skip_their_own_method(repo: Repo) -> None:
+def test_models_are_fetched_and_those_that_are_missing_skip_their_own_method(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANNOBENCH_SPATIALCORE_PYTHON", raising=False)
     repo.snakemake("data")
     content = model_of(repo.folder / "results/data/simulated_small/cells.h5ad")
     sha256 = hashlib.sha256(content).hexdigest()
@@ -57,10 +61,11 @@ def test_models_are_fetched_and_those_that_are_missing_skip_their_own_method(rep
         declare(repo, "by_name", index=f"{address}/models.json")
         declare(repo, "later", urls=[f"{address}/later/m.pkl"])
         declare(repo, "wrong", urls=[f"{address}/there/m.pkl"], sha256="0" * 64)
-        repo.study("tiny", methods=["nearest_centroid", "by_name", "later", "wrong"])
+        repo.study("tiny", methods=["nearest_centroid", "by_name", "later", "wrong", "spatialcore"])
         printed = repo.run()
         failed = {row["method"]: (row["status"], row["reason"]) for row in repo.table("failed")}
-        assert set(failed) == {"later", "wrong"}
+        assert set(failed) == {"later", "wrong", "spatialcore"}
+        assert failed["spatialcore"][1].startswith("spatialcore is not installed; use the environment")
         assert {status for status, _ in failed.values()} == {"skipped"}
         assert "HTTP status 404" in failed["later"][1]
         assert f"sha256 is {sha256}, expected {'0' * 64}" in failed["wrong"][1]
@@ -76,7 +81,7 @@ def test_models_are_fetched_and_those_that_are_missing_skip_their_own_method(rep
         pages["/later/m.pkl"] = content
         done = annobench(repo.folder, "retry", "--study", "tiny", timeout=300)
         assert done.returncode == 0, done.stderr
-        assert [row["method"] for row in repo.table("failed")] == ["wrong"]
+        assert sorted(row["method"] for row in repo.table("failed")) == ["spatialcore", "wrong"]
 
     declare(repo, "later", urls=["http://127.0.0.1:9/moved/m.pkl"], sha256=sha256)  # only the declaration changes
     jobs = repo.jobs()

@@ -51,14 +51,14 @@ class CellTypistPretrained(Method):
             raise MethodSkipped(
                 f"the model shares none of its {of_model} genes with the {of_query} of the query; both need symbols"
             )
-        scores = expit(self._model.decision(log_normalised(query), genes))
+        decision = self._model.decision(log_normalised(query), genes)
         names = sorted(set(self._ids))
         best = np.column_stack(
-            [scores[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
+            [decision[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
         )
+        # ranked before the sigmoid: those of models of mini-batch SGD may all be zero
         found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k)
-        found.probabilities = None
-        return found
+        return Predictions(found.cell_ids, found.labels, expit(found.scores), expit(found.confidence))
 
     def save(self, folder: Path) -> None:
         arrays = {name: getattr(self._model, name) for name in _ARRAYS}
