@@ -12,6 +12,8 @@ import yaml
 
 from annobench.config.study import load_method
 from annobench.errors import ConfigError, DataError
+from annobench.ontology import Ontology
+from annobench.ontology.labels import read_table
 from annobench.paths import ROOT
 from annobench.runner.downloads import downloaded, with_paths
 from annobench.sources.download import Connection
@@ -145,3 +147,9 @@ def test_the_official_lung_model_is_declared() -> None:
     method = load_method("celltypist_lung_atlas", ROOT, "")
     assert method["parameters"]["model"] == "download:model"
     assert method["downloads"]["model"]["urls"][0].endswith("/v2/Human_Lung_Atlas.pkl")
+
+
+def test_names_of_the_lung_model_are_mapped_by_a_valid_table(ontology: Ontology) -> None:
+    table = read_table(ROOT / "config" / "labels" / "celltypist_lung_atlas.tsv", ontology)
+    assert len({name.replace("Mφ", "Mph") for name in table}) >= 61
+    assert "unknown" not in table.values()
