@@ -39,6 +39,7 @@ rule all:
 rule data:
     input:
         TARGETS.data(),
+        TARGETS.downloads(),
 
 
 rule report:

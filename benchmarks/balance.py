@@ -22,14 +22,18 @@ def main() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([f"CL:{i:07d}" for i in range(TYPES)], dtype=object)[rng.integers(TYPES, size=CELLS)]
     sources = np.array([f"study{i}" for i in range(SOURCES)], dtype=object)[rng.integers(SOURCES, size=CELLS)]
-    for share in SHARES:
-        policy = {"policy": "cap", "max_cells": 1000, "min_cells": 50, "share": share, "min_per_source": 10}
+    cap = {"policy": "cap", "max_cells": 1000, "min_cells": 50, "min_per_source": 10}
+    policies = {share: cap | {"share": share} for share in SHARES}
+    wanted = {f"CL:{i:07d}": 0.001 * (i % 5 + 1) for i in range(TYPES // 2)}
+    policies["target_proportions"] = cap | {"share": "proportional", "target_proportions": wanted}
+    policies["spatialcore"] = policies["proportional"] | {"policy": "spatialcore"}
+    for name, policy in policies.items():
         times = []
         for seed in range(5):
             begin = time.perf_counter()
             chosen = select_cells(labels, sources, policy, seed)
             times.append(time.perf_counter() - begin)
-        print(f"{share:<13} {median(times):.2f} s (median of {len(times)}), {len(chosen)} cells kept")
+        print(f"{name:<18} {median(times):.2f} s (median of {len(times)}), {len(chosen)} cells kept")
 
 
 if __name__ == "__main__":

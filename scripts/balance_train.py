@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    obs = read_columns(snakemake.input.obs, ["cell_id", "label_id", "study"])
+    obs = read_columns(snakemake.input.obs, ["cell_id", "label_id", "label", "study"])
     train = read_columns(snakemake.input.split)["role"] == "train"
     cells = {name: values[train] for name, values in obs.items()}
     chosen = select_cells(
-        cells["label_id"], cells["study"], json.loads(snakemake.params.policy), int(snakemake.wildcards.seed)
+        cells["label_id"],
+        cells["study"],
+        json.loads(snakemake.params.policy),
+        int(snakemake.wildcards.seed),
+        dict(zip(obs["label_id"], obs["label"], strict=True)),
     )
     names = {"cell_id": "cell_id", "label_id": "label_id", "source": "study"}
     write_columns(snakemake.output[0], {new: cells[old][chosen] for new, old in names.items()})

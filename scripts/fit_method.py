@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from annobench.driver import job
 from annobench.files import read_json
+from annobench.runner.downloads import downloaded
 from annobench.runner.parent import run_fit
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ def _only(files: Any) -> str | None:
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
     card = read_json(snakemake.input.card)
+    paths, files, missing = downloaded(snakemake.input.get("downloads", []))
     run_fit(
         {
             **json.loads(snakemake.params.method),
             **{key: str(Path(snakemake.input[key]).resolve()) for key in ("cells", "split", "train", "ontology")},
             **{key: _only(snakemake.input.get(key)) for key in ("panel", "foreign")},
             "training": snakemake.params.training,
+            **{"downloads": paths, "missing": missing},
             "seed": int(wildcards.seed),
             "threads": snakemake.threads,
             "limits": {"memory_mb": resources.limit_mb, "seconds": resources.limit_seconds},
@@ -35,6 +38,7 @@ with job(snakemake):
                 "data_sha256": card["sha256"],
                 "code": snakemake.params.code,
                 "gene_overlap": card.get("overlap"),
+                "downloads": files,
             },
             # not a param: a change of it must not refit what is there
             "on_failure": snakemake.config.get("on_failure", "record"),

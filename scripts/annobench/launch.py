@@ -18,7 +18,7 @@ from annobench.errors import AnnobenchError, ConfigError, nearest
 from annobench.files import read_json
 from annobench.metrics.names import METRIC_NAMES
 from annobench.paths import ROOT, SCRIPTS
-from annobench.targets import fit_paths
+from annobench.targets import Targets, fit_paths
 from annobench.workflow import HEADROOM_MB
 
 
@@ -99,9 +99,11 @@ def profile_folder(name: str) -> Path:
 def failed_records(name: str | None) -> list[str]:
     """Run records of the fits of a study that failed, were killed, ran out of time or were skipped.
 
-    Recorded failures are results, and are not repeated by themselves.
+    Recorded failures are results, and are not repeated by themselves. Files of methods that could not be fetched are
+    among them.
     """
-    records = [fit_paths(fit)["run"] for fit in resolve(name).fits()]
+    study = resolve(name)
+    records = [*Targets(study).downloads(), *(fit_paths(fit)["run"] for fit in study.fits())]
     again = ("failed", "killed", "timeout", "skipped")
     return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
 

@@ -49,7 +49,9 @@ def describe(study: Study) -> str:
     fits, left = sum(plan.fits for plan in plans), sum(plan.left for plan in plans)
     splits = sum(len(split.seeds) for split in study.splits.values())
     fetched = sum("source" in dataset for dataset in study.datasets.values())
+    files = len(Targets(study).downloads())
     jobs = [
+        *([["fetch_file", str(files)]] if files else []),
         ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
         ["split_dataset, balance_train", f"{splits}, {splits}"],
         ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],

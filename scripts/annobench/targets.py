@@ -101,6 +101,14 @@ class Targets:
         """Prepared matrices of all datasets."""
         return [f"results/data/{name}/cells.h5ad" for name in self.study.datasets]
 
+    def downloads(self, *methods: str) -> list[str]:
+        """Records of the files that methods declare; of all methods where none is named."""
+        return [
+            f"results/files/{method}/{name}.json"
+            for method in methods or self.study.methods
+            for name in self.study.methods[method]["downloads"]
+        ]
+
     def obs(self) -> list[str]:
         """Observations of the datasets that are evaluated."""
         return self.there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])

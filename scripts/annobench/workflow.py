@@ -78,6 +78,7 @@ class Ask:
             "dataset": one_of(self.study.datasets),
             "split": one_of(split.name for split in splits),
             "method": one_of(self.study.methods),
+            "download": one_of(name for method in self.study.methods.values() for name in method["downloads"]),
             "seed": one_of(seed for split in splits for seed in split.seeds),
             "evaluation": one_of(split.evaluation for split in splits),
             "figure": one_of(self.study.settings["figures"]),
@@ -132,6 +133,10 @@ class Ask:
         """Size and time (ns) of the files behind a local source: they may be replaced by older ones."""
         files = self.fetch_inputs(wildcards).get("local", [])
         return [[Path(path).stat().st_size, Path(path).stat().st_mtime_ns] for path in files]
+
+    def download(self, wildcards: Any) -> str:
+        """A file that a method declares."""
+        return canonical(self.study.methods[wildcards.method]["downloads"][wildcards.download])
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
@@ -195,12 +200,15 @@ class Ask:
     # fit
 
     def fit_inputs(self, wildcards: Any) -> dict[str, list[str]]:
-        """The panel of a split and the foreign cells of its dataset, where there are any."""
+        """Panel of a split, foreign cells of its dataset, files that a method declares: where there are any."""
+        records = self.targets.downloads(wildcards.method)
         panel = self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["panel"]
         foreign = self.study.datasets[wildcards.dataset]["foreign"]
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
             "foreign": [f"results/data/{foreign}/cells.h5ad"] if foreign else [],
+            "downloads": records,
+            "folders": [path.removesuffix(".json") for path in records],
         }
 
     def fit_training(self, wildcards: Any) -> str:

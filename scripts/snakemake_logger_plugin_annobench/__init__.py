@@ -16,6 +16,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 _SHORT = {
     "fetch_ontology": "ontology",
     "fetch_dataset": "fetch",
+    "fetch_file": "fetch",
     "prepare_dataset": "prepare",
     "split_dataset": "split",
     "balance_train": "balance",

@@ -17,10 +17,14 @@ from annobench.paths import ROOT
 from annobench.predictions import Predictions
 from helpers import cells
 
-# a pre-trained model needs its file and real gene symbols: see tests/unit/test_celltypist_model.py
+# a pre-trained model needs its file and real gene symbols: see tests/unit/test_celltypist_model.py; spatialcore needs
+# an environment of its own: see tests/contract/test_spatialcore.py
 METHODS = [
-    m for m in available("methods", ROOT) if load_method(m, ROOT, "")["implementation"] != "celltypist_pretrained"
+    m
+    for m in available("methods", ROOT)
+    if load_method(m, ROOT, "")["implementation"] != "celltypist_pretrained" and m != "spatialcore"
 ]
+SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer than one batch
 LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
 SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
 HIDDEN = ["label_id"]
@@ -39,7 +43,7 @@ def build(name: str) -> Method:
         return load_class("exec")(
             options=method["parameters"], command=exec_block["command"], format=exec_block["format"]
         )
-    return load_class(method["implementation"])(**method["parameters"])
+    return load_class(method["implementation"])(**method["parameters"] | SMALLER.get(name, {}))
 
 
 def parts(data: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData, ad.AnnData]:

@@ -249,6 +249,32 @@ def test_foreign_commands_that_fail(
     assert reason in record["reason"]
 
 
+@pytest.mark.parametrize(
+    ("command", "status", "reason"),
+    [
+        ("sh -c 'exit 77'", "skipped", "ended with status 77: it cannot run here"),
+        (
+            "sh -c 'echo no key > {output}/reason.txt; echo more >> {output}/reason.txt; exit 77'",
+            "skipped",
+            "no",
+        ),
+        (
+            "sh -c 'echo no key > {output}/reason.txt; exit 1'",
+            "failed",
+            "ended with status 1; no key",
+        ),
+        ("sh -c ': > {output}/reason.txt; exit 77'", "skipped", "it cannot run here"),
+    ],
+)
+def test_foreign_commands_may_say_why(
+    library: Path, inputs: dict[str, str], tmp_path: Path, command: str, status: str, reason: str
+) -> None:
+    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx"}), tmp_path)
+    assert record["status"] == status
+    assert reason in record["reason"]
+    assert "more" not in record["reason"]
+
+
 def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "foreign.py"
     script.write_text(

@@ -231,6 +231,17 @@ def test_the_method_predicts_ids(written: Path, data: ad.AnnData, ontology: Onto
     assert np.array_equal(again.scores, found.scores)
 
 
+def test_decision_values_far_below_zero_are_ranked(written: Path, data: ad.AnnData, ontology: Ontology) -> None:
+    """Models of mini-batch SGD reach values whose sigmoids are all zero."""
+    method = CellTypistPretrained(model=str(written))
+    method.fit(data, context(ontology))
+    before = method.predict(data)
+    method._model.intercept[:] -= 3000
+    after = method.predict(data)
+    assert (after.labels == before.labels).all()
+    assert after.confidence.max() == 0
+
+
 def test_classes_without_an_id_are_unknown_and_a_table_goes_first(
     written: Path, data: ad.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

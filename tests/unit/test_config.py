@@ -132,6 +132,10 @@ def test_entries_that_differ_never_share_a_split() -> None:
         base | {"balance": {"policy": "cap", "max_cells": 50}},
         base | {"balance": {"policy": "cap", "max_cells": 50, "min_cells": 5}},
         base | {"balance": {"policy": "cap", "max_cells": 50, "share": "equal", "min_per_source": 3}},
+        base | {"balance": {"policy": "cap", "max_cells": 50, "target_proportions": {"CL:0000236": 0.1}}},
+        base | {"balance": {"policy": "cap", "max_cells": 50, "target_proportions": {"CL:0000236": 0.2}}},
+        base | {"balance": {"policy": "spatialcore", "max_cells": 50}},
+        base | {"balance": {"policy": "spatialcore", "max_cells": 50, "min_cells": 5, "min_per_source": 0}},
         base | {"name": "own", "test_fraction": 0.4},
     ]
     found = load_study(study(evaluations=entries), ROOT).splits.values()
@@ -143,6 +147,10 @@ def test_entries_that_differ_never_share_a_split() -> None:
         "holdout_cap50",
         "holdout_cap50_min5",
         "holdout_cap50_equal_persource3",
+        "holdout_cap50_sharesd8a7a4e3",
+        "holdout_cap50_sharesf05cbfa5",
+        "holdout_spatialcore50",
+        "holdout_spatialcore50_min5_persource0",
         "own",
     ]
     assert [split.name for split in found] == [split.evaluation for split in found] == names

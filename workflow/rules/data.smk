@@ -8,6 +8,7 @@ out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/data/<dataset>/obs.parquet           its observations alone
      results/data/<dataset>/card.json             what is in it, and what was dropped and why
      results/panels/<panel>.csv                   genes of a panel: feature_id, feature_name
+     results/files/<method>/<download>/, .json    a file that a method declares, and where it came from or why it did not
 """
 
 
@@ -53,6 +54,26 @@ rule fetch_dataset:
         code=ASK.fetch_code,
     script:
         "../../scripts/fetch_dataset.py"
+
+
+rule fetch_file:
+    output:
+        folder=directory("results/files/{method}/{download}"),
+        record="results/files/{method}/{download}.json",
+    log:
+        "results/logs/fetch_file/{method}/{download}.log",
+    benchmark:
+        "results/benchmarks/fetch_file/{method}/{download}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        source=ASK.download,
+        code=ASK.code("fetch_file"),
+    script:
+        "../../scripts/fetch_file.py"
 
 
 rule prepare_dataset:

@@ -1,7 +1,7 @@
 """
 Fit: one method on one split with one seed, in a child process that is watched.
 
-in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology
+in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology; files that the method declares
      results/panels/<panel>.csv, and cells.h5ad of a dataset of another tissue, where they are declared
 out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
      .../run.json          how it went: status, reason, time, memory, device, versions, hashes

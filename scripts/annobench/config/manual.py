@@ -60,7 +60,8 @@ def _rows(prefix: str, schema: dict[str, Any], root: dict[str, Any]) -> Iterator
 def _nested(name: str, part: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
     if part.get("type") == "array":
         part, name = resolve(part.get("items", {}), root), f"{name}[]"
-    if isinstance(part.get("additionalProperties"), dict):
+    if isinstance(others := part.get("additionalProperties"), dict):
+        yield from _rows(f"{name}.<name>.", resolve(others, root), root)
         return
     variants = [resolve(branch, root) for branch in part.get("oneOf", [])]
     shared = _shared(variants)

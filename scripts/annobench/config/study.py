@@ -1,5 +1,8 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
+import hashlib
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +12,7 @@ from annobench.config.schema import fill, load_schema, load_yaml, validate
 from annobench.errors import ConfigError, nearest
 from annobench.methods.registry import resolve_parameters
 from annobench.prepare import NO_LABELS
+from annobench.runner.downloads import referenced
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,24 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{path.relative_to(root)}: `exec` goes with `implementation: exec`, and only with it")
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
+    _check_downloads(method, str(path.relative_to(root)))
     if "exec" not in method:  # a foreign command gets its parameters as they are
         method["parameters"] = resolve_parameters(
             method["implementation"], method["parameters"], str(path.relative_to(root))
         )
     return method
+
+
+def _check_downloads(method: dict[str, Any], file: str) -> None:
+    """Every file that is declared has an address and is used, and every one that is used is declared."""
+    used = {name for value in method["parameters"].values() if (name := referenced(value))}
+    for name in used - set(method["downloads"]):
+        raise ConfigError(f"{file}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
+    for name, download in method["downloads"].items():
+        if not download["urls"] and not download["index"]:
+            raise ConfigError(f"{file}: downloads.{name}: give `urls`, or an `index`, or both")
+        if name not in used:
+            raise ConfigError(f"{file}: downloads.{name}: no parameter uses it; give one the value 'download:{name}'")
 
 
 def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
@@ -245,11 +262,16 @@ def _switches(evaluation: dict[str, Any]) -> str:
     words = {"group_by": "", "folds": "folds", "test_fraction": "test", "val_fraction": "val"}
     parts = [f"{word}{evaluation[key]}" for key, word in words.items() if evaluation.get(key) != defaults.get(key)]
     balance = evaluation["balance"]
-    if balance["policy"] == "cap":
-        parts.append(f"cap{balance['max_cells']}")
-        parts += [f"min{balance['min_cells']}"] if balance["min_cells"] > 1 else []
-        parts += [balance["share"]] if balance["share"] != "proportional" else []
-        parts += [f"persource{balance['min_per_source']}"] if balance["min_per_source"] else []
+    if balance["policy"] != "none":
+        usual = fill({"policy": balance["policy"]}, root["$defs"]["balance"], root)
+        parts.append(f"{balance['policy']}{balance['max_cells']}")
+        parts += [f"min{balance['min_cells']}"] if balance["min_cells"] != usual["min_cells"] else []
+        parts += [balance["share"]] if balance["share"] != usual["share"] else []
+        own = balance["min_per_source"] != usual["min_per_source"]
+        parts += [f"persource{balance['min_per_source']}"] if own else []
+        if shares := balance.get("target_proportions"):  # too long to be written out
+            text = json.dumps(shares, sort_keys=True).encode()
+            parts.append(f"shares{hashlib.sha256(text).hexdigest()[:8]}")
     genes = evaluation["genes"]
     parts += [f"panel{genes['panel']}"] if genes["panel"] else []
     parts += ["alltrained"] if genes["training"] == "all" else []
@@ -259,6 +281,9 @@ def _switches(evaluation: dict[str, Any]) -> str:
 
 def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: str) -> None:
     name, regime = evaluation["dataset"], evaluation["regime"]
+    shares = evaluation["balance"].get("target_proportions", {})
+    if (whole := math.fsum(shares.values())) > 1 + 1e-9:
+        raise ConfigError(f"{where}: balance.target_proportions: the shares add up to {whole:g}, expected 1 at most")
     if (regime == "pair") != ("pair" in dataset):
         raise ConfigError(
             f"{where}: regime pair goes with a dataset that declares a `pair`, and only with it; '{name}' does not fit"

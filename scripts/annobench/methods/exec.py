@@ -5,13 +5,14 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench import predictions
-from annobench.errors import PredictionError
+from annobench.errors import MethodSkipped, PredictionError
 from annobench.methods.base import Context, Method
 from annobench.paths import ROOT
 from annobench.predictions import Predictions
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+SKIPPED = 77  # the status by which test harnesses say "skipped" (GNU Automake)
+
+
 class Foreign(Method):
     """Runs the command once with train and test data: fitting and predicting are one step.
 
-    `options` is handed to the command as params.json.
+    `options` is handed to the command as params.json. Status 77 means that it cannot run here: a skip. The first line
+    of reason.txt in its output folder becomes the reason, of a failure too.
     """
 
     one_step = True
@@ -56,13 +61,12 @@ class Foreign(Method):
                 )
             )
             places: dict[str, object] = {"train": train, "test": test, "params": params, "output": output, "root": ROOT}
+            places["python"] = sys.executable
             places |= {"seed": self._context.seed, "threads": self._context.threads}
             words = [fill_in(word, places) for word in shlex.split(self.command)]
             done = subprocess.run(words, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
             if done.returncode:
-                code = done.returncode
-                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-                raise RuntimeError(f"`{self.command}` {how}; its output is in the log of this fit")
+                raise self._failure(done.returncode, output)
             written = [
                 output / f"predictions.{suffix}"
                 for suffix in ("parquet", "csv")
@@ -71,6 +75,17 @@ class Foreign(Method):
             if not written:
                 raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
             return predictions.read(written[0])
+
+    def _failure(self, code: int, output: Path) -> Exception:
+        """What a status other than 0 means; the command may say why in reason.txt."""
+        file = output / "reason.txt"
+        reason = (
+            next(iter(file.read_text(encoding="utf-8", errors="replace").splitlines()), "") if file.is_file() else ""
+        )
+        if code == SKIPPED:
+            return MethodSkipped(reason or f"`{self.command}` ended with status {code}: it cannot run here")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return RuntimeError(f"`{self.command}` {how}; {reason or 'its output is in the log of this fit'}")
 
     def save(self, folder: Path) -> None:
         pass  # what a foreign method keeps is its own affair

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from annobench.errors import AnnobenchError, MethodSkipped, PredictionError
 from annobench.files import is_disk_full, read_json, write_json
 from annobench.processes import die_with_parent
+from annobench.runner.downloads import with_paths
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -217,6 +218,8 @@ def _device(job: dict[str, Any]) -> str:
 
 
 def _check_needs(job: dict[str, Any], train: "AnnData") -> None:
+    if job.get("missing"):
+        raise MethodSkipped(job["missing"])
     state = str(train.uns["annobench"]["matrix"])
     if job["needs"]["counts"] and state != "counts":
         raise MethodSkipped(f"the method needs counts (needs.counts), the dataset holds {state}")
@@ -227,9 +230,10 @@ def _check_needs(job: dict[str, Any], train: "AnnData") -> None:
 
 
 def _create(kind: "type[Method]", job: dict[str, Any]) -> "Method":
+    parameters = with_paths(job["parameters"], job.get("downloads", {}))
     if job["exec"]:
-        return kind(options=job["parameters"], command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]
-    return kind(**job["parameters"])
+        return kind(options=parameters, command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]
+    return kind(**parameters)
 
 
 def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:

@@ -79,7 +79,7 @@ def _package(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list
             f"source.member: the installed '{source['package']}' has no file '{source['member']}'; install the "
             "locked version (make env)"
         )
-    return _link(original, folder / original.name), [
+    return link(original, folder / original.name), [
         {"step": "package", "package": source["package"], "file": source["member"]}
     ]
 
@@ -103,7 +103,7 @@ def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> t
         file = folder / Path(source["member"]).name
         extract_member(cached, source["member"], file)
         return file, [*steps, {"step": "extract", "member": source["member"]}]
-    return _link(cached, folder / source["file"]), steps
+    return link(cached, folder / source["file"]), steps
 
 
 def _downloaded(source: dict[str, Any], report: Report) -> tuple[Path, list[dict[str, Any]]]:
@@ -177,7 +177,7 @@ def _is_cached(path: Path, sha256: str | None) -> bool:
     return path.is_file() and sha256 is not None and sha256_of(path) == sha256
 
 
-def _link(original: Path, destination: Path) -> Path:
+def link(original: Path, destination: Path) -> Path:
     """Hard-link where the file system allows it, else copy: the results folder stays complete by itself."""
     destination.unlink(missing_ok=True)
     try:

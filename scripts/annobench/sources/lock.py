@@ -10,7 +10,7 @@ from annobench.errors import DownloadError
 from annobench.files import atomic
 
 _HEAD = """\
-# SHA-256 of downloads whose dataset file states none, recorded at the first download and enforced from then on.
+# SHA-256 of downloads whose dataset or method file states none, recorded at the first one and enforced from then on.
 # Written by annobench; delete a line to accept a new file.
 """
 

@@ -1,0 +1,22 @@
+"""Bring one file that a method declares here; a record says how it went."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.sources.files import fetch_file
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake) as say:
+    fetch_file(
+        snakemake.wildcards.method,
+        snakemake.wildcards.download,
+        json.loads(snakemake.params.source),
+        Path(snakemake.output.folder),
+        Path(snakemake.output.record),
+        lock_file=Path("config/sources.lock.yaml"),
+        report=say,
+    )
