@@ -62,7 +62,7 @@ def job(inputs: dict[str, str], implementation: str, **changes: Any) -> dict[str
         "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
         "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
         "device": "auto",
-        "keep": {"model": True, "probabilities": True, "embedding": True},
+        "keep": {"model": True, "probabilities": True, "decisions": True, "embedding": True},
         "top_k": 3,
         "seed": 1,
         "threads": 1,

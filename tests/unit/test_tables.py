@@ -9,7 +9,7 @@ import pytest
 
 from annobench.aggregate import write_csv
 from annobench.columns import write_columns
-from annobench.score import count_confusion, resampling_units
+from annobench.score import CONFIDENCE, count_confusion, resampling_units
 from annobench.tables import describe
 from annobench.tables.compare import Comparison
 from annobench.tables.fits import FitFiles, Fits
@@ -34,7 +34,10 @@ def fit(
     """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
     place = folder / method / split / str(seed)
     place.mkdir(parents=True)
-    paths = (place / name for name in ("run.json", "scores.parquet", "confusion.parquet", "attempt.json"))
+    paths = (
+        place / name
+        for name in ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
+    )
     files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
     if share is None:
         return files
@@ -57,6 +60,7 @@ def fit(
         else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
     )
     write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
+    write_columns(files.confidence, dict.fromkeys(CONFIDENCE, []))
     row = {
         **files.key,
         "status": status,
