@@ -119,6 +119,7 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
         "model",
         "predictions.parquet",
         "probabilities.npz",
+        "decisions.npz",
         "run.json",
     }
 
@@ -340,7 +341,7 @@ def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str
 
 
 def test_what_is_not_to_be_kept_is_not_written(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    keep = {"model": False, "probabilities": False, "embedding": False}
+    keep = {"model": False, "probabilities": False, "decisions": False, "embedding": False}
     record = run(library, job(inputs, "majority", keep=keep), tmp_path)
     assert {path.name for path in (tmp_path / "fit").iterdir()} == {"predictions.parquet", "run.json"}
     assert record["probabilities"] is False

@@ -11,6 +11,7 @@ from annobench.aggregate import write_csv
 from annobench.columns import write_columns
 from annobench.score import CONFIDENCE, count_confusion, resampling_units
 from annobench.tables import describe
+from annobench.tables.audit import AUDIT, Verdicts
 from annobench.tables.compare import Comparison
 from annobench.tables.fits import FitFiles, Fits
 from helpers import toy_ontology
@@ -129,7 +130,7 @@ def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Pat
     assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
     assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
     assert tests["n_fits"].tolist() == [1]  # the fit that both have
-    assert len(describe.scores(tables)) == 3
+    assert len(describe.scores(tables, Verdicts(pd.DataFrame(columns=AUDIT)))) == 3
 
 
 def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -
 
 def test_nothing_finished_at_all(tmp_path: Path) -> None:
     fits, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
-    scores = describe.scores(fits)
+    scores = describe.scores(fits, Verdicts(pd.DataFrame(columns=AUDIT)))
     classes = describe.classes(fits, scores)
     trees = describe.trees(classes, toy_ontology())
     tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]
