@@ -64,8 +64,13 @@ def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: M
     cells = anndata.read_h5ad(settings["cells"])
     table = read_markers(settings["markers"], ontology) if settings["markers"] else {}
     found = Tables()
-    for number, split in enumerate(settings["splits"]):
-        _Audit(settings, split, cells, ontology, table, found, number == 0).run()
+    first = True
+    for split in settings["splits"]:
+        runs = {m: read_json(Path(folder) / "run.json") for m, folder in split["fits"].items()}
+        runs = {m: run for m, run in runs.items() if run["status"] == "ok"}
+        if runs:  # without a method there is nothing to judge metrics by
+            _Audit(settings, split, cells, ontology, table, found, runs, first).run()
+            first = False
     found.write(outputs)
 
 
@@ -80,6 +85,7 @@ class _Audit:
         ontology: Ontology,
         table: Mapping[str, list[str]],
         found: Tables,
+        runs: Mapping[str, Mapping[str, Any]],
         first: bool,
     ) -> None:
         from annobench.genesets import measured, restricted
@@ -97,8 +103,7 @@ class _Audit:
         self.query = restricted(cells[rows].copy(), mask)
         self.table = table
         self.where = (split["split"], split["seed"])
-        self.runs = {m: read_json(Path(folder) / "run.json") for m, folder in split["fits"].items()}
-        self.runs = {m: run for m, run in self.runs.items() if run["status"] == "ok"}
+        self.runs = runs
 
     def run(self) -> None:
         """Fill the tables."""

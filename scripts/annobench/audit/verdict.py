@@ -3,7 +3,8 @@
 Rules, in this order; the first that holds decides:
 
 1. A metric without a best value describes (`descriptive`); time, memory, size and status are costs (`cost`).
-2. `no information`: a control that knows nothing of the cell scores at least as well as the best method, or as the truth.
+2. `no information`: a control that knows nothing of the cell scores at least as well as the truth; or as the best method,
+   where the methods do know something, that is where one of them has a higher accuracy than every such control.
 3. `merging`: the true labels with subtypes merged score better than the true labels, though no cell changed its place.
 4. `circular`: labels by the highest markers score better than the truth.
 5. `wrong tissue`: a model of another tissue scores at least as well as the median method.
@@ -52,10 +53,14 @@ def judge(
     controls: Mapping[str, float],
     methods: Sequence[float],
     accepted: Mapping[str, float] | None = None,
+    *,
+    informed: bool = True,
 ) -> Verdict:
     """The verdict on one metric in one evaluation; values that are not numbers are left out.
 
     `accepted`: kind of foreign cells -> share that the rule behind the metric accepts, for a share of unknown cells.
+    `informed`: whether a method is more accurate than every control without information; where none is, losing to such
+    a control says something of the methods and nothing of the metric.
     """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")
@@ -74,7 +79,7 @@ def judge(
         return next(value for value in methods if isfinite(value) and loss(metric, value) == of)
 
     for control in NO_INFORMATION:
-        if control in losses and best is not None and losses[control] <= best + _TIE:
+        if control in losses and best is not None and informed and losses[control] <= best + _TIE:
             return Verdict(NOT_EVIDENCE, "no information", said(control, "the best method", shown(best)))
         if control in losses and truth is not None and losses[control] <= truth + _TIE:
             return Verdict(NOT_EVIDENCE, "no information", said(control, "the truth", found["oracle"]))
@@ -89,4 +94,4 @@ def judge(
             return Verdict(NOT_EVIDENCE, "foreign cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not losses or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
-    return Verdict(INFORMATIVE, "", "")
+    return Verdict(INFORMATIVE, "", "" if informed else "no method is more accurate than chance here")

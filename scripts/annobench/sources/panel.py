@@ -1,5 +1,6 @@
 """Gene panels: a published list of genes, brought here and read into the columns that everything else uses."""
 
+import gzip
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,7 +32,7 @@ def read_panel(file: Path, columns: dict[str, Any]) -> Any:
     import pandas as pd
 
     try:
-        table = pd.read_csv(file, sep=None, engine="python", dtype=str, keep_default_na=False)
+        table = pd.read_csv(file, sep=_separator(file), dtype=str, keep_default_na=False)
     except (OSError, ValueError, UnicodeDecodeError, EOFError) as error:
         raise DataError(f"{file.name}: not a readable table of genes: {error}") from error
     for key in ("name", "id"):
@@ -52,3 +53,10 @@ def read_panel(file: Path, columns: dict[str, Any]) -> Any:
     if found.empty:
         raise DataError(f"{file.name}: holds no gene")
     return found[~key.duplicated()].reset_index(drop=True)
+
+
+def _separator(file: Path) -> str:
+    """What the first line is divided by: tabs, semicolons, else commas (a list of one column has none)."""
+    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as handle:
+        first = handle.readline()
+    return next((mark for mark in ("\t", ";") if mark in first), ",")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench.audit.controls import CONTROLS
+from annobench.audit.controls import CONTROLS, NO_INFORMATION
 from annobench.audit.verdict import COST, COSTS, NOT_EVIDENCE, judge
 from annobench.columns import read_columns
 from annobench.metrics.registry import METRICS
@@ -47,7 +47,7 @@ def audit(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=AUDIT)
     keys = [*EVALUATION, *KEYS]
     means = metrics.groupby([*keys, "kind", "name"], sort=False)["value"].mean().reset_index()
-    medians = _accepted(means)
+    medians, informed = _accepted(means), _informed(means)
     rows = []
     for key, part in means.groupby(keys, sort=False):
         about = dict(zip(keys, key, strict=True))
@@ -55,7 +55,7 @@ def audit(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
         of_controls = part[part["kind"] == "control"].set_index("name")["value"].to_dict()
         methods = part.loc[part["kind"] == "method", "value"].tolist()
         accepted = medians.get((*key[:3], about["variant"], about["rule"])) if metric.name == "unknown_rate" else None
-        verdict = judge(metric, of_controls, methods, accepted)
+        verdict = judge(metric, of_controls, methods, accepted, informed=informed.get(key[:3], True))
         best = None
         if methods and metric.best is not None:
             best = max(methods) if metric.best > metric.low else min(methods)
@@ -94,6 +94,14 @@ def _accepted(means: pd.DataFrame) -> dict[tuple[str, ...], dict[str, float]]:
     for key, value in rows.groupby([*EVALUATION, "variant", "rule", "metric"])["value"].median().items():
         found.setdefault(key[:-1], {})[key[-1].removeprefix("accepted_")] = float(value)
     return found
+
+
+def _informed(means: pd.DataFrame) -> dict[tuple[str, ...], bool]:
+    """Whether a method is more accurate than every control without information, by evaluation."""
+    rows = means[(means["metric"] == "accuracy") & (means["kind"] == "method")]
+    blind = means[(means["metric"] == "accuracy") & means["name"].isin(NO_INFORMATION) & (means["kind"] == "control")]
+    best, chance = (part.groupby(EVALUATION)["value"].max() for part in (rows, blind))
+    return {key: bool(value > chance.get(key, -1.0)) for key, value in best.items()}
 
 
 class Verdicts:
