@@ -41,6 +41,7 @@ def fetch_dataset(
         "local": _local,
         "xenium": _xenium,
         "simulate": _simulate,
+        "census": _census,
     }
     file, steps = kinds[source["kind"]](source, folder, ontology=ontology, report=report)
     sha256 = sha256_of(file)
@@ -156,6 +157,13 @@ def _xenium(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -
     report(f"{bundle.name}: reading the bundle")
     file = folder / "xenium.h5ad"
     return file, [*steps, write_bundle(bundle, file)]
+
+
+def _census(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
+    raise DataError(
+        f"source.kind: census (release {source['release']}) is declared but cannot be fetched by this version; take "
+        "another dataset, or fetch the cells yourself and declare them with source.kind: local"
+    )
 
 
 def _simulate(
