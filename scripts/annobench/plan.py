@@ -55,6 +55,7 @@ def describe(study: Study) -> str:
         ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
         ["split_dataset, balance_train", f"{splits}, {splits}"],
         ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],
+        ["audit_evaluation", str(len(study.evaluations()))],
         ["aggregate_scores, plot_figure, render_report", f"1, {len(Targets(study).figure_names)}, 1"],
     ]
     overhead = (left * _SCORE_SECONDS + splits * _SPLIT_SECONDS * (left > 0)) / 3600

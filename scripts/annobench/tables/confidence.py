@@ -9,12 +9,14 @@ import pandas as pd
 
 from annobench import stats
 from annobench.files import damaged
+from annobench.score import REPLICATES
 from annobench.tables.fits import EVALUATION, FitFiles, Fits
 
 RULES = [*EVALUATION, "method", "rule", "merging", "metric", "variant", "value", "low", "high", "n_fits"]
 CURVES = [*EVALUATION, "method", "rule", "coverage", "risk", "n_fits"]
 HISTOGRAMS = [*EVALUATION, "method", "rule", "cells", "bin", "share"]
 KEYS = ["rule", "merging", "metric", "variant"]
+Key = tuple[str, str, str, str]
 
 
 @dataclass
@@ -37,32 +39,33 @@ class Confidences:
 
     def __init__(self, fits: Fits, confidence: float) -> None:
         self.fits, self.confidence = fits, confidence
-        self.values: dict[FitFiles, pd.Series] = {}
-        self.replicates: dict[FitFiles, pd.Series] = {}
+        self.values: dict[FitFiles, dict[Key, float]] = {}
+        self.replicates: dict[FitFiles, dict[Key, np.ndarray]] = {}
         for fit in fits.ok:
             try:
                 table = pd.read_parquet(fit.confidence)
             except (OSError, ValueError) as error:
                 raise damaged(fit.confidence, error) from error
-            if table.empty:
-                continue
-            point = table["replicate"] < 0
-            self.values[fit] = table[point].set_index(KEYS)["value"]
-            drawn = table[~point].sort_values("replicate", kind="stable").groupby(KEYS, sort=False)["value"]
-            units = len(fits.counts[fit].units)
-            self.replicates[fit] = drawn.apply(lambda of: of.to_numpy())
-            for key, draws in self.replicates[fit].items():
-                value = self.values[fit].get(key, np.nan)
-                centre = draws.mean()  # a weighted curve is continuous, the value is that of whole cells
-                self.replicates[fit][key] = value + (draws - centre) * stats.stretch(units, confidence)
+            if len(table):
+                self.values[fit], self.replicates[fit] = self._read(table, len(fits.counts[fit].units))
+
+    def _read(self, table: pd.DataFrame, units: int) -> "tuple[dict[Key, float], dict[Key, np.ndarray]]":
+        """Values and replicates of one fit; the rows of a number's replicates stand together, in order."""
+        point = table["replicate"].to_numpy() < 0
+        values = dict(zip(_keys(table[point]), table["value"].to_numpy()[point], strict=True))
+        drawn = table["value"].to_numpy()[~point].reshape(-1, REPLICATES)
+        # a weighted curve is continuous, the value is that of whole cells
+        moved = (drawn - drawn.mean(axis=1, keepdims=True)) * stats.stretch(units, self.confidence)
+        keys = _keys(table[~point].iloc[::REPLICATES])
+        return values, {key: values[key] + change for key, change in zip(keys, moved, strict=True)}
 
     def of(self, method: str, evaluation: Sequence[str]) -> list[FitFiles]:
         """Fits of a method in an evaluation that have decision values."""
         return [fit for fit in self.fits.of(method, evaluation) if fit in self.values]
 
-    def measured(self, fits: Sequence[FitFiles], key: tuple[Any, ...]) -> Measured | None:
+    def measured(self, fits: Sequence[FitFiles], key: Key) -> Measured | None:
         """A number as the mean over those fits that have it; its replicates as the mean of theirs."""
-        having = [fit for fit in fits if key in self.values[fit].index]
+        having = [fit for fit in fits if key in self.values[fit]]
         if not having:
             return None
         drawn = [self.replicates[fit].get(key) for fit in having]
@@ -76,7 +79,7 @@ class Confidences:
             about = dict(zip(EVALUATION, evaluation, strict=True))
             for method in methods:
                 fits = self.of(method, evaluation)
-                keys = list(dict.fromkeys(key for fit in fits for key in self.values[fit].index))
+                keys = list(dict.fromkeys(key for fit in fits for key in self.values[fit]))
                 for key in keys:
                     rule, merging, metric, variant = key
                     found = self.measured(fits, key)
@@ -96,3 +99,7 @@ class Confidences:
             "curves": pd.DataFrame(curves, columns=CURVES),
             "confidences": pd.DataFrame(shares, columns=HISTOGRAMS),
         }
+
+
+def _keys(table: pd.DataFrame) -> list[Key]:
+    return list(zip(*(table[name] for name in KEYS), strict=True))
