@@ -46,7 +46,8 @@ class Platt:
     """Logistic function of a score, fitted to what was right and wrong (Platt 1999), never falling.
 
     The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and 0, which keeps the fit finite where
-    all cells are right or the score tells them apart without fault.
+    all cells are right or the score tells them apart without fault. A score that is the same for all cells teaches
+    nothing: then every cell has the same chance.
     """
 
     def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
@@ -55,7 +56,7 @@ class Platt:
         if len(score) == 0:
             raise ValueError("a calibration needs validation cells")
         score = np.asarray(score, dtype=np.float64)
-        self.centre, self.scale = float(score.mean()), float(score.std()) or 1.0
+        self.centre, self.scale = float(score.mean()), float(score.std()) if np.ptp(score) > 0 else 1.0
         n = int(right.sum())
         target = np.where(right, (n + 1) / (n + 2), 1 / (len(right) - n + 2))
         x = (score - self.centre) / self.scale
@@ -66,7 +67,7 @@ class Platt:
             return float((np.logaddexp(0, value) - target * value).mean()), np.array([(slope * x).mean(), slope.mean()])
 
         self.slope, self.offset = minimize(
-            loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
+            loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
         ).x
 
     def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":
