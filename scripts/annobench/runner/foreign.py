@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annobench.genesets import MEASURED, to_cp10k
+from annobench.genesets import DEPTH, MEASURED, to_cp10k
 from annobench.prepare.genes import shared_genes
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def foreign_cells(
 ) -> dict[str, "AnnData"]:
     """Foreign cells for a query: kind -> cells with the genes and the state of the query.
 
-    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no cells
-    is left out.
+    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no
+    cells is left out.
     """
     import numpy as np
 
@@ -46,7 +46,7 @@ def foreign_cells(
     if len(usable) == 0:
         return {}
     chosen = usable[rng.integers(0, len(usable), CELLS)]
-    mean = profiles[usable].sum(axis=0)
+    mean = profiles[usable].sum(axis=0, dtype=np.float64)
     drawn = {
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
         "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen]]),
@@ -71,15 +71,15 @@ def _linear(matrix: Any, state: str) -> "NDArray[np.float32]":
 def _depth(query: "AnnData", profiles: "NDArray[Any]") -> "NDArray[np.int64]":
     """Counts of every query cell over the measured genes.
 
-    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value of
-    a cell one count.
+    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value
+    of a cell one count.
     """
     import numpy as np
 
     if str(query.uns["annobench"]["matrix"]) == "counts":
         return profiles.sum(axis=1).astype(np.int64)
-    if "total_counts" in query.obs and np.isfinite(query.obs["total_counts"].astype(float)).all():
-        return query.obs["total_counts"].to_numpy(dtype=float).astype(np.int64)
+    if DEPTH in query.obs and np.isfinite(query.obs[DEPTH].astype(float)).all():
+        return query.obs[DEPTH].to_numpy(dtype=float).round().astype(np.int64)
     smallest = np.where(profiles > 0, profiles, np.inf).min(axis=1)
     sums = profiles.sum(axis=1)
     return np.divide(sums, smallest, out=np.zeros_like(sums), where=sums > 0).round().astype(np.int64)
