@@ -2,22 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from annobench.driver import job
+from annobench.driver import job, only_file
 from annobench.files import read_json
 from annobench.runner.downloads import downloaded
 from annobench.runner.parent import run_fit
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
-
-
-def _only(files: Any) -> str | None:
-    """The one file of an input that may be empty."""
-    found = [files] if isinstance(files, str) else list(files or [])
-    return str(Path(found[0]).resolve()) if found else None
-
 
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
@@ -27,7 +20,7 @@ with job(snakemake):
         {
             **json.loads(snakemake.params.method),
             **{key: str(Path(snakemake.input[key]).resolve()) for key in ("cells", "split", "train", "ontology")},
-            **{key: _only(snakemake.input.get(key)) for key in ("panel", "foreign")},
+            **{key: only_file(snakemake.input.get(key)) for key in ("panel", "foreign")},
             "training": snakemake.params.training,
             **{"downloads": paths, "missing": missing},
             "seed": int(wildcards.seed),

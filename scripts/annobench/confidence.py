@@ -4,9 +4,10 @@
 - `softmax`: softmax over the decision values, of the best class.
 - `zscore`: sigmoid of (largest - mean) / standard deviation of a cell's decision values over the classes (SpatialCore).
   Shifting or scaling the values changes nothing, so it knows where a cell leans but not how much speaks for it.
-- `calibrated`: chance that the answer is right, a logistic function of the largest decision value, fitted on the
-  validation cells (Platt 1999). It keeps the strength of evidence, which is what tells foreign cells from known ones
-  (Hendrycks et al. 2022, MaxLogit), and does not saturate.
+- `calibrated`: chance that the answer is right: a logistic function of the largest decision value and of its
+  logarithmic softmax, rising in both, fitted on the validation cells (Platt 1999). The first keeps the strength of the
+  evidence, which tells foreign cells from known ones and which neither the z-score nor the softmax has (Hendrycks et al.
+  2022, MaxLogit); the second says how far the best class is ahead.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -43,38 +44,54 @@ def softmax(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
 
 
 class Platt:
-    """Logistic function of a score, fitted to what was right and wrong (Platt 1999), never falling.
+    """Logistic function of scores, fitted to what was right and wrong (Platt 1999), never falling in any of them.
 
-    The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and 0, which keeps the fit finite where
-    all cells are right or the score tells them apart without fault. A score that is the same for all cells teaches
-    nothing: then every cell has the same chance.
+    score: (cells,) or (cells, scores). The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and
+    0, which keeps the fit finite where all cells are right or the scores tell them apart without fault. A score that is
+    the same for all cells teaches nothing, and has no weight.
     """
 
     def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
         from scipy.optimize import minimize
 
-        if len(score) == 0:
+        values = _columns(score)
+        if len(values) == 0:
             raise ValueError("a calibration needs validation cells")
-        score = np.asarray(score, dtype=np.float64)
-        self.centre, self.scale = float(score.mean()), float(score.std()) if np.ptp(score) > 0 else 1.0
+        self.centre, self.scale = values.mean(axis=0), values.std(axis=0)
+        self.scale[self.scale < 1e-12 * (1 + np.abs(self.centre))] = 1.0
         n = int(right.sum())
         target = np.where(right, (n + 1) / (n + 2), 1 / (len(right) - n + 2))
-        x = (score - self.centre) / self.scale
+        x = np.column_stack([(values - self.centre) / self.scale, np.ones(len(values))])
 
-        def loss(parameters: "NDArray[Any]") -> tuple[float, "NDArray[Any]"]:
-            value = parameters[0] * x + parameters[1]
+        def loss(weights: "NDArray[Any]") -> "tuple[float, NDArray[Any]]":
+            value = x @ weights
             slope = 1 / (1 + np.exp(-np.clip(value, -500, 500))) - target
-            return float((np.logaddexp(0, value) - target * value).mean()), np.array([(slope * x).mean(), slope.mean()])
+            return float((np.logaddexp(0, value) - target * value).mean()), x.T @ slope / len(x)
 
-        self.slope, self.offset = minimize(
-            loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
-        ).x
+        rising = [(0, None)] * values.shape[1]
+        start = np.zeros(values.shape[1] + 1)  # what the cells say nothing of stays without weight
+        self.weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*rising, (None, None)]).x
 
     def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":
         """Chance of being right, (cells,)."""
         from scipy.special import expit
 
-        return expit(self.slope * (np.asarray(score, dtype=np.float64) - self.centre) / self.scale + self.offset)
+        values = (_columns(score) - self.centre) / self.scale
+        return expit(values @ self.weights[:-1] + self.weights[-1])
+
+
+def _columns(score: "NDArray[Any]") -> "NDArray[np.float64]":
+    values = np.asarray(score, dtype=np.float64)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def strength(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
+    """What `calibrated` looks at: the largest decision value and its logarithmic softmax, (cells, 2)."""
+    from scipy.special import logsumexp
+
+    values = np.asarray(decisions, dtype=np.float64)
+    best = values.max(axis=1)
+    return np.column_stack([best, best - logsumexp(values, axis=1)])
 
 
 def by_rule(
@@ -85,5 +102,5 @@ def by_rule(
     if own is not None:
         found["raw"] = np.asarray(own, dtype=np.float64)
     if calibration is not None:
-        found["calibrated"] = calibration(decisions.max(axis=1))
+        found["calibrated"] = calibration(strength(decisions))
     return {rule: found[rule] for rule in RULES if rule in found}

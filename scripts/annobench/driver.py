@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from annobench.errors import AnnobenchError
 from annobench.files import is_disk_full
@@ -56,3 +56,14 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+
+
+def files_of(found: Any) -> list[str]:
+    """The files of an input that may have one, several or none."""
+    return [found] if isinstance(found, str) else list(found or [])
+
+
+def only_file(found: Any) -> str | None:
+    """The absolute path of the one file of an input, or None where it has none."""
+    files = files_of(found)
+    return str(Path(files[0]).resolve()) if files else None

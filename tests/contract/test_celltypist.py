@@ -73,8 +73,8 @@ def test_the_settings_reach_celltypist(data: ad.AnnData, ontology: Ontology, mon
         return train(*arguments, **options | {"batch_size": 50})
 
     monkeypatch.setattr(celltypist, "train", spy)
-    monkeypatch.setattr(CellTypistCustom, "_check_sizes", lambda self, values: None)
-    fitted(data, ontology, **load_method("celltypist_panel", ROOT, "")["parameters"])
+    monkeypatch.setattr(CellTypistCustom, "_check_sizes", lambda self, values, options: None)
+    fitted(data, ontology, **load_method("celltypist_panel", ROOT, "")["parameters"] | {"whole_if_small": False})
     # what spatialcore 0.5.4 hands to celltypist.train, the seed aside
     expected = {"use_SGD": True, "mini_batch": True, "balance_cell_type": True, "feature_selection": False}
     expected |= {"epochs": 10, "batch_size": 1000, "batch_number": 200, "check_expression": False, "alpha": 1e-4}
@@ -127,3 +127,12 @@ def test_decision_values_far_below_zero_have_probabilities(data: ad.AnnData, ont
     assert np.allclose(after.probabilities.sum(axis=1), 1)
     assert after.confidence.max() == 0
     assert after.labels[:, 0].tolist() == before.labels[:, 0].tolist()
+
+
+def test_where_one_batch_holds_all_cells_they_may_be_seen_at_once(data: ad.AnnData, ontology: Ontology) -> None:
+    recipe = load_method("celltypist_panel", ROOT, "")["parameters"]
+    method = fitted(data, ontology, **recipe)
+    plain = fitted(data, ontology, use_SGD=True)
+    assert np.array_equal(method._model.classifier.coef_, plain._model.classifier.coef_)
+    with pytest.raises(MethodSkipped, match="more training cells than one batch"):
+        fitted(data, ontology, **recipe | {"whole_if_small": False})

@@ -62,7 +62,7 @@ def job(inputs: dict[str, str], implementation: str, **changes: Any) -> dict[str
         "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
         "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
         "device": "auto",
-        "keep": {"model": True, "probabilities": True, "embedding": True},
+        "keep": {"model": True, "probabilities": True, "decisions": True, "embedding": True},
         "top_k": 3,
         "seed": 1,
         "threads": 1,
@@ -119,6 +119,7 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
         "model",
         "predictions.parquet",
         "probabilities.npz",
+        "decisions.npz",
         "run.json",
     }
 
@@ -340,7 +341,7 @@ def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str
 
 
 def test_what_is_not_to_be_kept_is_not_written(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    keep = {"model": False, "probabilities": False, "embedding": False}
+    keep = {"model": False, "probabilities": False, "decisions": False, "embedding": False}
     record = run(library, job(inputs, "majority", keep=keep), tmp_path)
     assert {path.name for path in (tmp_path / "fit").iterdir()} == {"predictions.parquet", "run.json"}
     assert record["probabilities"] is False

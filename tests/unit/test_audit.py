@@ -156,6 +156,37 @@ def test_smaller_is_better_where_the_best_is_nothing_and_larger_where_it_is_infi
     assert judge(OPEN, {"oracle": 3.0, "shuffled": 2.5}, [2.0]).rule == "no information"
 
 
+def test_a_share_of_unknown_cells_whose_rule_accepts_foreign_cells() -> None:
+    rate, controls = METRICS["unknown_rate"], {"noise": 0.5, "wrong_tissue": 0.9}
+    found = judge(rate, controls, [0.1], {"noise": 0.49, "shuffled": 0.5})
+    assert (found.verdict, found.rule, found.reason) == (NOT_EVIDENCE, "foreign cells", "50% of shuffled accepted")
+    assert judge(rate, controls, [0.1], {"noise": 0.49, "wrong_tissue": float("nan")}).verdict == INFORMATIVE
+    assert judge(rate, {}, [0.1], {"noise": 0.49}).verdict == UNTESTED
+
+
+def test_what_the_median_method_accepts_decides_for_its_own_rule_and_cut() -> None:
+    rows = [
+        ("method", m, "unknown_rate", v, r, 0.1) for m in "abc" for v in ("published", "fair") for r in ("raw", "z")
+    ]
+    rows += [("control", "noise", "unknown_rate", v, r, 0.9) for v in ("published", "fair") for r in ("raw", "z")]
+    rows += [("method", m, "accepted_noise", "published", "z", x) for m, x in zip("abc", (0.0, 0.6, 0.9), strict=True)]
+    rows += [
+        ("method", m, "accepted_noise", "published", "raw", x) for m, x in zip("abc", (0.0, 0.4, 0.9), strict=True)
+    ]
+    rows += [("control", "noise", "accepted_noise", "fair", "z", 0.95)]  # of a control: says nothing of methods
+    columns = ["kind", "name", "metric", "variant", "rule", "value"]
+    fixed = {"family": "confidence", "split": "s", "seed": 1, "dataset": "d", "evaluation": "e", "regime": "pair"}
+    table = audit.audit(pd.DataFrame(rows, columns=columns).assign(**fixed), NOTHING)
+    rates = table[table["metric"] == "unknown_rate"].set_index(["variant", "rule"])
+    assert rates["because"].to_dict() == {
+        ("published", "z"): "foreign cells",
+        ("published", "raw"): "",
+        ("fair", "z"): "",
+        ("fair", "raw"): "",
+    }
+    assert rates.loc[("published", "z"), "reason"] == "60% of noise accepted"
+
+
 def test_costs_descriptions_and_what_nothing_was_compared_with() -> None:
     assert judge(METRICS["fit_seconds"], GOOD, [1.0]).verdict == COST
     assert judge(METRICS["completed"], {}, []).verdict == COST
@@ -180,7 +211,9 @@ def test_values_that_are_no_numbers_decide_nothing() -> None:
 @pytest.fixture
 def basis() -> Basis:
     truth = ["A1"] * 60 + ["A2"] * 30 + ["B"] * 10
-    return Basis(scored(truth, truth, training=["A1", "A2", "B"]), {"A1": 0.5, "A2": 0.25, "B": 0.25}, seed=3)
+    return Basis(
+        scored(truth, truth, training=["A1", "A2", "B"]), {"A1": 0.5, "A2": 0.25, "B": 0.25}, fine_classes=3, seed=3
+    )
 
 
 def test_controls_that_know_nothing(basis: Basis) -> None:
@@ -194,14 +227,14 @@ def test_controls_that_know_nothing(basis: Basis) -> None:
     for name, one in found.items():
         assert one.probabilities.sum(axis=1) == pytest.approx(np.ones(100)), name
         assert values(flat.compute(one))["mcc", "-", "all"] == pytest.approx(0, abs=0.25), name
-    many = Basis(scored(["A1", "B"] * 5000, ["A1", "B"] * 5000), {"A1": 0.7, "B": 0.3}, 1).without_information(2)
+    many = Basis(scored(["A1", "B"] * 5000, ["A1", "B"] * 5000), {"A1": 0.7, "B": 0.3}, 2, 1).without_information(2)
     assert (many["random_stratified"].labels[:, 0] == "A1").mean() == pytest.approx(0.7, abs=0.02)
     assert set(many["random_stratified"].confidence) == {0.7, 0.3}
 
 
 def test_controls_are_the_same_for_the_same_seed(basis: Basis) -> None:
-    again = Basis(basis.scored, basis.shares, 3).without_information(2)
-    other = Basis(basis.scored, basis.shares, 4).without_information(2)
+    again = Basis(basis.scored, basis.shares, 3, 3).without_information(2)
+    other = Basis(basis.scored, basis.shares, 3, 4).without_information(2)
     for name, one in basis.without_information(2).items():
         assert (again[name].labels == one.labels).all()
         assert name == "majority" or (other[name].labels != one.labels).any()
@@ -209,7 +242,7 @@ def test_controls_are_the_same_for_the_same_seed(basis: Basis) -> None:
 
 def test_noise_accepts_noise_and_tells_nothing_apart(basis: Basis) -> None:
     truth = ["A1"] * 600
-    many = Basis(scored(truth, truth, training=["A1"]), basis.shares, 3)
+    many = Basis(scored(truth, truth, training=["A1"]), basis.shares, 3, 3)
     rules = {one.rule: one for one in noise_rules(many, many.without_information(1)["noise"])}
     assert set(rules) == {"raw", "softmax", "zscore", "calibrated"}
     for rule, one in rules.items():
@@ -476,7 +509,7 @@ def test_costs_stand_in_the_audit_without_controls() -> None:
 
 
 def test_controls_are_scored_as_methods_are() -> None:
-    one = Basis(scored(["A1", "B"], ["A1", "B"], toy_ontology(), training=["A1"]), {"A1": 1.0}, 0).certain(
+    one = Basis(scored(["A1", "B"], ["A1", "B"], toy_ontology(), training=["A1"]), {"A1": 1.0}, 1, 0).certain(
         np.array(["A1", "unknown"], dtype=object)
     )
     assert isinstance(one, Scored)

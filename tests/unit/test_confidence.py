@@ -11,7 +11,7 @@ from scipy.special import expit
 from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 
-from annobench.confidence import PUBLISHED, RULES, Platt, by_rule, softmax, zscore
+from annobench.confidence import PUBLISHED, RULES, Platt, by_rule, softmax, strength, zscore
 from annobench.predictions import Predictions, read_decisions, write_decisions
 
 VALUES = st.floats(-50, 50, allow_nan=False, width=32)
@@ -86,7 +86,8 @@ def of_sklearn(score: np.ndarray, right: np.ndarray) -> LogisticRegression:
     """Every cell once as right and once as wrong, weighted by Platt's target; no penalty."""
     n, wrong = right.sum(), (~right).sum()
     target = np.where(right, (n + 1) / (n + 2), 1 / (wrong + 2))
-    x, y = np.r_[score, score][:, None], np.r_[np.ones(len(score)), np.zeros(len(score))]
+    score = score[:, None] if score.ndim == 1 else score
+    x, y = np.r_[score, score], np.r_[np.ones(len(score)), np.zeros(len(score))]
     # no penalty; the solver is exact at this size
     return LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(x, y, sample_weight=np.r_[target, 1 - target])
 
@@ -104,10 +105,39 @@ def test_platt_equals_logistic_regression_on_smoothed_targets(seed: int, level: 
     assert ours(level + scale * asked) == pytest.approx(theirs.predict_proba(asked[:, None])[:, 1], abs=1e-3)
 
 
+def test_platt_of_two_scores_equals_logistic_regression() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((300, 2)) * [1, 50] + [0, -400]
+    right = rng.random(300) < expit(x[:, 0] + (x[:, 1] + 400) / 50)
+    standard = (x - x.mean(axis=0)) / x.std(axis=0)
+    theirs = of_sklearn(standard, right)
+    assert (theirs.coef_ > 0).all()
+    assert Platt(x, right)(x) == pytest.approx(theirs.predict_proba(standard)[:, 1], abs=1e-3)
+
+
+def test_of_two_scores_the_one_that_falls_has_no_weight() -> None:
+    rising = np.arange(40.0)
+    right = rising + 3 * np.random.default_rng(0).standard_normal(40) > 20
+    both = np.column_stack([-rising, rising])
+    found = Platt(both, right)
+    assert found.weights[0] == 0
+    assert found.weights[1] > 0
+    assert found(both) == pytest.approx(Platt(rising, right)(rising), abs=1e-3)
+
+
+def test_strength_is_the_largest_value_and_its_lead() -> None:
+    decisions = np.array([[2.0, 0, -1], [-1200, -1300, -1200]])
+    expected = np.column_stack([[2, -1200], np.log(scipy_softmax(decisions, axis=1).max(axis=1))])
+    assert strength(decisions) == pytest.approx(expected)
+    lower = strength(decisions - 500)  # as far ahead, with less to speak for it: what a z-score cannot see
+    assert lower[:, 1] == pytest.approx(expected[:, 1])
+    assert lower[:, 0] == pytest.approx(expected[:, 0] - 500)
+
+
 def test_a_score_that_tells_right_from_wrong_without_fault_stays_finite() -> None:
     score = np.array([1.0, 2, 3, 11, 12, 13])
     found = Platt(score, score > 5)
-    assert np.isfinite([found.slope, found.offset]).all()
+    assert np.isfinite(found.weights).all()
     assert found(score)[[0, -1]].tolist() == [pytest.approx(0.2, abs=0.05), pytest.approx(0.8, abs=0.05)]
 
 
@@ -124,7 +154,7 @@ def test_a_higher_score_never_means_less_confidence(pairs: list[tuple[float, boo
 def test_a_score_that_falls_with_rightness_gives_the_base_rate() -> None:
     score = np.arange(10.0)
     found = Platt(score, score < 5)
-    assert found.slope == 0
+    assert found.weights[0] == 0
     assert found(score) == pytest.approx([0.5] * 10, abs=1e-4)  # (5 * 6/7 + 5 * 1/7) / 10
 
 
@@ -158,13 +188,14 @@ def test_no_cell_is_an_error() -> None:
 
 def test_by_rule_gives_what_can_be_had_in_the_order_of_the_rules() -> None:
     decisions = np.array([[2.0, 0, -1], [0.5, 0.4, 0.3]])
-    calibration = Platt(np.array([0.0, 1, 2, 3]), np.array([False, False, True, True]))
+    seen = np.array([[0.0, 0, 0], [1, 0, 0], [2, 1, 0], [3, 0, -1]])
+    calibration = Platt(strength(seen), np.array([False, False, True, True]))
     found = by_rule(decisions, np.array([0.9, 0.6]), calibration)
     assert tuple(found) == RULES == ("raw", "softmax", "zscore", "calibrated")
     assert found["raw"].tolist() == [0.9, 0.6]
     assert found["softmax"] == pytest.approx(scipy_softmax(decisions, axis=1).max(axis=1))
     assert found["zscore"].tolist() == zscore(decisions).tolist()
-    assert found["calibrated"] == pytest.approx(calibration(np.array([2.0, 0.5])))
+    assert found["calibrated"] == pytest.approx(calibration(strength(decisions)))
     assert list(by_rule(decisions, None, None)) == ["softmax", "zscore"]
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from annobench.confidence import Platt, strength
 from annobench.metrics import selection
 from annobench.metrics.calibration import auroc, reliability, risk_coverage
 from annobench.metrics.selection import Judged, share_found, weighted_auroc, weighted_ece, weighted_risk
@@ -233,8 +234,9 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     assert found["raw"].validation.tolist() == own[3:43].tolist()
     assert found["raw"].foreign["noise"].tolist() == own[:3].tolist()
     assert set(found["raw"].foreign) == {"noise"}
-    order = np.argsort(values[43:].max(axis=1)[::-1])
-    assert (np.diff(found["calibrated"].test[order]) > 0).all()
+    calibration = Platt(strength(values[3:43]), right)
+    assert found["calibrated"].test == pytest.approx(calibration(strength(values[[46, 45, 44, 43]])))
+    assert found["calibrated"].foreign["noise"] == pytest.approx(calibration(strength(values[:3])))
 
 
 def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_calibration() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from annobench.aggregate import write_csv
 from annobench.columns import write_columns
-from annobench.score import count_confusion, resampling_units
+from annobench.score import CONFIDENCE, count_confusion, resampling_units
 from annobench.tables import describe
+from annobench.tables.audit import AUDIT, Verdicts
 from annobench.tables.compare import Comparison
 from annobench.tables.fits import FitFiles, Fits
 from helpers import toy_ontology
@@ -34,7 +35,10 @@ def fit(
     """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
     place = folder / method / split / str(seed)
     place.mkdir(parents=True)
-    paths = (place / name for name in ("run.json", "scores.parquet", "confusion.parquet", "attempt.json"))
+    paths = (
+        place / name
+        for name in ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
+    )
     files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
     if share is None:
         return files
@@ -57,6 +61,7 @@ def fit(
         else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
     )
     write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
+    write_columns(files.confidence, dict.fromkeys(CONFIDENCE, []))
     row = {
         **files.key,
         "status": status,
@@ -125,7 +130,7 @@ def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Pat
     assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
     assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
     assert tests["n_fits"].tolist() == [1]  # the fit that both have
-    assert len(describe.scores(tables)) == 3
+    assert len(describe.scores(tables, Verdicts(pd.DataFrame(columns=AUDIT)))) == 3
 
 
 def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -
 
 def test_nothing_finished_at_all(tmp_path: Path) -> None:
     fits, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
-    scores = describe.scores(fits)
+    scores = describe.scores(fits, Verdicts(pd.DataFrame(columns=AUDIT)))
     classes = describe.classes(fits, scores)
     trees = describe.trees(classes, toy_ontology())
     tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]

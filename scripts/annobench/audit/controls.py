@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 
-from annobench.confidence import Platt, by_rule
+from annobench.confidence import Platt, by_rule, strength
 from annobench.metrics.base import Scored
 from annobench.metrics.selection import Judged
 from annobench.ontology import UNKNOWN
@@ -37,11 +38,13 @@ CONTROLS = ("oracle", *NO_INFORMATION, "merged", "marker_argmax", "wrong_tissue"
 class Basis:
     """What controls are made from: the scored cells of one split and seed, and the labels of the training cells.
 
-    shares: training class -> share of the training cells. `scored` carries the truth; its predictions are not used.
+    shares: training class, rolled up, -> share of the training cells. fine_classes: training classes before that, over
+    which methods decide. `scored` carries the truth; its predictions are not used.
     """
 
     scored: Scored
     shares: Mapping[str, float]
+    fine_classes: int
     seed: int
 
     def rng(self, control: str) -> "np.random.Generator":
@@ -90,13 +93,13 @@ class Basis:
             "majority": self._scored(np.tile(order, (n, 1)), np.full(n, shares.max()), constant, classes),
             "random_stratified": self._scored(drawn, shares[[at[c] for c in drawn]], constant, classes),
             "shuffled": self.certain(self.rng("shuffled").permutation(self.scored.truth)),
-            "noise": self.ranked(self.noise(n), classes, k),
+            "noise": self.ranked(self.noise(n, len(classes)), classes, k),
         }
 
-    def noise(self, cells: int, stream: int = 0) -> "NDArray[np.float64]":
-        """Normal decision values over the training classes, (cells, classes)."""
+    def noise(self, cells: int, classes: int, stream: int = 0) -> "NDArray[np.float64]":
+        """Normal decision values, (cells, classes)."""
         rng = np.random.default_rng([self.seed, CONTROLS.index("noise"), stream])
-        return rng.standard_normal((cells, len(self.shares)))
+        return rng.standard_normal((cells, classes))
 
 
 def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[Any]":
@@ -105,20 +108,22 @@ def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[A
 
 
 def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
-    """Every confidence rule on noise; the foreign cells and the validation cells are noise as well."""
-    size = 250
-    values = {
-        name: basis.noise(size, i) for i, name in enumerate(("validation", "noise", "shuffled", "wrong_tissue"), 1)
-    }
-    test = basis.noise(scored.n)
-    answers = basis.rng("noise").random(size) < max(basis.shares.values())
-    calibration = Platt(values["validation"].max(axis=1), answers)
-    rules = {name: by_rule(v, 1 / (1 + np.exp(-v.max(axis=1))), calibration) for name, v in values.items()}
-    own = by_rule(test, 1 / (1 + np.exp(-test.max(axis=1))), calibration)
-    foreign = [name for name in rules if name != "validation"]
+    """Every confidence rule on noise over as many classes as methods decide over; all other cells are noise as well."""
+    size, classes = 250, basis.fine_classes
+    parts = ("validation", "noise", "shuffled", "wrong_tissue")
+    values = {part: basis.noise(size, classes, i) for i, part in enumerate(parts, 1)}
+    test = basis.noise(scored.n, classes)
+    right = basis.rng("noise").random(size) < max(basis.shares.values())
+    calibration = Platt(strength(values["validation"]), right)
+    rules = {part: by_rule(v, expit(v.max(axis=1)), calibration) for part, v in values.items()}
+    own = by_rule(test, expit(test.max(axis=1)), calibration)
     return [
         Judged(
-            rule, own[rule], scored.correct, rules["validation"][rule], {kind: rules[kind][rule] for kind in foreign}
+            rule,
+            own[rule],
+            scored.correct,
+            rules["validation"][rule],
+            {kind: rules[kind][rule] for kind in parts[1:]},
         )
         for rule in own
     ]
@@ -126,7 +131,7 @@ def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
 
 def tissue_rules(model: "TissueModel", scored: Scored, at: "NDArray[np.intp]") -> list[Judged]:
     """Every confidence rule on the answers of a model of another tissue; its own held-out cells calibrate it."""
-    calibration = Platt(model.validation.max(axis=1), model.right)
-    test = by_rule(model.decisions[at], model.sigmoid(model.decisions[at]), calibration)
-    validation = by_rule(model.validation, model.sigmoid(model.validation), calibration)
+    calibration = Platt(strength(model.validation), model.right)
+    test = by_rule(model.decisions[at], expit(model.decisions[at].max(axis=1)), calibration)
+    validation = by_rule(model.validation, expit(model.validation.max(axis=1)), calibration)
     return [Judged(rule, test[rule], scored.correct, validation[rule], {}) for rule in test]

@@ -132,10 +132,11 @@ class _Audit:
         truth = self.truths.columns["label_id"][self.truths.cells]
         empty = Scored(truth, truth[:, None], self.truths.training, self.ontology, bins=self.settings["bins"])
         rule = self.truths.rollup
-        train = rolled(read_columns(self.split["train"], ["label_id"])["label_id"], rule, self.ontology)
+        fine = read_columns(self.split["train"], ["label_id"])["label_id"]
+        train = rolled(fine, rule, self.ontology)
         names, counts = np.unique(train[train != UNKNOWN].astype(str), return_counts=True)
         shares = {str(name): float(n / counts.sum()) for name, n in zip(names, counts, strict=True)}
-        return controls.Basis(empty, shares, self.split["seed"])
+        return controls.Basis(empty, shares, len(set(fine) - {UNKNOWN}), self.split["seed"])
 
     def _oracle(self) -> Scored:
         return self._basis().certain(self.truths.columns["label_id"][self.truths.cells])

@@ -28,13 +28,6 @@ class TissueModel:
     validation: "NDArray[np.float64]"
     right: "NDArray[np.bool_]"
 
-    @staticmethod
-    def sigmoid(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
-        """The model's own confidence, CellTypist's: sigmoid of the largest decision value."""
-        from scipy.special import expit
-
-        return expit(np.asarray(decisions, dtype=np.float64).max(axis=1))
-
 
 def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     """One against rest, logistic loss by stochastic gradient descent: the kind of model that CellTypist publishes.

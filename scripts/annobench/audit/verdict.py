@@ -7,8 +7,10 @@ Rules, in this order; the first that holds decides:
 3. `merging`: the true labels with subtypes merged score better than the true labels, though no cell changed its place.
 4. `circular`: labels by the highest markers score better than the truth.
 5. `wrong tissue`: a model of another tissue scores at least as well as the median method.
+6. `foreign cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
+   shuffled cells or of cells of another tissue (median method).
 
-A metric for which one of 2 to 5 holds is `not evidence` of good annotation. Otherwise it is `informative`, or `untested`
+A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or `untested`
 where there was neither a method nor a control to compare. Sampling noise is not judged here: values are means over the
 splits and seeds of an evaluation.
 """
@@ -24,6 +26,7 @@ from annobench.metrics.base import Metric
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
+ACCEPTS_FOREIGN = 0.5
 _TIE = 1e-9
 
 
@@ -44,8 +47,16 @@ def loss(metric: Metric, value: float) -> float:
     return abs(value - metric.best)
 
 
-def judge(metric: Metric, controls: Mapping[str, float], methods: Sequence[float]) -> Verdict:
-    """The verdict on one metric in one evaluation; values that are not numbers are left out."""
+def judge(
+    metric: Metric,
+    controls: Mapping[str, float],
+    methods: Sequence[float],
+    accepted: Mapping[str, float] | None = None,
+) -> Verdict:
+    """The verdict on one metric in one evaluation; values that are not numbers are left out.
+
+    `accepted`: kind of foreign cells -> share that the rule behind the metric accepts, for a share of unknown cells.
+    """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")
     if metric.best is None:
@@ -73,6 +84,9 @@ def judge(metric: Metric, controls: Mapping[str, float], methods: Sequence[float
     if "wrong_tissue" in losses and of_methods and losses["wrong_tissue"] <= median(of_methods) + _TIE:
         middle = of_methods[(len(of_methods) - 1) // 2]
         return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the median method", shown(middle)))
+    for kind, share in (accepted or {}).items():
+        if isfinite(share) and share >= ACCEPTS_FOREIGN:
+            return Verdict(NOT_EVIDENCE, "foreign cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not losses or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
     return Verdict(INFORMATIVE, "", "")

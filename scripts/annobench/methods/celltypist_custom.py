@@ -39,7 +39,8 @@ class CellTypistCustom(Method):
 
     With `use_SGD` stochastic gradient descent trains it (`alpha`); with `mini_batch` it sees batch_number batches of
     batch_size cells in each of `epochs` epochs, drawn without replacement. `balance_cell_type` then draws rare classes
-    first: where an epoch holds all cells that changes their order and nothing else. A fit is skipped where CellTypist
+    first: where an epoch holds all cells that changes their order and nothing else. With `whole_if_small` gradient
+    descent sees all cells at once where there are not more of them than one batch has. A fit is skipped where CellTypist
     would refuse it: not more cells than one batch, or not more genes than top_genes.
     """
 
@@ -55,6 +56,7 @@ class CellTypistCustom(Method):
         batch_number: int = 100,
         epochs: int = 10,
         balance_cell_type: bool = False,
+        whole_if_small: bool = False,
         feature_selection: bool = False,
         top_genes: int = 300,
     ) -> None:
@@ -65,6 +67,7 @@ class CellTypistCustom(Method):
         for wrong, what in (
             (mini_batch and not descends, "mini_batch needs use_SGD"),
             (balance_cell_type and not mini_batch, "balance_cell_type needs mini_batch"),
+            (whole_if_small and not mini_batch, "whole_if_small needs mini_batch"),
             (batches != usual and not mini_batch, "batch_size, batch_number and epochs need mini_batch"),
             (max_iter is not None and mini_batch and use_SGD, "max_iter does nothing with mini_batch; set epochs"),
             (alpha != 1e-4 and not descends, "alpha needs use_SGD; without it the regularisation is C"),
@@ -74,6 +77,7 @@ class CellTypistCustom(Method):
         ):
             if wrong:
                 raise ConfigError(f"celltypist_custom: parameters: {what}")
+        self.whole_if_small = whole_if_small
         self.options: dict[str, Any] = batches | {
             **{"C": C, "max_iter": max_iter, "use_SGD": use_SGD, "alpha": alpha, "mini_batch": mini_batch},
             "balance_cell_type": balance_cell_type,
@@ -82,7 +86,10 @@ class CellTypistCustom(Method):
 
     def fit(self, train: "AnnData", context: Context) -> None:
         values = _normalised(train)
-        self._check_sizes(values)
+        options = self.options
+        if self.whole_if_small and values.n_obs <= options["batch_size"]:
+            options = options | {"mini_batch": False, "balance_cell_type": False}
+        self._check_sizes(values, options)
         np.random.seed(context.seed)  # celltypist draws from numpy's global generator
         self._model = celltypist.train(
             values,
@@ -92,21 +99,21 @@ class CellTypistCustom(Method):
             random_state=context.seed,
             # it looks at the first cell only, and refuses all where that has no counts; all are normalised here
             check_expression=False,
-            **self.options,
+            **options,
         )
         self._top_k = context.top_k
         self.trainable_parameters = self._model.classifier.coef_.size + self._model.classifier.intercept_.size
 
-    def _check_sizes(self, values: "AnnData") -> None:
+    def _check_sizes(self, values: "AnnData", options: dict[str, Any]) -> None:
         """Raises MethodSkipped where CellTypist would end with an error that says less."""
-        size, top = self.options["batch_size"], self.options["top_genes"]
-        if self.options["mini_batch"] and values.n_obs <= size:
+        size, top = options["batch_size"], options["top_genes"]
+        if options["mini_batch"] and values.n_obs <= size:
             raise MethodSkipped(
                 f"mini_batch needs more training cells than one batch has: {values.n_obs} cells, batch_size {size}; "
                 "lower batch_size, or set mini_batch to false"
             )
         genes = np.count_nonzero(np.asarray(values.X.sum(axis=0)))  # genes without counts are left out by CellTypist
-        if self.options["feature_selection"] and genes <= top:
+        if options["feature_selection"] and genes <= top:
             raise MethodSkipped(f"feature_selection needs more expressed genes than top_genes: {genes} genes, {top}")
 
     def predict(self, query: "AnnData") -> Predictions:

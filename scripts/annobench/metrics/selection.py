@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.confidence import PUBLISHED, Platt, by_rule
+from annobench.confidence import PUBLISHED, Platt, by_rule, strength
 from annobench.metrics.base import Metric, Row, Scored
 from annobench.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
 
@@ -133,7 +133,7 @@ def judge(scored: Scored, decisions: Mapping[str, Any], at: "NDArray[np.intp]", 
     of_validation = np.flatnonzero(part == "validation")
     calibration = None
     if len(of_validation):
-        calibration = Platt(values[of_validation].max(axis=1), np.asarray(right_validation, dtype=bool))
+        calibration = Platt(strength(values[of_validation]), np.asarray(right_validation, dtype=bool))
     own = decisions["confidence"]
     rules = by_rule(values, None if np.isnan(own[at]).any() else own, calibration)
     return [

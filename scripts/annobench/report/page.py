@@ -10,12 +10,14 @@ import pandas as pd
 from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
+from annobench.audit.verdict import INFORMATIVE, NOT_EVIDENCE
 from annobench.figures.registry import about
 from annobench.files import atomic, read_json
 from annobench.metrics.names import METRIC_NAMES
 from annobench.metrics.registry import METRICS
 
 _FOLDER = Path(__file__).parent
+EVALUATION_KEYS = ["dataset", "evaluation"]
 _RANKING = [
     "dataset",
     "evaluation",
@@ -39,6 +41,7 @@ _RANKING += [
     "n_planned",
     "interval_over",
     "kind",
+    "verdict",
 ]
 
 
@@ -61,6 +64,7 @@ def render(
         primary=METRIC_NAMES[study["scoring"]["primary"]],
         counts=_counts(read),
         best=_best(read["ranking"], study["evaluations"], 1 - study["statistics"]["confidence"]),
+        audit=_audited(read["audit"], study["evaluations"]),
         table_code=generate_init_offline_itables_html(options.dt_bundle),
         tables={name: _interactive(name, table) for name, table in _shown(read, study, cards).items()},
         figures=[_figure(Path(path)) for path in figures],
@@ -99,6 +103,40 @@ def _best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list
             {**first.iloc[0].to_dict(), "name": name, "tied": tied, "untested": untested, "others": len(others)}
         )
     return found
+
+
+def _audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of every evaluation: how many metrics are informative, and which are not evidence."""
+    found = []
+    for (dataset, evaluation), part in audit.groupby(["dataset", "evaluation"], sort=False):
+        bad = part[part["verdict"] == NOT_EVIDENCE]
+        readings = [" ".join(word for word in (row.variant, row.rule) if word != "-") for row in bad.itertuples()]
+        said = {
+            f"{row.metric.replace('_', ' ')}{f' ({reading})' if reading else ''}: {row.because}"
+            for row, reading in zip(bad.itertuples(), readings, strict=True)
+        }
+        found.append(
+            {
+                "dataset": dataset,
+                "name": names.get(f"{dataset}/{evaluation}", evaluation),
+                "informative": int((part["verdict"] == INFORMATIVE).sum()),
+                "not_evidence": sorted(said),
+            }
+        )
+    return found
+
+
+def _rules(rules: pd.DataFrame) -> pd.DataFrame:
+    """Confidence rules, a row for each rule and cut, without merging of labels."""
+    keys = [*EVALUATION_KEYS, "method", "rule"]
+    plain = rules[rules["merging"] == "none"]
+    if plain.empty:
+        return plain
+    cuts = plain[plain["variant"] != "-"].pivot_table(index=[*keys, "variant"], columns="metric", values="value")
+    whole = plain[plain["variant"] == "-"].pivot_table(index=keys, columns="metric", values="value")
+    joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"})
+    first = [*keys, "cut", "unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_wrong_tissue"]
+    return joined[[c for c in first if c in joined] + [c for c in joined if c not in first]]
 
 
 def _shown(
@@ -140,6 +178,9 @@ def _shown(
     )
     return {
         "ranking": tables["ranking"][_RANKING],
+        "audit": tables["audit"].drop(columns="regime"),
+        "rules": _rules(tables["rules"]),
+        "effects": tables["effects"],
         "failed": tables["failed"],
         "tests": tables["tests"],
         "classes": tables["classes"],

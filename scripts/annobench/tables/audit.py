@@ -47,13 +47,15 @@ def audit(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=AUDIT)
     keys = [*EVALUATION, *KEYS]
     means = metrics.groupby([*keys, "kind", "name"], sort=False)["value"].mean().reset_index()
+    medians = _accepted(means)
     rows = []
     for key, part in means.groupby(keys, sort=False):
         about = dict(zip(keys, key, strict=True))
         metric = METRICS[about["metric"]]
         of_controls = part[part["kind"] == "control"].set_index("name")["value"].to_dict()
         methods = part.loc[part["kind"] == "method", "value"].tolist()
-        verdict = judge(metric, of_controls, methods)
+        accepted = medians.get((*key[:3], about["variant"], about["rule"])) if metric.name == "unknown_rate" else None
+        verdict = judge(metric, of_controls, methods, accepted)
         best = None
         if methods and metric.best is not None:
             best = max(methods) if metric.best > metric.low else min(methods)
@@ -83,6 +85,15 @@ def audit(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
                     | {"methods_best": values.min(), "methods_median": values.median(), "n_methods": len(values)}
                 )
     return pd.DataFrame(rows, columns=AUDIT)
+
+
+def _accepted(means: pd.DataFrame) -> dict[tuple[str, ...], dict[str, float]]:
+    """What the median method accepts of each kind of foreign cells: evaluation, variant and rule -> kind -> share."""
+    rows = means[means["metric"].str.startswith("accepted_") & (means["kind"] == "method")]
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for key, value in rows.groupby([*EVALUATION, "variant", "rule", "metric"])["value"].median().items():
+        found.setdefault(key[:-1], {})[key[-1].removeprefix("accepted_")] = float(value)
+    return found
 
 
 class Verdicts:
