@@ -4,10 +4,10 @@
 - `softmax`: softmax over the decision values, of the best class.
 - `zscore`: sigmoid of (largest - mean) / standard deviation of a cell's decision values over the classes (SpatialCore).
   Shifting or scaling the values changes nothing, so it knows where a cell leans but not how much speaks for it.
-- `calibrated`: chance that the answer is right: a logistic function of the largest decision value and of its logarithmic
-  softmax, rising in both, fitted on the validation cells (Platt 1999). The first keeps the strength of the evidence, which
-  tells foreign cells from known ones and which neither the z-score nor the softmax has (Hendrycks et al. 2022, MaxLogit);
-  the second says how far the best class is ahead.
+- `calibrated`: chance that the answer is right: a logistic function of the largest decision value and of its
+  logarithmic softmax, rising in both, fitted on the validation cells (Platt 1999). The first keeps the strength of the
+  evidence, which tells foreign cells from known ones and which neither the z-score nor the softmax has (Hendrycks et
+  al. 2022, MaxLogit); the second says how far the best class is ahead.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -46,8 +46,9 @@ def softmax(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
 class Platt:
     """Logistic function of scores, fitted to what was right and wrong (Platt 1999), never falling in any of them.
 
-    score: (cells,) or (cells, scores). The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and 0,
-    which keeps the fit finite where all cells are right or the scores tell them apart without fault.
+    score: (cells,) or (cells, scores). The targets are (right + 1) / (right + 2) and 1 / (wrong + 2) instead of 1 and
+    0, which keeps the fit finite where all cells are right or the scores tell them apart without fault. A score that is
+    the same for all cells teaches nothing, and has no weight.
     """
 
     def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
@@ -57,7 +58,7 @@ class Platt:
         if len(values) == 0:
             raise ValueError("a calibration needs validation cells")
         self.centre, self.scale = values.mean(axis=0), values.std(axis=0)
-        self.scale[self.scale < 1e-12] = 1.0
+        self.scale[self.scale < 1e-12 * (1 + np.abs(self.centre))] = 1.0
         n = int(right.sum())
         target = np.where(right, (n + 1) / (n + 2), 1 / (len(right) - n + 2))
         x = np.column_stack([(values - self.centre) / self.scale, np.ones(len(values))])
@@ -68,7 +69,7 @@ class Platt:
             return float((np.logaddexp(0, value) - target * value).mean()), x.T @ slope / len(x)
 
         rising = [(0, None)] * values.shape[1]
-        start = np.r_[np.ones(values.shape[1]), 0.0]
+        start = np.zeros(values.shape[1] + 1)  # what the cells say nothing of stays without weight
         self.weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*rising, (None, None)]).x
 
     def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEASURED = "measured"  # column of var: whether the query measures the gene; all of them where it is missing
+DEPTH = "total_counts"  # column of obs: counts of a cell over the genes that are there, where a pair was prepared
 
 
 def measured(var: "pd.DataFrame", panel: Path | None) -> "NDArray[np.bool_]":
@@ -47,6 +48,7 @@ def restricted(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
     """The cells with the genes of the mask alone. Logarithmic values are filled up to their scale again."""
     found = cells[:, mask].copy()
     if not mask.all():
+        _lower_depth(found, cells)
         found.X = _rescaled(found.X, str(cells.uns["annobench"]["matrix"]))
     return found
 
@@ -60,6 +62,8 @@ def hidden(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
     if not mask.all():
         matrix = csr_matrix(found.X @ diags(mask.astype("float32")))
         matrix.eliminate_zeros()
+        found.X = matrix
+        _lower_depth(found, cells)
         found.X = _rescaled(matrix, str(cells.uns["annobench"]["matrix"]))
     return found
 
@@ -71,8 +75,25 @@ def only_measured(cells: "AnnData") -> "AnnData":
     return cells[:, cells.var[MEASURED].to_numpy(dtype=bool)].copy()
 
 
+def _lower_depth(found: "AnnData", cells: "AnnData") -> None:
+    """What was written down of the depth, times the share of the genes that are left; before values are filled up."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    if DEPTH not in cells.obs:
+        return
+    sums = []
+    for one in (found, cells):
+        values = csr_matrix(one.X, dtype=np.float64, copy=True)
+        if str(cells.uns["annobench"]["matrix"]) != "counts":
+            np.expm1(values.data, out=values.data)
+        sums.append(np.asarray(values.sum(axis=1)).ravel())
+    share = np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)
+    found.obs[DEPTH] = cells.obs[DEPTH].to_numpy(dtype=float) * share
+
+
 def to_cp10k(matrix: Any, state: str) -> Any:
-    """log1p of counts per 10,000 over the genes of the matrix, CSR float32, whatever it holds; empty cells stay empty."""
+    """log1p of counts per 10,000 over the genes of the matrix, whatever it holds; CSR float32. Empty cells stay so."""
     import numpy as np
     from scipy.sparse import csr_matrix
 

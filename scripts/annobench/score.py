@@ -193,8 +193,9 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
     found = replace(found, probabilities=summed, probability_classes=targets.astype(object))
     if scored.is_probability and scored.confidence is not None:
         column = {target: i for i, target in enumerate(targets)}
-        at = np.array([column[label] for label in labels[:, 0]])
-        found = replace(found, confidence=np.clip(summed[np.arange(scored.n), at], 0, 1))
+        at = np.array([column.get(label, -1) for label in labels[:, 0]])  # `unknown` may be no class
+        own = np.clip(summed[np.arange(scored.n), at], 0, 1)
+        found = replace(found, confidence=np.where(at >= 0, own, scored.confidence))
     return found
 
 

@@ -104,22 +104,31 @@ def headline(name: str, totals: "NDArray[Any]", present: "NDArray[np.bool_]") ->
     raise ValueError(f"'{name}' is not one of {', '.join(HEADLINES)}")
 
 
+_SETS = 4  # sets of units whose weights are kept side by side
+
+
 class Weights:
     """Random weights of units, drawn by name: whoever shares a unit shares its weight."""
 
     def __init__(self, replicates: int, confidence: float = 0.95, seed: int = 0) -> None:
         self.replicates, self.confidence, self.seed = replicates, confidence, seed
         self._drawn: dict[str, NDArray[np.float64]] = {}
+        self._together: dict[tuple[str, ...], NDArray[np.float64]] = {}
         self._swaps: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
     def of(self, names: Sequence[str]) -> "NDArray[np.float64]":
         """Exponential weights of mean 1, (replicates, names); a single name always weighs 1."""
         if len(names) == 1:
             return np.ones((self.replicates, 1))
-        for name in names:
-            if name not in self._drawn:
-                self._drawn[name] = self._rng(name).standard_exponential(self.replicates)
-        return np.column_stack([self._drawn[name] for name in names])
+        key = tuple(names)
+        if key not in self._together:  # whole sets come again for every method and metric
+            for name in names:
+                if name not in self._drawn:
+                    self._drawn[name] = self._rng(name).standard_exponential(self.replicates)
+            while len(self._together) >= _SETS:
+                self._together.pop(next(iter(self._together)))
+            self._together[key] = np.column_stack([self._drawn[name] for name in names])
+        return self._together[key]
 
     def swaps(self, names: Sequence[str], number: int) -> "NDArray[np.float64]":
         """0 or 1 with equal chance, (number, names)."""

@@ -87,11 +87,11 @@ def judge(
         if control in losses and truth is not None and losses[control] < truth - _TIE:
             return Verdict(NOT_EVIDENCE, rule, said(control, "the truth", found["oracle"]))
     if "wrong_tissue" in losses and of_methods and losses["wrong_tissue"] <= median(of_methods) + _TIE:
-        middle = of_methods[(len(of_methods) - 1) // 2]
-        return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the median method", shown(middle)))
+        middle = median(value for value in methods if isfinite(value))
+        return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the median method", middle))
     for kind, share in (accepted or {}).items():
         if isfinite(share) and share >= ACCEPTS_FOREIGN:
             return Verdict(NOT_EVIDENCE, "foreign cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
-    if not losses or (truth is None and not of_methods):
+    if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
     return Verdict(INFORMATIVE, "", "" if informed else "no method is more accurate than chance here")

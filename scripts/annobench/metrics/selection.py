@@ -176,7 +176,7 @@ def weighted_risk(
     size = np.add.reduceat(weights[:, order], starts, axis=1)
     wrong = np.add.reduceat(weights[:, order] * ~right[order], starts, axis=1)
     before, errors = np.cumsum(size, axis=1) - size, np.cumsum(wrong, axis=1) - wrong
-    rate = wrong / size
+    rate = np.divide(wrong, size, out=np.zeros_like(size), where=size > 0)  # cells may weigh nothing
     # the integral of (errors + rate * (c - before)) / c over the group
     log = np.log1p(np.divide(size, before, out=np.zeros_like(size), where=before > 0))
     area = (rate * size + (errors - rate * before) * log).sum(axis=1) / size.sum(axis=1)

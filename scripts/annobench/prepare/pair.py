@@ -6,7 +6,7 @@ from typing import Any
 
 from annobench.errors import DataError
 from annobench.files import read_json
-from annobench.genesets import MEASURED, to_cp10k
+from annobench.genesets import DEPTH, MEASURED, to_cp10k
 from annobench.ontology import Ontology
 from annobench.prepare.cells import read_h5ad, write_cells
 from annobench.prepare.genes import shared_genes
@@ -22,7 +22,8 @@ def prepare_pair(
     """Join prepared datasets (name -> cells.h5ad, card.json; the query last) into one with a column `part`.
 
     Cell ids are prefixed with the dataset. Coordinates of a spatial query are kept (NaN for the references), and the
-    counts of a cell over the kept genes (`total_counts`; NaN where a part holds logarithmic values). Raises DataError where too few genes are shared, with the overlap both ways.
+    counts of a cell over the kept genes (`total_counts`; NaN where a part holds logarithmic values). Raises DataError
+    where too few genes are shared, with the overlap both ways.
     """
     query = dataset["pair"]["query"]
     loaded = {part: read_h5ad(cells) for part, (cells, _) in parts.items()}
@@ -82,7 +83,7 @@ def _joined(loaded: dict[str, Any], tables: dict[str, Any], query: str, all_of_r
             piece.var_names = var.index
         state = str(cells.uns["annobench"]["matrix"])
         # the depth of a cell over the genes that are kept, which logarithmic values no longer tell
-        piece.obs["total_counts"] = np.asarray(piece.X.sum(axis=1)).ravel() if state == "counts" else np.nan
+        piece.obs[DEPTH] = np.asarray(piece.X.sum(axis=1)).ravel() if state == "counts" else np.nan
         if not same:
             piece.X = to_cp10k(piece.X, state)
         piece.obs_names = [f"{part}:{cell}" for cell in piece.obs_names]

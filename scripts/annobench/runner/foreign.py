@@ -5,14 +5,15 @@ All of them are as deep as the cells of the query, so that depth alone gives not
 - `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
 - `shuffled`: cells of the query with their values permuted over the measured genes;
 - `wrong_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of a type
-  that is a training class, or lies below one, are left out, because for them an answer would be right.
+  that is a training class, or lies below or above one, are left out, because for them an answer may be right.
 """
 
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annobench.genesets import MEASURED, to_cp10k
+from annobench.genesets import DEPTH, MEASURED, to_cp10k
+from annobench.ontology.graph import ROOT
 from annobench.prepare.genes import shared_genes
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def foreign_cells(
 ) -> dict[str, "AnnData"]:
     """Foreign cells for a query: kind -> cells with the genes and the state of the query.
 
-    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no cells
-    is left out.
+    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no
+    cells is left out.
     """
     import numpy as np
 
@@ -46,7 +47,7 @@ def foreign_cells(
     if len(usable) == 0:
         return {}
     chosen = usable[rng.integers(0, len(usable), CELLS)]
-    mean = profiles[usable].sum(axis=0)
+    mean = profiles[usable].sum(axis=0, dtype=np.float64)
     drawn = {
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
         "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen]]),
@@ -71,15 +72,15 @@ def _linear(matrix: Any, state: str) -> "NDArray[np.float32]":
 def _depth(query: "AnnData", profiles: "NDArray[Any]") -> "NDArray[np.int64]":
     """Counts of every query cell over the measured genes.
 
-    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value of
-    a cell one count.
+    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value
+    of a cell one count.
     """
     import numpy as np
 
     if str(query.uns["annobench"]["matrix"]) == "counts":
         return profiles.sum(axis=1).astype(np.int64)
-    if "total_counts" in query.obs and np.isfinite(query.obs["total_counts"].astype(float)).all():
-        return query.obs["total_counts"].to_numpy(dtype=float).astype(np.int64)
+    if DEPTH in query.obs and np.isfinite(query.obs[DEPTH].astype(float)).all():
+        return query.obs[DEPTH].to_numpy(dtype=float).round().astype(np.int64)
     smallest = np.where(profiles > 0, profiles, np.inf).min(axis=1)
     sums = profiles.sum(axis=1)
     return np.divide(sums, smallest, out=np.zeros_like(sums), where=sums > 0).round().astype(np.int64)
@@ -94,7 +95,9 @@ def _other_tissue(
 
     other = anndata.read_h5ad(path)
     labels = other.obs["label_id"].astype(str)
+    related = {label for known in classes for label in ontology.ancestors(known)} - {ROOT}
     known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}
+    known |= related  # a cell that is only called T cell may be one of the trained subtypes
     other = other[(~labels.isin(known)).to_numpy()]
     tables = [cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True) for cells in (query, other)]
     own, theirs = shared_genes([tables[0][genes].reset_index(drop=True), tables[1]])

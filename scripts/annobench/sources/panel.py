@@ -1,6 +1,9 @@
 """Gene panels: a published list of genes, brought here and read into the columns that everything else uses."""
 
+import csv
 import gzip
+import zlib
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,14 +30,26 @@ def fetch_panel(
         table.to_csv(temporary, index=False)
 
 
+def _rows(file: Path) -> dict[str, list[str]]:
+    """Columns of the table. The separator is what the header has most of; short rows end in empty values."""
+    try:
+        data = file.read_bytes()
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8-sig")
+        separator = max("\t,;", key=text.partition("\n")[0].count)
+        header, *rows = [row for row in csv.reader(StringIO(text, newline=""), delimiter=separator) if row]
+        long = next((row for row in rows if len(row) > len(header)), None)
+        if long:
+            raise ValueError(f"a row has {len(long)} parts, the header {len(header)} ({separator.join(long)})")
+    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{file.name}: not a readable table of genes: {error}") from error
+    return {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(header)}
+
+
 def read_panel(file: Path, columns: dict[str, Any]) -> Any:
     """The genes of a CSV or TSV file (also .gz), a pandas table; a gene that stands twice is taken once."""
     import pandas as pd
 
-    try:
-        table = pd.read_csv(file, sep=_separator(file), dtype=str, keep_default_na=False)
-    except (OSError, ValueError, UnicodeDecodeError, EOFError) as error:
-        raise DataError(f"{file.name}: not a readable table of genes: {error}") from error
+    table = pd.DataFrame(_rows(file), dtype=object)
     for key in ("name", "id"):
         if columns[key] and columns[key] not in table:
             raise DataError(
@@ -53,10 +68,3 @@ def read_panel(file: Path, columns: dict[str, Any]) -> Any:
     if found.empty:
         raise DataError(f"{file.name}: holds no gene")
     return found[~key.duplicated()].reset_index(drop=True)
-
-
-def _separator(file: Path) -> str:
-    """What the first line is divided by: tabs, semicolons, else commas (a list of one column has none)."""
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as handle:
-        first = handle.readline()
-    return next((mark for mark in ("\t", ";") if mark in first), ",")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.audit.controls import CONTROLS, NO_INFORMATION
-from annobench.audit.verdict import COST, COSTS, NOT_EVIDENCE, judge
+from annobench.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
 from annobench.columns import read_columns
 from annobench.metrics.registry import METRICS
 from annobench.ontology import UNKNOWN, Ontology
@@ -104,6 +104,12 @@ def _informed(means: pd.DataFrame) -> dict[tuple[str, ...], bool]:
     return {key: bool(value > chance.get(key, -1.0)) for key, value in best.items()}
 
 
+def _worst(verdicts: Sequence[str]) -> str:
+    """The one that says least for a metric; empty for none."""
+    order = [NOT_EVIDENCE, UNTESTED, INFORMATIVE, DESCRIPTIVE, COST]
+    return min(verdicts, key=order.index) if verdicts else ""
+
+
 class Verdicts:
     """Verdicts to look up, for the tables that show metrics."""
 
@@ -114,15 +120,13 @@ class Verdicts:
         for row in audit[audit["rule"] == "-"].itertuples():
             key = (row.dataset, row.evaluation, row.metric)
             # of several label sets the worst verdict speaks for the metric
-            if self._metric.get(key) != NOT_EVIDENCE:
-                self._metric[key] = row.verdict
+            self._metric[key] = _worst([row.verdict, self._metric.get(key, row.verdict)])
 
     def of(self, dataset: str, evaluation: str, metric: str) -> str:
         """The verdict on a metric in an evaluation, or over the study (`all`): the worst one; empty without an audit."""
         if dataset != "all":
             return self._metric.get((dataset, evaluation, metric), "")
-        every = {verdict for (_, _, name), verdict in self._metric.items() if name == metric}
-        return NOT_EVIDENCE if NOT_EVIDENCE in every else next(iter(sorted(every)), "")
+        return _worst([verdict for (_, _, name), verdict in self._metric.items() if name == metric])
 
     def of_score(self, dataset: str, evaluation: str, row: Any) -> str:
         """The verdict on a row of the scores."""

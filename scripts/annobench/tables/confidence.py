@@ -68,8 +68,8 @@ class Confidences:
         having = [fit for fit in fits if key in self.values[fit]]
         if not having:
             return None
-        drawn = [self.replicates[fit].get(key) for fit in having]
-        every = None if any(one is None for one in drawn) else np.mean(drawn, axis=0)
+        drawn = [self.replicates[fit][key] for fit in having if key in self.replicates[fit]]
+        every = np.mean(drawn, axis=0) if len(drawn) == len(having) else None
         return Measured(float(np.mean([self.values[fit][key] for fit in having])), every, len(having))
 
     def tables(self, methods: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

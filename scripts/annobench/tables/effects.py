@@ -185,9 +185,11 @@ class Effects:
             for method in self.methods:
                 fits = self.confidences.of(method, evaluation)
                 for metric in RULE_METRICS:
-                    base = self.confidences.measured(fits, (BASE_RULE, "none", metric, "-")) if fits else None
                     for rule in RULES:
-                        other = self.confidences.measured(fits, (rule, "none", metric, "-")) if fits else None
+                        keys = [(name, "none", metric, "-") for name in (BASE_RULE, rule)]
+                        # the same fits on both sides: a rule may be missing in some of them
+                        both = [fit for fit in fits if all(key in self.confidences.values[fit].index for key in keys)]
+                        base, other = (self.confidences.measured(both, key) for key in keys)
                         if rule == BASE_RULE or base is None or other is None:
                             continue
                         if other.replicates is None or base.replicates is None:
