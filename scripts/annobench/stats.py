@@ -173,17 +173,27 @@ def _by_split(counts: Counts) -> dict[str, list[UnitCounts]]:
 
 def replicates(counts: Counts, metric: str, weights: Weights, dataset: str) -> "NDArray[np.float64]":
     """Replicates of `estimate`, (replicates,): around it, as far as units and seeds make it vary."""
-    total = np.zeros(weights.replicates)
+    return replicates_of(counts, [metric], weights, dataset)[metric]
+
+
+def replicates_of(
+    counts: Counts, metrics: Sequence[str], weights: Weights, dataset: str
+) -> "dict[str, NDArray[np.float64]]":
+    """Replicates of several metrics; the weighted counts of a fit are made once for all of them."""
+    total = {metric: np.zeros(weights.replicates) for metric in metrics}
     by_split = _by_split(counts)
     for split, of_seed in by_split.items():
-        observed = np.array([one.metric(metric) for one in of_seed])
-        for one, value in zip(of_seed, observed, strict=True):
-            drawn = one.metric(metric, weights.of([f"unit:{dataset}/{unit}" for unit in one.units]))
-            total += (drawn - value) * stretch(len(one.units), weights.confidence) / len(observed)
+        observed = {metric: np.array([one.metric(metric) for one in of_seed]) for metric in metrics}
+        for number, one in enumerate(of_seed):
+            drawn = weights.of([f"unit:{dataset}/{unit}" for unit in one.units]) @ one.values
+            widened = stretch(len(one.units), weights.confidence) / len(of_seed)
+            for metric in metrics:
+                total[metric] += (headline(metric, drawn, one.present) - observed[metric][number]) * widened
         of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(counts) if s == split])
-        mean = of_names @ observed / of_names.sum(axis=1)
-        total += observed.mean() + (mean - observed.mean()) * spread(len(observed))
-    return total / len(by_split)
+        for metric, values in observed.items():
+            mean = of_names @ values / of_names.sum(axis=1)
+            total[metric] += values.mean() + (mean - values.mean()) * spread(len(values))
+    return {metric: values / len(by_split) for metric, values in total.items()}
 
 
 def interval(

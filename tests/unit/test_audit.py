@@ -124,8 +124,9 @@ def test_the_order_of_the_rules() -> None:
         ("wrong_tissue", "wrong tissue"),
     ):
         assert judge(HIGH, bad, [0.6]).rule == rule
-        del bad[control]
+        bad[control] = 0.1
     assert judge(HIGH, bad, [0.6]).verdict == INFORMATIVE
+    assert judge(HIGH, {"oracle": 0.9}, [0.6]).verdict == UNTESTED  # the truth alone bounds nothing
 
 
 @pytest.mark.parametrize("control", NO_INFORMATION)

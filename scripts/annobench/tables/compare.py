@@ -66,9 +66,8 @@ class Comparison:
         if not counts:
             return {}
         dataset = fits[0].dataset
-        return {
-            m: (stats.estimate(counts, m), stats.replicates(counts, m, self.weights, dataset)) for m in stats.HEADLINES
-        }
+        drawn = stats.replicates_of(counts, stats.HEADLINES, self.weights, dataset)
+        return {m: (stats.estimate(counts, m), drawn[m]) for m in stats.HEADLINES}
 
     def _rows(
         self,

@@ -75,23 +75,19 @@ class Effects:
             }
             for split in splits
         }
-        self._measured: dict[tuple[Any, ...], tuple[float, Any] | None] = {}
+        self._measured: dict[tuple[Any, ...], dict[str, tuple[float, Any]]] = {}
 
     def _value(self, evaluation: Sequence[str], method: str, merging: str, metric: str) -> "tuple[float, Any] | None":
         """Estimate and replicates of a label metric of a method in an evaluation."""
-        key = (*evaluation, method, merging, metric)
+        key = (*evaluation, method, merging)
         if key not in self._measured:
             fits = [fit for fit in self.fits.of(method, tuple(evaluation)) if fit in self.fits.counts]
             counts = {(fit.split, fit.seed): self._counts(fit, merging) for fit in fits}
-            self._measured[key] = (
-                (
-                    stats.estimate(counts, metric),
-                    stats.replicates(counts, metric, self.weights, evaluation[0]),
-                )
-                if counts
-                else None
-            )
-        return self._measured[key]
+            self._measured[key] = {}
+            if counts:
+                drawn = stats.replicates_of(counts, LABEL_METRICS, self.weights, evaluation[0])
+                self._measured[key] = {m: (stats.estimate(counts, m), drawn[m]) for m in LABEL_METRICS}
+        return self._measured[key].get(metric)
 
     def _counts(self, fit: FitFiles, merging: str) -> stats.UnitCounts:
         if merging == "none" or self.merge is None:
@@ -188,7 +184,7 @@ class Effects:
                     for rule in RULES:
                         keys = [(name, "none", metric, "-") for name in (BASE_RULE, rule)]
                         # the same fits on both sides: a rule may be missing in some of them
-                        both = [fit for fit in fits if all(key in self.confidences.values[fit].index for key in keys)]
+                        both = [fit for fit in fits if all(key in self.confidences.values[fit] for key in keys)]
                         base, other = (self.confidences.measured(both, key) for key in keys)
                         if rule == BASE_RULE or base is None or other is None:
                             continue
