@@ -1,5 +1,6 @@
 """A model of another tissue, as somebody would use it by mistake: the control `wrong_tissue`."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     than two classes or two genes are left.
     """
     import anndata
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import SGDClassifier
     from sklearn.preprocessing import StandardScaler
 
@@ -60,7 +62,10 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     held_out = np.arange(len(usable)) < len(usable) // 5
     dense, truth = values[:, genes].toarray(), labels.iloc[usable].to_numpy()
     train = np.minimum(scaler.fit_transform(dense[~held_out]), _CLIP)
-    model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=seed, max_iter=50).fit(train, truth[~held_out])
+    model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=seed, max_iter=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a bad model is what is wanted, at a fixed price
+        model.fit(train, truth[~held_out])
 
     def decisions(cells: "NDArray[Any]") -> "NDArray[np.float64]":
         found = model.decision_function(np.minimum(scaler.transform(cells), _CLIP))
