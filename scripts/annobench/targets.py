@@ -60,13 +60,30 @@ class Targets:
 
     @cached_property
     def figure_names(self) -> list[str]:
-        """Figures that the regimes of the study give something to draw for."""
+        """Figures that the study gives something to draw for."""
         regimes = {split.regime for split in self.study.splits.values()}
         return [
             name
             for name in self.study.settings["figures"]
-            if not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])
+            if (not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])) and self._has(about(name)["NEEDS"])
         ]
+
+    def _has(self, need: str) -> bool:
+        """Whether the study has what a figure needs (NEEDS)."""
+        study = self.study
+        specs = [split.spec for split in study.splits.values()]
+        scored = [study.datasets[name] for name in study.scored_datasets()]
+        cells = [study.datasets[d["pair"]["query"]] if d.get("pair") else d for d in scored]
+        changed = any(spec["genes"]["training"] != "all" or spec["balance"]["policy"] != "none" for spec in specs)
+        plain = {(spec["genes"]["training"], spec["balance"]["policy"]) for spec in specs}
+        return {
+            "": True,
+            "markers": study.settings["scoring"]["markers"] is not None,
+            "published": study.settings["published"] is not None,
+            "spatial": any(one["spatial"] for one in cells),
+            "factors": study.settings["scoring"]["merge"] is not None or (changed and len(plain) > 1),
+            "decisions": bool(study.settings["keep"]["decisions"]),
+        }[need]
 
     def figures(self, *suffixes: str) -> list[str]:
         """Files of all figures, as PDF and PNG where no suffix is named."""

@@ -409,7 +409,9 @@ class Ask:
         """What figures use of the study."""
         datasets = {name: d["label"] for name, d in self.study.datasets.items()}
         used = {"primary": self.study.settings["scoring"]["primary"], "datasets": datasets}
-        return canonical(used | {"evaluations": self._evaluation_names()})
+        published = self.study.settings["published"]
+        place = published and {key: published[key] for key in ("dataset", "evaluation")}
+        return canonical(used | {"evaluations": self._evaluation_names(), "published": place})
 
     def figure_caption(self, wildcards: Any) -> str:
         """Caption of a figure, for Snakemake's report."""

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import SEQUENTIAL, metric_name, new_figure, ordered_methods
+from annobench.figures.shared import NOT_EVIDENCE, primary_axis
+from annobench.figures.style import SEQUENTIAL, new_figure, ordered_methods
 
 TABLES = ["ranking", "summary", "splits"]
 REGIMES = ["cross_study", "pair"]
@@ -50,19 +51,23 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
                 color=colour,
                 fontsize=7.5,
             )
-    axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], *c) for c in columns])
+    verdicts = chosen.drop_duplicates(["dataset", "split"]).set_index(["dataset", "split"])["verdict"]
+    doubted = set(verdicts[verdicts == NOT_EVIDENCE].index) if verdicts.nunique() > 1 else set()
+    axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], *c, c in doubted) for c in columns])
     axes.set_yticks(range(len(rows)), [labels[m] for m in rows])
     axes.axhline(len([m for m in rows if m in methods]) - 0.5, color="white", linewidth=3)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-    bar.set_label(metric_name(settings))
+    bar.set_label(primary_axis(chosen, settings))
     bar.outline.set_visible(False)
     return figure
 
 
-def _column_label(splits: pd.DataFrame, dataset: str, split: str) -> str:
+def _column_label(splits: pd.DataFrame, dataset: str, split: str, doubted: bool) -> str:
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
     family = part["held_out"].iloc[0] if part["held_out"].notna().any() else "query"
     cells, unseen = part["test"].mean(), part["unseen"].mean()
-    return f"{dataset}\n{str(family).replace('_', ' ')}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen"
+    return f"{dataset}\n{str(family).replace('_', ' ')}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
+        f"\n({NOT_EVIDENCE})" if doubted else ""
+    )

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from annobench.figures.shared import part_of, primary_axis
 from annobench.figures.style import (
     Looks,
     evaluation_name,
     evaluations_of,
-    metric_name,
     new_figure,
     ordered_methods,
     spread_labels,
@@ -61,7 +61,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         axes.set_xlim(min(ticks) * 0.8, max(ticks) * 1.25)
         axes.set_ylim(0, min(1.0, np.nanmax(points.loc[points["method"].isin(lines), "high"]) * 1.06))
         axes.set_xlabel("labels used")
-        axes.set_ylabel(metric_name(settings))
+        axes.set_ylabel(primary_axis(part_of(few, (dataset, evaluation)), settings))
         name = settings["datasets"].get(dataset, dataset)
         axes.set_title(
             name if evaluation == "low_label" else f"{name}\n{evaluation_name(dataset, evaluation, settings)}"

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from annobench.figures.shared import NOT_EVIDENCE, primary_axis
 from annobench.figures.style import (
     LIGHT,
     Looks,
     evaluation_title,
     evaluations_of,
-    metric_name,
     new_figure,
     ordered_methods,
 )
@@ -52,7 +52,8 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         axes.set_xscale("log")
         axes.set_xlabel("seconds to fit and predict")
         axes.set_title(evaluation_title(dataset, evaluation, settings))
-    grid[0].set_ylabel(metric_name(settings))
+        if axes is grid[0] or (part["verdict"] == NOT_EVIDENCE).any():
+            axes.set_ylabel(primary_axis(part, settings))
     handles = [grid[0].scatter([], [], s=35, **looks.of(m, "color", "marker"), label=labels[m]) for m in methods]
     figure.legend(handles=handles, loc="outside right center")
     return figure

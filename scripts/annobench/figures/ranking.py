@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from annobench.figures.shared import primary_axis
 from annobench.figures.style import (
     COLOURS,
     GREY,
     LIGHT,
     evaluation_title,
     evaluations_of,
-    metric_name,
     new_figure,
     ordered_methods,
 )
@@ -65,7 +65,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         axes.set_title(evaluation_title(dataset, evaluation, settings))
         axes.set_xlim(0, 1)
         axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
-        axes.set_xlabel(metric_name(settings))
+        axes.set_xlabel(primary_axis(part, settings))
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
     grid[0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])

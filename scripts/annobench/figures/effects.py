@@ -1,0 +1,124 @@
+"""Effects: what panel training, balancing, merging and the confidence rule each change, all else equal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from annobench.figures.shared import LOWER_IS_BETTER, RULE_NAMES, direction, method_looks, shown_order, words
+from annobench.figures.style import GREY, LIGHT, Looks, new_figure
+
+TABLES = ["effects", "ranking"]
+REGIMES = ()
+NEEDS = "factors"
+TITLE = "What each factor changes"
+CAPTION = (
+    "Difference that a change of one factor makes, all else equal: the mean over methods and pairs of evaluations "
+    "(black diamond, with its interval) and single methods (coloured). Above: panel training, balancing and merging "
+    "of labels; merging changes no cell's place, so what it adds is no gain. Below: confidence rules against the "
+    "method's own confidence. Shaded: the better side."
+)
+LABELS = ("macro_f1", "balanced_accuracy", "accuracy")
+CONFIDENCE = ("aurc", "ece", "wrong_tissue_found")
+_LEVELS = {"all": "all genes", "panel": "panel genes", "merged": "merged", "none": "none"} | RULE_NAMES
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+    """A row of panels for label metrics and one for confidence; changes of levels in the rows of a panel."""
+    effects = tables["effects"].dropna(subset=["difference"])
+    blocks = [
+        (block, metrics) for metrics in (LABELS, CONFIDENCE) if len(block := effects[effects["metric"].isin(metrics)])
+    ]
+    if not blocks:
+        return None
+    methods, _, labels = shown_order([m for m in effects["method"] if m != "all"], tables["ranking"])
+    looks = method_looks(tables["ranking"], methods)
+    changes = [_changes(block, settings) for block, _ in blocks]
+    sizes = [len(rows) + 0.6 * len({key[0] for key in rows}) for rows in changes]
+    figure = new_figure(10.5, 0.7 + sum(0.95 + 0.27 * size for size in sizes))
+    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[3.2 + size for size in sizes])[:, 0]
+    for part, (block, metrics), rows in zip(parts, blocks, changes, strict=True):
+        grid = part.subplots(1, len(metrics), sharey=True)
+        for axes, metric in zip(grid, metrics, strict=True):
+            _panel(axes, block[block["metric"] == metric], metric, rows, methods, looks)
+        _rows(grid[0], rows)
+    handles = [
+        Line2D([], [], linestyle="", markersize=5, label=labels[m], **looks.of(m, "color", "marker")) for m in methods
+    ]
+    handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over methods"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    return figure
+
+
+def _changes(block: pd.DataFrame, settings: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[float, str]]:
+    """Dataset, factor and levels -> height and label, grouped by dataset."""
+    found: dict[tuple[str, ...], tuple[float, str]] = {}
+    y, before = 0.0, ""
+    keys = block[["dataset", "factor", "from", "to"]].drop_duplicates()
+    order = {dataset: i for i, dataset in enumerate(dict.fromkeys(keys["dataset"]))}
+    for key in sorted(keys.itertuples(index=False, name=None), key=lambda key: order[key[0]]):
+        dataset, factor, first, second = map(str, key)
+        if dataset != before:
+            found[dataset, "", "", ""] = (y, str(settings["datasets"].get(dataset, dataset)))
+            y += 1
+        levels = f"{_LEVELS.get(first, words(first))} → {_LEVELS.get(second, words(second))}"
+        found[dataset, factor, first, second] = (y, levels if factor == "training" else f"{_short(factor)}: {levels}")
+        y, before = y + 1, dataset
+    return found
+
+
+def _short(factor: str) -> str:
+    return {"confidence rule": "rule"}.get(factor, words(factor))
+
+
+def _rows(axes: Axes, rows: Mapping[tuple[str, ...], tuple[float, str]]) -> None:
+    axes.set_yticks([y for y, _ in rows.values()], [label for _, label in rows.values()])
+    for text, key in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("normal" if key[1] else "bold")
+    axes.set_ylim(max(y for y, _ in rows.values()) + 0.6, -0.6)
+
+
+def _panel(
+    axes: Axes,
+    part: pd.DataFrame,
+    metric: str,
+    rows: Mapping[tuple[str, ...], tuple[float, str]],
+    methods: Sequence[str],
+    looks: Looks,
+) -> None:
+    numbers = part[["difference", "low", "high"]].to_numpy(dtype=float)
+    numbers = numbers[np.isfinite(numbers)]
+    least, most = min([0.0, *numbers]), max([0.0, *numbers])
+    room = max(0.15 * (most - least), 0.01)
+    least, most = least - room, most + room
+    better = (least, 0) if metric in LOWER_IS_BETTER else (0, most)
+    axes.axvspan(*better, color="#EEF5FA", zorder=0)
+    axes.axvline(0, color="#444444", linewidth=0.8, zorder=1)
+    for key, (y, _) in rows.items():
+        if not key[1]:
+            continue
+        axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
+        mine = part[(part[["dataset", "factor", "from", "to"]].astype(str) == list(key)).all(axis=1)]
+        singles = mine[mine["method"] != "all"]
+        if mine.empty:
+            axes.text(0.98, y, "–", transform=axes.get_yaxis_transform(), ha="right", va="center", color=GREY)
+        for row in singles.itertuples():
+            shift = (methods.index(row.method) / max(len(methods) - 1, 1) - 0.5) * 0.5
+            look = looks.of(row.method, "color", "marker")
+            axes.scatter(row.difference, y + shift, s=13, alpha=0.9, linewidth=0, zorder=3, **look)
+        every = mine[mine["method"] == "all"] if (mine["method"] == "all").any() else singles
+        for row in every.head(1).itertuples():
+            axes.plot([row.low, row.high], [y, y], color="black", linewidth=1.6, zorder=4)
+            axes.plot(row.difference, y, "D", color="black", markersize=4.5, zorder=5)
+    axes.set_xlim(least, most)
+    title = words(metric)
+    axes.set_title(title[:1].upper() + title[1:], fontsize=9, pad=14)
+    axes.set_xlabel("difference", fontsize=8)
+    direction(axes, metric not in LOWER_IS_BETTER)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=5)

@@ -1,0 +1,78 @@
+"""Risk and coverage: how many errors are left when the least sure cells are put aside."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from annobench.figures.shared import RULE_NAMES, chosen_per_dataset, part_of, place_title, shown_order
+from annobench.figures.style import COLOURS, DASHES, GREY, new_figure
+
+TABLES = ["curves", "ranking"]
+REGIMES = ()
+NEEDS = "decisions"
+TITLE = "Risk and coverage"
+CAPTION = (
+    "Share of errors among the cells that are kept (risk) when only the surest share of all cells is kept "
+    "(coverage), for every method, one line per confidence rule, in one evaluation of each dataset. A good rule "
+    "falls to the left; the dotted line is what putting cells aside at random would leave. Numbers: mean risk over "
+    "the coverages (lower is better)."
+)
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+    """A block per dataset, a panel per method, a line per rule."""
+    table = tables["curves"]
+    methods, _, labels = shown_order(table["method"], tables["ranking"])
+    table = table[table["method"].isin(methods)]
+    if table.empty:
+        return None
+    places = chosen_per_dataset(table, settings, "method")
+    shown = {place: [m for m in methods if m in set(part_of(table, place)["method"])] for place in places}
+    columns = min(4, max(map(len, shown.values())))
+    heights = [-(-len(names) // columns) for names in shown.values()]
+    rules = [rule for rule in RULE_NAMES if rule in set(table["rule"])]
+    figure = new_figure(0.8 + 2.3 * max(columns, 2), 0.7 + sum(0.6 + 1.9 * h for h in heights))
+    blocks = figure.subfigures(len(places), 1, squeeze=False, height_ratios=[0.3 + h for h in heights])[:, 0]
+    handles: list[Any] = []
+    for block, (place, names), rows in zip(blocks, shown.items(), heights, strict=True):
+        part = part_of(table, place)
+        grid = block.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        top = min(1.0, float(np.nanmax([part["risk"].max(), 0.05])) * 1.05)
+        block.suptitle(place_title(place, settings), fontsize=9, fontweight="bold", x=0.01, ha="left")
+        for axes in grid.flat[len(names) :]:
+            axes.set_visible(False)
+        for axes, method in zip(grid.flat, names, strict=False):
+            lines = _panel(axes, part[part["method"] == method], rules)
+            handles = handles if len(handles) >= len(lines) else lines
+            axes.set_title(labels[method].replace(", ", ",\n"), fontsize=8, fontweight="normal", pad=16)
+            axes.set_ylim(0, top)
+        for axes in grid.flat[max(len(names) - columns, 0) : len(names)]:
+            axes.tick_params(labelbottom=True)
+        block.supxlabel("coverage", fontsize=8)
+        block.supylabel("risk", fontsize=8)
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, rules: list[str]) -> list[Any]:
+    """The lines of one method, and the mean risk of each in its colour."""
+    lines = []
+    whole = part.dropna(subset=["risk"]).sort_values("coverage")
+    if len(whole):
+        axes.axhline(whole["risk"].iloc[-1], color=GREY, linestyle=":", linewidth=1)
+    for i, rule in enumerate(rules):
+        mine = whole[whole["rule"] == rule]
+        look: dict[str, Any] = {"color": COLOURS[i], "linestyle": DASHES[i % len(DASHES)]}
+        lines += axes.plot(mine["coverage"], mine["risk"], linewidth=1.4, label=RULE_NAMES[rule], **look)
+        if len(mine):
+            axes.annotate(
+                f"{mine['risk'].mean():.3f}".removeprefix("0"), (0.26 * i, 1), xytext=(0, 4),
+                xycoords="axes fraction", textcoords="offset points", fontsize=7, color=COLOURS[i],
+            )  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    return lines
