@@ -22,6 +22,8 @@ _SHORT = {
     "balance_train": "balance",
     "fit_method": "fit",
     "score_fit": "score",
+    "audit_evaluation": "audit",
+    "fetch_panel": "fetch panel",
     "aggregate_scores": "tables",
     "plot_figure": "plot",
     "render_report": "report",
