@@ -74,11 +74,12 @@ class Targets:
         specs = [split.spec for split in study.splits.values()]
         scored = [study.datasets[name] for name in study.scored_datasets()]
         cells = [study.datasets[d["pair"]["query"]] if d.get("pair") else d for d in scored]
+        real = any((one.get("source") or {}).get("kind") != "simulate" for one in cells)  # simulated genes mark nothing
         changed = any(spec["genes"]["training"] != "all" or spec["balance"]["policy"] != "none" for spec in specs)
         plain = {(spec["genes"]["training"], spec["balance"]["policy"]) for spec in specs}
         return {
             "": True,
-            "markers": study.settings["scoring"]["markers"] is not None,
+            "markers": study.settings["scoring"]["markers"] is not None and real,
             "published": study.settings["published"] is not None,
             "spatial": any(one["spatial"] for one in cells),
             "factors": study.settings["scoring"]["merge"] is not None or (changed and len(plain) > 1),

@@ -140,6 +140,8 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
         for i, (verdict, because) in enumerate(verdicts):
             of = {"family": "markers", "metric": f"metric_{i}", "variant": "-", "rule": "-"}
             found["audit"].append(base | of | {"verdict": verdict, "because": because})
+        aurc = {"family": "confidence", "metric": "aurc", "variant": "-", "rule": "zscore"}
+        found["audit"].append(base | aurc | {"verdict": "not evidence", "because": "wrong tissue"})
         for name in ("one", "two", "oracle", "marker_argmax", "shuffled"):
             kind = "method" if name in METHODS else "control"
             for reading, metric in itertools.product(("published", "fair"), MARKER_METRICS):
@@ -265,6 +267,7 @@ def test_figures_are_those_of_the_schema_and_the_default_study() -> None:
 def test_figures_without_data_are_not_asked_for() -> None:
     smoke, default = Targets(resolve("smoke")), Targets(resolve(None))
     assert "low_label" in smoke.figure_names
+    assert "markers" not in smoke.figure_names  # simulated genes mark nothing
     assert set(default.figure_names) == set(figures()) - {"published", "spatial_map", "effects"}
     assert set(figures()) - set(Targets(resolve("spatial")).figure_names) == {"low_label"}
     lung = Targets(resolve("lung"))
@@ -333,11 +336,21 @@ def texts(figure: Figure) -> set[str]:
     [
         ("audit", {"C", "✓", "–", "metric 1", "markers", "all labels", "Data, one"}),
         ("markers", {"One", "truth", "highest markers", "† not evidence", "← better", "better →"}),
-        ("marker_validation", {"cell one (0)", "the truth", "One", "Marker purity"}),
+        ("marker_validation", {"cell one (0)", "the truth", "One", "Marker purity†"}),
         ("deg_heatmap", {"The truth", "One", "G cell one", "cell two"}),
         ("confidence", {"right", "wrong", "noise", "z-score", "calibrated", "One"}),
         ("risk_coverage", {"raw", "z-score", "One", "coverage", "risk"}),
-        ("effects", {"Macro F1", "AURC", "all genes → panel genes", "rule: raw → z-score", "mean over methods"}),
+        (
+            "effects",
+            {
+                "Macro F1",
+                "AURC†",
+                "† not evidence in 2 of 2",
+                "all genes → panel genes",
+                "rule: raw → z-score",
+                "mean over methods",
+            },
+        ),
         ("spatial_map", {"Truth", "One", "Confidence", "Wrong: 45% of 11 cells", "20"}),
         ("published", {"Overlap (%)", "98.0", "9.2", "–", "✗ not evidence", "first", "here: One"}),
     ],
@@ -358,8 +371,8 @@ def test_metrics_of_a_family_that_agree_everywhere_share_a_row() -> None:
     figure = figure_of("audit", changed)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     plt.close(figure)
-    assert len(labels) == 3  # what describes is left out
-    assert all(label.startswith("3 metrics: metric ") for label in labels)
+    assert len(labels) == 4  # what describes is left out
+    assert sum(label.startswith("3 metrics: ") for label in labels) == 4
 
 
 @pytest.mark.parametrize("name", ["audit", "published", "effects", "markers", "marker_validation", "deg_heatmap"])

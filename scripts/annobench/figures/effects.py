@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared import LOWER_IS_BETTER, RULE_NAMES, direction, method_looks, shown_order, words
-from annobench.figures.style import GREY, LIGHT, Looks, new_figure
+from annobench.figures.shared import LOWER_IS_BETTER, RULE_NAMES, direction, doubts, method_looks, shown_order, words
+from annobench.figures.style import COLOURS, GREY, LIGHT, Looks, new_figure
 
-TABLES = ["effects", "ranking"]
+TABLES = ["effects", "ranking", "audit"]
 REGIMES = ()
 NEEDS = "factors"
 TITLE = "What each factor changes"
@@ -20,7 +20,8 @@ CAPTION = (
     "Difference that a change of one factor makes, all else equal: the mean over methods and pairs of evaluations "
     "(black diamond, with its interval) and single methods (coloured). Above: panel training, balancing and merging "
     "of labels; merging changes no cell's place, so what it adds is no gain. Below: confidence rules against the "
-    "method's own confidence. Shaded: the better side."
+    "method's own confidence. Shaded: the better side. †: the audit says of the metric that it is no evidence, in "
+    "so many of the evaluations and rules."
 )
 LABELS = ("macro_f1", "balanced_accuracy", "accuracy")
 CONFIDENCE = ("aurc", "ece", "wrong_tissue_found")
@@ -45,6 +46,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         grid = part.subplots(1, len(metrics), sharey=True)
         for axes, metric in zip(grid, metrics, strict=True):
             _panel(axes, block[block["metric"] == metric], metric, rows, methods, looks)
+            _titles(axes, metric, doubts(tables["audit"], metric))
         _rows(grid[0], rows)
     handles = [
         Line2D([], [], linestyle="", markersize=5, label=labels[m], **looks.of(m, "color", "marker")) for m in methods
@@ -115,10 +117,18 @@ def _panel(
             axes.plot([row.low, row.high], [y, y], color="black", linewidth=1.6, zorder=4)
             axes.plot(row.difference, y, "D", color="black", markersize=4.5, zorder=5)
     axes.set_xlim(least, most)
-    title = words(metric)
-    axes.set_title(title[:1].upper() + title[1:], fontsize=9, pad=14)
-    axes.set_xlabel("difference", fontsize=8)
-    direction(axes, metric not in LOWER_IS_BETTER)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
+
+
+def _titles(axes: Axes, metric: str, doubt: str) -> None:
+    title = words(metric)
+    axes.set_title(title[:1].upper() + title[1:] + ("†" if doubt else ""), fontsize=9, pad=14)
+    axes.set_xlabel("difference", fontsize=8)
+    if doubt:
+        axes.annotate(
+            doubt, (0.5, 0), xytext=(0, -38), xycoords="axes fraction", textcoords="offset points", ha="center",
+            fontsize=8, color=COLOURS[1],
+        )  # fmt: skip
+    direction(axes, metric not in LOWER_IS_BETTER)

@@ -8,10 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from annobench.figures.confusion import shorten
-from annobench.figures.shared import chosen_evaluation, method_looks, part_of, place_title, shown_order, words
-from annobench.figures.style import LIGHT, new_figure
+from annobench.figures.shared import (
+    NOT_EVIDENCE,
+    chosen_evaluation,
+    method_looks,
+    part_of,
+    place_title,
+    shown_order,
+    words,
+)
+from annobench.figures.style import COLOURS, LIGHT, new_figure
 
-TABLES = ["types", "ranking"]
+TABLES = ["types", "markers", "ranking"]
 REGIMES = ()
 NEEDS = "markers"
 TITLE = "Markers of every type"
@@ -40,6 +48,8 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     cells = part[(part["metric"] == "cells") & (part["name"] == "oracle")].set_index("label")["value"]
     rows = sorted(set(part["label"]), key=lambda label: (-cells.get(label, 0.0), label))
     height = {label: i for i, label in enumerate(rows)}
+    said = part_of(tables["markers"], place)
+    doubted = set(said.loc[(said["reading"] == reading) & (said["verdict"] == NOT_EVIDENCE), "metric"])
     looks = method_looks(tables["ranking"], methods)
     legend_rows = -(-(len(methods) + 1) // 3)
     figure = new_figure(9.5, 1.0 + 0.3 * len(rows) + 0.2 * legend_rows)
@@ -58,7 +68,9 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         else:
             axes.set_xlim(-0.03, 1.03)
         title = words(metric)
-        axes.set_title(title[:1].upper() + title[1:], fontsize=9)
+        axes.set_title(title[:1].upper() + title[1:] + ("†" if metric in doubted else ""), fontsize=9)
+        if metric in doubted:
+            axes.set_xlabel(f"† {NOT_EVIDENCE}", color=COLOURS[1], fontsize=8)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         if i == 0:

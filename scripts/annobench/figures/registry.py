@@ -2,9 +2,10 @@
 
 A figure file holds TABLES (the tables it draws from), REGIMES (the study must have one of these; empty for any),
 TITLE, CAPTION, and a function draw(tables, settings) -> matplotlib Figure, or None where there is nothing to draw yet.
-It may hold NEEDS, what a study must have for it beyond a regime: `markers` (a table of markers), `published` (a
-published table to compare with), `spatial` (a dataset with coordinates), `factors` (evaluations that differ in panel
-training or balancing, or a rule that merges labels), `decisions` (decision values that are kept).
+It may hold NEEDS, what a study must have for it beyond a regime: `markers` (a table of markers, and cells that are
+not simulated), `published` (a published table to compare with), `spatial` (a dataset with coordinates), `factors`
+(evaluations that differ in panel training or balancing, or a rule that merges labels), `decisions` (decision values
+that are kept).
 """
 
 import ast

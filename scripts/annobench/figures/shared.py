@@ -92,6 +92,15 @@ def part_of(table: pd.DataFrame, place: Sequence[str]) -> pd.DataFrame:
     return table[(table["dataset"] == place[0]) & (table["evaluation"] == place[1])]
 
 
+def doubts(audit: pd.DataFrame, metric: str) -> str:
+    """In how many evaluations (times rules, where it has some) the audit calls a metric no evidence; empty for none."""
+    said = audit[(audit["metric"] == metric) & audit["variant"].isin(["-", "truth"])]
+    said = said[said["rule"] != "-"] if (said["rule"] != "-").any() else said
+    judged = said[said["verdict"].isin(["informative", NOT_EVIDENCE])]
+    bad = int((judged["verdict"] == NOT_EVIDENCE).sum())
+    return f"† {NOT_EVIDENCE} in {bad} of {len(judged)}" if bad else ""
+
+
 def place_title(place: Sequence[str], settings: Mapping[str, Any]) -> str:
     """The dataset in full and the evaluation, on one line."""
     return f"{settings['datasets'].get(place[0], place[0])}: {evaluation_name(place[0], place[1], settings)}"

@@ -50,7 +50,7 @@ def draw_figure(name: str, tables: Mapping[str, str], settings: Mapping[str, Any
         figure = module.draw({key: pd.read_csv(path) for key, path in tables.items()}, settings)
         if figure is None:
             figure = new_figure(4, 1)
-            figure.text(0.5, 0.5, f"{module.TITLE}: no finished fit to draw yet", ha="center", va="center")
+            figure.text(0.5, 0.5, f"{module.TITLE}: nothing to draw yet", ha="center", va="center")
         with atomic(Path(pdf)) as path:
             figure.savefig(path, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
         with atomic(Path(png)) as path:
