@@ -30,8 +30,10 @@ class NearestCentroid(Method):
 
     def predict(self, query: "AnnData") -> Predictions:
         scores = _correlation(self._features.transform(query), self._centroids)
-        predictions = Predictions.from_probabilities(query.obs_names, scores, self._classes.tolist(), self._top_k)
-        predictions.probabilities = None
+        predictions = Predictions.from_probabilities(
+            query.obs_names, scores, self._classes.tolist(), self._top_k, scores
+        )
+        predictions.probabilities = None  # correlations decide, but are none
         return predictions
 
     def save(self, folder: Path) -> None:
