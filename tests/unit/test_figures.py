@@ -170,13 +170,14 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
 
 def rule_rows() -> dict[str, list[dict[str, Any]]]:
     """Rows of the tables on confidence rules and on factors."""
-    found: dict[str, list[dict[str, Any]]] = {"confidences": [], "curves": [], "effects": []}
+    found: dict[str, list[dict[str, Any]]] = {"confidences": [], "curves": [], "rules": [], "effects": []}
     for (dataset, evaluation), method, rule in itertools.product(
         (("d", "kfold"), ("e", "cross_study")), ("one", "two"), ("raw", "zscore", "calibrated")
     ):
         base = {"dataset": dataset, "evaluation": evaluation, "regime": evaluation, "method": method, "rule": rule}
         for cells, b in itertools.product(("right", "wrong", "noise"), range(5)):
             found["confidences"].append(base | {"cells": cells, "bin": b, "share": None if cells == "noise" else 0.2})
+        found["rules"].append(base | {"merging": "none", "metric": "aurc", "variant": "-", "value": 0.123})
         for coverage in (0.25, 0.5, 1.0):
             found["curves"].append(base | {"coverage": coverage, "risk": 0.3 * coverage, "n_fits": 1})
     for method, metric in itertools.product(
@@ -339,7 +340,7 @@ def texts(figure: Figure) -> set[str]:
         ("marker_validation", {"cell one (0)", "the truth", "One", "Marker purity†"}),
         ("deg_heatmap", {"The truth", "One", "G cell one", "cell two"}),
         ("confidence", {"right", "wrong", "noise", "z-score", "calibrated", "One"}),
-        ("risk_coverage", {"raw", "z-score", "One", "coverage", "risk"}),
+        ("risk_coverage", {"raw", "z-score", "One", "coverage", "risk", ".123"}),
         (
             "effects",
             {

@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from annobench.figures.shared import RULE_NAMES, chosen_per_dataset, part_of, place_title, shown_order
 from annobench.figures.style import COLOURS, DASHES, GREY, new_figure
 
-TABLES = ["curves", "ranking"]
+TABLES = ["curves", "rules", "ranking"]
 REGIMES = ()
 NEEDS = "decisions"
 TITLE = "Risk and coverage"
 CAPTION = (
     "Share of errors among the cells that are kept (risk) when only the surest share of all cells is kept "
     "(coverage), for every method, one line per confidence rule, in one evaluation of each dataset. A good rule "
-    "falls to the left; the dotted line is what putting cells aside at random would leave. Numbers: mean risk over "
-    "the coverages (lower is better)."
+    "falls to the left; the dotted line is what putting cells aside at random would leave. Numbers: area under the "
+    "curve (AURC, lower is better), in the order and colours of the rules."
 )
 
 
@@ -40,13 +40,15 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     handles: list[Any] = []
     for block, (place, names), rows in zip(blocks, shown.items(), heights, strict=True):
         part = part_of(table, place)
+        areas = part_of(tables["rules"], place)
+        areas = areas[(areas["metric"] == "aurc") & (areas["merging"] == "none")]
         grid = block.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         top = min(1.0, float(np.nanmax([part["risk"].max(), 0.05])) * 1.05)
         block.suptitle(place_title(place, settings), fontsize=9, fontweight="bold", x=0.01, ha="left")
         for axes in grid.flat[len(names) :]:
             axes.set_visible(False)
         for axes, method in zip(grid.flat, names, strict=False):
-            lines = _panel(axes, part[part["method"] == method], rules)
+            lines = _panel(axes, part[part["method"] == method], areas[areas["method"] == method], rules)
             handles = handles if len(handles) >= len(lines) else lines
             axes.set_title(labels[method].replace(", ", ",\n"), fontsize=8, fontweight="normal", pad=16)
             axes.set_ylim(0, top)
@@ -58,8 +60,8 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, rules: list[str]) -> list[Any]:
-    """The lines of one method, and the mean risk of each in its colour."""
+def _panel(axes: Axes, part: pd.DataFrame, areas: pd.DataFrame, rules: list[str]) -> list[Any]:
+    """The lines of one method, and the area under each in its colour."""
     lines = []
     whole = part.dropna(subset=["risk"]).sort_values("coverage")
     if len(whole):
@@ -68,9 +70,10 @@ def _panel(axes: Axes, part: pd.DataFrame, rules: list[str]) -> list[Any]:
         mine = whole[whole["rule"] == rule]
         look: dict[str, Any] = {"color": COLOURS[i], "linestyle": DASHES[i % len(DASHES)]}
         lines += axes.plot(mine["coverage"], mine["risk"], linewidth=1.4, label=RULE_NAMES[rule], **look)
-        if len(mine):
+        area = areas.loc[areas["rule"] == rule, "value"].dropna()
+        if len(area):
             axes.annotate(
-                f"{mine['risk'].mean():.3f}".removeprefix("0"), (0.26 * i, 1), xytext=(0, 4),
+                f"{area.iloc[0]:.3f}".removeprefix("0"), (0.26 * i, 1), xytext=(0, 4),
                 xycoords="axes fraction", textcoords="offset points", fontsize=7, color=COLOURS[i],
             )  # fmt: skip
     axes.set_xlim(0, 1)
