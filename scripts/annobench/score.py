@@ -137,8 +137,8 @@ def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "
 def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int) -> Scored:
     """Join truth and predictions by cell id.
 
-    Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes that
-    belong to the same.
+    Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes
+    that belong to the same.
     """
     ids = truths.columns["cell_id"][truths.cells]
     predicted = predictions.read(fit / "predictions.parquet")

@@ -155,7 +155,15 @@ def judged(rule: str = "raw", **changes: object) -> Judged:
     return Judged(rule, **(parts | changes))  # type: ignore[arg-type]
 
 
-def test_values_by_hand() -> None:
+def test_a_handful_of_right_or_wrong_cells_gives_no_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ("auroc_correct", "-") not in judged().values(bins=10)
+    assert "auroc_correct" not in judged().replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
+    monkeypatch.setattr(selection, "MIN_EACH", 2)
+    assert ("auroc_correct", "-") in judged().values(bins=10)
+
+
+def test_values_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "MIN_EACH", 1)
     found = judged().values(bins=10)
     # pairs of a right and a wrong cell, in order: 0.9, 0.8 above both wrong ones, 0.6 above one of them
     assert found["auroc_correct", "-"] == pytest.approx(5 / 6)
@@ -199,7 +207,8 @@ def test_undefined_values_are_left_out() -> None:
     assert ("ece", "-") not in judged(test=np.array([2.0, 1, 0, -1, -2])).values(10)  # no probability
 
 
-def test_replicates_with_equal_weights_are_the_values() -> None:
+def test_replicates_with_equal_weights_are_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "MIN_EACH", 1)
     one = judged()
     found = one.replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
     values = one.values(10)

@@ -61,7 +61,7 @@ def fit(
         else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
     )
     write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
-    write_columns(files.confidence, dict.fromkeys(CONFIDENCE, []))
+    write_columns(files.confidence, {name: [] for name in CONFIDENCE})
     row = {
         **files.key,
         "status": status,

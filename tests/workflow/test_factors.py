@@ -1,4 +1,4 @@
-"""What is promised: the factors of the spatial study run on any data, from configuration to effects, audit and report."""
+"""What is promised: the factors of the spatial study run on any data, from configuration to effects and audit."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The audit of one evaluation: every metric on methods and controls, marker biology, and what figures show of the cells."""
+"""The audit of one evaluation: every metric on methods and controls, marker biology, and what figures show of cells."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -55,9 +55,9 @@ class Tables:
 def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:
     """Audit one evaluation of a dataset, from what lies under results/.
 
-    `settings`: dataset; cells, obs and foreign (paths, foreign may be None); splits (each with split, seed, roles, train,
-    panel, and fits: method -> folder); rollup and merge (rules or None); markers (path or None); bins. `outputs` has
-    metrics, types, degs and spatial.
+    `settings`: dataset; cells, obs and foreign (paths, foreign may be None); splits (each with split, seed, roles,
+    train, panel, and fits: method -> folder); rollup and merge (rules or None); markers (path or None); bins.
+    `outputs` has metrics, types, degs and spatial.
     """
     import anndata
 
@@ -115,9 +115,12 @@ class _Audit:
         labellings = {"oracle": self._oracle(), **self._controls(), **methods} if self.labelled else methods
         for name, scored in labellings.items() if self.labelled else ():
             kind = "method" if name in methods else "control"
+            # an area over a handful of right answers says nothing
+            few = kind == "control" and min(scored.correct.sum(), (~scored.correct).sum()) < selection.MIN_EACH
             for family, compute in FAMILIES.items():
                 if family != _PER_CLASS:
-                    self._rows(kind, name, compute(scored))
+                    rows = list(compute(scored))
+                    self._rows(kind, name, [row for row in rows if not (few and row.metric == "auroc_correct")])
         for name in methods if self.labelled else ():
             if self.runs[name].get("decisions"):
                 self._rows("method", name, selection.rows(self._judged(name, methods[name]), bins))
@@ -231,11 +234,13 @@ class _Audit:
         }
         compared = [nearest[name] for name in nearest if name in methods or name == "oracle"]
         common = np.all([labels != UNKNOWN for labels in compared], axis=0)
-        shared = set.intersection(*(set(labels[common]) for labels in compared)) - {UNKNOWN}
-        if common.sum() < 2 * markers.MIN_CELLS or len(shared) < 2:
+        shared = set.intersection(*(_used(labels[common]) for labels in compared))
+        if len(shared) < 2:
             return
         kept = markers.Expression(expression.values[common], expression.genes_for_degs)
         cut = {name: labels[common] for name, labels in nearest.items()}
+        # a control that lacks one of the common types would be averaged over other types than the methods
+        cut = {name: labels for name, labels in cut.items() if shared <= _used(labels)}
         self._reading("fair", kept, cut, judge.among(shared), methods)
 
     def _reading(
@@ -293,6 +298,12 @@ class _Audit:
                     "spatial", name, cell, places[i, 0], places[i, 1], scored.truth[i], scored.labels[i, 0],
                     float(confidence[i]),
                 )  # fmt: skip
+
+
+def _used(labels: "NDArray[Any]") -> set[str]:
+    """Types with enough cells to be judged."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    return {str(name) for name, n in zip(names, counts, strict=True) if n >= markers.MIN_CELLS} - {UNKNOWN}
 
 
 def _overall(metric: str, reading: str, value: float) -> Row:

@@ -34,8 +34,8 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     """One against rest, logistic loss by stochastic gradient descent: the kind of model that CellTypist publishes.
 
     `path` is the cells.h5ad of the other tissue, `query` the cells to annotate with their measured genes. Trained on at
-    most 2,000 cells and 2,000 variable genes of those that both have; a fifth of the cells is held out. None where fewer
-    than two classes or two genes are left.
+    most 2,000 cells and 2,000 variable genes of those that both have; a fifth of the cells is held out. None where
+    fewer than two classes or two genes are left.
     """
     import anndata
     from sklearn.exceptions import ConvergenceWarning

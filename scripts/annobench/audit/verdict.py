@@ -3,17 +3,18 @@
 Rules, in this order; the first that holds decides:
 
 1. A metric without a best value describes (`descriptive`); time, memory, size and status are costs (`cost`).
-2. `no information`: a control that knows nothing of the cell scores at least as well as the truth; or as the best method,
-   where the methods do know something, that is where one of them has a higher accuracy than every such control.
+2. `no information`: a control that knows nothing of the cell scores at least as well as the truth; or as the best
+   method, where the methods do know something, that is where one of them has a higher accuracy than every such
+   control.
 3. `merging`: the true labels with subtypes merged score better than the true labels, though no cell changed its place.
 4. `circular`: labels by the highest markers score better than the truth.
 5. `wrong tissue`: a model of another tissue scores at least as well as the median method.
 6. `foreign cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of another tissue (median method).
 
-A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or `untested`
-where there was neither a method nor a control to compare. Sampling noise is not judged here: values are means over the
-splits and seeds of an evaluation.
+A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
+`untested` where there was neither a method nor a control to compare. Sampling noise is not judged here: values are
+means over the splits and seeds of an evaluation.
 """
 
 from collections.abc import Mapping, Sequence

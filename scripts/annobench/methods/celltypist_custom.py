@@ -24,7 +24,6 @@ os.environ.setdefault("CELLTYPIST_FOLDER", tempfile.mkdtemp(prefix="celltypist-"
 
 import celltypist
 from celltypist.models import Model
-from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -40,8 +39,8 @@ class CellTypistCustom(Method):
     With `use_SGD` stochastic gradient descent trains it (`alpha`); with `mini_batch` it sees batch_number batches of
     batch_size cells in each of `epochs` epochs, drawn without replacement. `balance_cell_type` then draws rare classes
     first: where an epoch holds all cells that changes their order and nothing else. With `whole_if_small` gradient
-    descent sees all cells at once where there are not more of them than one batch has. A fit is skipped where CellTypist
-    would refuse it: not more cells than one batch, or not more genes than top_genes.
+    descent sees all cells at once where there are not more of them than one batch has. A fit is skipped where
+    CellTypist would refuse it: not more cells than one batch, or not more genes than top_genes.
     """
 
     def __init__(

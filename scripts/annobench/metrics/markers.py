@@ -1,14 +1,14 @@
 """Marker biology: the metrics of SpatialCore, which need no truth, each computed twice.
 
-All of them look at log1p of counts per 10,000 over the measured genes (x below), at the labels that somebody gave to the
-cells, and at a table of marker genes. None of them knows whether a label is right; the audit says which of them can be
-won without being right.
+All of them look at log1p of counts per 10,000 over the measured genes (x below), at the labels that somebody gave to
+the cells, and at a table of marker genes. None of them knows whether a label is right; the audit says which of them
+can be won without being right.
 
 `published`: every cell with a label of its own, every type of the labelling that the marker table lists by exactly that
 id, all of its markers. So each method is judged on types of its own choice, by genes that it may have used.
 
-`fair`: cells that all compared labellings call something, types that all of them use, and the half of the markers that is
-kept for judging. A label without markers of its own counts as the nearest type above it that has some.
+`fair`: cells that all compared labellings call something, types that all of them use, and the half of the markers that
+is kept for judging. A label without markers of its own counts as the nearest type above it that has some.
 
 Types with fewer than 10 cells or fewer than 2 measured markers are left out of both.
 
@@ -17,14 +17,14 @@ Types with fewer than 10 cells or fewer than 2 measured markers are left out of 
   over types.
 - marker_purity: share of (cell, marker) pairs of a type with x > 0; mean over types.
 - contamination: mean x of the markers of all other types, less the type's own, in the cells of a type; mean over types.
-- deg_log2fc: mean log2 fold change of the 10 genes with the highest Wilcoxon score of a type against all other cells, as
-  scanpy's rank_genes_groups computes both; mean over types. No marker table is used.
+- deg_log2fc: mean log2 fold change of the 10 genes with the highest Wilcoxon score of a type against all other cells,
+  as scanpy's rank_genes_groups computes both; mean over types. No marker table is used.
 - marker_recovery: share of the markers of a type that more than 10 % of its cells express (x > 0); mean over types.
-- gene_overlap: genes of the model that the query measures, over the genes of the model; and panel_use, over the measured
-  genes of the query.
+- gene_overlap: genes of the model that the query measures, over the genes of the model; and panel_use, over the
+  measured genes of the query.
 
-Source: tables, prose and figures of the SpatialCore benchmark (github.com/mcap91/SpatialCore, January 2026), which has no
-code for them; cuts that it leaves open are set here.
+Source: tables, prose and figures of the SpatialCore benchmark (github.com/mcap91/SpatialCore, January 2026), which has
+no code for them; cuts that it leaves open are set here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,8 @@ METRICS = [
     Metric("contamination", "markers", "markers of other types in a type's cells", 0, _INFINITE, 0, "expression"),
     Metric("deg_log2fc", "markers", "fold change of a type's ten top genes", -20, _INFINITE, _INFINITE, "expression"),
     Metric(
-        "marker_recovery", "markers", "share of a type's markers that a tenth of its cells express", 0, 1, 1, "expression"
+        "marker_recovery", "markers", "share of a type's markers that a tenth of its cells express", 0, 1, 1,
+        "expression",
     ),
     Metric("gene_overlap", "markers", "share of a model's genes that the query measures", 0, 1, 1, "run record"),
     Metric("panel_use", "markers", "share of the measured genes that the model uses", 0, 1, 1, "run record"),

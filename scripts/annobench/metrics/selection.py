@@ -1,8 +1,8 @@
 """Confidence rules compared: what a rule says of right and wrong cells, and of cells that do not belong.
 
-A share of cells below a cut says nothing by itself: any rule may be made to call every cell known. Beside it stands what
-the same rule with the same cut accepts of noise, of shuffled cells and of cells of another tissue. `published` is the cut
-that was published for a rule, `fair` the one above which 95 % of the validation cells lie.
+A share of cells below a cut says nothing by itself: any rule may be made to call every cell known. Beside it stands
+what the same rule with the same cut accepts of noise, of shuffled cells and of cells of another tissue. `published` is
+the cut that was published for a rule, `fair` the one above which 95 % of the validation cells lie.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ACCEPTED = 0.95  # share of the validation cells above the fair cut
 MIXED = 0.2  # share of foreign cells in a mixed query
 COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
+MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
 BINS = 25  # of the histograms of confidences
 FOREIGN = ("noise", "shuffled", "wrong_tissue")
 _WORDS = {"noise": "noise", "shuffled": "shuffled cells", "wrong_tissue": "cells of another tissue"}
@@ -71,7 +72,7 @@ class Judged:
     def values(self, bins: int) -> dict[tuple[str, str], float]:
         """(metric, variant) -> value; what is undefined is left out."""
         found: dict[tuple[str, str], float] = {}
-        if self.right.any() and not self.right.all():
+        if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
             found["auroc_correct", "-"] = auroc(self.test, self.right)
         risks = risk_coverage(self.test, self.right)
         found["aurc", "-"] = float(risks.mean())
@@ -96,7 +97,7 @@ class Judged:
     ) -> dict[str, "NDArray[np.float64]"]:
         """Values under random weights of the test cells (replicates, n) and of foreign cells (replicates, >= k)."""
         found = {}
-        if self.right.any() and not self.right.all():
+        if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
             found["auroc_correct"] = weighted_auroc(self.test, self.right, weights)
         found["aurc"], found["selective_accuracy"] = weighted_risk(self.test, self.right, weights, COVERAGE)
         if self.test.min() >= 0 and self.test.max() <= 1:

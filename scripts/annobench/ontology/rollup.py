@@ -50,9 +50,9 @@ class Rollup:
 def siblings_merged(classes: Iterable[str], ontology: Ontology) -> dict[str, str]:
     """Class -> the type that it and its nearest relatives among the classes have in common, where that is not all.
 
-    Without any table: every class becomes its parent in the tree of classes (see `class_tree`), unless that is a topmost
-    node, which would join what is only related from afar. A class that others become stays, so that they are one type
-    with it. What a coarser annotation of the same cells would say.
+    Without any table: every class becomes its parent in the tree of classes (see `class_tree`), unless that is a
+    topmost node, which would join what is only related from afar. A class that others become stays, so that they are
+    one type with it. What a coarser annotation of the same cells would say.
     """
     nodes = {node["label_id"]: node["parent"] for node in class_tree(sorted(set(classes) - {UNKNOWN}), ontology)}
     found = {}

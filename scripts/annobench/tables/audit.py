@@ -123,7 +123,7 @@ class Verdicts:
             self._metric[key] = _worst([row.verdict, self._metric.get(key, row.verdict)])
 
     def of(self, dataset: str, evaluation: str, metric: str) -> str:
-        """The verdict on a metric in an evaluation, or over the study (`all`): the worst one; empty without an audit."""
+        """The verdict on a metric in an evaluation, or the worst over the study (`all`); empty without an audit."""
         if dataset != "all":
             return self._metric.get((dataset, evaluation, metric), "")
         return _worst([verdict for (_, _, name), verdict in self._metric.items() if name == metric])

@@ -21,7 +21,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass
 class Measured:
-    """Value and replicates of one number, means over fits: replicates vary around the value, stretched for few units."""
+    """Value of one number, a mean over fits, and replicates around it, stretched for few units."""
 
     value: float
     replicates: "np.ndarray | None"

@@ -18,9 +18,9 @@ def published(
 ) -> pd.DataFrame:
     """One row per published number.
 
-    `settings` has table (a TSV file with row, metric, rule, unit, scale, column, value, source), dataset, evaluation and
-    methods (column -> method). `here` is the metric as published, `fair` its fair reading; both in the unit of the table
-    (value times scale). The verdict is that on the published reading. Raises DataError for a malformed table.
+    `settings` has table (a TSV file with row, metric, rule, unit, scale, column, value, source), dataset, evaluation
+    and methods (column -> method). `here` is the metric as published, `fair` its fair reading; both in the unit of the
+    table (value times scale). The verdict is that on the published reading. Raises DataError for a malformed table.
     """
     if settings is None:
         return pd.DataFrame(columns=COLUMNS)
