@@ -1,7 +1,8 @@
 """Rules that turn the decision values of a classifier into a confidence, and the thresholds that were published.
 
 - `raw`: the method's own confidence. For CellTypist the sigmoid of the largest decision value.
-- `softmax`: softmax over the decision values, of the best class.
+- `softmax`: softmax over the decision values, of the best class. Where labels are rolled up, the sum over the classes
+  of its target; so is an own confidence that is a softmax.
 - `zscore`: sigmoid of (largest - mean) / standard deviation of a cell's decision values over the classes (SpatialCore).
   Shifting or scaling the values changes nothing, so it knows where a cell leans but not how much speaks for it.
 - `calibrated`: chance that the answer is right: a logistic function of the largest decision value and of its
@@ -10,6 +11,7 @@
   al. 2022, MaxLogit); the second says how far the best class is ahead.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,12 +37,23 @@ def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
     return expit((values.max(axis=1) - values.mean(axis=1)) / deviation)
 
 
-def softmax(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
-    """Softmax of the best class, (cells,) from (cells, classes)."""
+@dataclass(frozen=True)
+class Groups:
+    """Where labels are rolled up: the target of every class, (classes,), and of every answer, (cells,), as numbers."""
+
+    classes: "NDArray[np.intp]"
+    answers: "NDArray[np.intp]"
+
+
+def softmax(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":
+    """Softmax of the best class, (cells,) from (cells, classes); rolled up the sum over the classes of its target."""
     from scipy.special import logsumexp
 
     values = np.asarray(decisions, dtype=np.float64)
-    return np.exp(values.max(axis=1) - logsumexp(values, axis=1))
+    if groups is None:
+        return np.exp(values.max(axis=1) - logsumexp(values, axis=1))
+    shares = np.exp(values - logsumexp(values, axis=1, keepdims=True))
+    return np.clip((shares * (groups.classes[None, :] == groups.answers[:, None])).sum(axis=1), 0, 1)
 
 
 class Platt:
@@ -85,22 +98,26 @@ def _columns(score: "NDArray[Any]") -> "NDArray[np.float64]":
     return values[:, None] if values.ndim == 1 else values
 
 
-def strength(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
-    """What `calibrated` looks at: the largest decision value and its logarithmic softmax, (cells, 2)."""
-    from scipy.special import logsumexp
-
+def strength(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":
+    """What `calibrated` looks at: the largest decision value and the logarithm of the softmax, (cells, 2)."""
     values = np.asarray(decisions, dtype=np.float64)
-    best = values.max(axis=1)
-    return np.column_stack([best, best - logsumexp(values, axis=1)])
+    return np.column_stack([values.max(axis=1), np.log(np.maximum(softmax(values, groups), 1e-300))])
 
 
 def by_rule(
-    decisions: "NDArray[Any]", own: "NDArray[Any] | None", calibration: Platt | None
+    decisions: "NDArray[Any]",
+    own: "NDArray[Any] | None",
+    calibration: Platt | None,
+    groups: Groups | None = None,
 ) -> dict[str, "NDArray[np.float64]"]:
-    """Confidence of every cell by every rule that can be had: rule -> (cells,)."""
-    found = {"softmax": softmax(decisions), "zscore": zscore(decisions)}
+    """Confidence of every cell by every rule that can be had: rule -> (cells,).
+
+    Rolled up (`groups`), an own confidence that is the softmax is summed over the classes of a target like it.
+    """
+    found = {"softmax": softmax(decisions, groups), "zscore": zscore(decisions)}
     if own is not None:
-        found["raw"] = np.asarray(own, dtype=np.float64)
+        is_softmax = np.allclose(own, softmax(decisions), atol=1e-4)
+        found["raw"] = found["softmax"] if groups and is_softmax else np.asarray(own, dtype=np.float64)
     if calibration is not None:
-        found["calibrated"] = calibration(strength(decisions))
+        found["calibrated"] = calibration(strength(decisions, groups))
     return {rule: found[rule] for rule in RULES if rule in found}

@@ -14,6 +14,7 @@ import numpy as np
 
 from annobench import predictions
 from annobench.columns import NOT_GIVEN, read_columns, write_columns
+from annobench.confidence import Groups
 from annobench.errors import DataError
 from annobench.files import read_json
 from annobench.metrics import resources, selection
@@ -66,10 +67,10 @@ def score_fit(
     run = read_json(fit / "run.json")
     truths = read_truths(obs, split, train, ontology, settings["rollup"])
     unknown = int((truths.test & (truths.columns["label_id"] == UNKNOWN)).sum())
-    if unknown and settings["unknown_truth"] == "error":
+    if truths.unlabelled and settings["unknown_truth"] == "error":
         raise DataError(
-            f"{obs}: {unknown} test cells have an unknown label, and scoring.unknown_truth is error; map the labels "
-            "or set it to drop"
+            f"{obs}: {truths.unlabelled} test cells have an unknown label, and scoring.unknown_truth is error; map the "
+            "labels or set it to drop"
         )
     rows = list(resources.compute(run))
     rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
@@ -87,10 +88,9 @@ def score_fit(
         kind, units = resampling_units(truths.columns, truths.cells, settings["min_units"])
         confusion = count_confusion(units, scored.truth, scored.labels[:, 0])
         if run.get("decisions"):
-            names = [f"unit:{identity['dataset']}/{unit}" for unit in units]
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
             judged = judged_rules(fit, scored, truths)
-            confidence = _confidence(judged, scored, names, bins, merge)
+            confidence = _confidence(judged, scored, [f"unit:{identity['dataset']}/{u}" for u in units], bins, merge)
             rows.extend(selection.rows(judged, bins))
     _write_rows(outputs["scores"], rows, identity, run["status"])
     write_columns(outputs["confusion"], {"unit_kind": np.full(len(confusion["n"]), kind, dtype=object), **confusion})
@@ -103,7 +103,8 @@ class Truths:
     """True labels of a dataset, as they are scored, and the roles of its cells.
 
     columns: of obs, with `label_id` rolled up. test: (n,) whether a cell is tested; cells: positions of the test cells
-    that have a known label. training: classes of the training cells, rolled up.
+    that have a known label. training: classes of the training cells, rolled up. unlabelled: test cells whose own label
+    is unknown, before rolling up.
     """
 
     columns: "dict[str, NDArray[Any]]"
@@ -112,18 +113,20 @@ class Truths:
     cells: "NDArray[np.intp]"
     training: list[str]
     rollup: Rollup | None
+    unlabelled: int = 0
 
 
 def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
     """True labels and roles, rolled up where the evaluation says so."""
     columns = read_columns(obs, ["cell_id", "label_id", "study", "donor"])
     rule = Rollup.from_config(rollup, ontology) if rollup else None
-    columns["label_id"] = rolled(columns["label_id"], rule, ontology)
     roles = read_columns(split)["role"]
     test = roles == "test"
+    unlabelled = int((test & (columns["label_id"] == UNKNOWN)).sum())
+    columns["label_id"] = rolled(columns["label_id"], rule, ontology)
     training = sorted(set(rolled(read_columns(train, ["label_id"])["label_id"], rule, ontology)) - {UNKNOWN})
     cells = np.flatnonzero(test & (columns["label_id"] != UNKNOWN))
-    return Truths(columns, test, roles == "val", cells, training, rule)
+    return Truths(columns, test, roles == "val", cells, training, rule, unlabelled)
 
 
 def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "NDArray[Any]":
@@ -200,16 +203,22 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
 
 
 def judged_rules(fit: Path, scored: Scored, truths: Truths) -> "list[selection.Judged]":
-    """Every confidence rule for a fit that kept its decision values."""
+    """Every confidence rule for a fit that kept its decision values; validation cells of unknown type are left out."""
     decisions = predictions.read_decisions(fit / "decisions.npz")
-    ids = truths.columns["cell_id"]
-    position = {cell: i for i, cell in enumerate(decisions["cell_ids"]) if decisions["part"][i] == "test"}
+    ids, part = truths.columns["cell_id"], decisions["part"]
+    position = {cell: i for i, cell in enumerate(decisions["cell_ids"]) if part[i] == "test"}
     at = np.array([position[cell] for cell in ids[truths.cells]], dtype=int)
-    of_validation = decisions["part"] == "validation"
     truth = dict(zip(ids[truths.validation], truths.columns["label_id"][truths.validation], strict=True))
-    expected = np.array([truth.get(cell, UNKNOWN) for cell in decisions["cell_ids"][of_validation]], dtype=object)
-    answered = rolled(decisions["labels"][of_validation], truths.rollup, scored.ontology)
-    return selection.judge(scored, decisions, at, answered == expected)
+    expected = np.array([truth.get(cell, UNKNOWN) for cell in decisions["cell_ids"]], dtype=object)
+    answered = rolled(decisions["labels"], truths.rollup, scored.ontology)
+    known = np.flatnonzero((part == "validation") & (expected != UNKNOWN))
+    groups = None
+    if truths.rollup is not None:
+        targets = rolled(decisions["classes"], truths.rollup, scored.ontology)
+        names = {name: i for i, name in enumerate(sorted({*targets, *answered}))}
+        codes = (np.array([names[name] for name in labels]) for labels in (targets, answered))
+        groups = Groups(*codes)
+    return selection.judge(scored, decisions, at, known, (answered == expected)[known], groups)
 
 
 def _confidence(

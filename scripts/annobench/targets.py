@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from annobench.config import Fit, Study
+from annobench.config import Fit, Split, Study
 from annobench.figures.registry import about
 
 TABLES = (
@@ -95,9 +95,18 @@ class Targets:
         ]
 
     def audit(self) -> dict[str, list[str]]:
-        """Tables of the audits of all evaluations, by name."""
-        places = [f"results/audit/{self.study.name}/{dataset}/{name}" for dataset, name in self.study.evaluations()]
+        """Tables of the audits of all evaluations, by name; for a partial study of those that have a fit."""
+        places = [
+            f"results/audit/{self.study.name}/{dataset}/{name}"
+            for (dataset, name), splits in self.study.evaluations().items()
+            if not self.study.settings["partial"] or any(self._has_fit(split) for split in splits)
+        ]
         return {table: [f"{place}/{table}.parquet" for place in places] for table in AUDIT}
+
+    def _has_fit(self, split: Split) -> bool:
+        """Whether a fit of a split has a record."""
+        fits = (Fit(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
+        return any(Path(fit_paths(fit)["run"]).is_file() for fit in fits)
 
     def report(self) -> str:
         """The page."""

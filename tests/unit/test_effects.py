@@ -248,7 +248,12 @@ def table(tmp_path: Path) -> dict[str, Any]:
     text += "Unknown, z\tunknown_rate\tzscore\t%\t100\ttheirs\t0.5\tpage\n"
     text += "Purity\tmarker_purity\t\t%\t100\tv2\t51.7\tpage\n"
     (tmp_path / "t.tsv").write_text(text)
-    return {"table": tmp_path / "t.tsv", "dataset": "d", "evaluation": "plain", "methods": {"theirs": "m"}}
+    return {
+        "table": tmp_path / "t.tsv",
+        "dataset": "d",
+        "evaluation": "plain",
+        "columns": {"theirs": {"method": "m", "evaluation": "plain"}},
+    }
 
 
 def marker_rows() -> pd.DataFrame:

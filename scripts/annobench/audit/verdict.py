@@ -7,8 +7,11 @@ Rules, in this order; the first that holds decides:
    method, where the methods do know something, that is where one of them has a higher accuracy than every such
    control.
 3. `merging`: the true labels with subtypes merged score better than the true labels, though no cell changed its place.
+   The yardstick stays: where a metric compares with the truth, that is not merged. Merging truth and predictions alike
+   improves nearly every metric, so that numbers of two granularities are not comparable; `effects` shows by how much.
 4. `circular`: labels by the highest markers score better than the truth.
-5. `wrong tissue`: a model of another tissue scores at least as well as the median method.
+5. `wrong tissue`: a model of another tissue scores at least as well as the best method, where the methods do know
+   something, or as the truth.
 6. `foreign cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of another tissue (median method).
 
@@ -20,7 +23,6 @@ means over the splits and seeds of an evaluation.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isinf
-from statistics import median
 
 from annobench.audit.controls import NO_INFORMATION
 from annobench.metrics.base import Metric
@@ -29,6 +31,7 @@ INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
 ACCEPTS_FOREIGN = 0.5
+_RULE_OF = {"merged": "merging", "marker_argmax": "circular", "wrong_tissue": "wrong tissue"}
 _TIE = 1e-9
 
 
@@ -87,12 +90,18 @@ def judge(
     for control, rule in (("merged", "merging"), ("marker_argmax", "circular")):
         if control in losses and truth is not None and losses[control] < truth - _TIE:
             return Verdict(NOT_EVIDENCE, rule, said(control, "the truth", found["oracle"]))
-    if "wrong_tissue" in losses and of_methods and losses["wrong_tissue"] <= median(of_methods) + _TIE:
-        middle = median(value for value in methods if isfinite(value))
-        return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the median method", middle))
+    if "wrong_tissue" in losses:
+        if best is not None and informed and losses["wrong_tissue"] <= best + _TIE:
+            return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the best method", shown(best)))
+        if truth is not None and losses["wrong_tissue"] <= truth + _TIE:
+            return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the truth", found["oracle"]))
     for kind, share in (accepted or {}).items():
         if isfinite(share) and share >= ACCEPTS_FOREIGN:
             return Verdict(NOT_EVIDENCE, "foreign cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
-    return Verdict(INFORMATIVE, "", "" if informed else "no method is more accurate than chance here")
+    notes = [] if informed else ["no method is more accurate than chance here"]
+    open_rules = [rule for control, rule in _RULE_OF.items() if control not in losses]
+    if open_rules and metric.family != "confidence":
+        notes.append(f"not tested: {', '.join(open_rules)}")
+    return Verdict(INFORMATIVE, "", "; ".join(notes))

@@ -104,6 +104,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
                     "of them another `name`"
                 )
             splits[split.dataset, split.name] = split
+    _check_published(settings["published"], splits, source)
     specs = [split.spec for split in splits.values()]
     panels = {spec["genes"]["panel"] for spec in specs} - {None}
     rollups = {spec["rollup"] for spec in specs} | {settings["scoring"]["merge"]}
@@ -116,6 +117,28 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         {name: load_named("panel", name, root, source) for name in sorted(panels)},
         {name: load_named("rollup", name, root, source) for name in sorted(rollups - {None})},
     )
+
+
+def _check_published(published: dict[str, Any] | None, splits: dict[tuple[str, str], Split], source: str) -> None:
+    """What stands beside a published table must be part of the study."""
+    if published is None:
+        return
+    where, dataset = f"{source}: published", published["dataset"]
+    known: dict[str, set[str]] = {}
+    for split in splits.values():
+        if split.dataset == dataset:
+            known.setdefault(split.evaluation, set()).update(split.methods)
+    places = [published["evaluation"], *(column["evaluation"] for column in published["columns"].values())]
+    for name in places:
+        if name not in known:
+            raise ConfigError(f"{where}: '{dataset}' has no evaluation '{name}' in this study{nearest(name, known)}")
+    for key, column in published["columns"].items():
+        methods = known[column["evaluation"]]
+        if column["method"] not in methods:
+            raise ConfigError(
+                f"{where}.columns.{key}: '{column['method']}' does not run in {column['evaluation']}"
+                f"{nearest(column['method'], methods)}"
+            )
 
 
 def named_study(path: Path) -> dict[str, Any]:
@@ -292,6 +315,12 @@ def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: st
         raise ConfigError(
             f"{where}: '{name}' declares no labels (cells.label), so nothing can train or be scored on it; name it as "
             "the query of a pair"
+        )
+    genes = evaluation["genes"]
+    if genes["training"] == "all" and not genes["panel"] and dataset.get("pair", {}).get("genes") != "reference":
+        raise ConfigError(
+            f"{where}: genes.training: all genes of '{name}' are measured, so `all` is what `panel` is; name a "
+            "genes.panel, or a pair with `genes: reference`"
         )
     if regime == "cross_study":
         families = dataset["families"]

@@ -11,9 +11,8 @@ import numpy as np
 from scipy.special import expit, log_expit, softmax
 
 from annobench.errors import ConfigError, MethodSkipped
-from annobench.genesets import only_measured
+from annobench.genesets import only_measured, to_cp10k
 from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.methods.features import log_normalised
 from annobench.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -155,12 +154,6 @@ def _normalised(cells: "AnnData") -> "AnnData":
     """CellTypist asks for log1p of counts per 10,000 over the genes that it gets."""
     from anndata import AnnData
 
-    matrix = log_normalised(cells)
-    if str(cells.uns["annobench"]["matrix"]) != "counts":  # values of a subset of genes: fill up to 10,000 again
-        np.expm1(matrix.data, out=matrix.data)
-        totals = np.asarray(matrix.sum(axis=1)).ravel()
-        matrix.data *= np.repeat(
-            np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0), np.diff(matrix.indptr)
-        )
-        np.log1p(matrix.data, out=matrix.data)
-    return AnnData(matrix, obs=cells.obs.copy(), var=cells.var[[]].copy())
+    return AnnData(
+        to_cp10k(cells.X, str(cells.uns["annobench"]["matrix"])), obs=cells.obs.copy(), var=cells.var[[]].copy()
+    )

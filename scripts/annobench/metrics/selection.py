@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.confidence import PUBLISHED, Platt, by_rule, strength
+from annobench.confidence import PUBLISHED, Groups, Platt, by_rule, strength
 from annobench.metrics.base import Metric, Row, Scored
 from annobench.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ACCEPTED = 0.95  # share of the validation cells above the fair cut
 MIXED = 0.2  # share of foreign cells in a mixed query
 COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
+_CHUNK = 25  # replicates at a time, which bounds the memory
 MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
 BINS = 25  # of the histograms of confidences
 FOREIGN = ("noise", "shuffled", "wrong_tissue")
@@ -96,6 +97,15 @@ class Judged:
         self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
     ) -> dict[str, "NDArray[np.float64]"]:
         """Values under random weights of the test cells (replicates, n) and of foreign cells (replicates, >= k)."""
+        parts = [
+            self._replicates(weights[start : start + _CHUNK], of_foreign[start : start + _CHUNK], bins)
+            for start in range(0, len(weights), _CHUNK)
+        ]
+        return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+    def _replicates(
+        self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
+    ) -> dict[str, "NDArray[np.float64]"]:
         found = {}
         if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
             found["auroc_correct"] = weighted_auroc(self.test, self.right, weights)
@@ -125,24 +135,29 @@ class Judged:
         }
 
 
-def judge(scored: Scored, decisions: Mapping[str, Any], at: "NDArray[np.intp]", right_validation: Any) -> list[Judged]:
-    """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells of `scored`;
+def judge(
+    scored: Scored,
+    decisions: Mapping[str, Any],
+    at: "NDArray[np.intp]",
+    validation: "NDArray[np.intp]",
+    right: "NDArray[np.bool_]",
+    groups: Groups | None = None,
+) -> list[Judged]:
+    """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells of `scored`.
 
-    `right_validation` says which of the validation rows are right, in their order.
+    `validation` are its rows of validation cells with a known label, and `right` says which of them are right. `groups`
+    are the targets of its classes and answers, where labels are rolled up.
     """
     values, part = decisions["decisions"].astype(np.float64), decisions["part"]
-    of_validation = np.flatnonzero(part == "validation")
-    calibration = None
-    if len(of_validation):
-        calibration = Platt(strength(values[of_validation]), np.asarray(right_validation, dtype=bool))
+    calibration = Platt(strength(values, groups)[validation], right) if len(validation) else None
     own = decisions["confidence"]
-    rules = by_rule(values, None if np.isnan(own[at]).any() else own, calibration)
+    rules = by_rule(values, None if np.isnan(own[at]).any() else own, calibration, groups)
     return [
         Judged(
             rule,
             confidence[at],
             scored.correct,
-            confidence[of_validation] if len(of_validation) else None,
+            confidence[validation] if len(validation) else None,
             {kind: confidence[part == kind] for kind in FOREIGN if (part == kind).any()},
         )
         for rule, confidence in rules.items()

@@ -264,14 +264,20 @@ def _keep_decisions(
     if parts["test"].decision_values() is None:
         return False
     path = Path(job["foreign"]) if job.get("foreign") else None
-    asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
-    if parts["validation"] is not None and parts["validation"].n_obs:
-        asked["validation"] = parts["validation"]
+    allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
     answers = {}
+    try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
+        asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
+        if parts["validation"] is not None and parts["validation"].n_obs:
+            asked["validation"] = parts["validation"]
+    except Exception as error:  # noqa: BLE001
+        print(f"no foreign cells: {type(error).__name__}: {error}", flush=True)
+        asked = {}
     for name, cells in asked.items():
+        ids = list(cells.obs_names)
         try:
-            answers[name] = method.predict(cells)
-        except Exception as error:  # noqa: BLE001 - the predictions that were asked for are there
+            answers[name] = predictions.validate(method.predict(cells), ids, allowed)
+        except Exception as error:  # noqa: BLE001
             print(f"no decision values for {name} cells: {type(error).__name__}: {error}", flush=True)
     return predictions.write_decisions(work / "decisions.npz", {"test": parts["test"], **answers})
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from annobench.ontology import Ontology
 
@@ -41,35 +42,38 @@ def foreign_cells(
     rng = np.random.default_rng([seed, 0xF0])
     state = str(query.uns["annobench"]["matrix"])
     genes = query.var[MEASURED].to_numpy(dtype=bool) if MEASURED in query.var else np.ones(query.n_vars, dtype=bool)
-    profiles = _linear(query.X[:, genes], state)
+    profiles = _linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
     depth = _depth(query, profiles)
     usable = np.flatnonzero(depth >= _MIN_COUNTS)
     if len(usable) == 0:
         return {}
     chosen = usable[rng.integers(0, len(usable), CELLS)]
-    mean = profiles[usable].sum(axis=0, dtype=np.float64)
+    mean = np.asarray(profiles[usable].sum(axis=0, dtype=np.float64)).ravel()
     drawn = {
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
-        "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen]]),
+        "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen].toarray()]),
     }
     other = _other_tissue(query, genes, path, classes, ontology) if path else None
     if other is not None:
-        cells = other[rng.permutation(len(other))[:CELLS]]
+        cells = other[rng.permutation(other.shape[0])[:CELLS]].toarray()
         wanted = depth[rng.choice(usable, len(cells))]
         drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
     found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
     return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
 
 
-def _linear(matrix: Any, state: str) -> "NDArray[np.float32]":
-    """Values before the logarithm, dense (cells, genes)."""
+def _linear(matrix: Any, state: str) -> "csr_matrix":
+    """Values before the logarithm, CSR (cells, genes)."""
     import numpy as np
+    from scipy.sparse import csr_matrix
 
-    dense = np.asarray(matrix.todense(), dtype=np.float32)
-    return dense if state == "counts" else np.expm1(dense)
+    found = csr_matrix(matrix, dtype=np.float32, copy=True)
+    if state != "counts":
+        np.expm1(found.data, out=found.data)
+    return found
 
 
-def _depth(query: "AnnData", profiles: "NDArray[Any]") -> "NDArray[np.int64]":
+def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
     """Counts of every query cell over the measured genes.
 
     Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value
@@ -77,21 +81,23 @@ def _depth(query: "AnnData", profiles: "NDArray[Any]") -> "NDArray[np.int64]":
     """
     import numpy as np
 
+    sums = np.asarray(profiles.sum(axis=1, dtype=np.float64)).ravel()
     if str(query.uns["annobench"]["matrix"]) == "counts":
-        return profiles.sum(axis=1).astype(np.int64)
+        return sums.astype(np.int64)
     if DEPTH in query.obs and np.isfinite(query.obs[DEPTH].astype(float)).all():
         return query.obs[DEPTH].to_numpy(dtype=float).round().astype(np.int64)
-    smallest = np.where(profiles > 0, profiles, np.inf).min(axis=1)
-    sums = profiles.sum(axis=1)
+    smallest = np.full(len(sums), np.inf)
+    np.minimum.at(smallest, np.repeat(np.arange(len(sums)), np.diff(profiles.indptr)), profiles.data)
     return np.divide(sums, smallest, out=np.zeros_like(sums), where=sums > 0).round().astype(np.int64)
 
 
 def _other_tissue(
     query: "AnnData", genes: "NDArray[np.bool_]", path: Path, classes: Collection[str], ontology: "Ontology"
-) -> "NDArray[np.float32] | None":
+) -> "csr_matrix | None":
     """Cells of another dataset over the measured genes of the query, (cells, genes); absent genes are zero."""
     import anndata
     import numpy as np
+    from scipy.sparse import csr_matrix
 
     other = anndata.read_h5ad(path)
     labels = other.obs["label_id"].astype(str)
@@ -103,10 +109,11 @@ def _other_tissue(
     own, theirs = shared_genes([tables[0][genes].reset_index(drop=True), tables[1]])
     if other.n_obs == 0 or not own:
         return None
-    found = np.zeros((other.n_obs, int(genes.sum())), dtype=np.float32)
-    found[:, own] = _linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"]))
-    found = found[found.sum(axis=1) >= _MIN_COUNTS]
-    return found if len(found) else None
+    values = _linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"])).tocoo()
+    place = np.asarray(own)[values.col]
+    found = csr_matrix((values.data, (values.row, place)), shape=(other.n_obs, int(genes.sum())))
+    found = found[np.asarray(found.sum(axis=1)).ravel() >= _MIN_COUNTS]
+    return found if found.shape[0] else None
 
 
 def _thinned(cell: "NDArray[Any]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":

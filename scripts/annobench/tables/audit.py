@@ -155,7 +155,9 @@ def markers(metrics: pd.DataFrame, types: pd.DataFrame, audit: pd.DataFrame, con
     spread = by_type.groupby([*EVALUATION, "name", "reading", "metric"])["value"].agg(["std", "count"]).reset_index()
     table = table.merge(spread, how="left", on=[*EVALUATION, "name", "reading", "metric"])
     half = student.ppf((1 + confidence) / 2, table["count"].clip(lower=2) - 1) * table["std"] / np.sqrt(table["count"])
-    table = table.assign(low=table["value"] - half, high=table["value"] + half, n_types=table["count"])
+    bounds = [table["metric"].map({m.name: getattr(m, end) for m in METRICS.values()}) for end in ("low", "high")]
+    low, high = ((table["value"] + sign * half).clip(*bounds) for sign in (-1, 1))
+    table = table.assign(low=low, high=high, n_types=table["count"])
     verdicts = audit[audit["family"] == "markers"].rename(columns={"variant": "reading"})
     table = table.merge(verdicts[[*EVALUATION, "metric", "reading", "verdict"]], how="left")
     return table[MARKERS]

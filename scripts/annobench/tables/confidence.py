@@ -39,6 +39,7 @@ class Confidences:
 
     def __init__(self, fits: Fits, confidence: float) -> None:
         self.fits, self.confidence = fits, confidence
+        self.weights = stats.Weights(REPLICATES, confidence)
         self.values: dict[FitFiles, dict[Key, float]] = {}
         self.replicates: dict[FitFiles, dict[Key, np.ndarray]] = {}
         for fit in fits.ok:
@@ -64,13 +65,27 @@ class Confidences:
         return [fit for fit in self.fits.of(method, evaluation) if fit in self.values]
 
     def measured(self, fits: Sequence[FitFiles], key: Key) -> Measured | None:
-        """A number as the mean over those fits that have it; its replicates as the mean of theirs."""
+        """A number as the mean over splits of the mean over seeds, of the fits that have it, and its replicates.
+
+        The replicates vary with the test cells and, as in `stats.replicates`, with the seeds of a split.
+        """
         having = [fit for fit in fits if key in self.values[fit]]
         if not having:
             return None
-        drawn = [self.replicates[fit][key] for fit in having if key in self.replicates[fit]]
-        every = np.mean(drawn, axis=0) if len(drawn) == len(having) else None
-        return Measured(float(np.mean([self.values[fit][key] for fit in having])), every, len(having))
+        by_split: dict[str, list[FitFiles]] = {}
+        for fit in having:
+            by_split.setdefault(fit.split, []).append(fit)
+        resampled = all(key in self.replicates[fit] for fit in having)
+        means, drawn = [], []
+        for split, of_seed in by_split.items():
+            values = np.array([self.values[fit][key] for fit in of_seed])
+            means.append(values.mean())
+            if resampled:
+                names = [f"seed:{fit.dataset}/{split}/{fit.seed}" for fit in of_seed]
+                weights = self.weights.of(names)
+                moved = (weights @ values / weights.sum(axis=1) - values.mean()) * stats.spread(len(values))
+                drawn.append(np.mean([self.replicates[fit][key] for fit in of_seed], axis=0) + moved)
+        return Measured(float(np.mean(means)), np.mean(drawn, axis=0) if resampled else None, len(having))
 
     def tables(self, methods: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
         """The tables rules, curves and confidences."""

@@ -36,15 +36,16 @@ EFFECTS = [
     "n_fits",
 ]
 BASE_RULE = "raw"
+_LEVELS = ("genes", "balance", "fold", "fraction", "held_out", "rule", "dataset", "regime")  # not what else differs
 
 
 def balance_name(policy: Mapping[str, Any]) -> str:
-    """none, or how the cap is shared; the published inexact rule says so."""
+    """none, or how the cap is shared and what it is; the published inexact rule says so."""
     if policy["policy"] == "none":
         return "none"
     name = str(policy.get("share", "proportional"))
     name = name if policy["policy"] == "cap" else f"{policy['policy']} {name}"
-    return f"{name}, target" if policy.get("target_proportions") else name
+    return f"{name} {policy['max_cells']}{', target' if policy.get('target_proportions') else ''}"
 
 
 class Effects:
@@ -71,18 +72,32 @@ class Effects:
                 "panel": split["spec"]["genes"]["panel"] or "-",
                 "training": split["spec"]["genes"]["training"],
                 "balance": balance_name(split["spec"]["balance"]),
-                "rest": str({k: split["spec"].get(k) for k in ("rollup", "group_by", "test_fraction", "folds")}),
+                "rest": str({k: v for k, v in sorted(split["spec"].items()) if k not in _LEVELS}),
             }
             for split in splits
         }
         self._measured: dict[tuple[Any, ...], dict[str, tuple[float, Any]]] = {}
 
-    def _value(self, evaluation: Sequence[str], method: str, merging: str, metric: str) -> "tuple[float, Any] | None":
-        """Estimate and replicates of a label metric of a method in an evaluation."""
-        key = (*evaluation, method, merging)
+    def _keys(self, evaluation: Sequence[str], method: str) -> dict[stats.Key, FitFiles]:
+        """Finished fits by number of the split and seed: the same fold or family in evaluations of other names."""
+        fits = self.fits.of(method, tuple(evaluation))
+        number = {split: str(i) for i, split in enumerate(dict.fromkeys(fit.split for fit in fits))}
+        return {(number[fit.split], fit.seed): fit for fit in fits if fit in self.fits.counts}
+
+    def _value(
+        self,
+        evaluation: Sequence[str],
+        method: str,
+        merging: str,
+        metric: str,
+        keys: frozenset[stats.Key] | None = None,
+    ) -> "tuple[float, Any] | None":
+        """Estimate and replicates of a label metric of a method in an evaluation, over some or all of its fits."""
+        fits = self._keys(evaluation, method)
+        chosen = frozenset(fits) if keys is None else keys
+        key = (*evaluation, method, merging, chosen)
         if key not in self._measured:
-            fits = [fit for fit in self.fits.of(method, tuple(evaluation)) if fit in self.fits.counts]
-            counts = {(fit.split, fit.seed): self._counts(fit, merging) for fit in fits}
+            counts = {one: self._counts(fits[one], merging) for one in sorted(chosen)}
             self._measured[key] = {}
             if counts:
                 drawn = stats.replicates_of(counts, LABEL_METRICS, self.weights, evaluation[0])
@@ -158,10 +173,11 @@ class Effects:
                 if levels[factor] != base[factor]:
                     continue
                 for method in self.methods:
+                    both = frozenset(self._keys(first, method)) & frozenset(self._keys(second, method))
                     for metric in LABEL_METRICS:
-                        a, b = (self._value(one, method, "none", metric) for one in (first, second))
+                        a, b = (self._value(one, method, "none", metric, both) for one in (first, second))
                         if a and b:
-                            n = len([fit for fit in self.fits.of(method, second) if fit in self.fits.counts])
+                            n = len(both)
                             yield (
                                 first[0], factor, (levels[factor], others[factor]), metric, method,
                                 b[0] - a[0], b[1] - a[1], n,
@@ -172,7 +188,7 @@ class Effects:
             for method in self.methods:
                 for metric in LABEL_METRICS:
                     a, b = (self._value(evaluation, method, merging, metric) for merging in ("none", "merged"))
-                    if a and b:
+                    if a and b and np.abs(b[1] - a[1]).max() > 1e-12:  # else there was nothing to merge
                         n = len([fit for fit in self.fits.of(method, evaluation) if fit in self.fits.counts])
                         yield evaluation[0], "merging", ("none", "merged"), metric, method, b[0] - a[0], b[1] - a[1], n
 

@@ -73,7 +73,7 @@ class Fits:
         tables = {fit: read_columns(fit.confusion) for fit in self.ok}
         scored = {fit: table for fit, table in tables.items() if len(table["n"])}
         # a query that declares no labels is predicted but not compared: it has no truth to be right about
-        unlabelled = {tuple(fit.belongs.values()) for fit in tables if fit not in scored}
+        unlabelled = {tuple(fit.belongs.values()) for fit in tables} - {tuple(fit.belongs.values()) for fit in scored}
         evaluations = dict.fromkeys(tuple(fit.belongs.values()) for fit in planned)
         self.evaluations = [evaluation for evaluation in evaluations if evaluation not in unlabelled]
         self.counts, self.unit_kinds = self._read_counts(scored)

@@ -19,19 +19,20 @@ def published(
     """One row per published number.
 
     `settings` has table (a TSV file with row, metric, rule, unit, scale, column, value, source), dataset, evaluation
-    and methods (column -> method). `here` is the metric as published, `fair` its fair reading; both in the unit of the
-    table (value times scale). The verdict is that on the published reading. Raises DataError for a malformed table.
+    and columns (column -> method and evaluation). `here` is the metric as published, `fair` its fair reading; both in
+    the unit of the table (value times scale). The verdict is that on the published reading. Raises DataError for a
+    malformed table.
     """
     if settings is None:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.read_csv(settings["table"], sep="\t", keep_default_na=False, comment="#")
     if list(table.columns) != _NEEDED:
         raise DataError(f"{settings['table']}: expected the columns {', '.join(_NEEDED)}, found {list(table.columns)}")
-    place = (settings["dataset"], settings["evaluation"])
-    audit = audit[(audit["dataset"] == place[0]) & (audit["evaluation"] == place[1])]
+    audit = audit[(audit["dataset"] == settings["dataset"]) & (audit["evaluation"] == settings["evaluation"])]
     rows = []
     for row in table.itertuples():
-        method = settings["methods"].get(row.column, "")
+        column = settings["columns"].get(row.column, {"method": "", "evaluation": ""})
+        method, place = column["method"], (settings["dataset"], column["evaluation"])
         here = {
             reading: _value(row, method, reading, place, markers, confidences) * row.scale
             for reading in ("published", "fair")
