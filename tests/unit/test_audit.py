@@ -99,7 +99,7 @@ def test_a_share_of_confident_cells_that_another_tissue_passes() -> None:
     """Nine of ten cells above the cut for methods, all of them for a model of another tissue."""
     found = judge(METRICS["unknown_rate"], {"wrong_tissue": 0.0, "noise": 0.9}, [0.1, 0.05, 0.2])
     assert (found.verdict, found.rule) == (NOT_EVIDENCE, "wrong tissue")
-    assert found.reason == "wrong tissue 0, the median method 0.1"
+    assert found.reason == "wrong tissue 0, the best method 0.05"
     assert judge(METRICS["unknown_rate"], {"wrong_tissue": 0.8, "noise": 0.9}, [0.1, 0.05, 0.2]).verdict == INFORMATIVE
 
 
@@ -143,11 +143,18 @@ def test_a_tie_with_the_truth_is_no_preference(control: str) -> None:
     assert judge(HIGH, {"oracle": 0.9, control: 0.901}, [0.5]).verdict == NOT_EVIDENCE
 
 
-def test_another_tissue_is_compared_with_the_median_method() -> None:
+def test_another_tissue_is_compared_with_the_best_method_and_with_the_truth() -> None:
     controls = {"oracle": 1.0, "wrong_tissue": 0.5}
-    assert judge(HIGH, controls, [0.4, 0.6, 0.9]).verdict == INFORMATIVE
-    assert judge(HIGH, controls, [0.4, 0.5, 0.9]).rule == "wrong tissue"
-    assert judge(HIGH, controls, [0.4, 0.6]).rule == "wrong tissue"  # a tie with the mean of the two
+    assert judge(HIGH, controls, [0.4, 0.6, 0.3]).verdict == INFORMATIVE  # a poor method changes no verdict
+    assert judge(HIGH, controls, [0.4, 0.5]).rule == "wrong tissue"
+    assert judge(HIGH, controls, [0.4, 0.5], informed=False).verdict == INFORMATIVE
+    assert judge(HIGH, {"oracle": 0.5, "wrong_tissue": 0.5}, [0.9]).rule == "wrong tissue"
+
+
+def test_an_informative_metric_says_what_was_not_tested() -> None:
+    assert judge(HIGH, GOOD, [0.9]).reason == ""
+    without = {name: value for name, value in GOOD.items() if name != "merged"}
+    assert judge(HIGH, without, [0.9]).reason == "not tested: merging"
 
 
 def test_smaller_is_better_where_the_best_is_nothing_and_larger_where_it_is_infinite() -> None:

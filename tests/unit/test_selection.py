@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from annobench.confidence import Platt, strength
+from annobench.confidence import Groups, Platt, by_rule, strength
 from annobench.metrics import selection
 from annobench.metrics.calibration import auroc, reliability, risk_coverage
 from annobench.metrics.selection import Judged, share_found, weighted_auroc, weighted_ece, weighted_risk
@@ -236,7 +236,9 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     right = values[3:43].max(axis=1) > 0.8
     decisions = {"decisions": values, "part": part, "confidence": own}
     data = scored(["A", "B", "A", "B"], ["A", "A", "A", "B"])
-    found = {one.rule: one for one in selection.judge(data, decisions, np.array([46, 45, 44, 43]), right)}
+    found = {
+        one.rule: one for one in selection.judge(data, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
+    }
     assert list(found) == ["raw", "softmax", "zscore", "calibrated"]
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()
     assert found["raw"].right.tolist() == [True, False, True, True]
@@ -250,7 +252,8 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
 
 def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_calibration() -> None:
     decisions = {"decisions": np.eye(3), "part": np.array(["test"] * 3, dtype=object), "confidence": np.full(3, np.nan)}
-    found = selection.judge(scored(list("AAB"), list("AAA")), decisions, np.arange(3), np.empty(0, dtype=bool))
+    none = np.empty(0, dtype=int)
+    found = selection.judge(scored(list("AAB"), list("AAA")), decisions, np.arange(3), none, none.astype(bool))
     assert [one.rule for one in found] == ["softmax", "zscore"]
     assert found[0].validation is None
 
@@ -259,3 +262,13 @@ def test_rows_name_rule_and_cut() -> None:
     found = {(row.level, row.group, row.metric, row.label_set): row.value for row in selection.rows([judged()], 10)}
     assert found["rule", "raw", "unknown_rate", "published"] == pytest.approx(0.2)
     assert found["rule", "raw", "aurc", "-"] == pytest.approx(judged().values(10)["aurc", "-"])
+
+
+def test_rolled_up_the_softmax_is_that_of_the_lineage_and_so_is_an_own_confidence_that_is_one() -> None:
+    values = np.log(np.array([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]]))
+    groups = Groups(np.array([0, 0, 1]), np.array([0, 1]))  # the first two classes are one lineage
+    found = by_rule(values, np.array([0.5, 0.5]), None, groups)
+    assert found["softmax"] == pytest.approx([0.8, 0.5])
+    assert found["raw"] == pytest.approx([0.8, 0.5])
+    assert by_rule(values, np.array([0.9, 0.1]), None, groups)["raw"].tolist() == [0.9, 0.1]  # no softmax: as it is
+    assert by_rule(values, np.array([0.5, 0.5]), None)["raw"].tolist() == [0.5, 0.5]
