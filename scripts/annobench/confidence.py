@@ -12,6 +12,7 @@
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +25,24 @@ RECOMMENDED = "calibrated"
 PUBLISHED = {"raw": 0.5, "zscore": 0.8}  # below these SpatialCore and its baseline call a cell unknown
 
 
+def expit(values: "NDArray[Any]") -> "NDArray[np.float64]":
+    """1 / (1 + exp(-x)) without overflow; scipy has it too, but to import it takes longer than to score a fit."""
+    values = np.asarray(values, dtype=np.float64)
+    small = np.exp(-np.abs(values))
+    return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def logsumexp(values: "NDArray[Any]") -> "NDArray[np.float64]":
+    """log(sum(exp(x))) over the last axis, without overflow."""
+    top = values.max(axis=-1)
+    return top + np.log(np.exp(values - top[..., None]).sum(axis=-1))
+
+
 def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
     """SpatialCore's confidence, (cells,) from (cells, classes); a cell with equal values for all classes gets 0.5.
 
     The original divides by 1 where the deviation is below 1e-10, which comes to the same.
     """
-    from scipy.special import expit
-
     values = np.asarray(decisions, dtype=np.float64)
     deviation = values.std(axis=1)
     deviation[deviation < 1e-10] = 1.0
@@ -47,12 +59,10 @@ class Groups:
 
 def softmax(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":
     """Softmax of the best class, (cells,) from (cells, classes); rolled up the sum over the classes of its target."""
-    from scipy.special import logsumexp
-
     values = np.asarray(decisions, dtype=np.float64)
     if groups is None:
-        return np.exp(values.max(axis=1) - logsumexp(values, axis=1))
-    shares = np.exp(values - logsumexp(values, axis=1, keepdims=True))
+        return np.exp(values.max(axis=1) - logsumexp(values))
+    shares = np.exp(values - logsumexp(values)[:, None])
     return np.clip((shares * (groups.classes[None, :] == groups.answers[:, None])).sum(axis=1), 0, 1)
 
 
@@ -65,8 +75,6 @@ class Platt:
     """
 
     def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
-        from scipy.optimize import minimize
-
         values = _columns(score)
         if len(values) == 0:
             raise ValueError("a calibration needs validation cells")
@@ -75,22 +83,46 @@ class Platt:
         n = int(right.sum())
         target = np.where(right, (n + 1) / (n + 2), 1 / (len(right) - n + 2))
         x = np.column_stack([(values - self.centre) / self.scale, np.ones(len(values))])
-
-        def loss(weights: "NDArray[Any]") -> "tuple[float, NDArray[Any]]":
-            value = x @ weights
-            slope = 1 / (1 + np.exp(-np.clip(value, -500, 500))) - target
-            return float((np.logaddexp(0, value) - target * value).mean()), x.T @ slope / len(x)
-
-        rising = [(0, None)] * values.shape[1]
-        start = np.zeros(values.shape[1] + 1)  # what the cells say nothing of stays without weight
-        self.weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*rising, (None, None)]).x
+        # the loss is convex: its lowest point with rising weights is the lowest of those that leave some scores out
+        found = []
+        for size in range(values.shape[1] + 1):
+            for used in combinations(range(values.shape[1]), size):
+                weights = np.zeros(x.shape[1])
+                weights[[*used, -1]] = _logistic(x[:, [*used, -1]], target)
+                if (weights[:-1] >= 0).all():
+                    found.append((_log_loss(x @ weights, target), size, weights))
+        self.weights = min(found, key=lambda one: one[:2])[2]
 
     def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":
         """Chance of being right, (cells,)."""
-        from scipy.special import expit
-
         values = (_columns(score) - self.centre) / self.scale
         return expit(values @ self.weights[:-1] + self.weights[-1])
+
+
+def _log_loss(value: "NDArray[Any]", target: "NDArray[Any]") -> float:
+    return float((np.logaddexp(0, value) - target * value).mean())
+
+
+def _logistic(x: "NDArray[Any]", target: "NDArray[Any]") -> "NDArray[np.float64]":
+    """Weights of a logistic regression on targets between 0 and 1, by Newton's method with halved steps."""
+    weights = np.zeros(x.shape[1])
+    loss = _log_loss(x @ weights, target)
+    for _ in range(100):
+        chance = expit(x @ weights)
+        slope = x.T @ (chance - target) / len(x)
+        curve = (x * (chance * (1 - chance))[:, None]).T @ x / len(x)
+        step = np.linalg.lstsq(curve, slope, rcond=1e-10)[0]
+        for _ in range(30):
+            other = _log_loss(x @ (weights - step), target)
+            if other <= loss:
+                break
+            step = step / 2
+        else:
+            break
+        weights, gained, loss = weights - step, loss - other, other
+        if gained < 1e-14:
+            break
+    return weights
 
 
 def _columns(score: "NDArray[Any]") -> "NDArray[np.float64]":

@@ -58,6 +58,22 @@ class Predictions:
         scores = None if self.scores is None else self.scores[:, :top_k]
         return replace(self, labels=self.labels[:, :top_k], scores=scores)
 
+    def rows(self, rows: slice) -> "Predictions":
+        """Some of the cells."""
+
+        def cut(values: "NDArray[Any] | None") -> "NDArray[Any] | None":
+            return None if values is None else values[rows]
+
+        return Predictions(
+            self.cell_ids[rows],
+            self.labels[rows],
+            cut(self.scores),
+            cut(self.confidence),
+            cut(self.probabilities),
+            self.classes,
+            cut(self.decisions),
+        )
+
     def decision_values(self) -> "NDArray[Any] | None":
         """The decision values, or the logarithm of the probabilities where the method gives none; (n, classes)."""
         if self.decisions is not None or self.probabilities is None:

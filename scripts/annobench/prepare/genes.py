@@ -8,6 +8,7 @@ Rules, each decided over all genes:
 """
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from annobench.errors import DataError, nearest
@@ -77,18 +78,20 @@ def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
     are equal. A symbol that could be matched to several genes is matched to none.
     """
     chosen = [[i] for i in range(len(parts[0]))]
+    own_ids, own_names = (parts[0][column].tolist() for column in ("feature_id", "feature_name"))
+    own = Counter(own_names)
     for table in parts[1:]:
-        by_id = {v: i for i, v in enumerate(table["feature_id"]) if v}
-        names = table["feature_name"].value_counts()
-        by_name = {v: i for i, v in enumerate(table["feature_name"]) if names[v] == 1}
-        own = parts[0]["feature_name"].value_counts()
+        ids, symbols = (table[column].tolist() for column in ("feature_id", "feature_name"))
+        by_id = {v: i for i, v in enumerate(ids) if v}
+        names = Counter(symbols)
+        by_name = {v: i for i, v in enumerate(symbols) if names[v] == 1}
         kept = []
         for positions in chosen:
-            feature_id, name = parts[0].iloc[positions[0]]
+            feature_id, name = own_ids[positions[0]], own_names[positions[0]]
             match = by_id.get(feature_id) if feature_id else None
             if match is None and own[name] == 1 and name in by_name:
                 candidate = by_name[name]
-                if not feature_id or not table["feature_id"].iloc[candidate]:
+                if not feature_id or not ids[candidate]:
                     match = candidate
             if match is not None:
                 kept.append([*positions, match])

@@ -263,23 +263,42 @@ def _keep_decisions(
         return False
     if parts["test"].decision_values() is None:
         return False
-    path = Path(job["foreign"]) if job.get("foreign") else None
     allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
-    answers = {}
+    answers: dict[str, Any] = {}
     try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
+        path = Path(job["foreign"]) if job.get("foreign") else None
         asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
         if parts["validation"] is not None and parts["validation"].n_obs:
             asked["validation"] = parts["validation"]
+        # one call for all of them: some methods take longer to begin than to predict
+        together = _stacked(list(asked.values()), query)
+        if together is not None:
+            ids = list(together.obs_names)
+            found = predictions.validate(method.predict(together), ids, allowed)
+            start = 0
+            for name, cells in asked.items():
+                answers[name] = found.rows(slice(start, start + cells.n_obs))
+                start += cells.n_obs
     except Exception as error:  # noqa: BLE001
-        print(f"no foreign cells: {type(error).__name__}: {error}", flush=True)
-        asked = {}
-    for name, cells in asked.items():
-        ids = list(cells.obs_names)
-        try:
-            answers[name] = predictions.validate(method.predict(cells), ids, allowed)
-        except Exception as error:  # noqa: BLE001
-            print(f"no decision values for {name} cells: {type(error).__name__}: {error}", flush=True)
+        print(f"no decision values beyond those of the test cells: {type(error).__name__}: {error}", flush=True)
     return predictions.write_decisions(work / "decisions.npz", {"test": parts["test"], **answers})
+
+
+def _stacked(parts: "list[AnnData]", query: "AnnData") -> "AnnData | None":
+    """Sets of cells with the genes of the query as one, with the columns of its obs; None where there are no cells."""
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix, vstack
+
+    if not parts:
+        return None
+    names = pd.Index([cell for part in parts for cell in part.obs_names], name=query.obs.index.name)
+    obs = pd.DataFrame(
+        {column: [v for part in parts for v in part.obs[column].astype(str)] for column in query.obs}, index=names
+    )
+    found = AnnData(csr_matrix(vstack([csr_matrix(part.X) for part in parts])), obs=obs, var=query.var.copy())
+    found.uns["annobench"] = dict(query.uns["annobench"])
+    return found
 
 
 def _keep(job: dict[str, Any], work: Path, method: "Method", query: "AnnData") -> None:
