@@ -45,7 +45,7 @@ def test_a_parameter_of_one_method_refits_that_method_only(finished: Repo, resto
     restored("config/methods/logistic_regression.yaml")
     file = finished.folder / "config/methods/logistic_regression.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"parameters": {"C": 0.5}}))
-    assert finished.jobs() == {"fit_method": 1, "score_fit": 1, **AFTER_FITS}
+    assert finished.jobs() == {"fit_method": 1, "score_fit": 1, "audit_evaluation": 1, **AFTER_FITS}
 
 
 def test_limits_labels_and_the_order_of_keys_refit_nothing(finished: Repo, restored: Keep) -> None:
@@ -92,7 +92,7 @@ def test_statistics_make_new_tables_only(finished: Repo, restored: Keep) -> None
 
 def test_another_study_reuses_the_fits(finished: Repo) -> None:
     finished.study("second", title="other words", figures=["ranking"])
-    assert finished.jobs("second") == AFTER_FITS | {"plot_figure": 1}
+    assert finished.jobs("second") == AFTER_FITS | {"plot_figure": 1, "audit_evaluation": 1}
 
 
 def test_a_new_method_fits_itself_only_and_runs_as_it_is_written(finished: Repo, restored: Keep) -> None:

@@ -142,7 +142,10 @@ def test_unknown_labels_are_counted_and_left_out(smoke: tuple[Repo, str]) -> Non
 def test_figures_are_drawn_as_vector_and_pixels(smoke: tuple[Repo, str]) -> None:
     folder = results(smoke) / "figures" / "smoke"
     names = {file.stem for file in folder.iterdir()}
-    assert names == {"ranking", "low_label", "cross_study", "pareto", "confusion", "calibration", "class_tree"}
+    assert names == {
+        *("ranking", "low_label", "cross_study", "pareto", "confusion", "calibration", "class_tree"),
+        *("audit", "confidence", "risk_coverage"),  # simulated genes mark no type: no figure of markers
+    }
     for name in names:
         assert (folder / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
         assert (folder / f"{name}.png").stat().st_size > 10_000
@@ -151,7 +154,8 @@ def test_figures_are_drawn_as_vector_and_pixels(smoke: tuple[Repo, str]) -> None
 def test_the_report_is_self_contained(smoke: tuple[Repo, str]) -> None:
     page = (results(smoke) / "report" / "smoke" / "index.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
-    assert page.count("data:image/png;base64,") == 7
+    figures = list((results(smoke) / "figures" / "smoke").glob("*.png"))
+    assert page.count("data:image/png;base64,") == len(figures) == 10
     for name in ("ranking", "tests", "classes", "resources", "splits", "data", "methods", "metrics"):
         assert f'id="table-{name}"' in page
     assert "Every planned fit completed" in page
