@@ -71,7 +71,7 @@ def table(repo: Repo, name: str) -> pd.DataFrame:
 def test_every_factor_has_its_effect(factorial: Repo) -> None:
     factors = table(factorial, "factors")
     assert set(factors["training"]) == {"panel", "all"}
-    assert set(factors["balance"]) == {"none", "proportional"}
+    assert set(factors["balance"]) == {"none", "proportional 20"}
     assert set(factors["merging"]) == {"none", "merged"}
     effects = table(factorial, "effects")
     assert {"training", "balance", "merging", "confidence rule"} == set(effects["factor"])

@@ -117,6 +117,7 @@ def test_all_tables_are_there_and_name_their_columns(smoke: tuple[Repo, str]) ->
             "group",
             "value",
             "n",
+            "verdict",
         )
     ]
     assert set(scores["metric"]) <= set(METRICS)
@@ -166,7 +167,7 @@ def test_the_provenance_names_everything(smoke: tuple[Repo, str]) -> None:
     assert found["settings"]["study"] == "smoke"
     assert found["packages"]["snakemake"]
     assert found["machine"]["cores"]
-    assert set(found["data"]) == {"simulated_small"}
+    assert set(found["data"]) == {"simulated_small", "simulated_foreign"}
     assert found["methods"]["linear_hce"]["parameters"]["loss"] == "hce"
 
 
