@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 MEASURED = "measured"  # column of var: whether the query measures the gene; all of them where it is missing
 DEPTH = "total_counts"  # column of obs: counts of a cell over the genes that are there, where a pair was prepared
@@ -31,8 +32,7 @@ def measured(var: "pd.DataFrame", panel: Path | None) -> "NDArray[np.bool_]":
     if panel is None:
         return mask
     genes = pd.read_csv(panel, keep_default_na=False, dtype=str)
-    table = var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True)
-    positions = shared_genes([table, genes[["feature_id", "feature_name"]]])[0]
+    positions = shared_genes([var, genes])[0]
     on_panel = np.zeros(len(var), dtype=bool)
     on_panel[positions] = True
     if not (mask & on_panel).any():
@@ -49,7 +49,7 @@ def restricted(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
     found = cells[:, mask].copy()
     if not mask.all():
         _lower_depth(found, cells)
-        found.X = _rescaled(found.X, str(cells.uns["annobench"]["matrix"]))
+        found.X = _filled_up(found)
     return found
 
 
@@ -64,7 +64,7 @@ def hidden(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
         matrix.eliminate_zeros()
         found.X = matrix
         _lower_depth(found, cells)
-        found.X = _rescaled(matrix, str(cells.uns["annobench"]["matrix"]))
+        found.X = _filled_up(found)
     return found
 
 
@@ -75,44 +75,56 @@ def only_measured(cells: "AnnData") -> "AnnData":
     return cells[:, cells.var[MEASURED].to_numpy(dtype=bool)].copy()
 
 
+def _filled_up(cells: "AnnData") -> Any:
+    """Values of some genes, so that they sum to the scale of their state again; counts stay as they are."""
+    state = str(cells.uns["annobench"]["matrix"])
+    return in_state(cells.X, state, state)
+
+
 def _lower_depth(found: "AnnData", cells: "AnnData") -> None:
     """What was written down of the depth, times the share of the genes that are left; before values are filled up."""
     import numpy as np
-    from scipy.sparse import csr_matrix
 
     if DEPTH not in cells.obs:
         return
-    sums = []
-    for one in (found, cells):
-        values = csr_matrix(one.X, dtype=np.float64, copy=True)
-        if str(cells.uns["annobench"]["matrix"]) != "counts":
-            np.expm1(values.data, out=values.data)
-        sums.append(np.asarray(values.sum(axis=1)).ravel())
+    state = str(cells.uns["annobench"]["matrix"])
+    sums = [np.asarray(linear(one.X, state, "float64").sum(axis=1)).ravel() for one in (found, cells)]
     share = np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)
     found.obs[DEPTH] = cells.obs[DEPTH].to_numpy(dtype=float) * share
 
 
-def to_cp10k(matrix: Any, state: str) -> Any:
-    """log1p of counts per 10,000 over the genes of the matrix, whatever it holds; CSR float32. Empty cells stay so."""
+def linear(matrix: Any, state: str, dtype: str = "float32") -> "csr_matrix":
+    """Values before the logarithm, a CSR copy."""
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    found = csr_matrix(matrix, dtype=np.float64, copy=True)
+    found = csr_matrix(matrix, dtype=dtype, copy=True)
     if state != "counts":
         np.expm1(found.data, out=found.data)
+    return found
+
+
+def to_cp10k(matrix: Any, state: str) -> "csr_matrix":
+    """log1p of counts per 10,000 over the genes of the matrix, whatever it holds; CSR float32. Empty cells stay so."""
+    import numpy as np
+
+    found = linear(matrix, state, "float64")
     totals = np.asarray(found.sum(axis=1)).ravel()
     scale = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0)
     found.data = np.log1p(found.data * np.repeat(scale, np.diff(found.indptr)))
     return found.astype(np.float32)
 
 
-def _rescaled(matrix: Any, state: str) -> Any:
-    """Values of some genes, so that they sum to the scale of their state again; counts stay as they are."""
+def in_state(matrix: Any, state: str, given: str = "counts") -> Any:
+    """Values that are `given`, counts or some genes of a logarithmic state, as `state`, summing to its scale.
+
+    What shall be counts stays as it is.
+    """
     import numpy as np
 
     if state == "counts":
         return matrix
-    found = to_cp10k(matrix, state)
+    found = to_cp10k(matrix, given)
     if state == "log1p_cpm":
         found.data = np.log1p(np.expm1(found.data) * 100).astype(np.float32)
     return found

@@ -51,8 +51,7 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     known = labels[labels != "unknown"].value_counts()
     usable = np.flatnonzero(labels.isin(known.index[known >= _MIN_CELLS]).to_numpy())
     usable = rng.permutation(usable)[:CELLS]
-    tables = [cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True) for cells in (query, other)]
-    own, theirs = shared_genes(tables)
+    own, theirs = shared_genes([query.var, other.var])
     if len(own) < 2 or labels.iloc[usable].nunique() < 2:
         return None
     values = log_normalised(other[usable][:, theirs])

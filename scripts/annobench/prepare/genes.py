@@ -74,7 +74,8 @@ def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndar
 def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
     """Positions in each table of the genes that all tables share, in the order of the first.
 
-    Two genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
+    A table has feature_id (empty where not known) and feature_name, whatever its index: the var of prepared cells. Two
+    genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
     are equal. A symbol that could be matched to several genes is matched to none.
     """
     chosen = [[i] for i in range(len(parts[0]))]

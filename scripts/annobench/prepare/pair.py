@@ -34,11 +34,7 @@ def prepare_pair(
             f"{name}: pair: the parts hold different values ({states}); declare all as counts, all as the same log1p "
             "state, or set pair.values to log1p_cp10k"
         )
-    tables = {
-        part: cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True)
-        for part, cells in loaded.items()
-    }
-    shared = len(shared_genes(list(tables.values()))[0])
+    shared = len(shared_genes([cells.var for cells in loaded.values()])[0])
     overlap = {
         part: {"genes": cells.n_vars, "shared": shared, "share": round(shared / cells.n_vars, 4)}
         for part, cells in loaded.items()
@@ -49,7 +45,7 @@ def prepare_pair(
             f"{name}: pair: only {shared} genes are shared ({ways}), pair.min_genes is {dataset['pair']['min_genes']}. "
             "Ensembl ids against symbols? See genes.id and genes.name of the parts."
         )
-    joined = _joined(loaded, tables, query, dataset["pair"]["genes"] == "reference", same)
+    joined = _joined(loaded, query, dataset["pair"]["genes"] == "reference", same)
     joined.uns["annobench"] = {"matrix": states[query] if same else "log1p_cp10k", "ontology": ontology.release}
     cards = {part: read_json(card) for part, (_, card) in parts.items()}
     write_cells(
@@ -61,18 +57,18 @@ def prepare_pair(
     )
 
 
-def _joined(loaded: dict[str, Any], tables: dict[str, Any], query: str, all_of_reference: bool, same: bool) -> Any:
+def _joined(loaded: dict[str, Any], query: str, all_of_reference: bool, same: bool) -> Any:
     """All cells of the parts over the shared genes, or over the genes that all references share."""
     import anndata
     import numpy as np
 
     basis = [part for part in loaded if part != query] if all_of_reference else list(loaded)
-    positions = dict(zip(basis, shared_genes([tables[part] for part in basis]), strict=True))
+    positions = dict(zip(basis, shared_genes([loaded[part].var for part in basis]), strict=True))
     # genes are named as the query names them; where it lacks some, as the first reference does
     naming = basis[0] if all_of_reference else query
     var = loaded[naming].var.iloc[positions[naming]][["feature_id", "feature_name"]].copy()
     if all_of_reference:
-        of_reference, of_query = shared_genes([var.astype(str).reset_index(drop=True), tables[query]])
+        of_reference, of_query = shared_genes([var, loaded[query].var])
         var[MEASURED] = np.isin(np.arange(len(var)), of_reference)
     pieces = []
     for part, cells in loaded.items():

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annobench.genesets import DEPTH, MEASURED, to_cp10k
+from annobench.genesets import DEPTH, in_state, linear, measured
 from annobench.ontology.graph import ROOT
 from annobench.prepare.genes import shared_genes
 
@@ -41,8 +41,8 @@ def foreign_cells(
 
     rng = np.random.default_rng([seed, 0xF0])
     state = str(query.uns["annobench"]["matrix"])
-    genes = query.var[MEASURED].to_numpy(dtype=bool) if MEASURED in query.var else np.ones(query.n_vars, dtype=bool)
-    profiles = _linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
+    genes = measured(query.var, None)
+    profiles = linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
     depth = _depth(query, profiles)
     usable = np.flatnonzero(depth >= _MIN_COUNTS)
     if len(usable) == 0:
@@ -60,17 +60,6 @@ def foreign_cells(
         drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
     found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
     return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
-
-
-def _linear(matrix: Any, state: str) -> "csr_matrix":
-    """Values before the logarithm, CSR (cells, genes)."""
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
-    found = csr_matrix(matrix, dtype=np.float32, copy=True)
-    if state != "counts":
-        np.expm1(found.data, out=found.data)
-    return found
 
 
 def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
@@ -105,11 +94,10 @@ def _other_tissue(
     known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}
     known |= related  # a cell that is only called T cell may be one of the trained subtypes
     other = other[(~labels.isin(known)).to_numpy()]
-    tables = [cells.var[["feature_id", "feature_name"]].astype(str).reset_index(drop=True) for cells in (query, other)]
-    own, theirs = shared_genes([tables[0][genes].reset_index(drop=True), tables[1]])
+    own, theirs = shared_genes([query.var[genes], other.var])
     if other.n_obs == 0 or not own:
         return None
-    values = _linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"])).tocoo()
+    values = linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"])).tocoo()
     place = np.asarray(own)[values.col]
     found = csr_matrix((values.data, (values.row, place)), shape=(other.n_obs, int(genes.sum())))
     found = found[np.asarray(found.sum(axis=1)).ravel() >= _MIN_COUNTS]
@@ -135,13 +123,8 @@ def _like(query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[Any]", 
 
     dense = np.zeros((len(values), query.n_vars), dtype=np.float32)
     dense[:, genes] = values
-    matrix = csr_matrix(dense)
-    if state != "counts":
-        matrix = to_cp10k(matrix, "counts")
-        if state == "log1p_cpm":
-            matrix.data = np.log1p(np.expm1(matrix.data) * 100).astype(np.float32)
     names = pd.Index([f"{kind}:{i}" for i in range(len(values))], name=query.obs.index.name)
     obs = pd.DataFrame(dict.fromkeys(query.obs.columns, "unknown"), index=names)
-    found = AnnData(matrix, obs=obs, var=query.var.copy())
+    found = AnnData(in_state(csr_matrix(dense), state), obs=obs, var=query.var.copy())
     found.uns["annobench"] = dict(query.uns["annobench"])
     return found
