@@ -51,11 +51,6 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _rules(rollup: dict[str, Any]) -> dict[str, Any]:
-    """What rolling up uses of its file."""
-    return {key: rollup[key] for key in ("targets", "others")}
-
-
 def _existing(path: str) -> list[str]:
     found = expanded(path)
     return [str(found)] if found.is_file() else []
@@ -203,13 +198,18 @@ class Ask:
         """Panel of a split, foreign cells of its dataset, files that a method declares: where there are any."""
         records = self.targets.downloads(wildcards.method)
         panel = self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["panel"]
-        foreign = self.study.datasets[wildcards.dataset]["foreign"]
+        foreign = self.foreign(wildcards)
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
-            "foreign": [f"results/data/{foreign}/cells.h5ad"] if foreign else [],
+            "foreign": [foreign] if foreign else [],
             "downloads": records,
             "folders": [path.removesuffix(".json") for path in records],
         }
+
+    def foreign(self, wildcards: Any) -> str | None:
+        """Cells of another tissue, where a dataset names some."""
+        foreign = self.study.datasets[wildcards.dataset]["foreign"]
+        return f"results/data/{foreign}/cells.h5ad" if foreign else None
 
     def fit_training(self, wildcards: Any) -> str:
         """Whether a fit is trained on the measured genes (`panel`) or on all."""
@@ -273,9 +273,12 @@ class Ask:
         scoring = self.study.settings["scoring"]
         used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
         rollup = self.study.splits[wildcards.dataset, wildcards.split].spec["rollup"]
-        for key, name in (("rollup", rollup), ("merge", scoring["merge"])):
-            used[key] = _rules(self.study.rollups[name]) if name else None
+        used |= {"rollup": self._rollup(rollup), "merge": self._rollup(scoring["merge"])}
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
+
+    def _rollup(self, name: str | None) -> dict[str, Any] | None:
+        """What rolling up uses of its file; None where there is none."""
+        return {key: self.study.rollups[name][key] for key in ("targets", "others")} if name else None
 
     def audit_inputs(self, wildcards: Any) -> dict[str, Any]:
         """What the audit of an evaluation reads; with `partial`, the fits and splits that are there."""
@@ -289,7 +292,7 @@ class Ask:
         ]
         seeds = [f"{dataset}/{split.name}/seed{seed}.parquet" for split in splits for seed in split.seeds]
         panels = {split.spec["genes"]["panel"] for split in splits} - {None}
-        foreign, markers = self.audit_foreign(wildcards), self.audit_markers(wildcards)
+        foreign, markers = self.foreign(wildcards), self.audit_markers(wildcards)
         there = self.targets.there
         return {
             "cells": f"results/data/{dataset}/cells.h5ad",
@@ -305,11 +308,6 @@ class Ask:
     def _audited(self, split: Split) -> list[str]:
         return [method for method in split.methods if self.study.methods[method]["kind"] == "method"]
 
-    def audit_foreign(self, wildcards: Any) -> str | None:
-        """Cells of another tissue for an audit."""
-        foreign = self.study.datasets[wildcards.dataset]["foreign"]
-        return f"results/data/{foreign}/cells.h5ad" if foreign else None
-
     def audit_markers(self, wildcards: Any) -> str | None:
         """The marker table of an audit."""
         name = self.study.settings["scoring"]["markers"]
@@ -319,7 +317,6 @@ class Ask:
         """What the audit of an evaluation uses of the study."""
         splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
         scoring = self.study.settings["scoring"]
-        rollup, merge = splits[0].spec["rollup"], scoring["merge"]
         return canonical(
             {
                 "dataset": wildcards.dataset,
@@ -332,8 +329,8 @@ class Ask:
                     }
                     for split in splits
                 ],
-                "rollup": _rules(self.study.rollups[rollup]) if rollup else None,
-                "merge": _rules(self.study.rollups[merge]) if merge else None,
+                "rollup": self._rollup(splits[0].spec["rollup"]),
+                "merge": self._rollup(scoring["merge"]),
                 "bins": scoring["calibration_bins"],
             }
         )
@@ -373,8 +370,7 @@ class Ask:
             for split in self.study.splits.values()
         ]
         used = {key: settings[key] for key in ("scoring", "statistics", "partial")}
-        merge = settings["scoring"]["merge"]
-        used |= {"merge": _rules(self.study.rollups[merge]) if merge else None, "published": self._published()}
+        used |= {"merge": self._rollup(settings["scoring"]["merge"]), "published": self._published()}
         return canonical(used | {"methods": methods, "splits": splits})
 
     def _evaluation_names(self) -> dict[str, str]:

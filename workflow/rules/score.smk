@@ -59,7 +59,7 @@ rule audit_evaluation:
         runtime=60,
     params:
         settings=ASK.audit_settings,
-        foreign=ASK.audit_foreign,
+        foreign=ASK.foreign,
         markers=ASK.audit_markers,
         code=ASK.code("audit_evaluation"),
     script:

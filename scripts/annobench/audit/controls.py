@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit
 
-from annobench.confidence import Platt, by_rule, strength
+from annobench.confidence import Platt, by_rule, expit, strength
 from annobench.metrics.base import Scored
 from annobench.metrics.selection import Judged
 from annobench.ontology import UNKNOWN
+from annobench.runner.foreign import CELLS, KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,8 +109,8 @@ def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[A
 
 def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     """Every confidence rule on noise over as many classes as methods decide over; all other cells are noise as well."""
-    size, classes = 250, basis.fine_classes
-    parts = ("validation", "noise", "shuffled", "wrong_tissue")
+    size, classes = CELLS, basis.fine_classes
+    parts = ("validation", *KINDS)
     values = {part: basis.noise(size, classes, i) for i, part in enumerate(parts, 1)}
     test = basis.noise(scored.n, classes)
     right = basis.rng("noise").random(size) < max(basis.shares.values())
@@ -123,7 +123,7 @@ def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
             own[rule],
             scored.correct,
             rules["validation"][rule],
-            {kind: rules[kind][rule] for kind in parts[1:]},
+            {kind: rules[kind][rule] for kind in KINDS},
         )
         for rule in own
     ]

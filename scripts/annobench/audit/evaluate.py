@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class _Audit:
         at = {cell: i for i, cell in enumerate(cells.obs_names)}
         rows = np.array([at[cell] for cell in self.truths.columns["cell_id"][self.truths.cells]], dtype=int)
         mask = measured(cells.var, Path(split["panel"]) if split["panel"] else None)
-        self.query = restricted(cells[rows].copy(), mask)
+        self.query = restricted(cells[rows], mask)
         self.table = table
         self.where = (split["split"], split["seed"])
         self.runs = runs
@@ -116,18 +117,28 @@ class _Audit:
             m: read_scored(Path(self.split["fits"][m]), run, self.truths, self.ontology, bins)
             for m, run in self.runs.items()
         }
-        labellings = {"oracle": self._oracle(), **self._controls(), **methods} if self.labelled else methods
-        for name, scored in labellings.items() if self.labelled else ():
-            kind = "method" if name in methods else "control"
-            for family, compute in FAMILIES.items():
-                if family != _PER_CLASS:
-                    self._rows(kind, name, compute(scored))
-        for name in methods if self.labelled else ():
-            if self.runs[name].get("decisions"):
-                self._rows("method", name, selection.rows(self._judged(name, methods[name]), bins))
+        judged = {
+            m: judged_rules(Path(self.split["fits"][m]), scored, self.truths)
+            for m, scored in methods.items()
+            if self.runs[m].get("decisions")
+        }
+        labellings = methods
+        if self.labelled:
+            oracle = self._basis.certain(self._basis.scored.truth)
+            labellings = {"oracle": oracle, **self._controls(), **methods}
+            for name, scored in labellings.items():
+                self._families("method" if name in methods else "control", name, scored)
+            for name, rules in judged.items():
+                self._rows("method", name, selection.rows(rules, bins))
         self._markers(labellings, list(methods))
         if self.first and "spatial" in self.query.obsm:
-            self._spatial(methods)
+            self._spatial(methods, judged)
+
+    def _families(self, kind: str, name: str, scored: Scored) -> None:
+        """Every metric that compares with the truth; values of single classes have no verdict."""
+        for family, compute in FAMILIES.items():
+            if family != _PER_CLASS:
+                self._rows(kind, name, compute(scored))
 
     def _rows(self, kind: str, name: str, rows: Iterator[Row] | Any) -> None:
         for row in rows:
@@ -139,7 +150,9 @@ class _Audit:
                     "metrics", *self.where, kind, name, row.family, row.metric, row.label_set, rule, float(row.value)
                 )
 
+    @cached_property
     def _basis(self) -> controls.Basis:
+        """What controls are made from."""
         truth = self.truths.columns["label_id"][self.truths.cells]
         empty = Scored(truth, truth[:, None], self.truths.training, self.ontology, bins=self.settings["bins"])
         rule = self.truths.rollup
@@ -149,12 +162,9 @@ class _Audit:
         shares = {str(name): float(n / counts.sum()) for name, n in zip(names, counts, strict=True)}
         return controls.Basis(empty, shares, len(set(fine) - {UNKNOWN}), self.split["seed"])
 
-    def _oracle(self) -> Scored:
-        return self._basis().certain(self.truths.columns["label_id"][self.truths.cells])
-
     def _controls(self) -> dict[str, Scored]:
         """All controls but the oracle; of noise and the other tissue the confidence rules as well."""
-        basis = self._basis()
+        basis = self._basis
         truth, bins = basis.scored.truth, self.settings["bins"]
         found = basis.without_information(5)
         self._rows("control", "noise", selection.rows(controls.noise_rules(basis, found["noise"]), bins))
@@ -167,8 +177,7 @@ class _Audit:
         if self.settings["foreign"]:
             model = train_on(Path(self.settings["foreign"]), self.query, self.split["seed"])
             if model is not None:
-                classes = np.array(model.classes, dtype=object)
-                scored = basis.ranked(model.decisions, list(classes), 5)
+                scored = basis.ranked(model.decisions, model.classes, 5)
                 if self.truths.rollup:
                     scored = rolled_up(scored, self.truths.rollup)
                 found["wrong_tissue"] = scored
@@ -178,9 +187,6 @@ class _Audit:
                     selection.rows(controls.tissue_rules(model, scored, np.arange(scored.n)), bins),
                 )
         return found
-
-    def _judged(self, method: str, scored: Scored) -> list[selection.Judged]:
-        return judged_rules(Path(self.split["fits"][method]), scored, self.truths)
 
     # markers
 
@@ -204,10 +210,8 @@ class _Audit:
         expression = markers.Expression(matrix[:, used].toarray(), place[tested])
         best, scores, names = expression.argmax_labels(sets.among(types))
         if self.labelled:
-            found = self._basis().ranked(scores * np.sqrt(len(names)), names, 5)
-            for family, compute in FAMILIES.items():
-                if family != _PER_CLASS:
-                    self._rows("control", "marker_argmax", compute(found))
+            found = self._basis.ranked(scores * np.sqrt(len(names)), names, 5)
+            self._families("control", "marker_argmax", found)
         self._reading("published", expression, {**plain, "marker_argmax": best}, sets, methods)
         self._fair_reading(expression, plain, sets, types, methods)
         if self.first:
@@ -297,14 +301,12 @@ class _Audit:
                     for label_id, value in zip(degs, np.clip(scaled, -2.5, 2.5), strict=True):
                         self.found.add("degs", name, of, self.symbols[gene], label_id, float(value))
 
-    def _spatial(self, methods: Mapping[str, Scored]) -> None:
+    def _spatial(self, methods: Mapping[str, Scored], judged: Mapping[str, list[selection.Judged]]) -> None:
         """Where every test cell lies, what it is, and what the methods say of it with which confidence."""
         places = np.asarray(self.query.obsm["spatial"], dtype=float)
         ids = self.truths.columns["cell_id"][self.truths.cells]
         for name, scored in methods.items():
-            rules = (
-                {one.rule: one.test for one in self._judged(name, scored)} if self.runs[name].get("decisions") else {}
-            )
+            rules = {one.rule: one.test for one in judged.get(name, [])}
             confidence = rules.get(RECOMMENDED, scored.confidence)
             if confidence is None:
                 confidence = np.full(scored.n, np.nan)

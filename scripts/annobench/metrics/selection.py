@@ -14,6 +14,7 @@ import numpy as np
 from annobench.confidence import PUBLISHED, Groups, Platt, by_rule, strength
 from annobench.metrics.base import Metric, Row, Scored
 from annobench.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
+from annobench.runner.foreign import KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,6 @@ COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
 _CHUNK = 25  # replicates at a time, which bounds the memory
 MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
 BINS = 25  # of the histograms of confidences
-FOREIGN = ("noise", "shuffled", "wrong_tissue")
 _WORDS = {"noise": "noise", "shuffled": "shuffled cells", "wrong_tissue": "cells of another tissue"}
 
 METRICS = [
@@ -158,7 +158,7 @@ def judge(
             confidence[at],
             scored.correct,
             confidence[validation] if len(validation) else None,
-            {kind: confidence[part == kind] for kind in FOREIGN if (part == kind).any()},
+            {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
         )
         for rule, confidence in rules.items()
     ]

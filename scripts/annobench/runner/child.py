@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from annobench.methods.base import Context, Method
     from annobench.ontology import Ontology
+    from annobench.predictions import Predictions
 
 _DISTRIBUTIONS = {
     "numpy": ["numpy"],
@@ -95,10 +96,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     predicted = method.predict(query)
     done = time.perf_counter()
 
-    allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
-    if job["needs"]["truth"]:
-        allowed |= set(truth.values())
-    valid = predictions.validate(predicted, test_ids, allowed).cut(job["top_k"])
+    valid = predictions.validate(predicted, test_ids, _allowed(job, context)).cut(job["top_k"])
     if job["abilities"]["probabilities"] and valid.confidence is not None:
         low, high = valid.confidence.min(initial=0), valid.confidence.max(initial=1)
         if low < 0 or high > 1 + 1e-6:
@@ -112,7 +110,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     predictions.write(work / "predictions.parquet", valid)
     if has_probabilities and job["keep"]["probabilities"]:
         predictions.write_probabilities(work / "probabilities.npz", valid)
-    has_decisions = _keep_decisions(job, work, method, {"test": valid, "validation": judged}, query, context)
+    has_decisions = _keep_decisions(job, work, method, valid, judged, query, context)
     _keep(job, work, method, query)
     model = work / "model"
     return {
@@ -168,11 +166,16 @@ def load_cells(
     judged = validation
     if all_genes and not mask.all():
         query, judged = hidden(query, mask), hidden(validation, mask) if validation is not None else None
-    query.obs = query.obs.drop(columns=[column for column in _HIDDEN if column in query.obs])
+    _hide_labels(query)
     if judged is not None:
         judged = judged.copy()
-        judged.obs = judged.obs.drop(columns=[column for column in _HIDDEN if column in judged.obs])
+        _hide_labels(judged)
     return train, validation, query, truth, judged
+
+
+def _hide_labels(cells: "AnnData") -> None:
+    """Take away what a method must not see."""
+    cells.obs = cells.obs.drop(columns=[column for column in _HIDDEN if column in cells.obs])
 
 
 def _context(
@@ -236,6 +239,12 @@ def _create(kind: "type[Method]", job: dict[str, Any]) -> "Method":
     return kind(**parameters)
 
 
+def _allowed(job: dict[str, Any], context: "Context") -> set[str]:
+    """Labels that a method may predict."""
+    found = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
+    return found | set((context.truth or {}).values())
+
+
 def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:
     """Genes that training and test cells have; a test cell has those that were measured."""
     from annobench.genesets import only_measured
@@ -247,41 +256,41 @@ def _keep_decisions(
     job: dict[str, Any],
     work: Path,
     method: "Method",
-    parts: "dict[str, Any]",
+    valid: "Predictions",
+    judged: "AnnData | None",
     query: "AnnData",
     context: "Context",
 ) -> bool:
     """Write the decision values of test, validation and foreign cells; returns whether the method gives any.
 
-    `parts` has the predictions of the test cells, and the validation cells. A method that cannot predict twice (a
-    foreign command) is asked for nothing more.
+    `valid` are the predictions of the test cells (`query`), `judged` the validation cells. A method that cannot
+    predict twice (a foreign command) is asked for nothing more.
     """
     from annobench import predictions
     from annobench.runner.foreign import foreign_cells
 
     if not job["keep"]["decisions"] or method.one_step or job["needs"]["truth"]:
         return False
-    if parts["test"].decision_values() is None:
+    if valid.decision_values() is None:
         return False
-    allowed = set(context.classes) if job["abilities"]["closed_labels"] else set(context.ontology.terms)
     answers: dict[str, Any] = {}
     try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
         path = Path(job["foreign"]) if job.get("foreign") else None
         asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
-        if parts["validation"] is not None and parts["validation"].n_obs:
-            asked["validation"] = parts["validation"]
+        if judged is not None and judged.n_obs:
+            asked["validation"] = judged
         # one call for all of them: some methods take longer to begin than to predict
         together = _stacked(list(asked.values()), query)
         if together is not None:
             ids = list(together.obs_names)
-            found = predictions.validate(method.predict(together), ids, allowed)
+            found = predictions.validate(method.predict(together), ids, _allowed(job, context))
             start = 0
             for name, cells in asked.items():
                 answers[name] = found.rows(slice(start, start + cells.n_obs))
                 start += cells.n_obs
     except Exception as error:  # noqa: BLE001
         print(f"no decision values beyond those of the test cells: {type(error).__name__}: {error}", flush=True)
-    return predictions.write_decisions(work / "decisions.npz", {"test": parts["test"], **answers})
+    return predictions.write_decisions(work / "decisions.npz", {"test": valid, **answers})
 
 
 def _stacked(parts: "list[AnnData]", query: "AnnData") -> "AnnData | None":

@@ -15,12 +15,13 @@ import pandas as pd
 from annobench import stats
 from annobench.columns import read_columns
 from annobench.confidence import RULES
+from annobench.metrics.selection import RESAMPLED
 from annobench.ontology.rollup import Rollup
+from annobench.score import rolled
 from annobench.tables.confidence import Confidences
 from annobench.tables.fits import EVALUATION, FitFiles, Fits
 
 LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
-RULE_METRICS = ("auroc_correct", "aurc", "selective_accuracy", "ece", "wrong_tissue_auroc", "wrong_tissue_found")
 FACTORS = [*EVALUATION, "panel", "training", "balance", "merging", "method", "metric", "value", "low", "high", "n_fits"]
 EFFECTS = [
     "dataset",
@@ -109,8 +110,7 @@ class Effects:
             return self.fits.counts[fit]
         table: dict[str, Any] = dict(read_columns(fit.confusion))
         for column in ("true", "predicted"):
-            merged = self.merge.table(table[column], self.fits.ontology)
-            table[column] = np.array([merged[label] for label in table[column]], dtype=object)
+            table[column] = rolled(table[column], self.merge, self.fits.ontology)
         classes = sorted(set(table["true"]) | set(table["predicted"]))
         return stats.unit_counts(table, classes, self.fits.ontology)
 
@@ -125,7 +125,7 @@ class Effects:
                 k: levels[k] for k in ("panel", "training", "balance")
             }
             for method in self.methods:
-                n = len([fit for fit in self.fits.of(method, evaluation) if fit in self.fits.counts])
+                n = len(self._keys(evaluation, method))
                 for merging in self._mergings():
                     for metric in LABEL_METRICS:
                         found = self._value(evaluation, method, merging, metric)
@@ -177,10 +177,9 @@ class Effects:
                     for metric in LABEL_METRICS:
                         a, b = (self._value(one, method, "none", metric, both) for one in (first, second))
                         if a and b:
-                            n = len(both)
                             yield (
                                 first[0], factor, (levels[factor], others[factor]), metric, method,
-                                b[0] - a[0], b[1] - a[1], n,
+                                b[0] - a[0], b[1] - a[1], len(both),
                             )  # fmt: skip
 
     def _merging(self) -> Iterator[tuple[Any, ...]]:
@@ -189,25 +188,22 @@ class Effects:
                 for metric in LABEL_METRICS:
                     a, b = (self._value(evaluation, method, merging, metric) for merging in ("none", "merged"))
                     if a and b and np.abs(b[1] - a[1]).max() > 1e-12:  # else there was nothing to merge
-                        n = len([fit for fit in self.fits.of(method, evaluation) if fit in self.fits.counts])
+                        n = len(self._keys(evaluation, method))
                         yield evaluation[0], "merging", ("none", "merged"), metric, method, b[0] - a[0], b[1] - a[1], n
 
     def _rules(self) -> Iterator[tuple[Any, ...]]:
         for evaluation in self.settings:
             for method in self.methods:
                 fits = self.confidences.of(method, evaluation)
-                for metric in RULE_METRICS:
-                    for rule in RULES:
+                for metric in RESAMPLED:
+                    for rule in (rule for rule in RULES if rule != BASE_RULE):
                         keys = [(name, "none", metric, "-") for name in (BASE_RULE, rule)]
                         # the same fits on both sides: a rule may be missing in some of them
                         both = [fit for fit in fits if all(key in self.confidences.values[fit] for key in keys)]
                         base, other = (self.confidences.measured(both, key) for key in keys)
-                        if rule == BASE_RULE or base is None or other is None:
+                        if base is None or base.replicates is None or other is None or other.replicates is None:
                             continue
-                        if other.replicates is None or base.replicates is None:
-                            continue
-                        drawn = other.replicates - base.replicates
                         yield (
                             evaluation[0], "confidence rule", (BASE_RULE, rule), metric, method,
-                            other.value - base.value, drawn, other.n_fits,
+                            other.value - base.value, other.replicates - base.replicates, other.n_fits,
                         )  # fmt: skip
