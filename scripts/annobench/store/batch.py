@@ -1,0 +1,69 @@
+"""What a loader gives: some cells as sparse or dense rows, with their class numbers."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+
+@dataclass
+class Batch:
+    """Cells as CSR rows.
+
+    indptr: int64 (n + 1,). indices: int32 (nnz,), rising within a row. values: float32 (nnz,), log-normalised.
+    codes: int64 (n,), class numbers, -1 where none were given. rows: int64 (n,), positions among the rows that were
+    loaded from. genes: the number of columns.
+    """
+
+    indptr: "NDArray[np.int64]"
+    indices: "NDArray[np.int32]"
+    values: "NDArray[np.float32]"
+    codes: "NDArray[np.int64]"
+    rows: "NDArray[np.int64]"
+    genes: int
+
+    @property
+    def n(self) -> int:
+        """Number of cells."""
+        return len(self.codes)
+
+    @classmethod
+    def from_csr(cls, matrix: "csr_matrix", codes: "NDArray[np.int64] | None" = None) -> "Batch":
+        """All rows of a matrix; its indices must be sorted."""
+        n, genes = matrix.shape
+        return cls(
+            matrix.indptr.astype(np.int64),
+            matrix.indices.astype(np.int32),
+            matrix.data.astype(np.float32),
+            np.full(n, -1) if codes is None else np.asarray(codes, dtype=np.int64),
+            np.arange(n),
+            genes,
+        )
+
+    def csr(self) -> "csr_matrix":
+        """The same as a SciPy matrix, float32 (n, genes)."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix((self.values, self.indices, self.indptr), shape=(self.n, self.genes))
+
+    def dense(self) -> "NDArray[np.float32]":
+        """The same as a dense matrix, float32 (n, genes)."""
+        return self.csr().toarray()
+
+
+@dataclass
+class DenseBatch:
+    """Cells as dense rows: values float32 (n, genes), log-normalised; codes and rows as in Batch."""
+
+    values: "NDArray[np.float32]"
+    codes: "NDArray[np.int64]"
+    rows: "NDArray[np.int64]"
+
+    @property
+    def n(self) -> int:
+        """Number of cells."""
+        return len(self.codes)

@@ -1,0 +1,247 @@
+"""Writing a store: chunks in, whole shards out, whatever happens in between."""
+
+import fcntl
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from annobench.errors import DataError
+from annobench.files import atomic, disk_full, is_disk_full, read_json, write_json
+from annobench.store import codec
+from annobench.store.checks import checked_counts
+from annobench.store.manifest import GENES, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARD_CELLS = 65_536
+_PIECE = 8_192  # cells that are encoded at a time
+_PASS = 32 * 2**20  # hashes of cell ids that are compared at a time
+
+
+class StoreWriter:
+    """Writes a new store, or appends to one.
+
+    folder: of the store. genes: table with feature_id and feature_name, in the order of the columns. uns: kept as it
+    is. source: says from what the store is written; a writer that was interrupted goes on only if it is the same, else
+    it begins again. Use it as a context manager, append after skipping the first `done` cells of the source, and call
+    `finish`. Raises DataError where another writer is at work, where the genes are not those of the store, for a full
+    disk, and for what are no counts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        genes: "pd.DataFrame",
+        *,
+        uns: Mapping[str, Any] | None = None,
+        source: Mapping[str, Any] | None = None,
+        shard_cells: int = SHARD_CELLS,
+        threads: int = 1,
+    ) -> None:
+        self.folder, self.threads, self._shard_cells = Path(folder), threads, shard_cells
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._locked()
+        try:
+            self._manifest = self._begun(genes, dict(uns or {}), dict(source or {}))
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.done = sum(shard.cells for shard in self._new)
+        self._open: _OpenShard | None = None
+
+    def _locked(self) -> int:
+        """A lock on the folder, which the system takes back when this process ends in whatever way."""
+        lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            owner = "another process"
+            with suppress(DataError, OSError, KeyError):
+                owner = read_json(self.folder / SOURCE)["writer"]
+            raise DataError(f"{self.folder}: is being written by {owner}; wait for it, or stop it first") from None
+        return lock
+
+    def _begun(self, genes: "pd.DataFrame", uns: dict[str, Any], source: dict[str, Any]) -> Manifest:
+        """The manifest to go on from; sets `_new`, the shards that are there already of what is being written."""
+        import pandas as pd
+
+        path = self.folder / GENES
+        finished = (self.folder / MANIFEST).is_file()
+        settings = {"source": source, "shard_cells": self._shard_cells, "genes": _fingerprint(genes)}
+        begun = read_json(self.folder / SOURCE) if (self.folder / SOURCE).is_file() else {}
+        same = {key: begun.get(key) for key in settings} == settings
+        if finished:
+            manifest = Manifest.read(self.folder)
+            if _fingerprint(pd.read_parquet(path)) != settings["genes"]:
+                raise DataError(
+                    f"{self.folder}: has {manifest.genes} genes, what is appended has {len(genes)}, or others, or in "
+                    "another order; write it over the genes of the store"
+                )
+        else:
+            with atomic(path) as temporary:
+                genes.to_parquet(temporary)
+            manifest = Manifest(len(genes), File.of(path), [], uns)
+        self._new = whole_shards(self.folder, len(manifest.shards)) if same else []
+        self._clear(len(manifest.shards) + len(self._new))
+        writer = f"process {os.getpid()} on {platform.node()}"
+        write_json(self.folder / SOURCE, {**settings, "writer": writer})
+        return manifest
+
+    def _clear(self, first: int) -> None:
+        """Remove what an interrupted writer left of shards from number `first` on."""
+        for path in self.folder.iterdir():
+            stem = path.name.lstrip(".").split(".")[0]
+            if stem.isdigit() and int(stem) >= first:
+                path.unlink()
+
+    def append(self, counts: Any, obs: "pd.DataFrame") -> None:
+        """Add cells: counts (n, genes), sparse or dense, and a table of n rows whose index holds the cell ids."""
+        if counts.shape != (len(obs), self._manifest.genes):
+            raise DataError(
+                f"{self.folder}: a chunk has shape {counts.shape}, expected ({len(obs)}, {self._manifest.genes})"
+            )
+        for start in range(0, len(obs), _PIECE):
+            self._append(counts[start : start + _PIECE], obs.iloc[start : start + _PIECE])
+
+    def _append(self, counts: Any, obs: "pd.DataFrame") -> None:
+        matrix = checked_counts(counts, str(self.folder), self.done)
+        start = 0
+        while start < len(obs):
+            if self._open is None:
+                number = len(self._manifest.shards) + len(self._new)
+                self._open = _OpenShard(self.folder, f"{number:05d}")
+            stop = min(len(obs), start + self._shard_cells - self._open.cells)
+            self._open.add(matrix[start:stop], obs.iloc[start:stop], self.threads)
+            if self._open.cells == self._shard_cells:
+                self._close_shard()
+            start = stop
+
+    def _close_shard(self) -> None:
+        if self._open is not None:
+            self._new.append(self._open.close())
+            self.done += self._new[-1].cells
+            self._open = None
+
+    def finish(self) -> Manifest:
+        """Write the last shard and the manifest; raises DataError where a cell id stands twice, or nothing came."""
+        self._close_shard()
+        self._manifest.shards += self._new
+        self._new = []
+        if not self._manifest.cells:
+            raise DataError(f"{self.folder}: no cells were written; the source is empty")
+        _check_unique(self.folder, self._manifest)
+        self._manifest.write(self.folder)
+        (self.folder / SOURCE).unlink(missing_ok=True)
+        return self._manifest
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            self._open.discard()
+        os.close(self._lock)
+        if error is not None and not isinstance(error, DataError) and is_disk_full(error):
+            raise disk_full(self.folder / MANIFEST) from error
+
+
+class _OpenShard:
+    """The shard that is being written; its files have no final name before they are whole."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.cells = self.nnz = self.max_count = self.width = self._bytes = 0
+        self._hash = hashlib.sha256()
+        self._path = folder / f".{name}.records.tmp"
+        self._handle: BinaryIO = open(self._path, "wb")  # noqa: SIM115 - closed by close or discard
+        self._index: list[Any] = []
+        self._obs: list[Any] = []
+
+    def add(self, matrix: Any, obs: "pd.DataFrame", threads: int) -> None:
+        """Encode and write some cells."""
+        found, index = codec.encode(matrix.indptr, matrix.indices, matrix.data, threads)
+        self._handle.write(found.data)
+        self._hash.update(found.data)
+        index["offset"] += np.uint64(self._bytes)
+        self._index.append(index[:-1])
+        self._bytes += len(found)
+        self._obs.append(obs)
+        self.cells += len(obs)
+        self.nnz += int(matrix.nnz)
+        self.max_count = max(self.max_count, int(matrix.data.max(initial=0)))
+        self.width = max(self.width, int(np.diff(matrix.indptr).max(initial=0)))
+
+    def close(self) -> Shard:
+        """Write the other files, then the entry; returns it."""
+        import pandas as pd
+
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self._handle.close()
+        end = np.array([(self._bytes, 0, 0)], dtype=codec.INDEX)
+        shard = Shard(self.name, self.cells, self.nnz, self.max_count, self.width, {})
+        os.replace(self._path, shard.path(self.folder, "records"))
+        with atomic(shard.path(self.folder, "index")) as temporary, open(temporary, "wb") as handle:
+            np.save(handle, np.concatenate([*self._index, end]))
+        obs = pd.concat(self._obs).reset_index(names="cell_id")
+        obs["cell_id"] = obs["cell_id"].astype(str)
+        with atomic(shard.path(self.folder, "obs")) as temporary:
+            obs.to_parquet(temporary, index=False, compression="zstd")
+        shard.files = {part: File.of(shard.path(self.folder, part)) for part in PARTS if part != "records"}
+        shard.files["records"] = File(self._bytes, self._hash.hexdigest())
+        write_json(self.folder / f"{self.name}.json", asdict(shard))
+        return shard
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        with suppress(OSError):
+            self._handle.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _fingerprint(genes: "pd.DataFrame") -> str:
+    """Stands for the genes and their order."""
+    rows = zip(genes["feature_id"].astype(str), genes["feature_name"].astype(str), strict=True)
+    return hashlib.sha256("\n".join(f"{a}\t{b}" for a, b in rows).encode()).hexdigest()
+
+
+def _check_unique(folder: Path, manifest: Manifest) -> None:
+    """Raise DataError where a cell id stands twice.
+
+    Compares 64-bit hashes in as many passes over the ids as memory asks for; what looks equal is compared as text.
+    """
+    import pandas as pd
+
+    passes = manifest.cells // _PASS + 1
+    for part in range(passes):
+        found, ids = [], []
+        for shard in manifest.shards:
+            names = pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"]
+            hashes = pd.util.hash_array(names.to_numpy(dtype=object), categorize=False)
+            found.append(hashes[hashes % passes == part])
+        hashes = np.sort(np.concatenate(found))
+        twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        if not len(twice):
+            continue
+        for shard in manifest.shards:
+            names = pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"]
+            hashes = pd.util.hash_array(names.to_numpy(dtype=object), categorize=False)
+            ids += names[np.isin(hashes, twice)].tolist()
+        again = sorted({name for name in ids if ids.count(name) > 1}) if len(ids) < 10_000 else sorted(set(ids))
+        if again:
+            raise DataError(
+                f"{folder}: {len(again)} cell ids stand twice (such as {again[0]}); cells are matched by id, prefix "
+                "them with their dataset"
+            )

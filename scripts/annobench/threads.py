@@ -1,0 +1,37 @@
+"""Kernels that release the GIL, on several threads.
+
+numba's own threads are not used: its default layer does not stand calls from two Python threads at once, and they would
+compete with those of PyTorch.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="annobench-kernel")
+
+
+def run(kernel: Callable[..., Any], n: int, threads: int, *arguments: Any, grain: int = 1) -> None:
+    """Call `kernel(start, stop, *arguments)` on contiguous ranges that make up 0..n, and wait for all of them.
+
+    Ranges begin at multiples of `grain`. The calling thread takes the last one. Raises the first error of a range,
+    after all have ended.
+    """
+    units = -(-n // grain)
+    parts = max(1, min(threads, units))
+    bounds = [min(n, units * i // parts * grain) for i in range(parts + 1)]
+    if parts == 1:
+        kernel(0, n, *arguments)
+        return
+    others = [_pool(threads).submit(kernel, bounds[i], bounds[i + 1], *arguments) for i in range(parts - 1)]
+    try:
+        kernel(bounds[-2], n, *arguments)
+    finally:
+        errors = [future.exception() for future in others]
+    for error in errors:
+        if error is not None:
+            raise error
