@@ -215,7 +215,7 @@ def test_an_epoch_is_a_permutation_and_depends_on_the_seed_alone(store: Store) -
             loader = Loader(store.rows(), np.arange(500), batch_size=32, seed=3, threads=n, memory_mb=memory)
             assert loader.resident is (memory == 1024)
             orders[n] = visited(loader)
-            assert sorted(orders[threads]) == list(range(500))
+            assert sorted(orders[n]) == list(range(500))
             assert all((batch.codes == batch.rows).all() for batch in loader.epoch(1))
         assert np.array_equal(orders[1], orders[2])
         assert np.array_equal(orders[1], orders[4])

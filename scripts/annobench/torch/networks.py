@@ -1,11 +1,17 @@
-"""Networks: log-normalised expression in, one logit per class out."""
+"""Networks: log-normalised expression in, one logit per class out.
+
+Their first layer takes a Batch (sparse, on the CPU) or a dense Tensor (n, genes); see `annobench.torch.sparse`.
+"""
 
 from torch import nn
+
+from annobench.torch.dropout import Dropout
+from annobench.torch.sparse import SparseLinear
 
 
 def linear(genes: int, classes: int) -> nn.Module:
     """One affine map."""
-    return nn.Linear(genes, classes)
+    return SparseLinear(genes, classes)
 
 
 def mlp(genes: int, classes: int, width: int = 128, blocks: int = 8, dropout: float = 0.1) -> nn.Module:
@@ -13,9 +19,9 @@ def mlp(genes: int, classes: int, width: int = 128, blocks: int = 8, dropout: fl
     layers: list[nn.Module] = []
     for block in range(blocks):
         layers += [
-            nn.Linear(genes if block == 0 else width, width),
+            nn.Linear(width, width) if block else SparseLinear(genes, width),
             nn.BatchNorm1d(width),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         ]
     return nn.Sequential(*layers, nn.Linear(width, classes))

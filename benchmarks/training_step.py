@@ -1,0 +1,222 @@
+"""One training step on the CPU: ours, sparse, beside dense PyTorch, bf16 autocast and torch.sparse.
+
+Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory)
+
+A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
+batches in one process. Dense contestants find their batch dense in memory: making it so is not in their time. The
+reference of every ratio is dense float32 with PyTorch's default AdamW.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# instead of this folder, whose coverage.py would pass for the package that numba looks for
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from annobench.store.batch import Batch
+from annobench.torch import networks
+from annobench.torch.losses import build_loss
+from annobench.torch.trainer import AdamW
+
+GENES, CLASSES, PAIRS, CELLS = 19_331, 164, 381, 2_048
+REFERENCE = "dense float32"
+RATE, DECAY, CLIP = 1e-3, 0.05, 1.0
+
+
+@dataclass
+class Contestant:
+    """A way to take a step: which form of the batch the network takes, and with what it is updated."""
+
+    name: str
+    network: nn.Module
+    form: str  # batch, dense or csr
+    autocast: bool = False
+    optimiser: str = "default"  # AdamW: default, fused, or ours
+
+    def stepper(self, loss: nn.Module) -> "Callable[[dict[str, Any], Tensor], None]":
+        """A function that takes one step on a batch given in all forms, and its class numbers."""
+        parameters = list(self.network.parameters())
+        if self.optimiser == "ours":
+            ours = AdamW(self.network, DECAY)
+            update = lambda: ours.step(RATE)  # noqa: E731
+        else:
+            update = torch.optim.AdamW(parameters, RATE, weight_decay=DECAY, fused=self.optimiser == "fused").step
+
+        def step(forms: dict[str, Any], codes: Tensor) -> None:
+            for parameter in parameters:
+                parameter.grad = None
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+                logits = self.network(forms[self.form])
+            loss(logits.float(), codes).backward()
+            nn.utils.clip_grad_norm_(parameters, CLIP)
+            update()
+
+        return step
+
+
+class CsrLinear(nn.Linear):
+    """nn.Linear of a torch.sparse CSR matrix (its own autograd has no backward for this product)."""
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Logits."""
+        return CsrProduct.apply(cells, self.weight) + self.bias
+
+
+class CsrProduct(torch.autograd.Function):
+    """cells @ weight.T for cells in torch.sparse's CSR."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, weight: Tensor) -> Tensor:
+        """(n, genes) @ (genes, k)."""
+        ctx.cells = cells
+        return cells @ weight.T.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        """The gradient of the weight, (k, genes)."""
+        return None, (ctx.cells.t() @ gradient).T
+
+
+def plain(name: str, first: type[nn.Linear] = nn.Linear) -> nn.Module:
+    """The reference networks, of PyTorch's own layers."""
+    if name == "linear":
+        return first(GENES, CLASSES)
+    blocks = [
+        (nn.Linear(128, 128) if i else first(GENES, 128), nn.BatchNorm1d(128), nn.SiLU(), nn.Dropout(0.1))
+        for i in range(8)
+    ]
+    return nn.Sequential(*[layer for block in blocks for layer in block], nn.Linear(128, CLASSES))
+
+
+def wide(name: str) -> list[Contestant]:
+    """Contestants of networks that begin with a wide linear layer."""
+    ours = {"linear": networks.linear, "mlp": networks.mlp}[name]
+    return [
+        Contestant("ours, sparse", ours(GENES, CLASSES), "batch", optimiser="ours"),
+        Contestant(REFERENCE, plain(name), "dense"),
+        Contestant("dense, AdamW fused", plain(name), "dense", optimiser="fused"),
+        Contestant("dense, bf16 autocast", plain(name), "dense", autocast=True),
+        Contestant("torch.sparse CSR", plain(name, CsrLinear), "csr"),
+    ]
+
+
+# a network's contestants, all of one loss; the name is passed on
+NETWORKS: dict[str, Callable[[str], list[Contestant]]] = {"linear": wide, "mlp": wide}
+
+
+def synthetic_batch(cells: int, genes: int, seed: int, expressed: float = 1_950) -> Batch:
+    """Cells of geometric counts around log-normal gene means (sigma 2), log1p of 10,000 counts a cell.
+
+    The means are scaled so that about `expressed` genes a cell are not 0; they are the same for every seed.
+    """
+    shape = np.exp(np.random.default_rng(0).normal(0, 2, genes))
+    low, high = 0.0, 1e3 / shape.mean()
+    for _ in range(60):
+        scale = (low + high) / 2
+        low, high = (scale, high) if (shape * scale / (1 + shape * scale)).sum() < expressed else (low, scale)
+    mean = shape * scale
+    rng = np.random.default_rng([1, seed])
+    # the number of failures of a geometric distribution of this mean is positive with mean / (1 + mean)
+    found = rng.random((cells, genes), dtype=np.float32) < (mean / (1 + mean)).astype(np.float32)
+    rows, columns = np.nonzero(found)
+    counts = rng.geometric(1 / (1 + mean[columns]))
+    totals = np.bincount(rows, counts, minlength=cells)
+    indptr = np.concatenate([[0], np.cumsum(found.sum(axis=1))]).astype(np.int64)
+    values = np.log1p(counts * 1e4 / totals[rows]).astype(np.float32)
+    codes = rng.integers(CLASSES, size=cells)
+    return Batch(indptr, columns.astype(np.int32), values, codes, np.arange(cells), genes)
+
+
+def forms(batch: Batch) -> dict[str, Any]:
+    """A batch in the forms that contestants take."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor|invariant)")
+        csr = torch.sparse_csr_tensor(
+            torch.from_numpy(batch.indptr),
+            torch.from_numpy(batch.indices).long(),
+            torch.from_numpy(batch.values),
+            (batch.n, batch.genes),
+        )
+    return {"batch": batch, "dense": torch.from_numpy(batch.dense()), "csr": csr}
+
+
+def losses() -> dict[str, nn.Module]:
+    """CE, and HCE over a hierarchy with as many pairs as that of scTab's classes."""
+    rng = np.random.default_rng(0)
+    upper = np.flatnonzero(np.triu(np.ones((CLASSES, CLASSES), dtype=bool), 1))
+    pairs = np.eye(CLASSES, dtype=bool)
+    pairs.flat[rng.choice(upper, PAIRS - CLASSES, replace=False)] = True
+    return {"ce": build_loss("ce", torch.eye(1), None), "hce": build_loss("hce", torch.from_numpy(pairs), None)}
+
+
+def loss_ms(loss: nn.Module, codes: Tensor, rounds: int) -> float:
+    """Milliseconds of a loss and its gradient alone."""
+    logits, times = torch.randn(len(codes), CLASSES, requires_grad=True), []
+    for _ in range(5 + rounds):
+        begin = time.perf_counter()
+        loss(logits, codes).backward()
+        times.append(time.perf_counter() - begin)
+    return 1e3 * median(times[5:])
+
+
+def measure(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int) -> None:
+    """Steps of all contestants with both losses, in turns; prints medians and ratios."""
+    torch.manual_seed(0)
+    chosen = losses()
+    steps = {
+        (contestant.name, key): contestant.stepper(loss)
+        for key, loss in chosen.items()
+        for contestant in NETWORKS[name](name)
+    }
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
+    for number in range(2 + rounds):
+        for key, step in steps.items():
+            begin = time.perf_counter()
+            step(*batches[number % len(batches)])
+            times[key].append(time.perf_counter() - begin)
+    medians = {key: 1e3 * median(values[2:]) for key, values in times.items()}
+    print(f"\n{name:<22}{'CE ms':>9}{'HCE ms':>9}{'HCE cells/s':>13}{'CE ratio':>10}{'HCE ratio':>10}")
+    cells = batches[0][0]["batch"].n
+    for contestant in dict.fromkeys(key for key, _ in steps):
+        ce, hce = medians[contestant, "ce"], medians[contestant, "hce"]
+        ratios = [medians[REFERENCE, loss] / value for loss, value in (("ce", ce), ("hce", hce))]
+        print(f"{contestant:<22}{ce:9.1f}{hce:9.1f}{1e3 * cells / hce:13,.0f}{ratios[0]:10.2f}{ratios[1]:10.2f}")
+    alone = {key: loss_ms(loss, batches[0][1], 4 * rounds) for key, loss in chosen.items()}
+    cost = alone["hce"] - alone["ce"]
+    print(
+        f"loss and its gradient alone: CE {alone['ce']:.2f} ms, HCE {alone['hce']:.2f} ms; HCE costs {cost:.2f} ms "
+        f"more: {cost / medians[REFERENCE, 'ce']:.1%} of the dense step, {cost / medians['ours, sparse', 'ce']:.1%} of "
+        "ours"
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"of {', '.join(NETWORKS)}")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    made = [synthetic_batch(CELLS, GENES, seed) for seed in range(3)]
+    density = sum(len(batch.values) for batch in made) / len(made) / CELLS
+    print(f"{CELLS:,} cells x {GENES:,} genes, {density:,.0f} non-zeros a cell, {arguments.threads} threads")
+    batches = [(forms(batch), torch.from_numpy(batch.codes)) for batch in made]
+    for name in arguments.networks:
+        measure(name, batches, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
