@@ -11,9 +11,10 @@ export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
 STUDY ?=
 PROFILE ?= local
 NAME ?=
+STORE ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report verify test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
 
 run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
@@ -30,6 +31,9 @@ plan: env         ## print jobs, hours, memory and disk of a study without runni
 report: env       ## Snakemake's own report of a study that has run, with captions and categories
 	@$(PY) -m annobench run --study "$(STUDY)" -- --report results/report/$(or $(STUDY),quickstart).zip
 	@echo "Written: results/report/$(or $(STUDY),quickstart).zip"
+
+verify: env       ## compare every file of a store with its checksum (STORE=results/data/NAME/store)
+	@$(PY) -m annobench verify "$(STORE)"
 
 test: env-dev lint ## style, types, and all tests
 	@$(PY) -m pytest -n auto tests

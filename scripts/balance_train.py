@@ -3,23 +3,20 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.balance import select_cells
-from annobench.columns import read_columns, write_columns
+from annobench.balance import names_of, select_cells
+from annobench.columns import read_columns, take, write_columns
 from annobench.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    obs = read_columns(snakemake.input.obs, ["cell_id", "label_id", "label", "study"])
-    train = read_columns(snakemake.input.split)["role"] == "train"
-    cells = {name: values[train] for name, values in obs.items()}
-    chosen = select_cells(
-        cells["label_id"],
-        cells["study"],
-        json.loads(snakemake.params.policy),
-        int(snakemake.wildcards.seed),
-        dict(zip(obs["label_id"], obs["label"], strict=True)),
-    )
-    names = {"cell_id": "cell_id", "label_id": "label_id", "source": "study"}
-    write_columns(snakemake.output[0], {new: cells[old][chosen] for new, old in names.items()})
+    train = read_columns(snakemake.input.split, ["role"], coded=["role"])["role"] == "train"
+    coded = ["label_id", "label", "study"]
+    obs = read_columns(snakemake.input.obs, coded, coded=coded)
+    labels, studies = obs["label_id"][train], obs["study"][train]
+    policy, seed = json.loads(snakemake.params.policy), int(snakemake.wildcards.seed)
+    chosen = select_cells(labels, studies, policy, seed, names_of(obs["label_id"], obs["label"]))
+    ids = read_columns(snakemake.input.obs, ["cell_id"], texts=["cell_id"], rows=train)["cell_id"]
+    cells = {"cell_id": take(ids, chosen), "label_id": labels[chosen], "source": studies[chosen]}
+    write_columns(snakemake.output[0], cells)

@@ -25,6 +25,7 @@ with job(snakemake):
             **{"downloads": paths, "missing": missing},
             "seed": int(wildcards.seed),
             "threads": snakemake.threads,
+            "gpus": resources.cuda_jobs,
             "limits": {"memory_mb": resources.limit_mb, "seconds": resources.limit_seconds},
             "identity": {key: wildcards[key] for key in ("dataset", "split", "method")} | {"seed": int(wildcards.seed)},
             "facts": {

@@ -13,7 +13,7 @@ from annobench.prepare.pair import prepare_pair
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with job(snakemake):
+with job(snakemake) as say:
     name = snakemake.wildcards.dataset
     dataset = json.loads(snakemake.params.dataset)
     ontology = Ontology.load(snakemake.input.ontology)
@@ -25,9 +25,10 @@ with job(snakemake):
                 names, zip(map(Path, snakemake.input.parts), map(Path, snakemake.input.cards), strict=True), strict=True
             )
         )
-        prepare_pair(name, dataset, parts, ontology, outputs)
+        prepare_pair(name, dataset, parts, ontology, outputs, say)
     else:
         record = Path(snakemake.input.record)
         source = Path(snakemake.input.folder) / read_json(record)["file"]
         labels = snakemake.input.get("labels")
-        prepare_dataset(name, dataset, source, record, ontology, Path(labels) if labels else None, outputs)
+        prepare_dataset(name, dataset, source, record, ontology, Path(labels) if labels else None, outputs, say)
+    Path(snakemake.output.store).mkdir(exist_ok=True)  # cells that are kept in memory have an empty one

@@ -3,14 +3,15 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.columns import read_columns, write_columns
+from annobench.columns import Coded, read_columns, write_columns
 from annobench.driver import job
-from annobench.splits import assign_roles
+from annobench.splits import assign_roles, read_obs
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    obs = read_columns(snakemake.input.obs)
-    roles = assign_roles(obs, json.loads(snakemake.params.spec), int(snakemake.wildcards.seed))
-    write_columns(snakemake.output[0], {"cell_id": obs["cell_id"], "role": roles})
+    spec = json.loads(snakemake.params.spec)
+    roles = assign_roles(read_obs(snakemake.input.obs, spec), spec, int(snakemake.wildcards.seed))
+    ids = read_columns(snakemake.input.obs, ["cell_id"], texts=["cell_id"])
+    write_columns(snakemake.output[0], {**ids, "role": Coded.of(roles)})

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from annobench.metrics.base import Scored
+from annobench.metrics.base import Probabilities, Scored
 from annobench.ontology import Ontology, Term
 from annobench.paths import ROOT
 from annobench.sources.simulate import simulate
@@ -44,7 +44,10 @@ def scored(truth: Sequence[str], predicted: Sequence[str], ontology: Ontology | 
     labels = np.asarray(predicted, dtype=object)
     labels = labels[:, None] if labels.ndim == 1 else labels
     more.setdefault("training", sorted(set(truth)))
-    return Scored(np.asarray(truth, dtype=object), labels, ontology=ontology or toy_ontology(), **more)
+    classes = more.pop("probability_classes", None)
+    if classes is not None:
+        more["probabilities"] = Probabilities(more["probabilities"], list(classes))
+    return Scored.of(truth, labels, ontology=ontology or toy_ontology(), **more)
 
 
 def values(rows: Any) -> dict[tuple[str, str, str], float]:

@@ -1,7 +1,8 @@
-"""Command line: python -m annobench run | retry | plan | new-method | new-dataset | manual. `make` calls it."""
+"""Command line, `python -m annobench COMMAND`: what `make` calls."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from annobench.errors import AnnobenchError
 
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         ("new-dataset", "write the files of a new dataset"),
     ):
         commands.add_parser(name, help=text).add_argument("name")
+    verify = commands.add_parser("verify", help="compare every file of a store with its sha256")
+    verify.add_argument("path", help="folder of a store, or of a dataset that has one")
     manual = commands.add_parser("manual", help="write the tables of config/README.md anew from the schemas")
     manual.add_argument("--check", action="store_true", help="only say whether they are up to date")
     given = parser.parse_args(arguments)
@@ -47,6 +50,10 @@ def _do(given: argparse.Namespace) -> int:
         from annobench.plan import describe
 
         print(describe(resolve(given.study)))
+    elif given.command == "verify":
+        from annobench.store.verify import verify
+
+        return verify(Path(given.path))
     elif given.command == "manual":
         from annobench.config.manual import update
 

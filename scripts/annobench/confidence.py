@@ -53,8 +53,8 @@ def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
 class Groups:
     """Where labels are rolled up: the target of every class, (classes,), and of every answer, (cells,), as numbers."""
 
-    classes: "NDArray[np.intp]"
-    answers: "NDArray[np.intp]"
+    classes: "NDArray[np.integer[Any]]"
+    answers: "NDArray[np.integer[Any]]"
 
 
 def softmax(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":

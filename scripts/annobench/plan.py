@@ -14,9 +14,11 @@ from typing import Any
 
 from annobench.config import Fit, Study
 from annobench.files import read_json
+from annobench.prepare import STORE_CELLS
 from annobench.targets import Targets, fit_paths
 from annobench.workflow import HEADROOM_MB
 
+_STORE_MB = 0.0045  # of a cell: 2 bytes for each of some 2,000 values, and its annotations
 _SCORE_SECONDS = 0.4  # scoring one fit: measured on the default study
 _SPLIT_SECONDS = 0.7  # splitting and balancing
 
@@ -59,17 +61,39 @@ def describe(study: Study) -> str:
         ["aggregate_scores, plot_figure, render_report", f"1, {len(Targets(study).figure_names)}, 1"],
     ]
     overhead = (left * _SCORE_SECONDS + splits * _SPLIT_SECONDS * (left > 0)) / 3600
-    data = sum(dataset["resources"]["disk_mb"] for dataset in study.datasets.values())
+    stores = sum(store_mb(study, name) for name in study.datasets)
+    data = sum(dataset["resources"]["disk_mb"] for dataset in study.datasets.values()) + stores
     head = ["method", "fits", "left", "s a fit", "CPU hours", "GPU hours", "MB a job", "MB disk", "basis"]
     lines = [f"Study {study.name}", "", *_table(["rules", "jobs"], jobs), ""]
     lines += [*_table(head, [plan.cells() for plan in plans]), ""]
+    of_stores = f", stores {stores:.0f} MB of it" if stores else ""
     lines.append(
         f"Left to do: {left} fits, {sum(plan.cpu_hours for plan in plans) + overhead:.2f} CPU hours with scoring and "
         f"splitting, {sum(plan.gpu_hours for plan in plans):.2f} GPU hours, "
-        f"{sum(plan.disk_mb for plan in plans) + data:.0f} MB of disk (of which data {data:.0f} MB).\n"
+        f"{sum(plan.disk_mb for plan in plans) + data:.0f} MB of disk (of which data {data:.0f} MB{of_stores}).\n"
         "A fit with a record counts as done; what changes of code or configuration do again, `make run ARGS=-n` says."
     )
     return "\n".join(lines)
+
+
+def store_mb(study: Study, name: str) -> float:
+    """Disk (MB) of the store of a dataset: what it has, else what so many cells are expected to take."""
+    card = Path(f"results/data/{name}/card.json")
+    if card.is_file():
+        return float(read_json(card).get("store", {}).get("bytes", 0) / 1e6)
+    dataset = study.datasets[name]
+    if dataset["storage"] == "auto":
+        parts = dataset.get("pair") and [*dataset["pair"]["references"], dataset["pair"]["query"]]
+        stored = any(store_mb(study, part) for part in parts or ()) or _counts_of_many(dataset)
+    else:
+        stored = dataset["storage"] == "store"
+    return dataset["resources"]["cells"] * _STORE_MB if stored else 0.0
+
+
+def _counts_of_many(dataset: Mapping[str, Any]) -> bool:
+    matrix = dataset["matrix"]
+    counts = matrix["state"] == "counts" and not matrix["counts_from"]
+    return not dataset.get("pair") and counts and dataset["resources"]["cells"] > STORE_CELLS
 
 
 def plan_method(study: Study, method: str, history: "History") -> MethodPlan:

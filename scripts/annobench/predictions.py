@@ -1,19 +1,24 @@
 """The predictions contract: one row per test cell, k labels with scores, a confidence; optionally all probabilities."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.columns import read_columns, write_columns
+from annobench.columns import Coded, column_names, read_columns, write_columns
 from annobench.errors import PredictionError
-from annobench.files import atomic
+from annobench.files import atomic, damaged
+from annobench.npz import NpzWriter, mapped
 from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_BLOCK = 1 << 15  # cells whose probabilities are looked at together
 
 
 @dataclass
@@ -42,9 +47,9 @@ class Predictions:
         decisions: "NDArray[Any] | None" = None,
     ) -> "Predictions":
         """The k best classes of each row; ties go to the class that comes first. The confidence is the best score."""
-        values = np.asarray(probabilities, dtype=np.float64)
-        order = np.argsort(-values, axis=1, kind="stable")[:, : min(top_k, len(classes))]
-        scores = np.take_along_axis(values, order, axis=1)
+        values = np.asarray(probabilities)
+        order = _best(values, min(top_k, len(classes)))
+        scores = np.take_along_axis(values, order, axis=1).astype(np.float64)
         labels = np.asarray(classes, dtype=object)[order]
         return cls(np.array(cell_ids, dtype=object), labels, scores, scores[:, 0], values, tuple(classes), decisions)
 
@@ -58,7 +63,7 @@ class Predictions:
         scores = None if self.scores is None else self.scores[:, :top_k]
         return replace(self, labels=self.labels[:, :top_k], scores=scores)
 
-    def rows(self, rows: slice) -> "Predictions":
+    def rows(self, rows: "slice | NDArray[np.intp]") -> "Predictions":
         """Some of the cells."""
 
         def cut(values: "NDArray[Any] | None") -> "NDArray[Any] | None":
@@ -78,7 +83,34 @@ class Predictions:
         """The decision values, or the logarithm of the probabilities where the method gives none; (n, classes)."""
         if self.decisions is not None or self.probabilities is None:
             return self.decisions
-        return np.log(np.clip(self.probabilities, 1e-12, 1))
+        return np.log(np.clip(self.probabilities.astype(np.float64), 1e-12, 1))
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several sets of cells, which hold the same things, as one."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def both(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    names = ("cell_ids", "labels", "scores", "confidence", "probabilities", "decisions")
+    return Predictions(**{name: both(name) for name in names}, classes=parts[0].classes)
+
+
+def _best(values: "NDArray[Any]", k: int) -> "NDArray[np.intp]":
+    """Columns of the k largest values of every row, largest first, on a tie the first; (n, k)."""
+    found = np.empty((len(values), k), dtype=np.intp)
+    for start in range(0, len(values), _BLOCK):
+        left = values[start : start + _BLOCK].astype(np.float64)
+        left[np.isnan(left)] = -np.inf
+        rows = np.arange(len(left))
+        for rank in range(k):  # k is small: to look k times is several times faster than to sort
+            best = left.argmax(axis=1)
+            found[start : start + _BLOCK, rank] = best
+            left[rows, best] = -np.inf
+    return found
 
 
 def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterable[str]) -> Predictions:
@@ -88,26 +120,16 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     order, confidences finite, probabilities within 0..1 that add up to one and have their largest value at the first
     label.
     """
-    wanted, allowed = list(cell_ids), set(allowed)
-    given = [str(cell) for cell in predictions.cell_ids]
-    n = len(given)
-    position = {cell: i for i, cell in enumerate(given)}
-    if len(position) < n:
-        raise PredictionError(f"{n - len(position)} cells are predicted more than once")
-    missing, extra = set(wanted) - set(given), set(given) - set(wanted)
-    if missing or extra:
-        raise PredictionError(
-            f"predictions for {n} cells, expected {len(wanted)}: {_some(missing)} missing, {_some(extra)} not asked for"
-        )
+    wanted, allowed = np.array(list(cell_ids), dtype=object), set(allowed)
+    n = len(predictions.cell_ids)
+    order = _order(wanted, predictions.cell_ids)
     labels = predictions.labels
     if labels.ndim != 2 or labels.shape[0] != n or labels.shape[1] < 1:
         raise PredictionError(f"labels have shape {labels.shape}, expected ({n}, k)")
-    unknown = sorted(
-        {str(v) for v in labels.ravel() if not isinstance(v, str)}
-        | (set(map(str, labels.ravel())) - set(allowed) - {UNKNOWN})
-    )
+    coded = Coded.of(labels.ravel())
+    unknown = {str(name) for name in coded.names if not isinstance(name, str) or name not in allowed | {UNKNOWN}}
     if unknown:
-        raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {_some(set(unknown))}")
+        raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {_some(unknown)}")
     for name, values, shape in (
         ("scores", predictions.scores, labels.shape),
         ("confidence", predictions.confidence, (n,)),
@@ -116,50 +138,70 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     ):
         if values is not None and values.shape != shape:
             raise PredictionError(f"{name} have shape {values.shape}, expected {shape}")
-        if values is not None and not np.isfinite(values).all():
-            raise PredictionError(f"{name} hold {int((~np.isfinite(values)).sum())} NaN or infinite values")
-    repeated = [row for row in labels if len(set(row) - {UNKNOWN}) + list(row).count(UNKNOWN) < len(row)]
-    if repeated:
-        raise PredictionError(f"a cell has one label twice: {', '.join(map(str, repeated[0]))}")
+        bad = 0 if values is None else sum(int((~np.isfinite(block)).sum()) for block in _blocks(values))
+        if bad:
+            raise PredictionError(f"{name} hold {bad} NaN or infinite values")
+    _check_repeats(coded, labels)
     if predictions.probabilities is not None:
-        strange = set(predictions.classes) - set(allowed)
+        strange = set(predictions.classes) - allowed
         if strange or len(set(predictions.classes)) < len(predictions.classes):
             raise PredictionError(f"classes of the probabilities stand twice, or are not allowed: {_some(strange)}")
-        _check_probabilities(predictions)
+        _check_probabilities(predictions, coded[:: labels.shape[1]].into(predictions.classes))
     if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
         raise PredictionError("scores are not in falling order")
-    order = [position[cell] for cell in wanted]
-
-    def arranged(values: "NDArray[Any] | None") -> "NDArray[Any] | None":
-        return None if values is None else values[order]
-
-    return Predictions(
-        np.asarray(wanted, dtype=object),
-        labels[order],
-        arranged(predictions.scores),
-        arranged(predictions.confidence),
-        arranged(predictions.probabilities),
-        predictions.classes,
-        arranged(predictions.decisions),
-    )
+    return replace(predictions, cell_ids=wanted) if order is None else replace(predictions.rows(order), cell_ids=wanted)
 
 
-def _check_probabilities(predictions: Predictions) -> None:
+def _order(wanted: "NDArray[Any]", given: "NDArray[Any]") -> "NDArray[np.intp] | None":
+    """Rows of the wanted cells, each of which is given once; None where all are in order."""
+    if len(wanted) == len(given) and (wanted == given).all():
+        return None
+    row = {str(cell): i for i, cell in enumerate(given)}
+    if len(row) < len(given):
+        raise PredictionError(f"{len(given) - len(row)} cells are predicted more than once")
+    missing, extra = set(wanted) - row.keys(), row.keys() - set(wanted)
+    if missing or extra:
+        raise PredictionError(
+            f"predictions for {len(given)} cells, expected {len(wanted)}: {_some(missing)} missing, {_some(extra)} not "
+            "asked for"
+        )
+    return np.fromiter(map(row.__getitem__, wanted), np.intp, len(wanted))
+
+
+def _check_repeats(coded: Coded, labels: "NDArray[Any]") -> None:
+    codes: NDArray[Any] = coded.codes.reshape(labels.shape)
+    real = ~(coded == UNKNOWN).reshape(labels.shape)
+    again = np.zeros(len(codes), dtype=bool)
+    for rank in range(1, labels.shape[1]):
+        again |= (codes[:, :rank] == codes[:, [rank]]).any(axis=1) & real[:, rank]
+    if again.any():
+        raise PredictionError(f"a cell has one label twice: {', '.join(map(str, labels[again.argmax()]))}")
+
+
+def _check_probabilities(predictions: Predictions, first: "NDArray[np.int32]") -> None:
+    """`first` is the column of every first label, -1 where it is no class."""
     values = predictions.probabilities
     assert values is not None
-    if values.size and (values.min() < 0 or values.max() > 1 + 1e-6):
-        raise PredictionError(f"probabilities lie between {values.min():.3g} and {values.max():.3g}, expected 0 to 1")
-    sums = values.sum(axis=1)
+    if values.size == 0:
+        return
+    blocks = list(_blocks(values))
+    low, high = min(block.min() for block in blocks), max(block.max() for block in blocks)
+    if low < 0 or high > 1 + 1e-6:
+        raise PredictionError(f"probabilities lie between {low:.3g} and {high:.3g}, expected 0 to 1")
+    sums = np.concatenate([block.sum(axis=1, dtype=np.float64) for block in blocks])
     if (np.abs(sums - 1) > 1e-3).any():
         raise PredictionError(
             f"probabilities of a cell add up to {sums.min():.3g} ... {sums.max():.3g}, expected 1; scores that are "
             "none belong into `scores`, with abilities.probabilities: false"
         )
-    column = {name: i for i, name in enumerate(predictions.classes)}
-    first = np.array([column.get(str(label), -1) for label in predictions.labels[:, 0]])
     own = np.where(first >= 0, values[np.arange(len(first)), first], 1)  # `unknown` is no class of its own
-    if (own < values.max(axis=1, initial=0) - 1e-6).any():
+    if (own < np.concatenate([block.max(axis=1) for block in blocks]) - 1e-6).any():
         raise PredictionError("the first label of a cell is not the one with the largest probability")
+
+
+def _blocks(values: "NDArray[Any]") -> "Iterator[NDArray[Any]]":
+    """Views of some rows each."""
+    return (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
 
 
 def _some(values: set[str]) -> str:
@@ -169,11 +211,16 @@ def _some(values: set[str]) -> str:
 
 def write(path: str | Path, predictions: Predictions) -> None:
     """Write predictions.parquet: cell_id, label_1..k, score_1..k, confidence (null where the method gives none)."""
+    write_columns(path, as_columns(predictions))
+
+
+def as_columns(predictions: Predictions) -> dict[str, Any]:
+    """Columns of predictions.parquet."""
     k = predictions.labels.shape[1]
     columns: dict[str, Any] = {"cell_id": predictions.cell_ids}
-    columns |= {f"label_{i + 1}": predictions.labels[:, i] for i in range(k)}
+    columns |= {f"label_{i + 1}": Coded.of(predictions.labels[:, i]) for i in range(k)}
     columns |= {f"score_{i + 1}": None if predictions.scores is None else predictions.scores[:, i] for i in range(k)}
-    write_columns(path, {**columns, "confidence": predictions.confidence})
+    return {**columns, "confidence": predictions.confidence}
 
 
 def write_empty(path: str | Path) -> None:
@@ -207,6 +254,24 @@ def read(path: str | Path) -> Predictions:
     )
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What scoring needs of predictions.parquet: ids as Arrow text, labels of every rank, confidences or None."""
+
+    cell_ids: Any
+    labels: list[Coded]
+    confidence: "NDArray[np.float64] | None"
+
+
+def read_answers(path: str | Path) -> Answers:
+    """Read what scoring needs of predictions.parquet; no Python object is made for a cell."""
+    names = _numbered(column_names(path), "label")
+    columns = read_columns(path, ["cell_id", *names, "confidence"], coded=names, texts=["cell_id"])
+    confidence = columns["confidence"]
+    given = confidence.dtype.kind == "f" and not np.isnan(confidence).all()
+    return Answers(columns["cell_id"], [columns[name] for name in names], confidence if given else None)
+
+
 def _numbered(columns: Iterable[str], stem: str) -> list[str]:
     found = [name for name in columns if name.startswith(f"{stem}_") and name.removeprefix(f"{stem}_").isdigit()]
     return sorted(found, key=lambda name: int(name.rsplit("_", 1)[1]))
@@ -223,69 +288,64 @@ def _numbers(values: "NDArray[Any]", path: Path) -> "NDArray[Any] | None":
 
 
 def _read_csv(path: Path) -> dict[str, "NDArray[Any]"]:
+    """Columns of texts; equal labels are one object."""
     import csv
 
+    shared: dict[str | None, str | None] = {}
     with open(path, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-        names = rows[0].keys() if rows else []
-    return {name: np.array([row[name] for row in rows], dtype=object) for name in names}
+        rows = csv.reader(handle)
+        names = next(rows, [])
+        columns: dict[str, list[str | None]] = {name: [] for name in names}
+        for row in filter(None, rows):
+            for name, text in zip_longest(names, row[: len(names)]):
+                columns[name].append(shared.setdefault(text, text) if name.startswith("label") else text)
+    return {name: np.array(column, dtype=object) for name, column in columns.items() if column}
+
+
+@contextmanager
+def probabilities_file(
+    path: str | Path, cell_ids: "NDArray[Any]", classes: Sequence[str]
+) -> "Iterator[Callable[[NDArray[Any]], None]]":
+    """Write probabilities.npz part by part: gives a function that appends rows, in the order of `cell_ids`.
+
+    Holds a float16 matrix, class ids and cell ids, all readable without pickle, not compressed.
+    """
+    width = max(map(len, cell_ids), default=1)
+    with atomic(path) as temporary, NpzWriter(temporary) as archive:
+        archive.add("classes", np.array(classes, dtype=str))
+        with archive.open("cell_ids", f"<U{width}", (len(cell_ids),)) as member:
+            for ids in _blocks(cell_ids):
+                member.write(ids.astype(f"<U{width}").tobytes())
+        with archive.open("probabilities", np.float16, (len(cell_ids), len(classes))) as member:
+
+            def append(values: "NDArray[Any]") -> None:
+                for block in _blocks(values):
+                    member.write(block.astype(np.float16).tobytes())
+
+            yield append
 
 
 def write_probabilities(path: str | Path, predictions: Predictions) -> None:
-    """probabilities.npz: float16 matrix, class ids, cell ids (all readable without pickle)."""
+    """probabilities.npz of predictions that are in memory."""
     if predictions.probabilities is None:
         raise PredictionError("the predictions hold no probabilities")
-    with atomic(path) as temporary, open(temporary, "wb") as handle:
-        np.savez_compressed(
-            handle,
-            probabilities=predictions.probabilities.astype(np.float16),
-            classes=np.array(predictions.classes, dtype=str),
-            cell_ids=predictions.cell_ids.astype(str),
-        )
+    with probabilities_file(path, predictions.cell_ids, predictions.classes) as append:
+        append(predictions.probabilities)
 
 
-def write_decisions(path: str | Path, parts: Mapping[str, Predictions]) -> bool:
-    """decisions.npz: decision values of several sets of cells (`test`, `validation`, kinds of foreign cells).
+def map_probabilities(path: str | Path, cells: int) -> tuple["NDArray[Any]", list[str]]:
+    """Matrix and class ids of probabilities.npz; the matrix is mapped into memory, in the order of predictions.parquet.
 
-    Holds, all readable without pickle: float32 matrix, classes, cell ids, the name of the set, the first label and the
-    method's own confidence (NaN where it gives none). Returns whether there was anything to write.
+    Raises DataError where it has another number of cells.
     """
-    values = {name: part.decision_values() for name, part in parts.items()}
-    known = {name: part for name, part in parts.items() if values[name] is not None and len(part.cell_ids)}
-    if "test" not in known:
-        return False
-    classes = known["test"].classes
-    order = {
-        name: [part.classes.index(label) for label in classes]
-        for name, part in known.items()
-        if set(part.classes) == set(classes)
-    }
-    own = {name: known[name].confidence for name in order}
-    confidences: list[Any] = [
-        np.full(len(known[name].cell_ids), np.nan) if values is None else values for name, values in own.items()
-    ]
-    with atomic(path) as temporary, open(temporary, "wb") as handle:
-        np.savez_compressed(
-            handle,
-            decisions=np.vstack([np.asarray(values[name])[:, order[name]] for name in order]).astype(np.float32),
-            classes=np.array(classes, dtype=str),
-            cell_ids=np.concatenate([known[name].cell_ids for name in order]).astype(str),
-            part=np.concatenate([np.full(len(known[name].cell_ids), name) for name in order]).astype(str),
-            labels=np.concatenate([known[name].labels[:, 0] for name in order]).astype(str),
-            confidence=np.concatenate(confidences).astype(np.float64),
-        )
-    return True
-
-
-def read_decisions(path: str | Path) -> dict[str, "NDArray[Any]"]:
-    """What `write_decisions` wrote, texts as objects."""
-    with np.load(path, allow_pickle=False) as archive:
-        found = {name: archive[name] for name in archive.files}
-    return {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in found.items()}
+    matrix, classes = mapped(path, "probabilities"), mapped(path, "classes")
+    if len(matrix) != cells:
+        raise damaged(path, ValueError(f"{len(matrix)} cells, predictions.parquet has {cells}"))
+    return matrix, classes.tolist()
 
 
 def read_probabilities(path: str | Path) -> tuple["NDArray[Any]", "NDArray[Any]", "NDArray[Any]"]:
-    """Matrix, class ids and cell ids of probabilities.npz."""
+    """Matrix, class ids and cell ids of probabilities.npz, read into memory."""
     with np.load(path, allow_pickle=False) as archive:
         return (
             archive["probabilities"].astype(np.float64),

@@ -4,7 +4,6 @@ Cells are matched by id. A test cell whose own label is unknown is left out of e
 method called unknown is wrong.
 """
 
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench import predictions
-from annobench.columns import NOT_GIVEN, read_columns, write_columns
+from annobench.columns import NOT_GIVEN, Coded, crc32, positions, read_columns, take, to_arrow, write_columns
 from annobench.confidence import Groups
+from annobench.decisions import FOREIGN, read_decisions
 from annobench.errors import DataError
 from annobench.files import read_json
 from annobench.metrics import resources, selection
-from annobench.metrics.base import Row, Scored
+from annobench.metrics.base import Probabilities, Row, Scored
 from annobench.metrics.registry import FAMILIES
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
-from annobench.runner.foreign import CELLS
 from annobench.stats import Weights
 
 if TYPE_CHECKING:
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 
 MAX_BLOCKS = 2000
 REPLICATES = 200  # of the confidence rules: enough for intervals, few enough to keep for every fit
+_AFFECTED = {
+    "probabilities": "brier and auroc_ovr, and of labels that are rolled up ece, are not computed",
+    "decisions": "confidence rules are compared on a part of the cells",
+}
 CONFIDENCE = ["rule", "merging", "metric", "variant", "replicate", "value"]
 COLUMNS = [
     "dataset",
@@ -66,75 +69,111 @@ def score_fit(
     """
     run = read_json(fit / "run.json")
     truths = read_truths(obs, split, train, ontology, settings["rollup"])
-    unknown = int((truths.test & (truths.columns["label_id"] == UNKNOWN)).sum())
     if truths.unlabelled and settings["unknown_truth"] == "error":
         raise DataError(
             f"{obs}: {truths.unlabelled} test cells have an unknown label, and scoring.unknown_truth is error; map the "
             "labels or set it to drop"
         )
+    unknown = len(truths.known) - int(truths.known.sum())
+    for what, why in run.get("left_out", {}).items():
+        print(f"{_AFFECTED[what]}: {why}", flush=True)
     rows = list(resources.compute(run))
     rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
-    rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), int(truths.test.sum())))
-    confusion: dict[str, Any] = dict.fromkeys(("unit", "true", "predicted"), np.empty(0, dtype=object)) | {
-        "n": np.empty(0, dtype=int)
-    }
+    rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), len(truths.known)))
+    confusion = count_confusion([], [], [])
     kind = "cell"
     confidence: list[tuple[Any, ...]] = []
-    if run["status"] == "ok" and len(truths.cells):  # a query without labels has no truth to compare with
+    if run["status"] == "ok" and truths.known.any():  # a query without labels has no truth to compare with
         bins = settings["calibration_bins"]
+        truths = truths.of(np.flatnonzero(truths.known))
         scored = read_scored(fit, run, truths, ontology, bins)
         for compute in FAMILIES.values():
             rows.extend(compute(scored))
-        kind, units = resampling_units(truths.columns, truths.cells, settings["min_units"])
-        confusion = count_confusion(units, scored.truth, scored.labels[:, 0])
+        kind, units = resampling_units(truths, settings["min_units"])
+        names = list(scored.names)
+        confusion = count_confusion(units, Coded(scored.true_codes, names), Coded(scored.predicted_codes, names))
         if run.get("decisions"):
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
-            judged = judged_rules(fit, scored, truths)
-            confidence = _confidence(judged, scored, [f"unit:{identity['dataset']}/{u}" for u in units], bins, merge)
+            cells, judged = judged_rules(fit, scored, truths)
+            drawn = [f"unit:{identity['dataset']}/{unit}" for unit in units[cells].text()]
+            confidence = _confidence(judged, scored, cells, drawn, bins, merge)
             rows.extend(selection.rows(judged, bins))
     _write_rows(outputs["scores"], rows, identity, run["status"])
-    write_columns(outputs["confusion"], {"unit_kind": np.full(len(confusion["n"]), kind, dtype=object), **confusion})
+    kinds = Coded(np.zeros(len(confusion["n"]), dtype=np.int32), [kind])
+    write_columns(outputs["confusion"], {"unit_kind": kinds, **confusion})
     columns = zip(*confidence, strict=True) if confidence else [[]] * len(CONFIDENCE)
     write_columns(outputs["confidence"], dict(zip(CONFIDENCE, map(list, columns), strict=True)))
 
 
 @dataclass
 class Truths:
-    """True labels of a dataset, as they are scored, and the roles of its cells.
+    """The test cells of a split with their true labels, as they are scored, and what else scoring takes of the dataset.
 
-    columns: of obs, with `label_id` rolled up. test: (n,) whether a cell is tested; cells: positions of the test cells
-    that have a known label. training: classes of the training cells, rolled up. unlabelled: test cells whose own label
-    is unknown, before rolling up.
+    ids: Arrow text (n,). labels: rolled up. known: (n,) whether the label is known. columns: study and donor. places:
+    (n,) positions in the dataset, which has `cells` cells. validation: ids and labels of the validation cells.
+    training: classes of the training cells, rolled up. unlabelled: test cells whose own label is unknown, before
+    rolling up.
     """
 
-    columns: "dict[str, NDArray[Any]]"
-    test: "NDArray[np.bool_]"
-    validation: "NDArray[np.bool_]"
-    cells: "NDArray[np.intp]"
+    ids: Any
+    labels: Coded
+    known: "NDArray[np.bool_]"
+    columns: Mapping[str, Coded]
+    places: "NDArray[np.intp]"
+    cells: int
+    validation: tuple[Any, Coded]
     training: list[str]
     rollup: Rollup | None
     unlabelled: int = 0
 
+    def of(self, cells: "NDArray[np.intp]") -> "Truths":
+        """Some of the test cells."""
+        if len(cells) == len(self.known):
+            return self
+        found = {
+            "ids": take(self.ids, cells),
+            "labels": self.labels[cells],
+            "known": self.known[cells],
+            "columns": {name: values[cells] for name, values in self.columns.items()},
+            "places": self.places[cells],
+        }
+        return replace(self, **found)
+
 
 def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
-    """True labels and roles, rolled up where the evaluation says so."""
-    columns = read_columns(obs, ["cell_id", "label_id", "study", "donor"])
+    """True labels of the test and validation cells, rolled up where the evaluation says so."""
     rule = Rollup.from_config(rollup, ontology) if rollup else None
-    roles = read_columns(split)["role"]
+    roles = read_columns(split, ["role"], coded=["role"])["role"]
     test = roles == "test"
-    unlabelled = int((test & (columns["label_id"] == UNKNOWN)).sum())
-    columns["label_id"] = rolled(columns["label_id"], rule, ontology)
-    training = sorted(set(rolled(read_columns(train, ["label_id"])["label_id"], rule, ontology)) - {UNKNOWN})
-    cells = np.flatnonzero(test & (columns["label_id"] != UNKNOWN))
-    return Truths(columns, test, roles == "val", cells, training, rule, unlabelled)
+    text = ("label_id", "study", "donor")
+    columns = read_columns(obs, ["cell_id", *text], coded=text, texts=["cell_id"], rows=test)
+    judged = read_columns(obs, ["cell_id", "label_id"], coded=text, texts=["cell_id"], rows=roles == "val")
+    labels = rolled_codes(columns["label_id"], rule, ontology)
+    fine = read_columns(train, ["label_id"], coded=["label_id"])["label_id"]
+    return Truths(
+        ids=columns["cell_id"],
+        labels=labels,
+        known=~(labels == UNKNOWN),
+        columns={name: columns[name] for name in ("study", "donor")},
+        places=np.flatnonzero(test),
+        cells=len(test),
+        validation=(judged["cell_id"], rolled_codes(judged["label_id"], rule, ontology)),
+        training=sorted(set(rolled_codes(fine, rule, ontology).counts()) - {UNKNOWN}),
+        rollup=rule,
+        unlabelled=int((columns["label_id"] == UNKNOWN).sum()),
+    )
 
 
 def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "NDArray[Any]":
     """Labels rolled up by a rule; as they are without one."""
     if rule is None:
         return labels
-    table = rule.table(labels.ravel(), ontology)
-    return np.array([table[label] for label in labels.ravel()], dtype=object).reshape(labels.shape)
+    return rolled_codes(Coded.of(labels.ravel()), rule, ontology).text().reshape(labels.shape)
+
+
+def rolled_codes(labels: Coded, rule: Rollup | None, ontology: Ontology) -> Coded:
+    """The same for labels by number."""
+    return labels if rule is None else labels.renamed(lambda label: rule.of(label, ontology))
 
 
 def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int) -> Scored:
@@ -143,95 +182,138 @@ def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ont
     Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes
     that belong to the same.
     """
-    ids = truths.columns["cell_id"][truths.cells]
-    predicted = predictions.read(fit / "predictions.parquet")
-    row = {cell: i for i, cell in enumerate(predicted.cell_ids)}
-    missing = [cell for cell in ids if cell not in row]
-    if missing:
+    answers = predictions.read_answers(fit / "predictions.parquet")
+    rows = positions(truths.ids, answers.cell_ids)
+    missing = np.flatnonzero(rows < 0)
+    if len(missing):
         raise DataError(
-            f"{fit}/predictions.parquet: {len(missing)} test cells have no prediction (such as {missing[0]}); fit "
-            f"again with --forcerun {fit}/run.json"
+            f"{fit}/predictions.parquet: {len(missing)} test cells have no prediction (such as "
+            f"{truths.ids[int(missing[0])]}); fit again with --forcerun {fit}/run.json"
         )
-    rows = np.array([row[cell] for cell in ids], dtype=int)
-    probabilities, classes = None, None
+    probabilities = None
     if run["probabilities"]:
         if not (fit / "probabilities.npz").is_file():
             raise DataError(f"{fit}/probabilities.npz: is gone; fit again with --forcerun {fit}/run.json")
-        matrix, classes, matrix_cells = predictions.read_probabilities(fit / "probabilities.npz")
-        at = {cell: i for i, cell in enumerate(matrix_cells)}
-        probabilities = matrix[[at[cell] for cell in ids]]
-    scored = Scored(
-        truth=truths.columns["label_id"][truths.cells],
-        labels=predicted.labels[rows],
-        training=truths.training,
-        ontology=ontology,
-        confidence=None if predicted.confidence is None else predicted.confidence[rows],
+        matrix, classes = predictions.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
+        probabilities = Probabilities(matrix, classes, None if np.array_equal(rows, np.arange(len(matrix))) else rows)
+    scored = Scored.of(
+        truths.labels,
+        [labels[rows] for labels in answers.labels],
+        truths.training,
+        ontology,
+        groups={name: values for name, values in truths.columns.items() if set(values.counts()) - {NOT_GIVEN}},
+        confidence=None if answers.confidence is None else answers.confidence[rows],
         is_probability=run["confidence_is_probability"],
         probabilities=probabilities,
-        probability_classes=classes,
-        groups={
-            c: truths.columns[c][truths.cells]
-            for c in ("study", "donor")
-            if (truths.columns[c][truths.cells] != NOT_GIVEN).any()
-        },
         bins=bins,
     )
     return scored if truths.rollup is None else rolled_up(scored, truths.rollup)
 
 
 def rolled_up(scored: Scored, rule: Rollup) -> Scored:
-    """Predictions as the targets that they belong to; the truth is rolled up already."""
-    labels = rolled(scored.labels, rule, scored.ontology)
-    for row in labels:  # a target that comes again is no second guess
-        seen = list(dict.fromkeys(row))
-        row[:] = seen + [UNKNOWN] * (len(row) - len(seen))
-    found = replace(scored, labels=labels)
-    if scored.probabilities is None or scored.probability_classes is None:
-        return found
-    targets, code = np.unique(
-        rolled(scored.probability_classes, rule, scored.ontology).astype(str), return_inverse=True
+    """Predictions as the targets that they belong to; the truth is rolled up already.
+
+    Without the probabilities of all classes nobody can say how likely a target is: the confidence then orders the
+    cells, and is no probability any more.
+    """
+    names = list(scored.names)
+    ranked = [Coded(codes, names) for codes in scored.label_codes.T]
+    labels = without_repeats([rolled_codes(one, rule, scored.ontology) for one in ranked])
+    confidence, probabilities = scored.confidence, scored.probabilities
+    if probabilities is not None:
+        groups = rolled_codes(Coded.of(probabilities.classes), rule, scored.ontology)
+        targets = sorted(groups.names)
+        probabilities = replace(probabilities, classes=targets, groups=groups.into(targets))
+        if scored.is_probability and confidence is not None:
+            confidence = _of_answer(probabilities, labels[0].into(targets), confidence)
+    return Scored.of(
+        Coded(scored.true_codes, names),
+        labels,
+        scored.training,
+        scored.ontology,
+        scored.groups,
+        confidence=confidence,
+        is_probability=scored.is_probability and probabilities is not None,
+        probabilities=probabilities,
+        bins=scored.bins,
     )
-    summed = np.zeros((scored.n, len(targets)))
-    np.add.at(summed.T, code, scored.probabilities.T)
-    found = replace(found, probabilities=summed, probability_classes=targets.astype(object))
-    if scored.is_probability and scored.confidence is not None:
-        column = {target: i for i, target in enumerate(targets)}
-        at = np.array([column.get(label, -1) for label in labels[:, 0]])  # `unknown` may be no class
-        own = np.clip(summed[np.arange(scored.n), at], 0, 1)
-        found = replace(found, confidence=np.where(at >= 0, own, scored.confidence))
+
+
+def without_repeats(ranked: list[Coded]) -> list[Coded]:
+    """Labels of every rank where none stands twice: a target that comes again is no second guess.
+
+    Later labels move up, and `unknown` fills what is left.
+    """
+    names = list(dict.fromkeys([*(name for one in ranked for name in one.names), UNKNOWN]))
+    codes = np.stack([one.into(names) for one in ranked], axis=1)
+    again = np.zeros(codes.shape, dtype=bool)
+    for rank in range(1, len(ranked)):
+        again[:, rank] = (codes[:, :rank] == codes[:, [rank]]).any(axis=1)
+    cells = np.flatnonzero(again.any(axis=1))
+    order = np.argsort(again[cells], axis=1, kind="stable")
+    moved = np.take_along_axis(codes[cells], order, axis=1)
+    moved[np.take_along_axis(again[cells], order, axis=1)] = names.index(UNKNOWN)
+    codes[cells] = moved
+    return [Coded(column, names) for column in codes.T]
+
+
+def _of_answer(
+    probabilities: Probabilities, answer: "NDArray[np.int32]", otherwise: "NDArray[Any]"
+) -> "NDArray[np.float64]":
+    """Probability of every cell's answer (class number); for an answer that is no class (-1) another value."""
+    found = np.array(otherwise, dtype=np.float64)
+    for cells, values in probabilities.blocks():
+        own = answer[cells]
+        known = np.flatnonzero(own >= 0)
+        found[cells.start + known] = np.clip(values[known, own[known]], 0, 1)
     return found
 
 
-def judged_rules(fit: Path, scored: Scored, truths: Truths) -> "list[selection.Judged]":
-    """Every confidence rule for a fit that kept its decision values; validation cells of unknown type are left out."""
-    decisions = predictions.read_decisions(fit / "decisions.npz")
-    ids, part = truths.columns["cell_id"], decisions["part"]
-    position = {cell: i for i, cell in enumerate(decisions["cell_ids"]) if part[i] == "test"}
-    at = np.array([position[cell] for cell in ids[truths.cells]], dtype=int)
-    truth = dict(zip(ids[truths.validation], truths.columns["label_id"][truths.validation], strict=True))
-    expected = np.array([truth.get(cell, UNKNOWN) for cell in decisions["cell_ids"]], dtype=object)
+def judged_rules(fit: Path, scored: Scored, truths: Truths) -> "tuple[NDArray[np.intp], list[selection.Judged]]":
+    """Cells (positions in `scored`) with decision values, and every confidence rule on them.
+
+    Validation cells of unknown type are left out. Of a large test set only a sample has decision values.
+    """
+    decisions = read_decisions(fit / "decisions.npz")
+    part, ids = decisions["part"], decisions["cell_ids"]
+    test = np.flatnonzero(part == "test")
+    place = positions(to_arrow(ids[test]), truths.ids)
+    test, place = test[place >= 0], place[place >= 0]
+    order = np.argsort(place, kind="stable")
+    at, cells = test[order], place[order]
+    if not len(cells):  # none of the few cells that have a known label was drawn
+        return cells, []
     answered = rolled(decisions["labels"], truths.rollup, scored.ontology)
-    known = np.flatnonzero((part == "validation") & (expected != UNKNOWN))
+    judged = np.flatnonzero(part == "validation")
+    row = positions(to_arrow(ids[judged]), truths.validation[0])
+    judged, row = judged[row >= 0], row[row >= 0]
+    expected = truths.validation[1][row].text()
+    known = expected != UNKNOWN
     groups = None
     if truths.rollup is not None:
         targets = rolled(decisions["classes"], truths.rollup, scored.ontology)
-        names = {name: i for i, name in enumerate(sorted({*targets, *answered}))}
-        codes = (np.array([names[name] for name in labels]) for labels in (targets, answered))
-        groups = Groups(*codes)
-    return selection.judge(scored, decisions, at, known, (answered == expected)[known], groups)
+        names = sorted({*targets, *answered})
+        groups = Groups(Coded.of(targets).into(names), Coded.of(answered).into(names))
+    right = (answered[judged] == expected)[known]
+    return cells, selection.judge(scored.correct[cells], decisions, at, judged[known], right, groups)
 
 
 def _confidence(
-    judged: "list[selection.Judged]", scored: Scored, units: "list[str]", bins: int, merge: Rollup | None
+    judged: "list[selection.Judged]",
+    scored: Scored,
+    cells: "NDArray[np.intp]",
+    units: list[str],
+    bins: int,
+    merge: Rollup | None,
 ) -> "list[tuple[Any, ...]]":
     """Rows of the table of confidence rules: values, replicates, curves and histograms."""
     weights = Weights(REPLICATES)
     of_cells = weights.of(units)
-    of_foreign = weights.of([f"foreign:{i}" for i in range(CELLS)])
-    readings = {"none": scored.correct}
+    of_foreign = weights.of([f"foreign:{i}" for i in range(FOREIGN)])
+    readings = {"none": scored.correct[cells]}
     if merge:
-        merged = [rolled(labels, merge, scored.ontology) for labels in (scored.truth, scored.labels[:, 0])]
-        readings["merged"] = merged[0] == merged[1]
+        target = rolled_codes(Coded.of(scored.names), merge, scored.ontology).codes
+        readings["merged"] = target[scored.true_codes[cells]] == target[scored.predicted_codes[cells]]
     found: list[tuple[Any, ...]] = []
     for merging, right in readings.items():
         for one in (replace(one, right=right) for one in judged):
@@ -246,36 +328,37 @@ def _confidence(
     return found
 
 
-def resampling_units(
-    columns: Mapping[str, "NDArray[Any]"], cells: "NDArray[np.intp]", min_units: int
-) -> tuple[str, "NDArray[Any]"]:
+def resampling_units(truths: Truths, min_units: int) -> tuple[str, Coded]:
     """What intervals resample, and the unit of every scored cell.
 
     Donors where the test cells have at least `min_units` of them, else studies, else cells. Cells of a dataset with
     more than 2,000 cells are joined to 2,000 blocks by a hash of their id: the same blocks for every method.
     """
     for column in ("donor", "study"):
-        values = columns[column][cells]
-        if (values != NOT_GIVEN).all() and len(np.unique(values.astype(str))) >= min_units:
-            return column, values
-    if len(columns["cell_id"]) <= MAX_BLOCKS:
-        return "cell", np.array([str(i) for i in cells], dtype=object)
-    return "cell", np.array(
-        [str(zlib.crc32(cell.encode()) % MAX_BLOCKS) for cell in columns["cell_id"][cells]], dtype=object
-    )
+        names = set(truths.columns[column].counts())
+        if NOT_GIVEN not in names and len(names) >= min_units:
+            return column, truths.columns[column]
+    if truths.cells <= MAX_BLOCKS:
+        return "cell", Coded.of([str(place) for place in truths.places.tolist()])
+    blocks = (crc32(truths.ids) % MAX_BLOCKS).astype(np.int32)
+    return "cell", Coded(blocks, [str(block) for block in range(MAX_BLOCKS)])
 
 
-def count_confusion(units: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> dict[str, Any]:
-    """Number of cells for every combination of unit, true and predicted label that occurs."""
-    names, codes = [], []
+def count_confusion(units: Any, true: Any, predicted: Any) -> dict[str, Any]:
+    """Number of cells for every combination of unit, true and predicted label that occurs, in sorted order.
+
+    Texts, or Coded; what is returned is Coded.
+    """
+    names, shape, place = [], [], np.zeros(len(units), dtype=np.int64)
     for values in (units, true, predicted):
-        unique, code = np.unique(values.astype(str), return_inverse=True)
-        names.append(unique.astype(object))
-        codes.append(code)
-    shape = [len(unique) for unique in names]
-    cells, counts = np.unique(np.ravel_multi_index(codes, shape), return_counts=True)
-    position = np.unravel_index(cells, shape)
-    return {key: names[i][position[i]] for i, key in enumerate(("unit", "true", "predicted"))} | {"n": counts}
+        one = values if isinstance(values, Coded) else Coded.of(values)
+        names.append(list(one.counts()))
+        shape.append(len(names[-1]))
+        place = place * shape[-1] + one.into(names[-1])
+    cells, counts = np.unique(place, return_counts=True)
+    codes = (code.astype(np.int32) for code in np.unravel_index(cells, shape))
+    pairs = zip(("unit", "true", "predicted"), codes, names, strict=True)
+    return {key: Coded(code, of) for key, code, of in pairs} | {"n": counts}
 
 
 def _write_rows(path: Path, rows: Iterable[Row], identity: Mapping[str, Any], status: str) -> None:

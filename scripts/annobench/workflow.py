@@ -20,9 +20,11 @@ from annobench.figures.registry import about
 from annobench.files import expanded, sha256_of
 from annobench.metrics.names import REGIME_NAMES
 from annobench.paths import ROOT
+from annobench.prepare import STORE_CELLS
 from annobench.sources.xenium import bundle_files
 from annobench.targets import Targets, fit_paths
 
+SAMPLE = 20_000  # cells that an audit looks at, see annobench.decisions (which imports numpy)
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
 HEADROOM_MINUTES = 3
 
@@ -135,7 +137,7 @@ class Ask:
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
-        used = ("pair", "matrix", "genes", "cells")  # `foreign` is used by fits and the audit
+        used = ("pair", "matrix", "storage", "genes", "cells")  # `foreign` is used by fits and the audit
         return canonical({k: v for k, v in self.study.datasets[wildcards.dataset].items() if k in used})
 
     def prepare_inputs(self, wildcards: Any) -> dict[str, Any]:
@@ -145,7 +147,7 @@ class Ask:
             parts = [*dataset["pair"]["references"], dataset["pair"]["query"]]
             return {
                 kind: [f"results/data/{part}/{file}" for part in parts]
-                for kind, file in (("parts", "cells.h5ad"), ("cards", "card.json"))
+                for kind, file in (("parts", "cells.h5ad"), ("stores", "store"), ("cards", "card.json"))
             }
         inputs: dict[str, Any] = {
             "folder": f"results/data/{wildcards.dataset}/source",
@@ -166,7 +168,7 @@ class Ask:
 
     def table_memory(self, wildcards: Any, attempt: int) -> int:
         """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
-        return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 500) * attempt)
+        return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 2500) * attempt)
 
     def aggregate_memory(self, wildcards: Any, attempt: int) -> int:
         """Memory (MB) of building the tables of all fits."""
@@ -202,6 +204,7 @@ class Ask:
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
             "foreign": [foreign] if foreign else [],
+            "foreign_store": [str(Path(foreign).with_name("store"))] if foreign else [],
             "downloads": records,
             "folders": [path.removesuffix(".json") for path in records],
         }
@@ -253,14 +256,17 @@ class Ask:
         return math.ceil(self.method_limit_seconds(wildcards, attempt) / 60) + HEADROOM_MINUTES
 
     def method_gpus(self, wildcards: Any) -> int:
-        """GPUs that a fit asks a cluster for: one where it needs one, or may use one and the study asks for CUDA."""
-        method = self.study.methods[wildcards.method]
-        return int(method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] == "cuda"))
+        """GPUs that a fit asks a cluster for: where it needs one, or may use one and the study asks for CUDA."""
+        return self._gpus(wildcards, ("cuda",))
 
     def method_cuda_jobs(self, wildcards: Any) -> int:
-        """1 where a fit uses a GPU if there is one: `make run` lets no more of them run at once than it finds GPUs."""
+        """GPUs that a fit uses where there are any: `make run` lets no more be used at once than it finds."""
+        return self._gpus(wildcards, ("cuda", "auto"))
+
+    def _gpus(self, wildcards: Any, devices: tuple[str, ...]) -> int:
         method = self.study.methods[wildcards.method]
-        return int(method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] != "cpu"))
+        used = method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] in devices)
+        return int(method["resources"]["gpus"]) if used else 0
 
     def method_environment(self, wildcards: Any) -> str:
         """Conda file of a method."""
@@ -296,13 +302,14 @@ class Ask:
         there = self.targets.there
         return {
             "cells": f"results/data/{dataset}/cells.h5ad",
+            "store": f"results/data/{dataset}/store",
             "obs": f"results/data/{dataset}/obs.parquet",
             "run": there(fits),
             "predictions": there([run.replace("run.json", "predictions.parquet") for run in fits]),
             "roles": there([f"results/splits/{seed}" for seed in seeds]),
             "train": there([f"results/train/{seed}" for seed in seeds]),
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
-            "other": [path for path in (foreign, markers) if path],
+            "other": [path for path in (foreign, foreign and str(Path(foreign).with_name("store")), markers) if path],
         }
 
     def _audited(self, split: Split) -> list[str]:
@@ -336,8 +343,9 @@ class Ask:
         )
 
     def audit_memory(self, wildcards: Any, attempt: int) -> int:
-        """Memory (MB) of an audit: the test cells are dense for a while."""
-        return int((2000 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 5) * attempt)
+        """Memory (MB) of an audit: a sample of the test cells is dense for a while."""
+        cells = self.study.datasets[wildcards.dataset]["resources"]["cells"]
+        return int((2000 + min(cells, SAMPLE) / 5 + min(cells, STORE_CELLS) / 50 + cells / 2500) * attempt)
 
     def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from annobench import predictions
 from annobench.columns import read_columns, write_columns
 from annobench.config import schema_folder
+from annobench.decisions import read_decisions
 from annobench.ontology import Ontology
 from annobench.paths import ROOT
 from helpers import cells
@@ -124,6 +125,20 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
     }
 
 
+def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    whole = run(library, job(inputs, "majority"), tmp_path / "a")
+    parts = run(library, job(inputs, "streams", parameters={"part": 7}), tmp_path / "b")
+    assert (parts["status"], parts["reason"]) == ("ok", None)
+    assert parts["decisions"] == whole["decisions"]
+    assert parts["left_out"] == whole["left_out"] == {}
+    first, second = (predictions.read(tmp_path / name / "fit" / "predictions.parquet") for name in "ab")
+    for name in ("cell_ids", "labels", "scores", "confidence"):
+        assert getattr(first, name).tolist() == getattr(second, name).tolist()
+    first, second = (read_decisions(tmp_path / name / "fit" / "decisions.npz") for name in "ab")
+    assert all(first[name].tolist() == second[name].tolist() for name in first)
+
+
 @pytest.mark.parametrize(
     ("method", "status", "reason"),
     [
@@ -136,7 +151,7 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
         ("unknown_label", "failed", "1 predicted labels are not among the allowed ones: 1 (CL:0000540)"),
         ("too_few", "failed", "predictions for 15 cells, expected 30: 15"),
         ("wrong_ids", "failed", "30 (cell000090"),
-        ("nothing", "failed", "AttributeError"),
+        ("nothing", "failed", "predict returned NoneType, expected Predictions"),
         ("skips", "skipped", "this data does not suit me"),
         ("disk_full", "failed", "the disk is full"),
     ],

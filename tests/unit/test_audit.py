@@ -14,6 +14,7 @@ from annobench.audit.evaluate import TABLES, audit_evaluation
 from annobench.audit.tissue import train_on
 from annobench.audit.verdict import COST, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
 from annobench.columns import write_columns
+from annobench.decisions import sample, write_decisions
 from annobench.files import write_json
 from annobench.metrics.base import Metric, Scored
 from annobench.metrics.registry import METRICS
@@ -233,7 +234,7 @@ def test_controls_that_know_nothing(basis: Basis) -> None:
     assert found["majority"].confidence.tolist() == [0.5] * 100
     assert sorted(found["shuffled"].labels[:, 0]) == sorted(basis.scored.truth)
     for name, one in found.items():
-        assert one.probabilities.sum(axis=1) == pytest.approx(np.ones(100)), name
+        assert one.probabilities.matrix().sum(axis=1) == pytest.approx(np.ones(100)), name
         assert values(flat.compute(one))["mcc", "-", "all"] == pytest.approx(0, abs=0.25), name
     many = Basis(scored(["A1", "B"] * 5000, ["A1", "B"] * 5000), {"A1": 0.7, "B": 0.3}, 2, 1).without_information(2)
     assert (many["random_stratified"].labels[:, 0] == "A1").mean() == pytest.approx(0.7, abs=0.02)
@@ -358,7 +359,7 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
     predictions.write(folder / "predictions.parquet", test)
     predictions.write_probabilities(folder / "probabilities.npz", test)
     parts = {"test": test, "validation": part(ids[role == "val"], decisions[role == "val"]), "noise": noise}
-    predictions.write_decisions(folder / "decisions.npz", parts | {"wrong_tissue": noise})
+    write_decisions(folder / "decisions.npz", parts | {"wrong_tissue": noise})
     run = {"status": "ok", "probabilities": True, "confidence_is_probability": True, "decisions": True}
     write_json(folder / "run.json", run | {"genes": {"train": 80, "test": 80}})
     return folder
@@ -414,6 +415,18 @@ def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFra
     assert (named["low"].dropna() <= named["value"][named["low"].notna()] + 1e-9).all()
     assert named.loc[("good", "gene_overlap", "published"), "verdict"] == NOT_EVIDENCE
     assert named.loc[("oracle", "marker_cv", "fair"), "n_types"] >= 2
+
+
+def test_an_audit_of_many_cells_looks_at_those_with_decision_values(
+    evaluation: Callable[..., dict[str, pd.DataFrame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("annobench.decisions.SAMPLE", "annobench.audit.evaluate.SAMPLE"):
+        monkeypatch.setattr(place, 60)
+    spatial = evaluation()["spatial"]
+    assert len(spatial) == 2 * 60
+    test = [i for i in range(300) if i % 4 in (1, 2)]
+    assert set(spatial["x"] / 2) == {test[i] for i in sample(150, 1)}
+    assert spatial["confidence"].notna().all()
 
 
 def test_an_evaluation_without_labels_has_markers_but_no_truth(
@@ -522,4 +535,4 @@ def test_controls_are_scored_as_methods_are() -> None:
     )
     assert isinstance(one, Scored)
     assert one.correct.tolist() == [True, False]
-    assert one.probabilities.tolist() == [[1.0], [0.0]]
+    assert one.probabilities.matrix().tolist() == [[1.0], [0.0]]

@@ -12,7 +12,8 @@ from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 
 from annobench.confidence import PUBLISHED, RULES, Platt, by_rule, softmax, strength, zscore
-from annobench.predictions import Predictions, read_decisions, write_decisions
+from annobench.decisions import read_decisions, write_decisions
+from annobench.predictions import Predictions
 
 VALUES = st.floats(-50, 50, allow_nan=False, width=32)
 DECISIONS = st.integers(2, 8).flatmap(

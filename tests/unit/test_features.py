@@ -8,8 +8,17 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import PCA
 
 from annobench.errors import MethodSkipped
-from annobench.methods.features import ExpressionFeatures, PrincipalComponents, log_normalised, variable_genes
+from annobench.methods import features as features_module
+from annobench.methods.features import (
+    ExpressionFeatures,
+    PrincipalComponents,
+    log_normalised,
+    moments,
+    variable_genes,
+)
 from annobench.ontology import Ontology
+from annobench.store.loader import Loader
+from annobench.store.rows import PackedRows
 from helpers import cells
 
 
@@ -53,6 +62,22 @@ def test_variable_genes_equal_scanpy(data: ad.AnnData, n: int) -> None:
     theirs = set(np.flatnonzero(reference.var["highly_variable"]))
     ours = variable_genes(log_normalised(data), n)
     assert set(ours) == theirs
+
+
+def test_moments_of_a_stream_are_those_of_the_matrix(data: ad.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = log_normalised(data)
+    before = matrix.copy()
+    linear = np.expm1(matrix.toarray().astype(np.float64))
+    loader = Loader(PackedRows(data.X), batch_size=7, shuffle=False)
+    for cells_, tolerance in ((matrix, 1e-10), (loader, 1e-5)):  # values of the loader are rounded to float32 again
+        mean, variance = moments(cells_)
+        assert np.allclose(mean, linear.mean(0), rtol=tolerance)
+        assert np.allclose(variance, linear.var(0, ddof=1), rtol=tolerance)
+    assert (variable_genes(loader, 50) == variable_genes(matrix, 50)).all()
+    assert (variable_genes(loader, 1000) == np.arange(400)).all()
+    monkeypatch.setattr(features_module, "_STRETCH", 100)
+    assert all(np.allclose(a, b, rtol=1e-12) for a, b in zip(moments(matrix), moments(before), strict=True))
+    assert (matrix != before).nnz == 0
 
 
 def test_no_more_genes_than_there_are(data: ad.AnnData) -> None:

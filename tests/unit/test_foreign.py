@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from annobench.decisions import FOREIGN as CELLS
+from annobench.decisions import KINDS
 from annobench.genesets import MEASURED, restricted
 from annobench.methods.features import log_normalised
 from annobench.ontology import Ontology
-from annobench.runner.foreign import CELLS, KINDS, foreign_cells
+from annobench.runner.foreign import foreign_cells
 from helpers import cells
 
 BLOOD = ["CL:0000084", "CL:0000236"]  # T cell, B cell

@@ -281,7 +281,7 @@ def pair(tmp_path: Path, ontology: Ontology) -> Any:
         outputs = {
             key: tmp_path / "out" / name for key, name in (("cells", "c.h5ad"), ("obs", "o"), ("card", "d.json"))
         }
-        prepare_pair("p", {"pair": settings}, parts, ontology, outputs)
+        prepare_pair("p", {"pair": settings, "storage": "auto"}, parts, ontology, outputs)
         return ad.read_h5ad(outputs["cells"])
 
     return prepared

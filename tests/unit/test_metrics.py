@@ -137,13 +137,6 @@ def test_unknown_costs_hierarchical_recall_not_precision() -> None:
     assert found["hierarchical_recall_micro", "-", "all"] == 0.5
 
 
-def test_blocks_of_pairs_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = scored(LABELS * 3, ["A", "B", "A2x"] * 5)
-    whole = values(hierarchical.compute(data))
-    monkeypatch.setattr(hierarchical, "_PAIRS", 2)
-    assert values(hierarchical.compute(data)) == whole
-
-
 # ontology-aware
 
 

@@ -198,8 +198,8 @@ def test_probabilities_are_summed_and_labels_not_repeated() -> None:
         probability_classes=classes,
     )
     found = rolled_up(data, RULE)
-    assert found.probability_classes.tolist() == ["A", "B", UNKNOWN]
-    assert found.probabilities == pytest.approx(np.array([[0.5, 0.4, 0.1], [0.5, 0.1, 0.4]]))
+    assert found.probabilities.classes == ["A", "B", UNKNOWN]
+    assert found.probabilities.matrix() == pytest.approx(np.array([[0.5, 0.4, 0.1], [0.5, 0.1, 0.4]]))
     assert found.labels.tolist() == [["B", "A", UNKNOWN, UNKNOWN], [UNKNOWN, "A", "B", UNKNOWN]]
     # the first label stays the answer; its confidence is the sum of what belongs to the same
     assert found.confidence == pytest.approx([0.4, 0.4])
@@ -220,7 +220,7 @@ def test_probabilities_of_random_answers_add_up_and_no_label_stands_twice() -> N
         probability_classes=classes,
     )
     found = rolled_up(data, RULE)
-    assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(50))
+    assert found.probabilities.matrix().sum(axis=1) == pytest.approx(np.ones(50))
     for row in found.labels:
         known = [label for label in row if label != UNKNOWN]
         assert len(known) == len(set(known))

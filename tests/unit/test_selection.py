@@ -237,7 +237,8 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     decisions = {"decisions": values, "part": part, "confidence": own}
     data = scored(["A", "B", "A", "B"], ["A", "A", "A", "B"])
     found = {
-        one.rule: one for one in selection.judge(data, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
+        one.rule: one
+        for one in selection.judge(data.correct, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
     }
     assert list(found) == ["raw", "softmax", "zscore", "calibrated"]
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()

@@ -1,6 +1,7 @@
 """What is promised: tables say how many fits they rest on, who is missing, and who may be ranked."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pandas as pd
 import pytest
 
 from annobench.aggregate import write_csv
-from annobench.columns import write_columns
-from annobench.score import CONFIDENCE, count_confusion, resampling_units
+from annobench.columns import Coded, to_arrow, write_columns
+from annobench.score import CONFIDENCE, Truths, count_confusion, resampling_units
 from annobench.tables import describe
 from annobench.tables.audit import AUDIT, Verdicts
 from annobench.tables.compare import Comparison
@@ -179,40 +180,39 @@ def test_confusion_sums_over_fits(tmp_path: Path) -> None:
     ]
 
 
+def truths(donors: list[str], studies: list[str], places: np.ndarray | None = None, total: int = 0) -> Truths:
+    places = np.arange(len(donors)) if places is None else places
+    ids = to_arrow([f"c{place}" for place in places])
+    columns = {"donor": Coded.of(donors), "study": Coded.of(studies)}
+    known = np.ones(len(donors), dtype=bool)
+    return Truths(ids, columns["donor"], known, columns, places, total or len(donors), (ids, Coded.of([])), [], None)
+
+
 def test_units_are_donors_else_studies_else_cells() -> None:
-    columns = {
-        "cell_id": np.array([f"c{i}" for i in range(8)], dtype=object),
-        "donor": np.array(["d1", "d2", "d3", "d4"] * 2, dtype=object),
-        "study": np.array(["s1", "s2"] * 4, dtype=object),
-    }
-    every = np.arange(8)
-    assert resampling_units(columns, every, 4)[0] == "donor"
-    assert resampling_units(columns, every[:3], 4)[0] == "cell"
-    assert resampling_units(columns, every[:3], 2)[0] == "donor"
-    unknown = columns | {"donor": np.array(["unknown"] * 8, dtype=object)}
-    kind, units = resampling_units(unknown, every, 2)
-    assert (kind, len(set(units))) == ("study", 2)
-    kind, units = resampling_units(unknown, every, 4)
-    assert (kind, len(set(units))) == ("cell", 8)
+    every = truths(["d1", "d2", "d3", "d4"] * 2, ["s1", "s2"] * 4)
+    assert resampling_units(every, 4)[0] == "donor"
+    assert resampling_units(every.of(np.arange(3)), 4)[0] == "cell"
+    assert resampling_units(every.of(np.arange(3)), 2)[0] == "donor"
+    unknown = truths(["unknown"] * 8, ["s1", "s2"] * 4)
+    kind, units = resampling_units(unknown, 2)
+    assert (kind, len(units.counts())) == ("study", 2)
+    kind, units = resampling_units(unknown, 4)
+    assert (kind, len(units.counts())) == ("cell", 8)
 
 
 def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
     n = 5000
-    columns = {
-        "cell_id": np.array([f"c{i}" for i in range(n)], dtype=object),
-        "donor": np.array(["unknown"] * n, dtype=object),
-        "study": np.array(["one"] * n, dtype=object),
-    }
-    _, whole = resampling_units(columns, np.arange(n), 4)
-    _, part = resampling_units(columns, np.arange(100, 200), 4)
+    whole = resampling_units(truths(["unknown"] * n, ["one"] * n), 4)[1].text()
+    part = truths(["unknown"] * 100, ["one"] * 100, np.arange(100, 200), n)
     assert len(set(whole)) <= 2000
-    assert (part == whole[100:200]).all()
+    assert (resampling_units(part, 4)[1].text() == whole[100:200]).all()
+    assert whole[:50].tolist() == [str(zlib.crc32(f"c{i}".encode()) % 2000) for i in range(50)]
 
 
 def test_count_confusion() -> None:
     u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
     found = count_confusion(u, t, p)
-    rows = sorted(zip(found["unit"], found["true"], found["predicted"], found["n"], strict=True))
+    rows = list(zip(*(found[key].text() for key in ("unit", "true", "predicted")), found["n"], strict=True))
     assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
 
 

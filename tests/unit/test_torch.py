@@ -1,16 +1,42 @@
 """What is promised: losses, networks and the optimiser are what the papers and PyTorch say."""
 
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from scipy.sparse import random as random_matrix
 
-from annobench.torch import networks
+from annobench.errors import DataError
+from annobench.methods.base import Context
+from annobench.methods.linear import Linear
+from annobench.methods.mlp import Perceptron
+from annobench.ontology import Ontology
+from annobench.store.cells import StoredCells
+from annobench.store.loader import Loader
+from annobench.store.rows import MemoryRows, PackedRows
+from annobench.store.store import Store
+from annobench.store.writer import StoreWriter
+from annobench.torch import classifier, networks, resident
+from annobench.torch.classifier import label_codes
 from annobench.torch.losses import HierarchicalCrossEntropy, build_loss
-from annobench.torch.trainer import AdamW, Recipe, logits, train
-from helpers import toy_ontology
+from annobench.torch.resident import (
+    HostFeed,
+    MatrixOnDevice,
+    Records,
+    ResidentFeed,
+    SparseFeed,
+    StreamedFeed,
+    feed_of,
+)
+from annobench.torch.trainer import AdamW
+from helpers import cells, toy_ontology
 
 CLASSES = ["A", "A1", "A2", "A2x", "B"]
 
@@ -74,7 +100,8 @@ def test_parameter_counts_of_the_paper() -> None:
     assert size(networks.mlp(19_331, 164)) == 2_613_284
 
 
-def test_adamw_equals_pytorch() -> None:
+@pytest.mark.parametrize("clip", [None, 0.01, 100])
+def test_adamw_with_clipping_equals_pytorch(clip: float | None) -> None:
     first, second = networks.mlp(20, 3, width=8, blocks=2), networks.mlp(20, 3, width=8, blocks=2)
     second.load_state_dict(first.state_dict())
     ours, theirs = AdamW(first, 0.05), torch.optim.AdamW(second.parameters(), lr=1e-2, weight_decay=0.05)
@@ -84,66 +111,174 @@ def test_adamw_equals_pytorch() -> None:
             network.eval()  # no dropout
             network.zero_grad()
             network(batch).square().mean().backward()
-        ours.step(1e-2)
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(second.parameters(), clip)
+        ours.step(1e-2, clip)
         theirs.step()
     for p, q in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.allclose(p, q, atol=1e-7)
 
 
-def problem(n: int = 300) -> tuple[csr_matrix, np.ndarray]:
-    rng = np.random.default_rng(0)
-    codes = rng.integers(3, size=n)
-    values = rng.poisson(1, (n, 30)).astype("float32")
-    values[np.arange(n), codes] += 4
-    return csr_matrix(values), codes
+# --- cells on a device, decoded there
 
 
-def fit(seed: int, validation: bool = True, n: int = 300, batch: int = 64) -> torch.nn.Module:
-    matrix, codes = problem(n)
-    torch.manual_seed(seed)
-    network = networks.mlp(30, 3, width=16, blocks=2)
-    held_out = (matrix[:60], codes[:60]) if validation else None
-    recipe = Recipe(5e-3, 0.01, batch, epochs=5, min_steps=60, patience=3)
-    train(
-        network,
-        build_loss("ce", torch.eye(3) > 0, None),
-        matrix[60:],
-        codes[60:],
-        held_out,
-        recipe,
-        seed,
-        "cpu",
-        lambda *_: None,
-    )
-    return network
+def counts(n: int = 300, genes: int = 3000) -> csr_matrix:
+    """Sparse counts with all that a record can hold: gaps of 255 and more, wide counts, cells without any."""
+    rng = np.random.default_rng(1)
+    matrix = random_matrix(n, genes, 0.03, format="lil", random_state=1, data_rvs=lambda k: rng.geometric(0.3, k))
+    matrix[[7, 8, n - 1]] = 0
+    matrix[8, genes - 1] = 3  # gaps only, then one count
+    matrix[9, 0], matrix[10, 0], matrix[10, 255], matrix[10, 511] = 255, 254, 256, 2**24
+    matrix[11, [254, 255, 256]] = [2**32 - 1, 65_536, 1]
+    return csr_matrix(matrix, dtype=np.float64)
 
 
-def test_training_learns_and_is_repeatable() -> None:
-    matrix, codes = problem()
-    first, again, other = fit(1), fit(1), fit(2)
-    assert (logits(first, matrix, "cpu").argmax(1) == codes).mean() > 0.9
-    assert np.array_equal(logits(first, matrix, "cpu"), logits(again, matrix, "cpu"))
-    assert not np.array_equal(logits(first, matrix, "cpu"), logits(other, matrix, "cpu"))
+SOME = np.arange(5, 2500, 3)
 
 
-def test_training_without_validation_and_with_a_last_batch_of_one() -> None:
-    matrix, codes = problem(125)
-    network = fit(1, validation=False, n=125, batch=64)  # 65 cells: batch norm could not take the last one alone
-    assert (logits(network, matrix, "cpu").argmax(1) == codes).mean() > 0.8
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same counts in a store of several shards."""
+    folder = tmp_path_factory.mktemp("store")
+    matrix = counts()
+    names = [f"g{i}" for i in range(matrix.shape[1])]
+    genes = pd.DataFrame({"feature_id": names, "feature_name": names})
+    obs = pd.DataFrame({"label_id": ["a"] * 300}, index=pd.Index([f"c{i}" for i in range(300)], name="cell_id"))
+    with StoreWriter(folder, genes, shard_cells=64, uns={"matrix": "counts"}) as writer:
+        for start in range(0, 300, 50):
+            writer.append(matrix[start : start + 50], obs.iloc[start : start + 50])
+        writer.finish()
+    return Store.open(folder)
 
 
-def test_a_loss_that_explodes_is_an_error() -> None:
-    matrix, codes = problem()
-    recipe = Recipe(1e38, 0.0, 64, epochs=5, min_steps=10, patience=3)
-    with pytest.raises(FloatingPointError, match="the loss became"):
-        train(
-            networks.linear(30, 3),
-            build_loss("ce", torch.eye(3) > 0, None),
-            matrix,
-            codes,
-            None,
-            recipe,
-            1,
-            "cpu",
-            lambda *_: None,
+def assert_feeds_agree(loader: Loader, feed: Any) -> None:
+    """Positions and classes are those of the loader, values to 1e-6."""
+    assert len(feed) == len(loader)
+    assert feed.cells == loader.sizes.sum()
+    for start in (0, 3):
+        expected, found = list(loader.epoch(2, start)), list(feed.epoch(2, start))
+        assert len(found) == len(expected)
+        for batch, (values, codes) in zip(expected, found, strict=True):
+            assert values.shape == (batch.n, batch.genes)
+            assert np.array_equal(values.numpy() != 0, batch.dense() != 0)
+            assert np.allclose(values.numpy(), batch.dense(), atol=1e-6, rtol=1e-6)
+            assert np.array_equal(codes.numpy(), batch.codes)
+
+
+@pytest.mark.parametrize("features", [None, SOME])
+@pytest.mark.parametrize("world", [1, 3])
+def test_cells_decoded_on_the_device_are_those_of_the_kernels(features: Any, world: int) -> None:
+    rows = PackedRows(counts(), features)
+    loader = Loader(rows, np.arange(300) % 5, batch_size=17, seed=3, rank=world - 1, world=world)
+    assert_feeds_agree(loader, ResidentFeed(loader, Records.of(rows, "cpu")))
+    assert_feeds_agree(loader, HostFeed(loader, "cpu"))
+
+
+@pytest.mark.parametrize("panel", [None, np.arange(0, 2800, 2)])
+def test_windows_of_a_store_pass_through_the_device(store: Store, panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "_CHUNK", 70)
+    features = None if panel is None else np.arange(0, 1400, 5)
+    rows = store.rows(np.arange(4, 300), panel, features)
+    small = Loader(rows, np.arange(296), batch_size=4, memory_mb=0.6 * rows.nbytes / 1e6)
+    assert not small.resident
+    assert_feeds_agree(small, StreamedFeed(small, "cpu"))
+    large = Loader(rows, np.arange(296), batch_size=4)
+    assert_feeds_agree(large, ResidentFeed(large, Records.of(rows, "cpu")))
+
+
+def test_a_matrix_of_values_on_the_device() -> None:
+    matrix = csr_matrix(counts().log1p(), dtype=np.float32)
+    loader = Loader(MemoryRows(matrix), np.arange(300), batch_size=17)
+    assert_feeds_agree(loader, ResidentFeed(loader, MatrixOnDevice(matrix, "cpu")))
+
+
+def test_drawn_cells_and_bf16_on_the_device() -> None:
+    rows = PackedRows(counts())
+    loader = Loader(rows, batch_size=100, weights=np.arange(300) < 3)
+    assert_feeds_agree(loader, ResidentFeed(loader, Records.of(rows, "cpu")))
+    values, _ = next(ResidentFeed(loader, Records.of(rows, "cpu"), torch.bfloat16).epoch())
+    assert values.dtype == torch.bfloat16
+    assert np.allclose(values.float().numpy(), next(loader.epoch()).dense(), rtol=0.01)
+
+
+def test_a_cpu_takes_sparse_batches() -> None:
+    assert isinstance(feed_of(Loader(PackedRows(counts()), batch_size=10)), SparseFeed)
+
+
+@pytest.mark.parametrize("damage", ["gap", "wide", "short"])
+def test_damaged_records_are_refused_on_the_device(damage: str) -> None:
+    window = PackedRows(counts()).window(np.arange(300))
+    window.buffer = window.buffer.copy()
+    row = 10 if damage == "wide" else 20
+    begin = window.records["begins"][row]
+    if damage == "short":
+        window.records["nnz"][row] *= 2
+    else:  # a byte that says `more` where there is none
+        window.buffer[begin if damage == "gap" else window.records["ends"][row] - 9] = 255
+    with pytest.raises(DataError, match=f"cell {row}: its bytes are not a record of 3000 genes"):
+        Records(window, "cpu")
+
+
+# --- the classifier
+
+
+def test_codes_of_labels_do_not_depend_on_unused_categories() -> None:
+    names = ["b", "a", "b", "c"]
+    plain, codes = label_codes(pd.Series(names))
+    unused = pd.Series(pd.Categorical(names, categories=["z", "c", "b", "a"]))
+    assert plain.tolist() == ["a", "b", "c"]
+    assert codes.tolist() == [1, 0, 1, 2]
+    assert label_codes(unused)[0].tolist() == plain.tolist()
+    assert label_codes(unused)[1].tolist() == codes.tolist()
+    assert label_codes(pd.Series(["c", "new", "a"]), plain)[1].tolist() == [2, -1, 0]
+
+
+@pytest.fixture(scope="module")
+def simulated(ontology: Ontology) -> ad.AnnData:
+    return cells(ontology, cells=300, genes=200, seed=3)
+
+
+def in_store(data: ad.AnnData, folder: Path) -> StoredCells:
+    obs = data.obs.copy()
+    obs.index.name = "cell_id"
+    with StoreWriter(folder, data.var, shard_cells=64, uns=dict(data.uns["annobench"])) as writer:
+        writer.append(data.X, obs)
+        writer.finish()
+    found = Store.open(folder)
+    return StoredCells(found, np.arange(data.n_obs), obs)
+
+
+@pytest.mark.parametrize("n_genes", [None, 60])
+def test_cells_of_a_store_give_the_predictions_of_cells_in_memory(
+    simulated: ad.AnnData, ontology: Ontology, n_genes: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "_ASKED", 16)
+    monkeypatch.setattr(classifier, "_PART", 48)
+    stored = in_store(simulated, tmp_path)
+    answers = []
+    for data in (simulated, stored):
+        train, validation, query = (
+            data.part(*bounds) if isinstance(data, StoredCells) else data[slice(*bounds)].copy()
+            for bounds in ((0, 150), (150, 180), (180, 300))
         )
+        validation.obs = validation.obs.assign(label_id=[*validation.obs["label_id"].astype(str)[:-1], "CL:0000000"])
+        method = Linear(n_genes=n_genes, min_steps=100)
+        method.fit(train, Context(seed=1, classes=[], ontology=ontology, validation=validation))
+        answers.append(method.predict(query))
+    whole, parts = answers[0], list(answers[1])
+    assert [len(part.cell_ids) for part in parts] == [32, 32, 32, 24]
+    assert [cell for part in parts for cell in part.cell_ids] == list(whole.cell_ids)
+    assert np.allclose(np.concatenate([part.probabilities for part in parts]), whole.probabilities, atol=1e-4)
+
+
+def test_what_is_packed_is_predicted_as_what_is_kept(
+    simulated: ad.AnnData, ontology: Ontology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted() -> np.ndarray:
+        method = Perceptron(n_genes=60, width=16, blocks=2, min_steps=50)
+        method.fit(simulated[:150].copy(), Context(seed=1, classes=[], ontology=ontology))
+        return method.predict(simulated[150:].copy()).probabilities
+
+    kept = fitted()
+    monkeypatch.setattr(classifier, "_SMALL", 0)
+    assert np.allclose(fitted(), kept, atol=1e-3)

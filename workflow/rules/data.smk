@@ -5,6 +5,7 @@ in   config/datasets/<dataset>.yaml, config/labels/<table>.tsv
 out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/data/<dataset>/source/, source.json  the files as fetched, and where every byte came from
      results/data/<dataset>/cells.h5ad            the cells contract
+     results/data/<dataset>/store/                counts of many cells, which cells.h5ad then names; else empty
      results/data/<dataset>/obs.parquet           its observations alone
      results/data/<dataset>/card.json             what is in it, and what was dropped and why
      results/panels/<panel>.csv                   genes of a panel: feature_id, feature_name
@@ -83,6 +84,7 @@ rule prepare_dataset:
     output:
         cells="results/data/{dataset}/cells.h5ad",
         obs="results/data/{dataset}/obs.parquet",
+        store=directory("results/data/{dataset}/store"),
         card="results/data/{dataset}/card.json",
     log:
         "results/logs/prepare_dataset/{dataset}.log",

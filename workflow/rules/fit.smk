@@ -1,7 +1,7 @@
 """
 Fit: one method on one split with one seed, in a child process that is watched.
 
-in   results/data/<dataset>/cells.h5ad, the split, the training selection, the ontology; files that the method declares
+in   results/data/<dataset>/cells.h5ad and store/, the split, the training selection, the ontology; files that the method declares
      results/panels/<panel>.csv, and cells.h5ad of a dataset of another tissue, where they are declared
 out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
      .../run.json          how it went: status, reason, time, memory, device, versions, hashes
@@ -15,6 +15,7 @@ rule fit_method:
     input:
         unpack(ASK.fit_inputs),
         cells="results/data/{dataset}/cells.h5ad",
+        store="results/data/{dataset}/store",
         card="results/data/{dataset}/card.json",
         split="results/splits/{dataset}/{split}/seed{seed}.parquet",
         train="results/train/{dataset}/{split}/seed{seed}.parquet",

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.columns import Coded
 from annobench.confidence import Platt, by_rule, expit, strength
-from annobench.metrics.base import Scored
+from annobench.decisions import FOREIGN, KINDS
+from annobench.metrics.base import Probabilities, Scored
 from annobench.metrics.selection import Judged
 from annobench.ontology import UNKNOWN
-from annobench.runner.foreign import CELLS, KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,23 +54,23 @@ class Basis:
 
     def _scored(self, labels: "NDArray[Any]", confidence: Any, probabilities: Any, classes: Sequence[str]) -> Scored:
         scored = self.scored
-        return Scored(
-            truth=scored.truth,
-            labels=np.asarray(labels, dtype=object)[:, None] if np.ndim(labels) == 1 else labels,
-            training=scored.training,
-            ontology=scored.ontology,
+        labels = np.asarray(labels, dtype=object)
+        return Scored.of(
+            Coded(scored.true_codes, list(scored.names)),
+            labels[:, None] if labels.ndim == 1 else labels,
+            scored.training,
+            scored.ontology,
+            scored.groups,
             confidence=confidence,
             is_probability=probabilities is not None,
-            probabilities=probabilities,
-            probability_classes=None if probabilities is None else np.array(classes, dtype=object),
-            groups=scored.groups,
+            probabilities=None if probabilities is None else Probabilities(probabilities, list(classes)),
             bins=scored.bins,
         )
 
     def certain(self, labels: "NDArray[Any]") -> Scored:
         """A labelling that is claimed with certainty."""
         classes = sorted(set(labels) - {UNKNOWN})
-        one_hot = (np.asarray(labels, dtype=object)[:, None] == np.array(classes, dtype=object)[None, :]).astype(float)
+        one_hot = np.equal.outer(Coded.of(labels).into(classes), np.arange(len(classes))).astype(float)
         return self._scored(labels, np.ones(len(labels)), one_hot, classes)
 
     def ranked(self, scores: "NDArray[Any]", classes: Sequence[str], k: int) -> Scored:
@@ -109,7 +110,7 @@ def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[A
 
 def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     """Every confidence rule on noise over as many classes as methods decide over; all other cells are noise as well."""
-    size, classes = CELLS, basis.fine_classes
+    size, classes = FOREIGN, basis.fine_classes
     parts = ("validation", *KINDS)
     values = {part: basis.noise(size, classes, i) for i, part in enumerate(parts, 1)}
     test = basis.noise(scored.n, classes)

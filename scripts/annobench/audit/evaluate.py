@@ -12,6 +12,7 @@ from annobench.audit import controls
 from annobench.audit.tissue import train_on
 from annobench.columns import read_columns, write_columns
 from annobench.confidence import RECOMMENDED
+from annobench.decisions import SAMPLE, sample
 from annobench.files import read_json
 from annobench.markers import read_markers
 from annobench.metrics import markers, selection
@@ -19,13 +20,13 @@ from annobench.metrics.base import Row, Scored
 from annobench.metrics.registry import FAMILIES
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup, siblings_merged
-from annobench.score import Truths, judged_rules, read_scored, read_truths, rolled, rolled_up
+from annobench.score import Truths, judged_rules, read_scored, read_truths, rolled_codes, rolled_up
+from annobench.store.cells import read_cells, store_folder
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-MAX_CELLS = 20_000  # test cells of a split that an audit looks at, drawn at random
 DEG_GENES = 2000  # differential expression looks at the most variable genes where more are measured
 HEAT_GENES = 4  # genes of each type in the heat map
 _PER_CLASS = "per_class"
@@ -35,6 +36,9 @@ TABLES = {
     "degs": ["name", "gene_of", "gene", "label_id", "value"],
     "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
 }
+
+
+_Rules = tuple[Any, list[selection.Judged]]  # positions of the cells with decision values, and every rule on them
 
 
 @dataclass
@@ -61,9 +65,8 @@ def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: M
     train, panel, and fits: method -> folder); rollup and merge (rules or None); markers (path or None); bins.
     `outputs` has metrics, types, degs and spatial.
     """
-    import anndata
-
-    cells = anndata.read_h5ad(settings["cells"])
+    path = Path(settings["cells"])
+    cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
     table = read_markers(settings["markers"], ontology) if settings["markers"] else {}
     found = Tables()
     first = True
@@ -83,7 +86,7 @@ class _Audit:
         self,
         settings: Mapping[str, Any],
         split: Mapping[str, Any],
-        cells: "AnnData",
+        cells: "AnnData | None",
         ontology: Ontology,
         table: Mapping[str, list[str]],
         found: Tables,
@@ -96,16 +99,20 @@ class _Audit:
         self.truths: Truths = read_truths(
             Path(settings["obs"]), Path(split["roles"]), Path(split["train"]), ontology, settings["rollup"]
         )
-        self.labelled = len(self.truths.cells) > 0
-        if not self.labelled:  # a query without labels: what needs no truth can be computed all the same
-            self.truths.cells = np.flatnonzero(self.truths.test)
-        if len(self.truths.cells) > MAX_CELLS:  # enough for means, and what bounds the memory
-            rng = np.random.default_rng([split["seed"], 0xAD])
-            self.truths.cells = np.sort(rng.permutation(self.truths.cells)[:MAX_CELLS])
-        at = {cell: i for i, cell in enumerate(cells.obs_names)}
-        rows = np.array([at[cell] for cell in self.truths.columns["cell_id"][self.truths.cells]], dtype=int)
-        mask = measured(cells.var, Path(split["panel"]) if split["panel"] else None)
-        self.query = restricted(cells[rows], mask)
+        known = np.flatnonzero(self.truths.known)
+        self.labelled = len(known) > 0
+        # a query without labels: what needs no truth can be computed all the same
+        chosen = known if self.labelled else np.arange(len(self.truths.known))
+        if len(chosen) > SAMPLE:  # enough for means, and what bounds the memory: the cells that have decision values
+            chosen = np.intersect1d(chosen, sample(len(self.truths.known), split["seed"]))
+        self.truths = self.truths.of(chosen)
+        self.ids = self.truths.ids.to_pylist()
+        if cells is None:
+            looked_at = read_cells(settings["cells"], self.truths.places)
+        else:
+            looked_at = cells[cells.obs_names.get_indexer(self.ids)]
+        mask = measured(looked_at.var, Path(split["panel"]) if split["panel"] else None)
+        self.query = restricted(looked_at, mask)
         self.table = table
         self.where = (split["split"], split["seed"])
         self.runs = runs
@@ -128,7 +135,7 @@ class _Audit:
             labellings = {"oracle": oracle, **self._controls(), **methods}
             for name, scored in labellings.items():
                 self._families("method" if name in methods else "control", name, scored)
-            for name, rules in judged.items():
+            for name, (_, rules) in judged.items():
                 self._rows("method", name, selection.rows(rules, bins))
         self._markers(labellings, list(methods))
         if self.first and "spatial" in self.query.obsm:
@@ -153,14 +160,13 @@ class _Audit:
     @cached_property
     def _basis(self) -> controls.Basis:
         """What controls are made from."""
-        truth = self.truths.columns["label_id"][self.truths.cells]
-        empty = Scored(truth, truth[:, None], self.truths.training, self.ontology, bins=self.settings["bins"])
-        rule = self.truths.rollup
-        fine = read_columns(self.split["train"], ["label_id"])["label_id"]
-        train = rolled(fine, rule, self.ontology)
-        names, counts = np.unique(train[train != UNKNOWN].astype(str), return_counts=True)
-        shares = {str(name): float(n / counts.sum()) for name, n in zip(names, counts, strict=True)}
-        return controls.Basis(empty, shares, len(set(fine) - {UNKNOWN}), self.split["seed"])
+        truth = self.truths.labels
+        empty = Scored.of(truth, [truth], self.truths.training, self.ontology, bins=self.settings["bins"])
+        fine = read_columns(self.split["train"], ["label_id"], coded=["label_id"])["label_id"]
+        counts = rolled_codes(fine, self.truths.rollup, self.ontology).counts()
+        known = sum(n for name, n in counts.items() if name != UNKNOWN)
+        shares = {name: n / known for name, n in counts.items() if name != UNKNOWN}
+        return controls.Basis(empty, shares, len(set(fine.counts()) - {UNKNOWN}), self.split["seed"])
 
     def _controls(self) -> dict[str, Scored]:
         """All controls but the oracle; of noise and the other tissue the confidence rules as well."""
@@ -301,20 +307,21 @@ class _Audit:
                     for label_id, value in zip(degs, np.clip(scaled, -2.5, 2.5), strict=True):
                         self.found.add("degs", name, of, self.symbols[gene], label_id, float(value))
 
-    def _spatial(self, methods: Mapping[str, Scored], judged: Mapping[str, list[selection.Judged]]) -> None:
+    def _spatial(self, methods: Mapping[str, Scored], judged: Mapping[str, "_Rules"]) -> None:
         """Where every test cell lies, what it is, and what the methods say of it with which confidence."""
         places = np.asarray(self.query.obsm["spatial"], dtype=float)
-        ids = self.truths.columns["cell_id"][self.truths.cells]
         for name, scored in methods.items():
-            rules = {one.rule: one.test for one in judged.get(name, [])}
-            confidence = rules.get(RECOMMENDED, scored.confidence)
-            if confidence is None:
-                confidence = np.full(scored.n, np.nan)
-            for i, cell in enumerate(ids):
+            cells, rules = judged.get(name, (np.empty(0, dtype=int), []))
+            confidence = np.full(scored.n, np.nan) if scored.confidence is None else scored.confidence
+            for one in rules:
+                if one.rule == RECOMMENDED:
+                    confidence = np.full(scored.n, np.nan)
+                    confidence[cells] = one.test
+            truth, labels = scored.truth, scored.labels[:, 0]
+            for i, cell in enumerate(self.ids):
                 self.found.add(
-                    "spatial", name, cell, places[i, 0], places[i, 1], scored.truth[i], scored.labels[i, 0],
-                    float(confidence[i]),
-                )  # fmt: skip
+                    "spatial", name, cell, places[i, 0], places[i, 1], truth[i], labels[i], float(confidence[i])
+                )
 
 
 def _used(labels: "NDArray[Any]") -> set[str]:

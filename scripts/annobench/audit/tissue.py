@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.decisions import SAMPLE
+
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -37,15 +39,15 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
     most 2,000 cells and 2,000 variable genes of those that both have; a fifth of the cells is held out. None where
     fewer than two classes or two genes are left.
     """
-    import anndata
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import SGDClassifier
     from sklearn.preprocessing import StandardScaler
 
     from annobench.methods.features import log_normalised, variable_genes
     from annobench.prepare.genes import shared_genes
+    from annobench.store.cells import read_cells
 
-    other = anndata.read_h5ad(path)
+    other = read_cells(path, at_most=SAMPLE, seed=seed)
     rng = np.random.default_rng([seed, 0x71])
     labels = other.obs["label_id"].astype(str)
     known = labels[labels != "unknown"].value_counts()

@@ -8,17 +8,18 @@ import numpy as np
 from annobench.balance.exact import SHARES, equal, fill, proportional, share_out
 from annobench.balance.proportions import named_shares, totals_with_shares
 from annobench.balance.spatialcore import source_targets, target_totals
+from annobench.columns import Coded
 from annobench.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SHARES", "equal", "fill", "proportional", "select_cells", "share_out"]
+__all__ = ["SHARES", "equal", "fill", "names_of", "proportional", "select_cells", "share_out"]
 
 
 def select_cells(
-    labels: "NDArray[Any]",
-    sources: "NDArray[Any]",
+    labels: "Coded | NDArray[Any]",
+    sources: "Coded | NDArray[Any]",
     policy: Mapping[str, Any],
     seed: int,
     names: Mapping[str, str] | None = None,
@@ -35,7 +36,7 @@ def select_cells(
     if policy["policy"] == "none":
         return np.arange(len(labels))
     (classes, label), (origins, source) = _codes(labels), _codes(sources)
-    group = label * len(origins) + source
+    group = label.astype(np.intp) * len(origins) + source
     sizes = np.bincount(group, minlength=len(classes) * len(origins)).reshape(len(classes), len(origins))
     totals = sizes.sum(axis=1)
     if not (totals >= policy["min_cells"]).any():
@@ -90,11 +91,14 @@ def _first_seen(group: "NDArray[np.intp]", shape: tuple[int, ...]) -> "NDArray[n
     return first.reshape(shape)
 
 
-def _codes(values: "NDArray[Any]") -> tuple[list[str], "NDArray[np.intp]"]:
-    """Sorted names, and the number of every value; a dictionary is much faster than sorting texts."""
-    seen: dict[Any, int] = {}
-    found = np.fromiter((seen.setdefault(value, len(seen)) for value in values), dtype=np.intp, count=len(values))
-    names = sorted(seen, key=str)
-    rank = np.empty(len(names), dtype=np.intp)
-    rank[[seen[name] for name in names]] = np.arange(len(names))
-    return list(map(str, names)), rank[found] if len(names) else found
+def names_of(labels: Coded, names: Coded) -> dict[str, str]:
+    """What every label that occurs is called (id -> name); `names` has its name for every cell."""
+    pairs = np.unique(labels.codes.astype(np.int64) * len(names.names) + names.codes)
+    return {labels.names[i]: names.names[j] for i, j in zip(*np.divmod(pairs, len(names.names)), strict=True)}
+
+
+def _codes(values: "Coded | NDArray[Any]") -> tuple[list[str], "NDArray[np.int32]"]:
+    """Sorted names of the values that occur, and the number of every value."""
+    column = values if isinstance(values, Coded) else Coded.of(values)
+    names = list(column.counts())
+    return names, column.into(names)

@@ -86,7 +86,10 @@ def _values(part: dict[str, Any]) -> str:
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:
-        return ", ".join("null" if value is None else f"`{value}`" for value in part["enum"])
+        return ", ".join(
+            "null" if value is None else f"`{value if isinstance(value, str) else json.dumps(value)}`"
+            for value in part["enum"]
+        )
     kind = part.get("type", "object")
     names = {
         "string": "text",

@@ -25,7 +25,8 @@ class Context:
 
     validation: cells with labels for model selection, None where there are none. classes: the training classes,
     sorted. device: `cpu` or `cuda`. progress: takes a fraction (0..1) and a text. truth: label of every test cell, for
-    a control that declares `needs.truth`; None for everything else.
+    a control that declares `needs.truth`; None for everything else. checkpoint: a folder for what a long training needs
+    to go on after a kill; None where it is not wanted.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class Context:
     top_k: int = 5
     progress: Callable[[float, str], None] = lambda fraction, text: None
     truth: Mapping[str, str] | None = None
+    checkpoint: Path | None = None
 
 
 class Method(ABC):
@@ -48,6 +50,9 @@ class Method(ABC):
     trainable_parameters: int | None = None  # set by fit where the notion makes sense
     gene_overlap: dict[str, int] | None = None  # `model` and `shared` genes, of a model that brings its own genes
     one_step: bool = False  # training and prediction cannot be told apart; all time counts as training
+    # takes StoredCells, whose counts stay on disk, and then gives its predictions in parts, an iterator of Predictions
+    streams: bool = False
+    parallel: bool = False  # several processes can train it together; then load(folder).to(device, threads) is it
 
     @abstractmethod
     def fit(self, train: "AnnData", context: Context) -> None:

@@ -1,5 +1,6 @@
 """Features that several methods share: log-normalised expression of variable genes, chosen on the training cells."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from annobench.store.loader import Loader
+
 _BINS = 20
+_STRETCH = 1 << 22  # non-zeros that are looked at together
 
 
 def log_normalised(adata: "AnnData") -> "csr_matrix":
@@ -35,20 +39,43 @@ def log_normalised(adata: "AnnData") -> "csr_matrix":
     return matrix
 
 
-def variable_genes(matrix: "csr_matrix", n_genes: int) -> "NDArray[np.intp]":
-    """Sorted positions of the most variable genes of log1p CP10k values.
+def moments(cells: "csr_matrix | Loader") -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Mean and sample variance over cells of the expression of every gene before the logarithm, each float64 (genes,).
+
+    From a matrix of log1p CP10k values, or in one pass over a loader; neither is copied as a whole. Sums of values and
+    squares in float64 suffice: no mean is large beside its spread.
+    """
+    n, genes = cells.shape if hasattr(cells, "shape") else (cells.rows.n, cells.rows.genes)
+    total, squares = np.zeros(genes), np.zeros(genes)
+    for indices, values in _stretches(cells):
+        linear = np.expm1(values, dtype=np.float64)
+        total += np.bincount(indices, linear, genes)
+        np.square(linear, out=linear)
+        squares += np.bincount(indices, linear, genes)
+    mean = total / n
+    return mean, (squares / n - mean**2) * n / max(n - 1, 1)
+
+
+def _stretches(cells: Any) -> "Iterator[tuple[NDArray[Any], NDArray[Any]]]":
+    """Gene positions and values of all cells, a stretch at a time."""
+    if hasattr(cells, "epoch"):
+        yield from ((batch.indices, batch.values) for batch in cells.epoch())
+        return
+    for start in range(0, cells.nnz, _STRETCH):
+        part = slice(start, start + _STRETCH)
+        yield cells.indices[part], cells.data[part]
+
+
+def variable_genes(cells: "csr_matrix | Loader", n_genes: int) -> "NDArray[np.intp]":
+    """Sorted positions of the most variable genes, from log1p CP10k values as a matrix or from a loader.
 
     Normalised dispersion (Satija et al. 2015, the `seurat` flavour of scanpy): variance over mean of the expression
     before the logarithm, standardised within 20 bins of mean expression. All genes where there are only n_genes.
     """
-    cells, genes = matrix.shape
+    genes = cells.shape[1] if hasattr(cells, "shape") else cells.rows.genes
     if genes <= n_genes:
         return np.arange(genes)
-    linear = matrix.copy().astype(np.float64)
-    np.expm1(linear.data, out=linear.data)
-    mean = np.asarray(linear.mean(axis=0)).ravel()
-    linear.data **= 2
-    variance = (np.asarray(linear.mean(axis=0)).ravel() - mean**2) * cells / max(cells - 1, 1)
+    mean, variance = moments(cells)
     with np.errstate(divide="ignore", invalid="ignore"):
         dispersion = np.log(variance / np.where(mean == 0, 1e-12, mean))
         dispersion[~np.isfinite(dispersion)] = np.nan

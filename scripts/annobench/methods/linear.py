@@ -22,9 +22,10 @@ class Linear(TorchClassifier):
         epochs: int = 50,
         min_steps: int = 1000,
         patience: int = 10,
+        precision: str = "auto",
     ) -> None:
         self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
-        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience)
+        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.linear(genes, classes)

@@ -7,8 +7,11 @@ import numpy as np
 
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.predictions import Predictions
+from annobench.store.cells import StoredCells, is_stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anndata import AnnData
 
 
@@ -16,13 +19,21 @@ class Majority(Method):
     """The probabilities are the class frequencies of the training cells, the same for every cell."""
 
     trainable_parameters = 0
+    streams = True
 
-    def fit(self, train: "AnnData", context: Context) -> None:
-        self._classes, counts = np.unique(train.obs["label_id"].astype(str), return_counts=True)
-        self._shares = counts / counts.sum()
+    def fit(self, train: "AnnData | StoredCells", context: Context) -> None:
+        counts = train.obs["label_id"].astype(str).value_counts().sort_index()
+        self._classes, self._shares = counts.index.to_numpy(dtype=str), counts.to_numpy() / len(train.obs)
         self._top_k = context.top_k
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(  # type: ignore[override]
+        self, query: "AnnData | StoredCells"
+    ) -> "Predictions | Iterator[Predictions]":
+        if is_stored(query):
+            return (self._same(part) for part in query.parts())
+        return self._same(query)
+
+    def _same(self, query: "AnnData | StoredCells") -> Predictions:
         probabilities = np.tile(self._shares, (query.n_obs, 1))
         return Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
 

@@ -25,10 +25,11 @@ class Perceptron(TorchClassifier):
         epochs: int = 50,
         min_steps: int = 400,
         patience: int = 10,
+        precision: str = "auto",
     ) -> None:
         self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
         self.width, self.blocks, self.dropout = width, blocks, dropout
-        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience)
+        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.mlp(genes, classes, self.width, self.blocks, self.dropout)

@@ -7,8 +7,11 @@ import numpy as np
 
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.predictions import Predictions
+from annobench.store.cells import StoredCells, is_stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anndata import AnnData
 
 
@@ -16,13 +19,22 @@ class RandomStratified(Method):
     """Each draw is stated with full confidence, so that the control bounds the calibration metrics as well."""
 
     trainable_parameters = 0
+    streams = True
 
-    def fit(self, train: "AnnData", context: Context) -> None:
-        self._classes, counts = np.unique(train.obs["label_id"].astype(str), return_counts=True)
-        self._shares, self._seed, self._top_k = counts / counts.sum(), context.seed, context.top_k
+    def fit(self, train: "AnnData | StoredCells", context: Context) -> None:
+        counts = train.obs["label_id"].astype(str).value_counts().sort_index()
+        self._classes, self._shares = counts.index.to_numpy(dtype=str), counts.to_numpy() / len(train.obs)
+        self._seed, self._top_k = context.seed, context.top_k
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(  # type: ignore[override]
+        self, query: "AnnData | StoredCells"
+    ) -> "Predictions | Iterator[Predictions]":
         rng = np.random.default_rng(self._seed)
+        if is_stored(query):
+            return (self._drawn(part, rng) for part in query.parts())
+        return self._drawn(query, rng)
+
+    def _drawn(self, query: "AnnData | StoredCells", rng: np.random.Generator) -> Predictions:
         drawn = rng.choice(len(self._classes), size=query.n_obs, p=self._shares)
         probabilities = np.eye(len(self._classes))[drawn]
         return Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)

@@ -8,19 +8,21 @@ A label set says over which classes an average is taken:
 `unknown` is never a class: as a prediction it is simply wrong.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.columns import Coded
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABEL_SETS = ("truth", "either", "shared")
+_BLOCK = 1 << 22  # values of a matrix that are looked at together
 
 
 @dataclass(frozen=True)
@@ -49,57 +51,139 @@ class Row:
     n: int
 
 
-@dataclass
-class Scored:
-    """Test cells with a known true label, beside what a method said of them.
+@dataclass(frozen=True)
+class Probabilities:
+    """Probability of every class for every cell, looked at a block of cells at a time.
 
-    truth: (n,) ids. labels: (n, k) ids, best first. confidence: (n,) or None; `is_probability` says whether it is one.
-    probabilities: (n, c) with `probability_classes`, or None. training: classes of the training cells.
-    groups: column name -> (n,) values.
+    values: (stored cells, columns) of any float type, as a rule 16 bit and memory-mapped. classes: (c,) names.
+    rows: (n,) stored cell of every cell; None where all are meant in their order. groups: (columns,) class number of
+    every column, where classes are sums of columns; None where columns are classes.
     """
 
-    truth: "NDArray[Any]"
-    labels: "NDArray[Any]"
+    values: "NDArray[Any]"
+    classes: Sequence[str]
+    rows: "NDArray[np.intp] | None" = None
+    groups: "NDArray[np.integer[Any]] | None" = None
+
+    def __len__(self) -> int:
+        return len(self.values if self.rows is None else self.rows)
+
+    def blocks(self) -> "Iterator[tuple[slice, NDArray[np.float64]]]":
+        """Cells and a copy of their probabilities, (cells, classes)."""
+        step = max(1, _BLOCK // max(1, self.values.shape[1]))
+        for start in range(0, len(self), step):
+            cells = slice(start, start + step)
+            values = self._stored(cells).astype(np.float64)
+            yield cells, values if self.groups is None else values @ self._sums
+
+    def stored(self) -> "Iterator[tuple[slice, NDArray[Any]]]":
+        """Cells and what is stored of them."""
+        step = max(1, _BLOCK // max(1, self.values.shape[1]))
+        for start in range(0, len(self), step):
+            cells = slice(start, start + step)
+            yield cells, self._stored(cells)
+
+    def column(self, number: int) -> "NDArray[np.float64]":
+        """Probability of one class, (n,)."""
+        columns = [number] if self.groups is None else np.flatnonzero(self.groups == number).tolist()
+        rows = slice(None) if self.rows is None else self.rows
+        total = np.zeros(len(self))
+        for column in columns:
+            total += self.values[rows, column]
+        return total
+
+    def matrix(self) -> "NDArray[np.float64]":
+        """All of it at once, (n, classes)."""
+        return np.vstack([np.empty((0, len(self.classes))), *(values for _, values in self.blocks())])
+
+    def _stored(self, cells: slice) -> "NDArray[Any]":
+        return self.values[cells] if self.rows is None else self.values[self.rows[cells]]
+
+    @cached_property
+    def _sums(self) -> "NDArray[np.float64]":
+        assert self.groups is not None
+        return np.equal.outer(self.groups, np.arange(len(self.classes))).astype(np.float64)
+
+
+@dataclass
+class Scored:
+    """Test cells with a known true label, beside what a method said of them. Labels are numbers into one table.
+
+    names: (m,) labels; first `classes`, then labels that only stand at later ranks. true_codes: (n,). label_codes:
+    (n, k), best first. training: classes of the training cells. confidence: (n,) or None; `is_probability` says whether
+    it is one. groups: column name -> value of every cell. Made by `of`.
+    """
+
+    names: "NDArray[Any]"
+    classes: "NDArray[Any]"
+    true_codes: "NDArray[np.int32]"
+    label_codes: "NDArray[np.int32]"
     training: list[str]
     ontology: Ontology
     confidence: "NDArray[Any] | None" = None
     is_probability: bool = False
-    probabilities: "NDArray[Any] | None" = None
-    probability_classes: "NDArray[Any] | None" = None
-    groups: Mapping[str, "NDArray[Any]"] = field(default_factory=dict)
+    probabilities: Probabilities | None = None
+    groups: Mapping[str, Coded] = field(default_factory=dict)
     bins: int = 15
 
-    @cached_property
-    def classes(self) -> "NDArray[Any]":
-        """Sorted union of true, predicted and training classes, `unknown` last where it is predicted."""
-        found = set(map(str, self.truth)) | set(map(str, self.labels[:, 0])) | set(self.training)
-        ordered = sorted(found - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in found else [])
-        return np.array(ordered, dtype=object)
+    @classmethod
+    def of(
+        cls, truth: Any, labels: Any, training: Sequence[str], ontology: Ontology, groups: Any = None, **more: Any
+    ) -> "Scored":
+        """From texts: truth (n,) and labels (n, k), or Coded and one Coded for every rank.
 
-    def codes(self, labels: "NDArray[Any]") -> "NDArray[np.intp]":
-        """Positions of labels in `classes`; -1 for one that is not there."""
-        position = {label: i for i, label in enumerate(self.classes)}
-        return np.array([position.get(label, -1) for label in labels], dtype=int)
+        Classes are the sorted union of true, predicted and training classes, `unknown` last where it occurs.
+        """
+        true = _coded(truth)
+        ranked = labels if isinstance(labels, list) else [_coded(column) for column in np.asarray(labels).T]
+        found = set(true.counts()) | set(ranked[0].counts()) | set(training)
+        classes = sorted(found - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in found else [])
+        names = classes + sorted({name for one in ranked for name in one.names} - found)
+        codes = np.empty((len(ranked), len(true)), dtype=np.int32)
+        for rank, one in enumerate(ranked):
+            codes[rank] = one.into(names)
+        return cls(
+            np.array(names, dtype=object),
+            np.array(classes, dtype=object),
+            true.into(names),
+            codes.T,
+            list(training),
+            ontology,
+            groups={name: _coded(values) for name, values in (groups or {}).items()},
+            **more,
+        )
 
-    @cached_property
-    def true_codes(self) -> "NDArray[np.intp]":
-        """Class number of every true label."""
-        return self.codes(self.truth)
+    @property
+    def truth(self) -> "NDArray[Any]":
+        """The true labels, (n,) text."""
+        return self.names[self.true_codes]
 
-    @cached_property
-    def predicted_codes(self) -> "NDArray[np.intp]":
+    @property
+    def labels(self) -> "NDArray[Any]":
+        """The predicted labels, (n, k) text."""
+        return self.names[self.label_codes]
+
+    @property
+    def predicted_codes(self) -> "NDArray[np.int32]":
         """Class number of every predicted label."""
-        return self.codes(self.labels[:, 0])
+        return self.label_codes[:, 0]
 
     @cached_property
     def correct(self) -> "NDArray[np.bool_]":
         """Which cells are predicted exactly."""
         return self.true_codes == self.predicted_codes
 
+    @cached_property
+    def confusion(self) -> "NDArray[np.int64]":
+        """Number of cells by true and predicted class, (classes, classes)."""
+        size = len(self.classes)
+        pairs = self.true_codes.astype(np.int64) * size + self.predicted_codes
+        return np.bincount(pairs, minlength=size * size).reshape(size, size)
+
     @property
     def n(self) -> int:
         """Number of scored cells."""
-        return len(self.truth)
+        return len(self.true_codes)
 
     def members(self, label_set: str, true: "NDArray[Any]", predicted: "NDArray[Any]") -> "NDArray[np.bool_]":
         """Which of `classes` a label set holds, given the counts of true and predicted labels per class (last axis)."""
@@ -109,6 +193,10 @@ class Scored:
         if label_set == "either":
             return ((true > 0) | (predicted > 0)) & known
         return (true > 0) & np.isin(self.classes, self.training)
+
+
+def _coded(values: Any) -> Coded:
+    return values if isinstance(values, Coded) else Coded.of(np.asarray(values, dtype=object))
 
 
 Compute = Callable[[Scored], Iterable[Row]]

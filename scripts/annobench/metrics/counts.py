@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def class_counts(
-    true: "NDArray[np.intp]", predicted: "NDArray[np.intp]", classes: int
+    true: "NDArray[np.integer[Any]]", predicted: "NDArray[np.integer[Any]]", classes: int
 ) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
     """Per class: cells that are of it and predicted as it, cells of it, cells predicted as it."""
     hits = np.bincount(true[true == predicted], minlength=classes)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.columns import Coded
 from annobench.metrics.base import LABEL_SETS, Metric, Row, Scored
-from annobench.metrics.counts import class_counts, f1, macro_f1, mean_over, ratio
+from annobench.metrics.counts import f1, macro_f1, mean_over, ratio
 from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ PER_CLASS = [
 
 def compute(scored: Scored) -> Iterator[Row]:
     """Overall values, and accuracy and macro F1 within every study and donor."""
-    hits, true, predicted = class_counts(scored.true_codes, scored.predicted_codes, len(scored.classes))
+    hits, true, predicted = _counts(scored)
     yield from _averages(scored, hits, true, predicted)
     total = scored.n
 
@@ -57,20 +58,15 @@ def compute(scored: Scored) -> Iterator[Row]:
     covariance = hits.sum() * total - (true * predicted).sum()
     spread = np.sqrt(float(total**2 - (predicted**2).sum()) * float(total**2 - (true**2).sum()))
     yield row("mcc", covariance / spread if spread > 0 else float(covariance == 0 and hits.sum() == total))
-    yield row("unseen_share", 1 - np.isin(scored.truth, scored.training).mean())
-    yield row("unknown_share", float((scored.labels[:, 0] == UNKNOWN).mean()))
+    yield row("unseen_share", 1 - true[np.isin(scored.classes, scored.training)].sum() / total)
+    yield row("unknown_share", predicted[scored.classes == UNKNOWN].sum() / total)
     for column, values in scored.groups.items():
-        for value in np.unique(values.astype(str)):
-            cells = values == value
-            part = class_counts(scored.true_codes[cells], scored.predicted_codes[cells], len(scored.classes))
-            yield Row("flat", "accuracy", "-", column, value, float(part[0].sum() / cells.sum()), int(cells.sum()))
-            score = macro_f1(*part, scored.members("truth", part[1], part[2]))
-            yield Row("flat", "macro_f1", "truth", column, value, float(score), int(cells.sum()))
+        yield from _within(scored, column, values)
 
 
 def compute_per_class(scored: Scored) -> Iterator[Row]:
     """Precision, recall and F1 of every class that occurs among the true labels; n counts its true cells."""
-    hits, true, predicted = class_counts(scored.true_codes, scored.predicted_codes, len(scored.classes))
+    hits, true, predicted = _counts(scored)
     for i in np.flatnonzero(scored.members("truth", true, predicted)):
         parts = {
             "precision": ratio(hits[i], predicted[i]),
@@ -79,6 +75,30 @@ def compute_per_class(scored: Scored) -> Iterator[Row]:
         }
         for name, value in parts.items():
             yield Row("per_class", name, "-", "class", str(scored.classes[i]), float(value), int(true[i]))
+
+
+def _counts(scored: Scored) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
+    """Hits, true and predicted cells of every class."""
+    return np.diag(scored.confusion), scored.confusion.sum(axis=1), scored.confusion.sum(axis=0)
+
+
+def _within(scored: Scored, column: str, values: Coded) -> Iterator[Row]:
+    """Accuracy and macro F1 of every study or donor, in the order of their names."""
+    shape = (len(values.names), len(scored.classes))
+    place = values.codes.astype(np.int64) * shape[1]
+
+    def count(codes: "NDArray[Any]", cells: Any = slice(None)) -> "NDArray[Any]":
+        return np.bincount(place[cells] + codes[cells], minlength=shape[0] * shape[1]).reshape(shape)
+
+    hits, true = count(scored.true_codes, scored.correct), count(scored.true_codes)
+    predicted = count(scored.predicted_codes)
+    scores = macro_f1(hits, true, predicted, scored.members("truth", true, predicted))
+    for i in sorted(range(shape[0]), key=values.names.__getitem__):
+        n = int(true[i].sum())
+        if n:
+            name = values.names[i]
+            yield Row("flat", "accuracy", "-", column, name, float(hits[i].sum() / n), n)
+            yield Row("flat", "macro_f1", "truth", column, name, float(scores[i]), n)
 
 
 def _averages(scored: Scored, hits: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> Iterator[Row]:

@@ -17,8 +17,6 @@ from annobench.ontology import UNKNOWN, Ontology
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PAIRS = 10_000  # pairs of labels worked on at once: bounds the memory
-
 METRICS = [
     Metric(f"hierarchical_{name}_{average}", "hierarchical", f"{name} over labels with their ancestors, {how}", 0, 1, 1)
     for average, how in (
@@ -41,18 +39,13 @@ def node_matrix(classes: "NDArray[Any]", ontology: Ontology) -> tuple["NDArray[n
     return matrix, nodes
 
 
-def node_counts(
-    true: "NDArray[Any]", predicted: "NDArray[Any]", n: "NDArray[Any]", nodes: "NDArray[np.int64]"
-) -> tuple["NDArray[np.int64]", ...]:
-    """True positives, false positives and false negatives per node, from counts `n` of pairs of class numbers."""
-    both = np.zeros(nodes.shape[1], dtype=np.int64)
-    for start in range(0, len(n), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        both += n[part] @ (nodes[true[part]] & nodes[predicted[part]])
-    classes = len(nodes)
-    of_truth = np.bincount(true, n, classes).astype(np.int64) @ nodes
-    of_prediction = np.bincount(predicted, n, classes).astype(np.int64) @ nodes
-    return both, of_prediction - both, of_truth - both
+def node_counts(confusion: "NDArray[np.int64]", nodes: "NDArray[np.int64]") -> tuple["NDArray[np.int64]", ...]:
+    """True positives, false positives and false negatives per node, from cells by true and predicted class."""
+    table, member = confusion.astype(np.float64), nodes.astype(np.float64)  # whole numbers, but multiplied by BLAS
+    both = (member * (table @ member)).sum(axis=0)
+    of_truth, of_prediction = table.sum(axis=1) @ member, table.sum(axis=0) @ member
+    tp, fp, fn = (np.rint(one).astype(np.int64) for one in (both, of_prediction - both, of_truth - both))
+    return tp, fp, fn
 
 
 def pair_counts(nodes: "NDArray[np.int64]") -> tuple["NDArray[np.int64]", "NDArray[np.int64]"]:
@@ -63,8 +56,7 @@ def pair_counts(nodes: "NDArray[np.int64]") -> tuple["NDArray[np.int64]", "NDArr
 def compute(scored: Scored) -> Iterator[Row]:
     """Micro, macro and weighted values."""
     nodes, _ = node_matrix(scored.classes, scored.ontology)
-    pairs, n = np.unique(scored.true_codes * len(nodes) + scored.predicted_codes, return_counts=True)
-    tp, fp, fn = node_counts(pairs // len(nodes), pairs % len(nodes), n, nodes)
+    tp, fp, fn = node_counts(scored.confusion, nodes)
     support = tp + fn
 
     def rows(average: str, precision: Any, recall: Any, f_measure: Any) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.metrics.base import Metric, Row, Scored
-from annobench.metrics.counts import class_counts, macro_f1
+from annobench.metrics.counts import macro_f1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,24 +51,26 @@ def corrected(
 
 def compute(scored: Scored) -> Iterator[Row]:
     """Overall values."""
+    cells = scored.confusion
     reachability = scored.ontology.reachability(list(scored.classes))
-    true, predicted = scored.true_codes, scored.predicted_codes
-    replaced = corrected(true, predicted, reachability)
+    below = reachability & ~np.eye(len(cells), dtype=bool)
 
     def row(metric: str, value: Any, label_set: str = "-") -> Row:
         return Row("ontology_aware", metric, label_set, "overall", "all", float(value), scored.n)
 
-    yield row("ontology_accuracy", (replaced == true).mean())
-    counts = class_counts(true, replaced, len(scored.classes))
+    def share(pairs: "NDArray[np.bool_]") -> float:
+        return float(cells[pairs].sum() / scored.n)
+
+    yield row("ontology_accuracy", share(reachability))
+    hits, true = np.where(reachability, cells, 0).sum(axis=1), cells.sum(axis=1)
+    predicted = np.where(reachability, 0, cells).sum(axis=0) + hits  # those that are right become the true label
     for label_set in ("truth", "either"):
-        yield row("ontology_macro_f1", macro_f1(*counts, scored.members(label_set, counts[1], counts[2])), label_set)
-    exact = true == predicted
-    finer = reachability[true, predicted] & ~exact
-    coarser = reachability[predicted, true] & ~exact
-    yield row("exact_share", exact.mean())
-    yield row("finer_share", finer.mean())
-    yield row("coarser_share", coarser.mean())
-    yield row("unrelated_share", (~(exact | finer | coarser)).mean())
+        members = scored.members(label_set, true, predicted)
+        yield row("ontology_macro_f1", macro_f1(hits, true, predicted, members), label_set)
+    yield row("exact_share", share(np.eye(len(cells), dtype=bool)))
+    yield row("finer_share", share(below))
+    yield row("coarser_share", share(below.T))
+    yield row("unrelated_share", share(~(reachability | reachability.T)))
     trained = np.isin(scored.classes, scored.training)
     leaf = trained & (reachability[:, trained].sum(axis=1) == 1)
-    yield row("leaf_share", leaf[predicted].mean())
+    yield row("leaf_share", share(np.broadcast_to(leaf, cells.shape)))

@@ -7,14 +7,15 @@ the cut that was published for a rule, `fair` the one above which 95 % of the va
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from annobench.confidence import PUBLISHED, Groups, Platt, by_rule, strength
-from annobench.metrics.base import Metric, Row, Scored
+from annobench.decisions import KINDS
+from annobench.metrics.base import Metric, Row
 from annobench.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
-from annobench.runner.foreign import KINDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,18 +108,27 @@ class Judged:
         self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
     ) -> dict[str, "NDArray[np.float64]"]:
         found = {}
+        ties = self._ties
         if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
-            found["auroc_correct"] = weighted_auroc(self.test, self.right, weights)
-        found["aurc"], found["selective_accuracy"] = weighted_risk(self.test, self.right, weights, COVERAGE)
+            found["auroc_correct"] = weighted_auroc(self.test, self.right, weights, ties)
+        found["aurc"], found["selective_accuracy"] = weighted_risk(self.test, self.right, weights, COVERAGE, ties)
         if self.test.min() >= 0 and self.test.max() <= 1:
             found["ece"] = weighted_ece(self.test, self.right, weights, bins)
         if "wrong_tissue" in self.foreign:
             values = self.foreign["wrong_tissue"]
             both = np.hstack([weights, of_foreign[:, : len(values)]])
             own = np.r_[np.ones(len(self.test), bool), np.zeros(len(values), bool)]
-            found["wrong_tissue_auroc"] = weighted_auroc(np.r_[self.test, values], own, both)
-            found["wrong_tissue_found"] = share_found(self.test, values, both)
+            found["wrong_tissue_auroc"] = weighted_auroc(np.r_[self.test, values], own, both, self._mixed_ties)
+            found["wrong_tissue_found"] = share_found(self.test, values, both, self._mixed_ties)
         return found
+
+    @cached_property
+    def _ties(self) -> "Ties":
+        return Ties(self.test)
+
+    @cached_property
+    def _mixed_ties(self) -> "Ties":
+        return Ties(np.r_[self.test, self.foreign["wrong_tissue"]])
 
     def curve(self) -> dict[str, float]:
         """Error among the most confident cells, by coverage."""
@@ -136,14 +146,14 @@ class Judged:
 
 
 def judge(
-    scored: Scored,
+    correct: "NDArray[np.bool_]",
     decisions: Mapping[str, Any],
     at: "NDArray[np.intp]",
     validation: "NDArray[np.intp]",
     right: "NDArray[np.bool_]",
     groups: Groups | None = None,
 ) -> list[Judged]:
-    """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells of `scored`.
+    """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells that `correct` is of.
 
     `validation` are its rows of validation cells with a known label, and `right` says which of them are right. `groups`
     are the targets of its classes and answers, where labels are rolled up.
@@ -156,7 +166,7 @@ def judge(
         Judged(
             rule,
             confidence[at],
-            scored.correct,
+            correct,
             confidence[validation] if len(validation) else None,
             {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
         )
@@ -171,26 +181,43 @@ def rows(judged: list[Judged], bins: int) -> Iterator[Row]:
             yield Row("confidence", metric, variant, "rule", one.rule, value, len(one.test))
 
 
+class Ties:
+    """Scores in order, lowest first, with equal ones together: made once, used for every metric and set of weights."""
+
+    def __init__(self, score: "NDArray[Any]") -> None:
+        self.order = np.argsort(score, kind="stable")
+        ordered = score[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def sums(self, weights: "NDArray[Any]", member: "NDArray[np.bool_] | None" = None) -> "NDArray[np.float64]":
+        """Weight at every score that occurs, of all cells or of some; (replicates, n) -> (replicates, scores)."""
+        found = np.take(weights, self.order, axis=1)
+        if member is not None:
+            found *= member[self.order]
+        return found if len(self.starts) == len(self.order) else np.add.reduceat(found, self.starts, axis=1)
+
+
 def weighted_auroc(
-    score: "NDArray[Any]", positive: "NDArray[np.bool_]", weights: "NDArray[Any]"
+    score: "NDArray[Any]", positive: "NDArray[np.bool_]", weights: "NDArray[Any]", ties: Ties | None = None
 ) -> "NDArray[np.float64]":
     """AUROC with weighted cells, ties counting half; weights (replicates, n) -> (replicates,)."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-    up = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
-    down = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
-    below = np.cumsum(down, axis=1) - down
-    return (up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
+    ties = ties or Ties(score)
+    up, down = ties.sums(weights, positive), ties.sums(weights, ~positive)
+    below = np.cumsum(down, axis=1)
+    below -= down / 2
+    return np.einsum("ij,ij->i", up, below) / (up.sum(axis=1) * down.sum(axis=1))
 
 
 def weighted_risk(
-    confidence: "NDArray[Any]", right: "NDArray[np.bool_]", weights: "NDArray[Any]", coverage: float
+    confidence: "NDArray[Any]",
+    right: "NDArray[np.bool_]",
+    weights: "NDArray[Any]",
+    coverage: float,
+    ties: Ties | None = None,
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """Area under the risk-coverage curve and accuracy at a coverage, weighted cells, expected over orders of ties."""
-    order = np.argsort(-confidence, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0])
-    size = np.add.reduceat(weights[:, order], starts, axis=1)
-    wrong = np.add.reduceat(weights[:, order] * ~right[order], starts, axis=1)
+    ties = ties or Ties(confidence)
+    size, wrong = (found[:, ::-1] for found in (ties.sums(weights), ties.sums(weights, ~right)))
     before, errors = np.cumsum(size, axis=1) - size, np.cumsum(wrong, axis=1) - wrong
     rate = np.divide(wrong, size, out=np.zeros_like(size), where=size > 0)  # cells may weigh nothing
     # the integral of (errors + rate * (c - before)) / c over the group
@@ -211,7 +238,9 @@ def weighted_ece(
     return np.abs(weights @ member).sum(axis=1) / weights.sum(axis=1)
 
 
-def share_found(own: "NDArray[Any]", foreign: "NDArray[Any]", weights: "NDArray[Any]") -> "NDArray[np.float64]":
+def share_found(
+    own: "NDArray[Any]", foreign: "NDArray[Any]", weights: "NDArray[Any]", ties: Ties | None = None
+) -> "NDArray[np.float64]":
     """Share of foreign cells among the 20 % least confident of a mix that holds 20 % of them; ties count in part.
 
     weights: (replicates, own + foreign) before mixing.
@@ -223,11 +252,8 @@ def share_found(own: "NDArray[Any]", foreign: "NDArray[Any]", weights: "NDArray[
             weights[:, n:] * (MIXED / weights[:, n:].sum(axis=1, keepdims=True)),
         ]
     )
-    score = np.r_[own, foreign]
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-    size = np.add.reduceat(mixed[:, order], starts, axis=1)
-    strange = np.add.reduceat(mixed[:, order] * (order >= n), starts, axis=1)
+    ties = ties or Ties(np.r_[own, foreign])
+    size, strange = ties.sums(mixed), ties.sums(mixed, np.arange(mixed.shape[1]) >= n)
     before = np.cumsum(size, axis=1) - size
     taken = np.clip(MIXED - before, 0, size)
     return (strange * np.divide(taken, size, out=np.zeros_like(size), where=size > 0)).sum(axis=1) / MIXED

@@ -22,12 +22,13 @@ METRICS = [
 
 def compute(scored: Scored) -> Iterator[Row]:
     """For every depth that the predictions reach. The rule of cellarium-cas: a hit counts as the true label."""
-    for depth in DEPTHS:
-        if depth > scored.labels.shape[1]:
-            break
-        hit = (scored.labels[:, :depth] == scored.truth[:, None]).any(axis=1)
-        yield Row("topk", f"accuracy_top{depth}", "-", "overall", "all", float(hit.mean()), scored.n)
-        predicted = np.where(hit, scored.true_codes, scored.predicted_codes)
-        counts = class_counts(scored.true_codes, predicted, len(scored.classes))
-        score = macro_f1(*counts, scored.members("truth", counts[1], counts[2]))
-        yield Row("topk", f"macro_f1_top{depth}", "truth", "overall", "all", float(score), scored.n)
+    true, ranked = scored.true_codes, scored.label_codes
+    hit = np.zeros(scored.n, dtype=bool)
+    for rank in range(min(max(DEPTHS), ranked.shape[1])):
+        hit |= ranked[:, rank] == true
+        depth = rank + 1
+        if depth in DEPTHS:
+            yield Row("topk", f"accuracy_top{depth}", "-", "overall", "all", float(hit.mean()), scored.n)
+            counts = class_counts(true, np.where(hit, true, ranked[:, 0]), len(scored.classes))
+            score = macro_f1(*counts, scored.members("truth", counts[1], counts[2]))
+            yield Row("topk", f"macro_f1_top{depth}", "truth", "overall", "all", float(score), scored.n)

@@ -54,12 +54,16 @@ def check_live(label_id: str, ontology: Ontology, where: str, wanted: str = "a l
 
 
 def map_labels(
-    original: Sequence[str], native: Sequence[str] | None, table: dict[str, str] | None, ontology: Ontology
+    original: Sequence[str],
+    native: Sequence[str] | None,
+    table: dict[str, str] | None,
+    ontology: Ontology,
+    cells: Sequence[int] | None = None,
 ) -> MappedLabels:
     """Give every cell a Cell Ontology id or `unknown`.
 
     The table goes first; then the id of the source, an obsolete one followed to its replacement. `original` and
-    `native` hold one entry per cell.
+    `native` hold one entry per cell; or one for each of several sets of like cells, whose sizes are `cells`.
     """
     label_ids: list[str] = []
     unmapped: Counter[tuple[str, str]] = Counter()
@@ -81,7 +85,7 @@ def map_labels(
             else:
                 reason = f"native id '{given}' is not in Cell Ontology {ontology.release}"
         if found == UNKNOWN:
-            unmapped[text, reason] += 1
+            unmapped[text, reason] += 1 if cells is None else cells[position]
         label_ids.append(found)
     reasons: dict[str, list[str]] = {}
     for (text, reason), count in unmapped.items():

@@ -1,27 +1,25 @@
-"""From a source file to the cells contract: cells.h5ad, obs.parquet and card.json.
+"""From a source file to the cells contract: cells.h5ad, obs.parquet and card.json, and a store where it is large.
 
 obs.parquet repeats the observations alone, so that splitting and scoring need not open the matrix.
 """
 
 import warnings
-from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from annobench.columns import NOT_GIVEN
 from annobench.errors import DataError, nearest
 from annobench.files import atomic, read_json, sha256_of, write_json
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.ontology.labels import MappedLabels, map_labels, read_table
-from annobench.prepare import NO_LABELS
-from annobench.prepare.genes import gene_table, keep_one_each
+from annobench.prepare.genes import gene_index, gene_table, keep_one_each, required_genes
 from annobench.prepare.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
+from annobench.prepare.observations import Observations, ids_stand_twice
+from annobench.prepare.storage import store_of, unreadable, wants_store
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from anndata import AnnData
-    from numpy.typing import NDArray
 
 
 def prepare_dataset(
@@ -32,10 +30,12 @@ def prepare_dataset(
     ontology: Ontology,
     label_table: Path | None,
     outputs: dict[str, Path],
+    report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Prepare a plain dataset.
 
-    `source` is the fetched file, `record` its provenance; `outputs` has the keys cells, obs and card. Raises DataError.
+    `source` is the fetched file, `record` its provenance; `outputs` has the keys cells, obs and card. A store is
+    written beside cells.h5ad where `storage` or the size asks for one. `report` hears of progress. Raises DataError.
     """
     fetched = read_json(record)
     if sha256_of(source) != fetched["sha256"]:
@@ -43,6 +43,25 @@ def prepare_dataset(
             f"{source}: changed since it was fetched (sha256 differs from {record}); fetch it again with --forcerun "
             "fetch_dataset"
         )
+    if wants_store(dataset, source):
+        from annobench.prepare.stored import prepare_stored
+
+        prepare_stored(name, dataset, source, fetched, ontology, label_table, outputs, report)
+    else:
+        _prepare_in_memory(name, dataset, source, fetched, ontology, label_table, outputs)
+
+
+def _prepare_in_memory(
+    name: str,
+    dataset: dict[str, Any],
+    source: Path,
+    fetched: dict[str, Any],
+    ontology: Ontology,
+    label_table: Path | None,
+    outputs: dict[str, Path],
+) -> None:
+    from anndata import AnnData
+
     adata = read_h5ad(source)
     file = source.name
     _check_cells(adata, dataset["cells"], file)
@@ -58,34 +77,28 @@ def prepare_dataset(
         check_log1p(matrix, state, file)
 
     genes = gene_table(var, dataset["genes"], file)
-    required = [
-        _flags(_column(var, column, "genes.require", file), column, file) for column in dataset["genes"]["require"]
-    ]
-    kept = [all(flags) for flags in zip(*required, strict=True)] if required else [True] * len(genes)
+    kept = required_genes(var, dataset["genes"]["require"], file)
     genes, matrix = genes[kept].reset_index(drop=True), matrix[:, kept]
     keep, duplicates = keep_one_each(genes, matrix.sum(axis=0).A1)
     genes, matrix = genes.iloc[keep].reset_index(drop=True), matrix[:, keep]
-    genes.index = _gene_index(genes)
+    genes.index = gene_index(genes)
 
     obs, mapping = _observations(name, adata, dataset["cells"], ontology, label_table, file)
-    cells = _assemble(matrix, obs, genes, state, ontology)
+    cells = AnnData(matrix, obs=obs, var=genes)
+    cells.uns["annobench"] = {"matrix": state, "ontology": ontology.release}
     if "spatial" in adata.obsm:
         cells.obsm["spatial"] = adata.obsm["spatial"]
-    dropped = {"genes_not_required": len(kept) - sum(kept), "duplicated_genes": duplicates}
+    notes = source_notes(fetched, int((~kept).sum()), duplicates)
+    notes |= {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
+    write_cells(name, cells, outputs, ontology, notes)
+
+
+def source_notes(fetched: Mapping[str, Any], not_required: int, duplicates: int) -> dict[str, Any]:
+    """What the card says of the source, and of the genes that were dropped."""
+    dropped = {"genes_not_required": not_required, "duplicated_genes": duplicates}
     for step in fetched.get("steps", []):  # what the reader of a bundle has left out before
         dropped |= {key: step[key] for key in ("control_features",) if key in step}
-    write_cells(
-        name,
-        cells,
-        outputs,
-        ontology,
-        {
-            "source": fetched,
-            "dropped": dropped,
-            "labels_unmapped": mapping.unmapped,
-            "labels_replaced": mapping.replaced,
-        },
-    )
+    return {"source": fetched, "dropped": dropped}
 
 
 def read_h5ad(path: Path) -> "AnnData":
@@ -96,24 +109,13 @@ def read_h5ad(path: Path) -> "AnnData":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names that stand twice are dealt with below, as an error or a rule
             adata = anndata.read_h5ad(path)
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:  # whatever h5py and anndata raise on broken files
-        size = path.stat().st_size
-        raise DataError(
-            f"{path.name}: not a readable h5ad file ({size} bytes; {error}); it may be cut off or of another format, "
-            "fetch it again"
-        ) from error
     except MemoryError as error:
         raise DataError(
-            f"{path.name}: does not fit into memory ({path.stat().st_size / 1e6:.0f} MB on disk)"
+            f"{path.name}: does not fit into memory ({path.stat().st_size / 1e6:.0f} MB on disk); counts fit with "
+            "`storage: store`"
         ) from error
-    except Exception as error:  # anndata wraps errors of elements in its own classes
-        raise DataError(f"{path.name}: not a readable h5ad file: {error}; fetch it again") from error
+    except Exception as error:  # whatever h5py and anndata raise on broken files
+        raise unreadable(path, error) from error
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise DataError(f"{path.name}: is empty ({adata.n_obs} cells, {adata.n_vars} genes)")
     return adata
@@ -125,38 +127,12 @@ def _column(table: "pd.DataFrame", column: str, key: str, file: str) -> "pd.Seri
     return table[column]
 
 
-def _flags(column: "pd.Series", name: str, file: str) -> "NDArray[np.bool_]":
-    """A column of true and false; text that says so is taken for it."""
-    words = column.astype(str).str.lower()
-    if not words.isin(["true", "false"]).all():
-        other = words[~words.isin(["true", "false"])].iloc[0]
-        raise DataError(f"{file}: genes.require: column '{name}' holds '{other}', expected true or false")
-    return (words == "true").to_numpy()
-
-
 def _check_cells(adata: "AnnData", settings: dict[str, Any], file: str) -> None:
     names = adata.obs_names
     if not names.is_unique:
-        if settings["duplicated_ids"] == "suffix":
-            adata.obs_names_make_unique()
-        else:
-            examples = ", ".join(names[names.duplicated()].unique()[:3])
-            raise DataError(
-                f"{file}: {int(names.duplicated().sum())} cell ids stand twice (such as {examples}); cells are "
-                "matched by id. "
-                "Repair the file, or set cells.duplicated_ids to suffix"
-            )
-
-
-def _gene_index(genes: "pd.DataFrame") -> list[str]:
-    """Unique names for var: the Ensembl id, else the symbol, numbered where a symbol of one is the id of another."""
-    seen: Counter[str] = Counter()
-    index = []
-    for feature_id, feature_name in zip(genes["feature_id"], genes["feature_name"], strict=True):
-        key = feature_id or feature_name
-        seen[key] += 1
-        index.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
-    return index
+        if settings["duplicated_ids"] != "suffix":
+            raise ids_stand_twice(int(names.duplicated().sum()), list(names[names.duplicated()].unique()[:3]), file)
+        adata.obs_names_make_unique()
 
 
 def _observations(
@@ -164,56 +140,10 @@ def _observations(
 ) -> Any:
     import pandas as pd
 
-    def text(key: str) -> list[str] | None:
-        value = settings[key]
-        if value is None:
-            return None
-        if value.startswith("="):
-            return [value[1:]] * adata.n_obs
-        column = _column(adata.obs, value, f"cells.{key}", file)
-        found = list(column.astype(object).where(column.notna(), NOT_GIVEN).astype(str))
-        return _renamed(found, settings["rename"].get(key, {}), f"cells.rename.{key}", file)
-
-    declared = settings["label"] not in NO_LABELS
-    original = (text("label") if declared else None) or [NOT_GIVEN] * adata.n_obs
-    if declared:
-        table = read_table(label_table, ontology) if label_table else None
-        mapping = map_labels(original, text("label_id"), table, ontology)
-    else:
-        reason = f"{adata.n_obs} cells: no labels, as cells.label declares"
-        mapping = MappedLabels([UNKNOWN] * adata.n_obs, {NOT_GIVEN: reason}, {})
-    obs = pd.DataFrame(index=pd.Index(adata.obs_names.astype(str), name="cell_id"))
-    obs["label_id"] = mapping.label_ids
-    obs["label"] = [UNKNOWN if i == UNKNOWN else ontology.label(i) for i in mapping.label_ids]
-    obs["label_original"] = original
-    obs["study"] = text("study") or [name] * adata.n_obs
-    obs["donor"] = text("donor") or [NOT_GIVEN] * adata.n_obs
-    obs["batch"] = text("batch") or list(obs["study"])
-    for key in ("assay", "tissue", "disease"):
-        obs[key] = text(key) or [NOT_GIVEN] * adata.n_obs
-    if declared and (obs["label_id"] == UNKNOWN).all():
-        raise DataError(
-            f"{file}: no label could be mapped to Cell Ontology {ontology.release} (labels: "
-            f"{', '.join(sorted(set(original))[:5])}); add a table in config/labels and name it in cells.label_table, "
-            "or declare with `cells.label: null` that there are no labels"
-        )
-    return obs, mapping
-
-
-def _renamed(values: list[str], names: dict[str, str], key: str, file: str) -> list[str]:
-    """Values under their new names; a name that no cell has is an error, since it was meant to change something."""
-    absent = sorted(set(names) - set(values))
-    if absent:
-        raise DataError(f"{file}: {key}: no cell has '{absent[0]}'{nearest(absent[0], set(values))}")
-    return [names.get(value, value) for value in values] if names else values
-
-
-def _assemble(matrix: Any, obs: "pd.DataFrame", genes: "pd.DataFrame", state: str, ontology: Ontology) -> "AnnData":
-    from anndata import AnnData
-
-    cells = AnnData(matrix, obs=obs, var=genes)
-    cells.uns["annobench"] = {"matrix": state, "ontology": ontology.release}
-    return cells
+    found = Observations(name, settings, list(adata.obs.columns), ontology, label_table, file)
+    columns = {key: values.text() for key, values in found.block(adata.obs).items()}
+    mapping = found.finish()
+    return pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id")), mapping
 
 
 def write_cells(
@@ -224,27 +154,52 @@ def write_cells(
     notes: dict[str, Any],
 ) -> None:
     """Write cells.h5ad, obs.parquet and, last, card.json."""
-    labels = cells.obs["label_id"].value_counts()
+    store, begun = store_of(outputs["cells"])
+    for folder in (store, begun):  # of other settings
+        rmtree(folder, ignore_errors=True)
     table = cells.obs.reset_index(names="cell_id").astype(str)
     with atomic(outputs["cells"]) as path:
         cells.write_h5ad(path)
     with atomic(outputs["obs"]) as path:
         table.to_parquet(path, index=False)
+    write_card(
+        name,
+        outputs,
+        ontology,
+        {
+            "matrix": str(cells.uns["annobench"]["matrix"]),
+            "storage": "memory",
+            "cells": cells.n_obs,
+            "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()),
+            **notes,
+        },
+        cells.var,
+        {key: cells.obs[key].value_counts().to_dict() for key in ("label_id", "study", "donor")},
+    )
+
+
+def write_card(
+    name: str,
+    outputs: Mapping[str, Path],
+    ontology: Ontology,
+    facts: Mapping[str, Any],
+    genes: "pd.DataFrame",
+    counts: Mapping[str, Mapping[Any, int]],
+) -> None:
+    """Write card.json; `counts` has the cells by label_id, study and donor."""
+    number = {key: {str(value): int(n) for value, n in of.items()} for key, of in counts.items()}
     write_json(
         outputs["card"],
         {
             "dataset": name,
-            "matrix": str(cells.uns["annobench"]["matrix"]),
             "ontology": ontology.release,
-            "cells": cells.n_obs,
-            "genes": cells.n_vars,
-            "genes_with_ensembl_id": int((cells.var["feature_id"] != "").sum()),
-            "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()),
-            "labels": {str(i): {"label": ontology.label(str(i)), "cells": int(n)} for i, n in labels.items()},
-            "cells_with_unknown_label": int(labels.get(UNKNOWN, 0)),
-            "studies": {str(k): int(v) for k, v in cells.obs["study"].value_counts().items()},
-            "donors": {str(k): int(v) for k, v in cells.obs["donor"].value_counts().items()},
+            "genes": len(genes),
+            "genes_with_ensembl_id": int((genes["feature_id"] != "").sum()),
+            "labels": {i: {"label": ontology.label(i), "cells": n} for i, n in number["label_id"].items()},
+            "cells_with_unknown_label": number["label_id"].get(UNKNOWN, 0),
+            "studies": number["study"],
+            "donors": number["donor"],
             "sha256": sha256_of(outputs["cells"]),
-            **notes,
+            **facts,
         },
     )

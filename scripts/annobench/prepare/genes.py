@@ -57,18 +57,48 @@ def gene_table(var: "pd.DataFrame", settings: dict[str, Any], file: str) -> "pd.
     return pd.DataFrame({"feature_id": feature_id, "feature_name": list(columns[name_column])})
 
 
+def gene_keys(genes: "pd.DataFrame") -> "pd.Series":
+    """What a gene is known by: its Ensembl id, or its symbol where it has none."""
+    return genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
+
+
 def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndarray", int]:
     """Positions of the columns to keep, in order, and how many were dropped as duplicates.
 
-    A gene is its Ensembl id, or its symbol where it has none. `totals` is the sum of each column of the matrix; on a
-    tie the first column stays.
+    `totals` is the sum of each column of the matrix; on a tie the first column stays.
     """
     import numpy as np
 
-    key = genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
+    key = gene_keys(genes)
     order = np.lexsort((np.arange(len(genes)), -totals))
     keep = np.sort(order[~key.iloc[order].duplicated().to_numpy()])
     return keep, len(genes) - len(keep)
+
+
+def required_genes(var: "pd.DataFrame", columns: "list[str]", file: str) -> "np.ndarray":
+    """Which genes are true in all boolean columns that `genes.require` names."""
+    import numpy as np
+
+    found = np.ones(len(var), dtype=bool)
+    for column in columns:
+        if column not in var.columns:
+            raise DataError(f"{file}: genes.require: there is no column '{column}'{nearest(column, var.columns)}")
+        words = var[column].astype(str).str.lower()
+        other = words[~words.isin(["true", "false"])]
+        if len(other):
+            raise DataError(f"{file}: genes.require: column '{column}' holds '{other.iloc[0]}', expected true or false")
+        found &= (words == "true").to_numpy()
+    return found
+
+
+def gene_index(genes: "pd.DataFrame") -> list[str]:
+    """Unique names for var: the Ensembl id, else the symbol, numbered where a symbol of one is the id of another."""
+    seen: Counter[str] = Counter()
+    index = []
+    for key in gene_keys(genes):
+        seen[key] += 1
+        index.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return index
 
 
 def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:

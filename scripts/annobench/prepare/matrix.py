@@ -35,23 +35,25 @@ def take_slot(adata: "AnnData", slot: str, file: str) -> tuple["csr_matrix", Any
     if values is None:
         raise DataError(f"{file}: matrix.slot: {slot} holds no matrix")
     matrix = csr_matrix(values, dtype="float32")
+    # files may hold positions of two types, with which not everything works
+    matrix = csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix, var
 
 
-def check_finite(matrix: "csr_matrix", file: str) -> None:
-    """Refuse NaN, infinite and negative values: neither counts nor log1p values can be."""
+def check_finite(matrix: "csr_matrix", file: str, first: int = 0) -> None:
+    """Refuse NaN, infinite and negative values: neither counts nor log1p values can be. `first`: number of row 0."""
     import numpy as np
 
     if not np.isfinite(matrix.data).all():
-        row = _row_of(matrix, ~np.isfinite(matrix.data))
+        row = first + _row_of(matrix, ~np.isfinite(matrix.data))
         raise DataError(
             f"{file}: matrix: {int((~np.isfinite(matrix.data)).sum())} values are NaN or infinite (first in row "
             f"{row}); repair the file"
         )
     if (matrix.data < 0).any():
-        row = _row_of(matrix, matrix.data < 0)
+        row = first + _row_of(matrix, matrix.data < 0)
         raise DataError(
             f"{file}: matrix: {int((matrix.data < 0).sum())} values are negative (lowest {matrix.data.min():g}, "
             f"first in row {row}); "
@@ -59,10 +61,12 @@ def check_finite(matrix: "csr_matrix", file: str) -> None:
         )
 
 
-def check_counts(matrix: "csr_matrix", tolerance: float, file: str) -> "csr_matrix":
-    """Values within `tolerance` of whole numbers, rounded to them; raises DataError otherwise."""
+def check_counts(matrix: "csr_matrix", tolerance: float, file: str, first: int = 0) -> "csr_matrix":
+    """Values within `tolerance` of whole numbers, rounded to them, in their type; raises DataError otherwise."""
     import numpy as np
 
+    if matrix.data.dtype.kind in "iub":
+        return matrix
     rounded = np.rint(matrix.data)
     away = np.abs(matrix.data - rounded)
     if away.max(initial=0.0) > tolerance:
@@ -70,10 +74,10 @@ def check_counts(matrix: "csr_matrix", tolerance: float, file: str) -> "csr_matr
         state = "log1p values" if matrix.data.max() < 20 else "normalised values"
         raise DataError(
             f"{file}: matrix.state says counts, but {bad.sum()} of {len(bad)} values are not whole numbers "
-            f"(first in row {_row_of(matrix, bad)}: {matrix.data[bad][0]:g}); these look like {state}: "
+            f"(first in row {first + _row_of(matrix, bad)}: {matrix.data[bad][0]:g}); these look like {state}: "
             "name the slot with the counts, or say what they are in `matrix.state`"
         )
-    matrix.data = rounded.astype("float32")
+    matrix.data = rounded
     matrix.eliminate_zeros()
     return matrix
 

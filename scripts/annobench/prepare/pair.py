@@ -1,8 +1,8 @@
 """A reference to query pair: prepared datasets joined on the genes that all of them, or all references, have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annobench.errors import DataError
 from annobench.files import read_json
@@ -10,6 +10,14 @@ from annobench.genesets import DEPTH, MEASURED, to_cp10k
 from annobench.ontology import Ontology
 from annobench.prepare.cells import read_h5ad, write_cells
 from annobench.prepare.genes import shared_genes
+from annobench.store.cells import read_cells, store_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 
 def prepare_pair(
@@ -18,65 +26,99 @@ def prepare_pair(
     parts: dict[str, tuple[Path, Path]],
     ontology: Ontology,
     outputs: dict[str, Path],
+    report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Join prepared datasets (name -> cells.h5ad, card.json; the query last) into one with a column `part`.
 
     Cell ids are prefixed with the dataset. Coordinates of a spatial query are kept (NaN for the references), and the
-    counts of a cell over the kept genes (`total_counts`; NaN where a part holds logarithmic values). Raises DataError
-    where too few genes are shared, with the overlap both ways.
+    counts of a cell over the kept genes (`total_counts`; NaN where a part holds logarithmic values). Where a part lies
+    in a store, or `storage` asks for it, so does the pair. Raises DataError where too few genes are shared, with the
+    overlap both ways.
     """
-    query = dataset["pair"]["query"]
-    loaded = {part: read_h5ad(cells) for part, (cells, _) in parts.items()}
-    states = {part: str(cells.uns["annobench"]["matrix"]) for part, cells in loaded.items()}
-    same = dataset["pair"]["values"] == "same"
+    import anndata
+
+    settings = dataset["pair"]
+    query, same = settings["query"], settings["values"] == "same"
+    stored = [part for part, (cells, _) in parts.items() if store_folder(cells)]
+    # of a part in a store this is what is known of it, of any other all of it
+    heads = {
+        part: anndata.read_h5ad(cells) if part in stored else read_h5ad(cells) for part, (cells, _) in parts.items()
+    }
+    states = {part: str(head.uns["annobench"]["matrix"]) for part, head in heads.items()}
     if same and len(set(states.values())) > 1:
         raise DataError(
             f"{name}: pair: the parts hold different values ({states}); declare all as counts, all as the same log1p "
             "state, or set pair.values to log1p_cp10k"
         )
-    shared = len(shared_genes([cells.var for cells in loaded.values()])[0])
+    genes = {part: head.var for part, head in heads.items()}
+    overlap = _overlap(name, genes, settings["min_genes"])
+    columns, var = _columns(genes, query, settings["genes"] == "reference")
+    notes = {"parts": {part: read_json(card)["sha256"] for part, (_, card) in parts.items()}, "overlap": overlap}
+    if dataset["storage"] == "store" or (dataset["storage"] == "auto" and stored):
+        from annobench.prepare.stored_pair import prepare_stored_pair
+
+        if not same or set(states.values()) != {"counts"}:
+            raise DataError(
+                f"{name}: storage: a store holds counts, but pair.values is {settings['values']} and the parts hold "
+                f"{states}; set pair.values to same and declare all parts as counts, or set storage to memory"
+            )
+        files = {part: cells for part, (cells, _) in parts.items()}
+        prepare_stored_pair(name, files, query, columns, var, notes, ontology, outputs, report)
+        return
+    loaded = {part: read_cells(cells) if part in stored else heads[part] for part, (cells, _) in parts.items()}
+    joined = _joined(loaded, query, columns, var, same)
+    joined.uns["annobench"] = {"matrix": states[query] if same else "log1p_cp10k", "ontology": ontology.release}
+    write_cells(name, joined, outputs, ontology, notes)
+
+
+def _overlap(name: str, genes: "Mapping[str, pd.DataFrame]", least: int) -> dict[str, dict[str, Any]]:
+    """How many genes all parts share, and what share that is of each. Raises DataError for fewer than `least`."""
+    shared = len(shared_genes(list(genes.values()))[0])
     overlap = {
-        part: {"genes": cells.n_vars, "shared": shared, "share": round(shared / cells.n_vars, 4)}
-        for part, cells in loaded.items()
+        part: {"genes": len(var), "shared": shared, "share": round(shared / len(var), 4)} for part, var in genes.items()
     }
-    if shared < dataset["pair"]["min_genes"]:
+    if shared < least:
         ways = "; ".join(f"{part}: {o['shared']} of {o['genes']} genes" for part, o in overlap.items())
         raise DataError(
-            f"{name}: pair: only {shared} genes are shared ({ways}), pair.min_genes is {dataset['pair']['min_genes']}. "
+            f"{name}: pair: only {shared} genes are shared ({ways}), pair.min_genes is {least}. "
             "Ensembl ids against symbols? See genes.id and genes.name of the parts."
         )
-    joined = _joined(loaded, query, dataset["pair"]["genes"] == "reference", same)
-    joined.uns["annobench"] = {"matrix": states[query] if same else "log1p_cp10k", "ontology": ontology.release}
-    cards = {part: read_json(card) for part, (_, card) in parts.items()}
-    write_cells(
-        name,
-        joined,
-        outputs,
-        ontology,
-        {"parts": {part: card["sha256"] for part, card in cards.items()}, "overlap": overlap},
-    )
+    return overlap
 
 
-def _joined(loaded: dict[str, Any], query: str, all_of_reference: bool, same: bool) -> Any:
-    """All cells of the parts over the shared genes, or over the genes that all references share."""
-    import anndata
+def _columns(
+    genes: "Mapping[str, pd.DataFrame]", query: str, all_of_reference: bool
+) -> "tuple[dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]], pd.DataFrame]":
+    """For each part which of its genes stand where in the joined table; and that table.
+
+    It has the genes that all parts share, or those that all references share.
+    """
     import numpy as np
 
-    basis = [part for part in loaded if part != query] if all_of_reference else list(loaded)
-    positions = dict(zip(basis, shared_genes([loaded[part].var for part in basis]), strict=True))
+    basis = [part for part in genes if part != query] if all_of_reference else list(genes)
+    shared = dict(zip(basis, shared_genes([genes[part] for part in basis]), strict=True))
     # genes are named as the query names them; where it lacks some, as the first reference does
     naming = basis[0] if all_of_reference else query
-    var = loaded[naming].var.iloc[positions[naming]][["feature_id", "feature_name"]].copy()
+    var = genes[naming].iloc[shared[naming]][["feature_id", "feature_name"]].copy()
+    whole = np.arange(len(var))
+    columns = {part: (np.asarray(positions, dtype=int), whole) for part, positions in shared.items()}
     if all_of_reference:
-        of_reference, of_query = shared_genes([var, loaded[query].var])
-        var[MEASURED] = np.isin(np.arange(len(var)), of_reference)
+        of_reference, of_query = (np.asarray(found, dtype=int) for found in shared_genes([var, genes[query]]))
+        var[MEASURED] = np.isin(whole, of_reference)
+        columns[query] = of_query, of_reference
+    return columns, var
+
+
+def _joined(loaded: "Mapping[str, AnnData]", query: str, columns: Any, var: "pd.DataFrame", same: bool) -> "AnnData":
+    """All cells of the parts over the genes of `var`."""
+    import anndata
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
     pieces = []
     for part, cells in loaded.items():
-        if part == query and all_of_reference:
-            piece = _spread(cells, of_query, of_reference, var)
-        else:
-            piece = cells[:, positions[part]].copy()
-            piece.var_names = var.index
+        matrix = placed(csr_matrix(cells.X), columns[part], len(var))
+        piece = anndata.AnnData(matrix, obs=cells.obs.copy(), var=var[[]])
         state = str(cells.uns["annobench"]["matrix"])
         # the depth of a cell over the genes that are kept, which logarithmic values no longer tell
         piece.obs[DEPTH] = np.asarray(piece.X.sum(axis=1)).ravel() if state == "counts" else np.nan
@@ -84,7 +126,6 @@ def _joined(loaded: dict[str, Any], query: str, all_of_reference: bool, same: bo
             piece.X = to_cp10k(piece.X, state)
         piece.obs_names = [f"{part}:{cell}" for cell in piece.obs_names]
         piece.obs["part"] = "query" if part == query else "reference"
-        del piece.obsm, piece.uns
         pieces.append(piece)
     found = anndata.concat(pieces, join="inner")
     found.var = var
@@ -95,12 +136,13 @@ def _joined(loaded: dict[str, Any], query: str, all_of_reference: bool, same: bo
     return found
 
 
-def _spread(cells: Any, columns: Sequence[int], places: Sequence[int], var: Any) -> Any:
-    """Cells with their `columns` put at `places` among all genes of `var`, zero elsewhere."""
-    import numpy as np
-    from anndata import AnnData
+def placed(matrix: "csr_matrix", columns: "tuple[NDArray[np.intp], NDArray[np.intp]]", genes: int) -> "csr_matrix":
+    """Some columns of a matrix put at places among so many genes, zero elsewhere; `columns` says which, and where."""
     from scipy.sparse import csr_matrix
 
-    matrix = csr_matrix(cells.X)[:, columns].tocoo()
-    spread = csr_matrix((matrix.data, (matrix.row, np.asarray(places)[matrix.col])), shape=(cells.n_obs, len(var)))
-    return AnnData(spread, obs=cells.obs.copy(), var=var[[]].copy())
+    taken, places = columns
+    found = matrix[:, taken]
+    if len(places) == genes:
+        return found
+    found = found.tocoo()
+    return csr_matrix((found.data, (found.row, places[found.col])), shape=(matrix.shape[0], genes))

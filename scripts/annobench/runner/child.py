@@ -1,13 +1,15 @@
 """The working side of a fit: reads the cells, fits, predicts, validates, saves, reports.
 
 The job is a JSON file: cells, split, train and ontology (paths), implementation, parameters, exec, abilities, needs,
-seed, threads, device, top_k, keep, work (the folder to write into). What happened goes to result.json there.
+seed, threads, device, top_k, keep, work (the folder to write into), gpus
+and checkpoint (a folder). What happened goes to result.json in `work`.
 """
 
 import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from annobench.methods.base import Context, Method
     from annobench.ontology import Ontology
     from annobench.predictions import Predictions
+    from annobench.runner.writer import PredictionsWriter
 
 _DISTRIBUTIONS = {
     "numpy": ["numpy"],
@@ -34,7 +37,6 @@ _DISTRIBUTIONS = {
     "celltypist": ["celltypist"],
     "scanpy": ["scanpy"],
 }
-_HIDDEN = ("label_id", "label", "label_original")  # obs columns that a method never sees of test cells
 
 
 def main(job_file: Path) -> int:
@@ -71,12 +73,14 @@ class BrokenInputError(Exception):
 
 def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     begin = time.perf_counter()
-    from annobench import predictions
     from annobench.methods.registry import load_class
     from annobench.ontology import Ontology
+    from annobench.runner.inputs import load_cells
+    from annobench.runner.writer import PredictionsWriter
 
+    kind = load_class(job["implementation"])
     try:
-        train, validation, query, truth, judged = load_cells(job)
+        train, validation, query, truth, judged = load_cells(job, streams=kind.streams)
         ontology = Ontology.load(job["ontology"])
     except (MemoryError, MethodSkipped):
         raise
@@ -86,96 +90,95 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
         raise BrokenInputError(f"the inputs of a fit cannot be read: {type(error).__name__}: {error}") from error
     context = _context(job, ontology, train, validation, truth)
     _check_needs(job, train)
-    method = _create(load_class(job["implementation"]), job)
+    method = _create(kind, job)
     test_ids = list(query.obs_names)  # a method may change what it is given
     startup = time.perf_counter() - begin
 
     begin = time.perf_counter()
-    method.fit(train, context)
-    fitted = time.perf_counter()
-    predicted = method.predict(query)
-    done = time.perf_counter()
-
-    valid = predictions.validate(predicted, test_ids, _allowed(job, context)).cut(job["top_k"])
-    if job["abilities"]["probabilities"] and valid.confidence is not None:
-        low, high = valid.confidence.min(initial=0), valid.confidence.max(initial=1)
-        if low < 0 or high > 1 + 1e-6:
-            raise PredictionError(
-                f"confidences lie between {low:.3g} and {high:.3g}; those of a method with abilities.probabilities are "
-                "probabilities, else set it to false"
-            )
-    has_probabilities = valid.probabilities is not None and job["abilities"]["probabilities"]
-    if job["abilities"]["probabilities"] and not (has_probabilities or job["exec"]):
-        raise PredictionError("returned no probabilities; return them, or set abilities.probabilities to false")
-    predictions.write(work / "predictions.parquet", valid)
-    if has_probabilities and job["keep"]["probabilities"]:
-        predictions.write_probabilities(work / "probabilities.npz", valid)
-    has_decisions = _keep_decisions(job, work, method, valid, judged, query, context)
+    method = _fit(method, job, train, context)
+    fit_seconds = time.perf_counter() - begin
+    claims = job["abilities"]["probabilities"]
+    keep = job["keep"]
+    with PredictionsWriter(
+        work,
+        test_ids,
+        _allowed(job, context),
+        top_k=job["top_k"],
+        probabilities=claims,
+        keep=keep["probabilities"],
+        seed=job["seed"],
+    ) as writer:
+        predict_seconds = _predict(method, query, writer)
+        if claims and not (writer.has_probabilities or job["exec"]):
+            raise PredictionError("returned no probabilities; return them, or set abilities.probabilities to false")
+    has_decisions = _keep_decisions(job, work, method, writer.decisions, judged, query, context)
+    left_out = writer.left_out if has_decisions else {k: v for k, v in writer.left_out.items() if k != "decisions"}
     _keep(job, work, method, query)
     model = work / "model"
     return {
         "startup_seconds": round(startup, 4),
-        "fit_seconds": round((done if method.one_step else fitted) - begin, 4),
-        "predict_seconds": None if method.one_step else round(done - fitted, 4),
+        "fit_seconds": round(fit_seconds + (predict_seconds if method.one_step else 0), 4),
+        "predict_seconds": None if method.one_step else round(predict_seconds, 4),
         "peak_gpu_mb": _peak_gpu(),
         "trainable_parameters": method.trainable_parameters,
         "model_mb": round(sum(f.stat().st_size for f in model.rglob("*")) / 1e6, 3) if model.is_dir() else None,
         "device": _device_name(context.device),
-        "probabilities": has_probabilities and job["keep"]["probabilities"],
-        "confidence_is_probability": job["abilities"]["probabilities"] and valid.confidence is not None,
+        "probabilities": writer.keeps_probabilities,
+        "confidence_is_probability": claims and writer.has_confidence,
         "decisions": has_decisions,
+        "left_out": left_out,
         "genes": _genes(train, query) | (method.gene_overlap or {}),
         "cells": {"train": train.n_obs, "val": validation.n_obs if validation is not None else 0, "test": query.n_obs},
         "versions": _versions(),
     }
 
 
-def load_cells(
-    job: dict[str, Any],
-) -> tuple["AnnData", "AnnData | None", "AnnData", dict[str, str], "AnnData | None"]:
-    """Training, validation and test cells of a job, the truth that only a control may see, and judged cells.
+def _fit(method: "Method", job: dict[str, Any], train: "AnnData", context: "Context") -> "Method":
+    """Train, here or in several processes; returns the trained method."""
+    processes = _processes(job, context) if method.parallel else 1
+    if processes == 1:
+        method.fit(train, context)
+        return method
+    from annobench.torch import distributed
 
-    The test cells carry no label column. Labels of the training cells come from the balanced selection. Where a panel
-    measures some of the genes, all cells are cut down to these; or, where the job trains on all genes, the test cells
-    have zeros in the others. Judged cells are the validation cells as the test cells are seen, for calibration.
-    """
-    import anndata
-    import numpy as np
-
-    from annobench.columns import read_columns
-    from annobench.genesets import hidden, measured, restricted
-
-    cells = anndata.read_h5ad(job["cells"])
-    mask = measured(cells.var, Path(job["panel"]) if job.get("panel") else None)
-    all_genes = job.get("training") == "all"
-    if not all_genes and not mask.all():
-        cells = restricted(cells, mask)
-    roles = read_columns(job["split"])
-    chosen = read_columns(job["train"])
-    position = {cell: i for i, cell in enumerate(cells.obs_names)}
-
-    def rows(ids: Any) -> Any:
-        return np.array([position[cell] for cell in ids], dtype=int)
-
-    train = cells[rows(chosen["cell_id"])].copy()
-    train.obs["label_id"] = chosen["label_id"].astype(str)
-    val_ids = roles["cell_id"][roles["role"] == "val"]
-    validation = cells[rows(val_ids)].copy() if len(val_ids) else None
-    query = cells[rows(roles["cell_id"][roles["role"] == "test"])].copy()
-    truth = dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True))
-    judged = validation
-    if all_genes and not mask.all():
-        query, judged = hidden(query, mask), hidden(validation, mask) if validation is not None else None
-    _hide_labels(query)
-    if judged is not None:
-        judged = judged.copy()
-        _hide_labels(judged)
-    return train, validation, query, truth, judged
+    distributed.launch(Path(job["work"]) / "job.json", processes)
+    found = type(method).load(Path(job["work"]) / distributed.MODEL)
+    found.to(context.device, context.threads)  # type: ignore[attr-defined]
+    return found
 
 
-def _hide_labels(cells: "AnnData") -> None:
-    """Take away what a method must not see."""
-    cells.obs = cells.obs.drop(columns=[column for column in _HIDDEN if column in cells.obs])
+def _processes(job: dict[str, Any], context: "Context") -> int:
+    """Processes that train together: what the job says, else one for each of its GPUs that are there."""
+    if "processes" in job:
+        return int(job["processes"])
+    if context.device != "cuda" or job.get("gpus", 1) < 2:
+        return 1
+    import torch
+
+    return min(int(job["gpus"]), torch.cuda.device_count())
+
+
+def _predict(method: "Method", query: "AnnData", writer: "PredictionsWriter") -> float:
+    """Predict and write; returns the seconds that the method took. It may give all predictions, or parts in turn."""
+    from annobench.predictions import Predictions
+
+    begin = time.perf_counter()
+    predicted: Any = method.predict(query)
+    seconds = time.perf_counter() - begin
+    if isinstance(predicted, Predictions):
+        writer.add(predicted, whole=True)
+        return seconds
+    if not isinstance(predicted, Iterator):
+        raise PredictionError(
+            f"predict returned {type(predicted).__name__}, expected Predictions or an iterator of them"
+        )
+    while True:
+        begin = time.perf_counter()
+        part = next(predicted, None)
+        seconds += time.perf_counter() - begin
+        if part is None:
+            return seconds
+        writer.add(part)
 
 
 def _context(
@@ -193,7 +196,7 @@ def _context(
 
     return Context(
         seed=job["seed"],
-        classes=sorted(set(train.obs["label_id"])),
+        classes=sorted(map(str, train.obs["label_id"].unique())),
         ontology=ontology,
         validation=validation,
         device=_device(job),
@@ -201,6 +204,7 @@ def _context(
         top_k=job["top_k"],
         progress=progress,
         truth=truth if job["needs"]["truth"] else None,
+        checkpoint=Path(job["checkpoint"]) if job.get("checkpoint") else None,
     )
 
 
@@ -247,50 +251,52 @@ def _allowed(job: dict[str, Any], context: "Context") -> set[str]:
 
 def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:
     """Genes that training and test cells have; a test cell has those that were measured."""
-    from annobench.genesets import only_measured
+    from annobench.genesets import measured
 
-    return {"train": train.n_vars, "test": only_measured(query).n_vars}
+    return {"train": train.n_vars, "test": int(measured(query.var, None).sum())}
 
 
 def _keep_decisions(
     job: dict[str, Any],
     work: Path,
     method: "Method",
-    valid: "Predictions",
+    tested: "Predictions | None",
     judged: "AnnData | None",
     query: "AnnData",
     context: "Context",
 ) -> bool:
     """Write the decision values of test, validation and foreign cells; returns whether the method gives any.
 
-    `valid` are the predictions of the test cells (`query`), `judged` the validation cells. A method that cannot
-    predict twice (a foreign command) is asked for nothing more.
+    `tested` are the predictions of (a sample of) the test cells (`query`), `judged` the validation cells, of which a
+    sample is taken as well. A method that cannot predict twice (a foreign command) is asked for nothing more.
     """
-    from annobench import predictions
+    from annobench.decisions import sample, write_decisions
+    from annobench.predictions import Predictions, joined, validate
     from annobench.runner.foreign import foreign_cells
+    from annobench.store.cells import some_cells
 
-    if not job["keep"]["decisions"] or method.one_step or job["needs"]["truth"]:
-        return False
-    if valid.decision_values() is None:
+    if not job["keep"]["decisions"] or method.one_step or job["needs"]["truth"] or tested is None:
         return False
     answers: dict[str, Any] = {}
     try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
         path = Path(job["foreign"]) if job.get("foreign") else None
         asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
         if judged is not None and judged.n_obs:
-            asked["validation"] = judged
+            asked["validation"] = some_cells(judged, sample(judged.n_obs, job["seed"]))
         # one call for all of them: some methods take longer to begin than to predict
         together = _stacked(list(asked.values()), query)
         if together is not None:
             ids = list(together.obs_names)
-            found = predictions.validate(method.predict(together), ids, _allowed(job, context))
+            predicted: Any = method.predict(together)
+            predicted = predicted if isinstance(predicted, Predictions) else joined(list(predicted))
+            found = validate(predicted, ids, _allowed(job, context))
             start = 0
             for name, cells in asked.items():
                 answers[name] = found.rows(slice(start, start + cells.n_obs))
                 start += cells.n_obs
     except Exception as error:  # noqa: BLE001
         print(f"no decision values beyond those of the test cells: {type(error).__name__}: {error}", flush=True)
-    return predictions.write_decisions(work / "decisions.npz", {"test": valid, **answers})
+    return write_decisions(work / "decisions.npz", {"test": tested, **answers})
 
 
 def _stacked(parts: "list[AnnData]", query: "AnnData") -> "AnnData | None":

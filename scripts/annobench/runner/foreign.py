@@ -12,9 +12,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annobench.decisions import FOREIGN
 from annobench.genesets import DEPTH, in_state, linear, measured
 from annobench.ontology.graph import ROOT
 from annobench.prepare.genes import shared_genes
+from annobench.store.cells import is_stored, read_cells, some_cells
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,14 +25,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from annobench.ontology import Ontology
+    from annobench.store.cells import StoredCells
 
-KINDS = ("noise", "shuffled", "wrong_tissue")
-CELLS = 250  # of each kind: the standard error of a share is then at most 0.03
+_LOOKED_AT = 5000  # cells of a store that stand for all of them: their mean, their depths, those of another tissue
 _MIN_COUNTS = 10  # emptier cells say nothing
 
 
 def foreign_cells(
-    query: "AnnData", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
+    query: "AnnData | StoredCells", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
 ) -> dict[str, "AnnData"]:
     """Foreign cells for a query: kind -> cells with the genes and the state of the query.
 
@@ -40,6 +42,8 @@ def foreign_cells(
     import numpy as np
 
     rng = np.random.default_rng([seed, 0xF0])
+    if is_stored(query):
+        query = some_cells(query, np.sort(rng.permutation(query.n_obs)[:_LOOKED_AT]))
     state = str(query.uns["annobench"]["matrix"])
     genes = measured(query.var, None)
     profiles = linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
@@ -47,15 +51,15 @@ def foreign_cells(
     usable = np.flatnonzero(depth >= _MIN_COUNTS)
     if len(usable) == 0:
         return {}
-    chosen = usable[rng.integers(0, len(usable), CELLS)]
+    chosen = usable[rng.integers(0, len(usable), FOREIGN)]
     mean = np.asarray(profiles[usable].sum(axis=0, dtype=np.float64)).ravel()
     drawn = {
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
         "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen].toarray()]),
     }
-    other = _other_tissue(query, genes, path, classes, ontology) if path else None
+    other = _other_tissue(query, genes, path, classes, ontology, seed) if path else None
     if other is not None:
-        cells = other[rng.permutation(other.shape[0])[:CELLS]].toarray()
+        cells = other[rng.permutation(other.shape[0])[:FOREIGN]].toarray()
         wanted = depth[rng.choice(usable, len(cells))]
         drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
     found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
@@ -81,14 +85,18 @@ def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
 
 
 def _other_tissue(
-    query: "AnnData", genes: "NDArray[np.bool_]", path: Path, classes: Collection[str], ontology: "Ontology"
+    query: "AnnData",
+    genes: "NDArray[np.bool_]",
+    path: Path,
+    classes: Collection[str],
+    ontology: "Ontology",
+    seed: int,
 ) -> "csr_matrix | None":
     """Cells of another dataset over the measured genes of the query, (cells, genes); absent genes are zero."""
-    import anndata
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    other = anndata.read_h5ad(path)
+    other = read_cells(path, at_most=_LOOKED_AT, seed=seed)
     labels = other.obs["label_id"].astype(str)
     related = {label for known in classes for label in ontology.ancestors(known)} - {ROOT}
     known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}

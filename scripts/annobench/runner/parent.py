@@ -5,6 +5,7 @@ little comes from here. The record is written last; whatever the child did, pred
 afterwards, unless the job itself is killed from outside.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -48,7 +49,8 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
     method, seed), `facts` (values that go into the record as they are) and `on_failure`. `attempt_record` is a small
     file beside the log: it says that an attempt began, and so remains when the job is killed from outside.
     """
-    _clear(folder)
+    checkpoint = _checkpoint_folder(job, folder)
+    _clear(folder, checkpoint)
     work = folder / ".work"
     work.mkdir(parents=True)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -61,13 +63,16 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
     attempt_record.parent.mkdir(parents=True, exist_ok=True)
     write_json(attempt_record, {**attempt, "ended": None})
     try:
-        (work / "job.json").write_text(json.dumps({**job, "work": str(work.resolve())}), encoding="utf-8")
+        places = {"work": str(work.resolve()), "checkpoint": str(checkpoint.resolve())}
+        (work / "job.json").write_text(json.dumps({**job, **places}), encoding="utf-8")
         outcome = _watch(work, job["limits"], job["threads"])
         result = _result(work)
         if result.get("status") == "broken_input":
             raise DataError(f"{result['reason']}; delete the file, and the next run makes it again")
         record = _record(job, outcome, result, attempt)
         _settle(folder, work, record)
+        if record["status"] in ("ok", "skipped"):  # whatever else ended it: the next attempt goes on from there
+            shutil.rmtree(checkpoint.parent, ignore_errors=True)
     except SystemExit as error:  # a signal from outside, see _watch
         write_json(
             attempt_record, {**attempt, "ended": None, "signal": signal.Signals(int(error.code or 0) - 128).name}
@@ -90,10 +95,21 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
         raise FitFailedError(f"{record['status']}: {record['reason']} (on_failure is raise)")
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier attempt left."""
+def _checkpoint_folder(job: Mapping[str, Any], folder: Path) -> Path:
+    """Where this very job keeps its checkpoints: with another code, dataset, seed or parameter it is another folder."""
+    facts = {key: job["facts"].get(key) for key in ("code", "data_sha256")}
+    key = {"facts": facts, **{name: job.get(name) for name in ("implementation", "parameters", "seed", "training")}}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return folder / ".checkpoint" / digest[:16]
+
+
+def _clear(folder: Path, checkpoint: Path) -> None:
+    """Remove what an earlier attempt left, but for the checkpoints of the same job."""
+    if not checkpoint.is_dir():
+        shutil.rmtree(checkpoint.parent, ignore_errors=True)
     for path in folder.iterdir() if folder.is_dir() else ():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path != checkpoint.parent:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, Any]:
@@ -118,6 +134,7 @@ def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, A
         # wait4 gives the exact peak of the child and of every process that it waited for
         _, status, usage = os.wait4(child.pid, 0)
         ended["code"], ended["usage"] = os.waitstatus_to_exitcode(status), usage
+        child.returncode = ended["code"]  # else Popen takes it for running still
         finished.set()
 
     threading.Thread(target=reap, daemon=True).start()

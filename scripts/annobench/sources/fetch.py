@@ -170,14 +170,14 @@ def _simulate(
     source: dict[str, Any], folder: Path, *, ontology: str | Path | None, **_: Any
 ) -> tuple[Path, list[dict[str, Any]]]:
     from annobench.ontology import Ontology
-    from annobench.sources.simulate import simulate
+    from annobench.sources.simulate import write_simulated
 
     if ontology is None:
         raise DataError("source.kind: simulate needs an ontology for its types")
     release = Ontology.load(ontology)
     file = folder / "simulated.h5ad"
     parameters = {key: value for key, value in source.items() if key != "kind"}
-    simulate(**parameters, ontology=release).write_h5ad(file)
+    write_simulated(file, **parameters, ontology=release)
     return file, [{"step": "simulate", "ontology": release.release}]
 
 

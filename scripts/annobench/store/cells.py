@@ -1,9 +1,16 @@
-"""Cells whose counts stay in a store: what a method that streams is given instead of an AnnData."""
+"""Cells whose counts stay in a store: what a method that streams is given instead of an AnnData.
 
+The cells.h5ad of such a dataset names its store and holds no cells itself; `read_cells` reads either kind.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.errors import DataError
+from annobench.files import damaged
 from annobench.store.rows import MemoryRows, PackedRows, Rows
 
 if TYPE_CHECKING:
@@ -14,7 +21,9 @@ if TYPE_CHECKING:
 
     from annobench.store.store import Store
 
-STORE = "store"  # key of uns["annobench"] of a cells.h5ad without X: the folder, relative to the file
+STORE = "store"  # key of uns["annobench"] of a cells.h5ad without cells: the folder, relative to the file
+DIGEST = "digest"  # and the sha256 of the store, so that the hash of cells.h5ad stands for all bytes
+SPATIAL = "spatial_"  # coordinates are columns of the store's obs: spatial_0, spatial_1, ...
 
 
 class StoredCells:
@@ -61,17 +70,27 @@ class StoredCells:
         part = slice(start, stop)
         return StoredCells(self.store, self.positions[part], self.obs.iloc[part], self.kept)
 
+    def parts(self, cells: int = 1 << 16) -> "Iterator[StoredCells]":
+        """All cells, some consecutive ones at a time."""
+        return (self.part(start, start + cells) for start in range(0, self.n_obs, cells))
+
     def to_memory(self, threads: int = 1) -> "AnnData":
         """The same as an AnnData."""
-        cells = self.store.read(self.positions, threads=threads)
-        found = cells if self.kept is None else cells[:, self.kept].copy()
-        found.obs, found.uns = self.obs.copy(), dict(self.uns)
-        return found
+        cells = with_coordinates(self.store.read(self.positions, self.kept, threads=threads))
+        cells.obs, cells.uns = self.obs.copy(), dict(self.uns)
+        return cells
 
 
 def is_stored(cells: "AnnData | StoredCells") -> "TypeIs[StoredCells]":
     """Whether the counts of cells stay in a store."""
     return isinstance(cells, StoredCells)
+
+
+def some_cells(cells: "AnnData | StoredCells", positions: "NDArray[Any]") -> "AnnData":
+    """Some of the cells in memory."""
+    if not is_stored(cells):
+        return cells[positions]
+    return StoredCells(cells.store, cells.positions[positions], cells.obs.iloc[positions], cells.kept).to_memory()
 
 
 def rows_of(cells: "AnnData | StoredCells", features: "NDArray[Any] | None" = None, threads: int = 1) -> Rows:
@@ -90,3 +109,62 @@ def rows_of(cells: "AnnData | StoredCells", features: "NDArray[Any] | None" = No
         matrix = matrix[:, features]
     matrix.sort_indices()
     return MemoryRows(matrix)
+
+
+def store_folder(path: str | Path) -> Path | None:
+    """The folder of the store that a cells.h5ad names; None where the file holds the cells itself."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            name = file.get(f"uns/annobench/{STORE}")
+            return None if name is None else Path(path).parent / name.asstr()[()]
+    except OSError as error:
+        if not Path(path).is_file():
+            raise
+        raise damaged(path, error) from error
+
+
+def open_store(path: str | Path, *, verify: bool = False) -> "Store | None":
+    """The store that a cells.h5ad names, which must be the one that was written with it; None where there is none."""
+    import h5py
+
+    from annobench.store.store import Store
+
+    folder = store_folder(path)
+    if folder is None:
+        return None
+    store = Store.open(folder, verify=verify)
+    with h5py.File(path, "r") as file:
+        digest = file[f"uns/annobench/{DIGEST}"].asstr()[()]
+    if store.manifest.digest != digest:
+        raise DataError(f"{folder}: is not the store that {path} was written with; delete it, and it is made again")
+    return store
+
+
+def read_cells(
+    path: str | Path, positions: "NDArray[Any] | None" = None, *, at_most: int | None = None, seed: int = 0
+) -> "AnnData":
+    """Cells of a cells.h5ad with their values, whether they lie in the file or in a store.
+
+    positions: which, among those of obs.parquet, in the order that is asked for; all by default. at_most: of a store
+    no more than so many, drawn by the seed, in their own order.
+    """
+    import anndata
+
+    store = open_store(path)
+    if store is None:
+        cells = anndata.read_h5ad(path)
+        return cells if positions is None else cells[np.asarray(positions)].copy()
+    if positions is None and at_most is not None:
+        positions = store.sample(at_most, seed)
+    return with_coordinates(store.read(positions))
+
+
+def with_coordinates(cells: "AnnData") -> "AnnData":
+    """Coordinates that came as columns of obs in their place, obsm `spatial`."""
+    names = [name for name in cells.obs if name.startswith(SPATIAL)]
+    if names:
+        cells.obsm["spatial"] = cells.obs[names].to_numpy(dtype=float)
+        cells.obs = cells.obs.drop(columns=names)
+    return cells

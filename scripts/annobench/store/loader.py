@@ -14,6 +14,8 @@ from annobench.store.rows import Rows, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MEMORY_MB = 800  # with Python, two dense batches of 2,048 cells and the network a process stays under 1.5 GiB
+
 
 class Loader:
     """Batches of `rows` in an order that a seed decides.
@@ -37,7 +39,7 @@ class Loader:
         weights: "NDArray[Any] | None" = None,
         drop_last: bool = False,
         threads: int = 1,
-        memory_mb: float = 1024,
+        memory_mb: float = MEMORY_MB,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -69,23 +71,24 @@ class Loader:
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch `start` on."""
-        for window, order, rows in self._pieces(number, start):
+        for window, order, rows in self.pieces(number, start):
             indptr, indices, values = window.sparse(order, self.threads, self._buffers)
-            yield Batch(indptr, indices, values, self._codes_of(rows), rows, self.rows.genes)
+            yield Batch(indptr, indices, values, self.codes_of(rows), rows, self.rows.genes)
             del indices, values  # else they would still be referred to when the next ones are taken
 
     def dense_epoch(self, number: int = 0, start: int = 0) -> Iterator[DenseBatch]:
         """The same as dense rows."""
-        for window, order, rows in self._pieces(number, start):
+        for window, order, rows in self.pieces(number, start):
             values = self._buffers.take((len(order), self.rows.genes), np.float32)
             window.dense(order, self.threads, values)
-            yield DenseBatch(values, self._codes_of(rows), rows)
+            yield DenseBatch(values, self.codes_of(rows), rows)
             del values  # else it would still be referred to when the next one is taken
 
-    def _codes_of(self, rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    def codes_of(self, rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
+        """Class numbers of cells."""
         return np.full(len(rows), -1) if self._codes is None else self._codes[rows].astype(np.int64)
 
-    def _visits(self, number: int) -> Iterator["NDArray[np.int64]"]:
+    def visits(self, number: int) -> Iterator["NDArray[np.int64]"]:
         """Positions of cells window by window, in the order in which they are visited."""
         if not self._shuffle:
             yield from windows(self.rows.n, self.layout, None, self._share)
@@ -95,7 +98,7 @@ class Loader:
         for visits in windows(self.rows.n, self.layout, rng, self._share):
             yield visits if entries is None else entries[visits]
 
-    def _pieces(self, number: int, start: int) -> "Iterator[tuple[Window, Any, Any]]":
+    def pieces(self, number: int, start: int) -> "Iterator[tuple[Window, Any, Any]]":
         """For each batch from `start` on: its window, the positions in it, the positions among all rows."""
         ends = np.cumsum(self.sizes)
         batch, seen = start, 0
@@ -118,10 +121,10 @@ class Loader:
         if self.resident:
             if self._everything is None:
                 self._everything = self.rows.window(np.arange(self.rows.n))
-            for visits in self._visits(number):
+            for visits in self.visits(number):
                 yield self._everything, visits, visits
             return
-        coming, seen = self._visits(number), 0
+        coming, seen = self.visits(number), 0
         with ThreadPoolExecutor(1, thread_name_prefix="annobench-reader") as reader:
 
             def ahead() -> "Future[Any] | None":

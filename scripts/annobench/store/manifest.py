@@ -14,6 +14,7 @@ appended study becomes visible when the new manifest replaces the old one.
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from annobench.files import read_json, sha256_of, write_json
 
 FORMAT, VERSION = "annobench.store", 1
 MANIFEST, GENES, SOURCE = "manifest.json", "genes.parquet", "source.json"
+_READERS = 4  # files that are hashed at a time
 PARTS = {"records": "records", "index": "index.npy", "obs": "obs.parquet"}
 
 
@@ -139,7 +141,28 @@ def check_sizes(folder: Path, manifest: Manifest) -> None:
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     """Names of the files whose sha256 is not that of the manifest; reads every byte."""
-    return [path.name for path, file in _files(folder, manifest) if sha256_of(path) != file.sha256]
+    files = _files(folder, manifest)
+    return [path.name for (path, _), same in zip(files, _as_written(files), strict=True) if not same]
+
+
+def problems(folder: Path, manifest: Manifest) -> list[str]:
+    """What is wrong, file by file: missing, of another size, or of another sha256."""
+    found, whole = [], []
+    for path, file in _files(folder, manifest):
+        if not path.is_file():
+            found.append(f"{path}: is missing")
+        elif (size := path.stat().st_size) != file.bytes:
+            found.append(f"{path}: has {size} bytes, the manifest says {file.bytes}")
+        else:
+            whole.append((path, file))
+    changed = [path for (path, _), same in zip(whole, _as_written(whole), strict=True) if not same]
+    return found + [f"{path}: holds other bytes than were written (sha256 differs)" for path in changed]
+
+
+def _as_written(files: list[tuple[Path, File]]) -> list[bool]:
+    """Whether the sha256 of each file is the one written down; several are read at a time."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="annobench-verify") as pool:
+        return list(pool.map(lambda one: sha256_of(one[0]) == one[1].sha256, files))
 
 
 def _files(folder: Path, manifest: Manifest) -> list[tuple[Path, File]]:

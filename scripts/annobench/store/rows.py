@@ -87,19 +87,19 @@ class PackedWindow(Window):
         name: Any,
     ) -> None:
         self.buffer, self.records = buffer, records
-        self._genes, self._column, self._target, self._name = genes, column, target, name
+        self.genes, self.column, self.target, self.name = genes, column, target, name
         self._width = int(records["nnz"].max(initial=0))
 
     def _arguments(self, order: "NDArray[np.int64]") -> tuple[Any, ...]:
         r = self.records
-        return self.buffer, r["begins"], r["ends"], r["nnz"], r["wide"], order, self._genes, self._column, self._width
+        return self.buffer, r["begins"], r["ends"], r["nnz"], r["wide"], order, self.genes, self.column, self._width
 
     def _run(self, kernel: Any, order: "NDArray[np.int64]", threads: int, *arguments: Any) -> None:
         bad = np.full(1, -1, dtype=np.int64)
         pool.run(kernel, len(order), threads, *self._arguments(order), *arguments, bad)
         if bad[0] >= 0:
             raise DataError(
-                f"{self._name(int(bad[0]))}: its bytes are not a record of {self._genes} genes; the file was changed "
+                f"{self.name(int(bad[0]))}: its bytes are not a record of {self.genes} genes; the file was changed "
                 "or damaged, `annobench verify` says which files are; make the store again"
             )
 
@@ -109,19 +109,19 @@ class PackedWindow(Window):
         """As in Window; `dtype` of the values, for counts that float32 cannot hold."""
         order = np.ascontiguousarray(order, dtype=np.int64)
         sizes = self.records["nnz"][order]
-        if len(self._column):
+        if len(self.column):
             sizes = np.empty(len(order), dtype=np.int64)
             self._run(codec.count_kept, order, threads, sizes)
         indptr = np.zeros(len(order) + 1, dtype=np.int64)
         np.cumsum(sizes, out=indptr[1:])
         indices, values = buffers.take(int(indptr[-1]), np.int32), buffers.take(int(indptr[-1]), dtype)
-        self._run(codec.decode_sparse, order, threads, self._target, indptr, indices, values)
+        self._run(codec.decode_sparse, order, threads, self.target, indptr, indices, values)
         return indptr, indices, values
 
     def dense(self, order: "NDArray[np.int64]", threads: int, out: "NDArray[np.float32]") -> None:
         """As in Window."""
         order = np.ascontiguousarray(order, dtype=np.int64)
-        self._run(codec.decode_dense, order, threads, self._target, out)
+        self._run(codec.decode_dense, order, threads, self.target, out)
 
 
 def gene_columns(

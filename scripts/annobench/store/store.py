@@ -1,7 +1,7 @@
 """Reading a store: its genes, its cells' annotations, and counts as windows or as AnnData."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +16,10 @@ from annobench.store.rows import TARGET, PackedWindow, Rows, gene_columns, n_col
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 READERS = 8  # reads in flight: a disk answers many at once faster than one after the other
 _READ = 4 * 2**20  # bytes of one read at most
@@ -57,13 +59,28 @@ class Store:
 
         Text columns are categorical. The categories are those of all cells of the store, whatever is read.
         """
-        table = self._table(None if columns is None else ["cell_id", *columns])
-        if positions is not None:
-            table = table.take(np.asarray(positions, dtype=np.int64))
+        table = self._table(None if columns is None else ["cell_id", *columns], positions)
         return table.to_pandas(ignore_metadata=True).set_index("cell_id")
 
-    def _table(self, columns: Sequence[str] | None) -> Any:
-        """Columns of obs as an Arrow table; texts but cell_id by dictionary."""
+    def ids(self) -> "Iterator[pa.Array]":
+        """Ids of the cells, shard by shard."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for shard in self.manifest.shards:
+            table = pq.read_table(shard.path(self.folder, "obs"), columns=["cell_id"])
+            yield pa.concat_arrays(table["cell_id"].cast(pa.string()).chunks)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of obs."""
+        import pyarrow.parquet as pq
+
+        names = pq.read_schema(self.manifest.shards[0].path(self.folder, "obs")).names
+        return [name for name in names if name != "cell_id"]
+
+    def _table(self, columns: Sequence[str] | None, positions: "NDArray[Any] | None" = None) -> Any:
+        """Columns of obs as an Arrow table, of all cells or of those asked for; texts but cell_id by dictionary."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -72,8 +89,17 @@ class Store:
         if missing := set(columns or ()) - set(schema.names):
             raise DataError(f"{self.folder}: obs has no column {sorted(missing)[0]}; it has {', '.join(schema.names)}")
         texts = [field.name for field in schema if field.name != "cell_id" and not pa.types.is_primitive(field.type)]
-        tables = [pq.read_table(path, columns=columns, read_dictionary=texts) for path in paths]
-        return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        asked = None if positions is None else np.asarray(positions, dtype=np.int64)
+        order = None
+        if asked is not None and (np.diff(asked) <= 0).any():
+            asked, order = np.unique(asked, return_inverse=True)
+        inside = {} if asked is None else {shard: rows for shard, _, rows in self.by_shard(asked)}
+        tables = []
+        for shard, path in enumerate(paths):
+            table = pq.read_table(path, columns=columns, read_dictionary=texts)
+            tables.append(table if asked is None else table.take(inside.get(shard, np.empty(0, dtype=np.int64))))
+        found = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        return found if order is None else found.take(order)
 
     def codes(self, column: str, names: Sequence[str]) -> "NDArray[np.int32]":
         """Position in `names` of the value of every cell, int32 (n,); -1 where it is not among them.
@@ -121,26 +147,40 @@ class Store:
         """Cells for a loader: rising `positions` (all where None); `kept` and `features`: see `gene_columns`."""
         return StoreRows(self, positions, gene_columns(self.genes, kept, features), target)
 
-    def read(self, positions: "NDArray[Any] | None" = None, *, threads: int = 1) -> "AnnData":
+    def read(
+        self, positions: "NDArray[Any] | None" = None, kept: "NDArray[Any] | None" = None, *, threads: int = 1
+    ) -> "AnnData":
         """Cells with their counts as an AnnData, in the order that is asked for; all of them by default.
 
-        X is CSR float32, or float64 where a count is beyond the whole numbers of float32.
+        kept: the genes that are read (rising positions or a mask); all where None. X is CSR float32, or float64 where a
+        count is beyond the whole numbers of float32.
         """
         from anndata import AnnData
-        from scipy.sparse import csr_matrix
 
         asked = np.arange(self.n) if positions is None else np.asarray(positions, dtype=np.int64)
+        var = self.var.copy() if kept is None else self.var.iloc[np.asarray(kept)].copy()
+        cells = AnnData(self.counts(asked, kept, threads=threads), obs=self.obs(positions=asked), var=var)
+        cells.uns["annobench"] = dict(self.manifest.uns)
+        return cells
+
+    def counts(
+        self, positions: "NDArray[Any]", kept: "NDArray[Any] | None" = None, *, threads: int = 1
+    ) -> "csr_matrix":
+        """The counts of cells alone, as in `read`."""
+        from scipy.sparse import csr_matrix
+
+        asked = np.asarray(positions, dtype=np.int64)
         if len(asked) and (asked.min() < 0 or asked.max() >= self.n):
             raise DataError(f"{self.folder}: positions lie beyond its {self.n} cells")
         unique, order = np.unique(asked, return_inverse=True)
         exact = max(shard.max_count for shard in self.manifest.shards) < 2**24
-        window = self.rows(target=0).window(unique)
-        indptr, indices, values = window.sparse(order, threads, Buffers(), np.float32 if exact else np.float64)
-        matrix = csr_matrix((values, indices, indptr), shape=(len(asked), self.genes))
+        rows = self.rows(None, kept, target=0)
+        indptr, indices, values = rows.window(unique).sparse(
+            order, threads, Buffers(), np.float32 if exact else np.float64
+        )
+        matrix = csr_matrix((values, indices, indptr), shape=(len(asked), rows.genes))
         matrix.has_canonical_format = True
-        cells = AnnData(matrix, obs=self.obs(positions=asked), var=self.var.copy())
-        cells.uns["annobench"] = dict(self.manifest.uns)
-        return cells
+        return matrix
 
     def sample(self, n: int, seed: int = 0) -> "NDArray[np.int64]":
         """Rising positions of `n` cells drawn at random without replacement (all where there are fewer)."""

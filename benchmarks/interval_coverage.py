@@ -1,6 +1,6 @@
 """How often the intervals cover the truth, in a simulation where it is known.
 
-Command: `.venv/bin/python benchmarks/coverage.py [--trials 400]`
+Command: `.venv/bin/python benchmarks/interval_coverage.py [--trials 400]`
 
 Ten classes from 34 % to 1 % of the cells, hit with chances of 0.95 down to 0.5. Where donors are the units, the odds of
 a hit differ between them (standard deviation of the logit 0.5), and the truth is the macro F1 over all donors.

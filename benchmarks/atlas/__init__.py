@@ -1,0 +1,1 @@
+"""A synthetic atlas, the peers that read it, and how both are measured."""

@@ -1,0 +1,104 @@
+"""One epoch with the HCE loss: the dense reference in PyTorch on any loader, and our trainer."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from annobench.torch.losses import build_loss
+
+from .measure import Record
+from .peers import LOADERS
+from .synthetic import CLASSES, GENES, reachability
+
+RATES = {"linear": (5e-4, 0.01), "mlp": (2e-3, 0.05)}  # learning rate and weight decay of the HCE paper
+
+
+class Watch:
+    """Stands between batches and step: counts cells, and takes the time of both and of waiting for batches."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.cells, self.waiting, self.spent = 0, 0.0, 0.0
+        self.losses: list[Tensor] = []
+
+    def over(self, batches: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """The batches, each (values, codes), until the epoch or the time is over."""
+        begin = asked = time.perf_counter()
+        for found in batches:
+            self.waiting += time.perf_counter() - asked
+            self.cells += len(found[1])
+            yield found
+            del found  # else its memory could not be taken for the next batch
+            asked = time.perf_counter()
+            if asked - begin > self.seconds:
+                break
+        self.spent = time.perf_counter() - begin
+
+    def record(self) -> Record:
+        """What was seen; the loss is the mean of the last ten batches."""
+        return {
+            "cells_per_second": self.cells / self.spent,
+            "waiting": self.waiting / self.spent,
+            "cells": self.cells,
+            "seconds": self.spent,
+            "first_loss": self.losses[0].item(),
+            "loss": torch.stack(self.losses[-10:]).mean().item(),
+        }
+
+
+def epoch(name: str, network: str, folder: str, batch: int, seconds: float) -> Record:
+    """Train one epoch, cut after `seconds`.
+
+    A step on one batch with a network of its own comes before: imports and compilation are not measured.
+    """
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+    watch = Watch(seconds)
+    if name == "ours":
+        from .ours import train
+
+        train(Path(folder), batch, network, RATES[network], watch)
+    else:
+        batches = LOADERS[name](Path(folder), batch, True)
+        step = dense_step(network, *RATES[network])
+        for values, codes in islice(batches(0), 1):
+            step(values, codes)
+        step = dense_step(network, *RATES[network])
+        for values, codes in watch.over(batches(1)):
+            watch.losses.append(step(values, codes))
+    return watch.record()
+
+
+def hce() -> nn.Module:
+    """The loss over the classes of the atlas."""
+    return build_loss("hce", torch.from_numpy(reachability()), None)
+
+
+def dense_step(network: str, learning_rate: float, weight_decay: float) -> Callable[[Any, Any], Tensor]:
+    """The reference: the networks of the HCE paper in plain PyTorch on dense float32, AdamW, gradients clipped at 1."""
+    model = nn.Linear(GENES, CLASSES) if network == "linear" else _mlp()
+    loss = hce()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+
+    def step(values: Any, codes: Any) -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(model(torch.from_numpy(values)), torch.from_numpy(codes))
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        return value.detach()
+
+    return step
+
+
+def _mlp(width: int = 128, blocks: int = 8) -> nn.Module:
+    layers: list[nn.Module] = []
+    for size in [GENES] + [width] * (blocks - 1):
+        layers += [nn.Linear(size, width), nn.BatchNorm1d(width), nn.SiLU(), nn.Dropout(0.1)]
+    return nn.Sequential(*layers, nn.Linear(width, CLASSES))

@@ -1,0 +1,53 @@
+"""TabNet trained with cross-entropy or hierarchical cross-entropy (the scTab model of the HCE paper)."""
+
+from torch import nn
+
+from annobench.torch.classifier import TorchClassifier
+from annobench.torch.tabnet import TabNet as Network
+from annobench.torch.trainer import Recipe
+
+
+class TabNet(TorchClassifier):
+    """`loss` is ce or hce; `decision` and `attention` are the widths n_d and n_a.
+
+    The defaults are those of the paper, but for the size of a batch.
+    """
+
+    normalises_inputs = True
+
+    def __init__(
+        self,
+        *,
+        loss: str = "ce",
+        n_genes: int | None = None,
+        class_weights: bool = True,
+        decision: int = 128,
+        attention: int = 64,
+        shared: int = 3,
+        own: int = 5,
+        ghost: int = 256,
+        sparsity: float = 1e-5,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 0.05,
+        batch_size: int = 128,
+        epochs: int = 50,
+        min_steps: int = 1000,
+        patience: int = 10,
+        precision: str = "auto",
+    ) -> None:
+        self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
+        self.shape = {
+            "decision": decision,
+            "attention": attention,
+            "shared": shared,
+            "own": own,
+            "ghost": ghost,
+            "sparsity": sparsity,
+        }
+        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
+
+    def _network(self, genes: int, classes: int) -> nn.Module:
+        return Network(genes, classes, **self.shape)  # type: ignore[arg-type]
+
+    def _network_parameters(self) -> dict[str, float]:
+        return dict(self.shape)

@@ -1,0 +1,110 @@
+"""A pair of which a part lies in a store: joined into a store, a block of cells at a time."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.codehash import code_hash
+from annobench.columns import ColumnWriter
+from annobench.files import atomic
+from annobench.ontology import Ontology
+from annobench.prepare.observations import coded, same
+from annobench.prepare.pair import placed
+from annobench.prepare.stored import ObsTable, Report, finish_stored, write_store
+from annobench.store.cells import SPATIAL, open_store, read_cells
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    Columns = Mapping[str, tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+_BLOCK = 8192  # cells
+
+
+def prepare_stored_pair(
+    name: str,
+    parts: Mapping[str, Path],
+    query: str,
+    columns: "Columns",
+    genes: "pd.DataFrame",
+    notes: Mapping[str, Any],
+    ontology: Ontology,
+    outputs: Mapping[str, Path],
+    report: Report = lambda text: None,
+) -> None:
+    """Write obs.parquet, the store, cells.h5ad and the card.
+
+    parts: name -> cells.h5ad, all of them counts, the query last. columns: for each part which of its genes stand where
+    among `genes`. Unlike in memory there is no `total_counts`: counts tell the depth of a cell themselves.
+    """
+    opened = {part: _Part(path) for part, path in parts.items()}
+    counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
+    with atomic(outputs["obs"]) as path, ColumnWriter(path) as writer:
+        for part, cells in opened.items():
+            for _, block in cells.obs():
+                table = {key: coded(block[key]) for key in block if not key.startswith(SPATIAL)}
+                table["part"] = same("query" if part == query else "reference", len(block))
+                writer.write({"cell_id": [f"{part}:{cell}" for cell in block.index], **table})
+                for key, counter in counts.items():
+                    counter.update(table[key].counts())
+    places = [f"{SPATIAL}{i}" for i in range(opened[query].dimensions)]
+
+    def blocks(start: int) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
+        first = 0
+        with ObsTable(outputs["obs"]) as obs:
+            for part, cells in opened.items():
+                for matrix, block in cells.blocks(max(start - first, 0)):
+                    begin = max(start, first)
+                    table = obs.rows(begin, begin + len(block))
+                    for place in places:
+                        table[place] = block[place].to_numpy(dtype=float) if part == query else np.nan
+                    yield placed(matrix, columns[part], len(genes)), table
+                    start = begin + len(block)
+                first += cells.n
+
+    n = sum(cells.n for cells in opened.values())
+    origin = {"parts": notes["parts"], "columns": sorted(genes.columns), "code": code_hash(__name__)}
+    write_store(outputs["cells"], genes, blocks, n, origin, ontology, report)
+    finish_stored(name, outputs, ontology, genes, counts, notes)
+
+
+class _Part:
+    """Prepared counts, in memory or in a store. n: number of cells; dimensions: of their coordinates, 0 without."""
+
+    def __init__(self, cells: Path) -> None:
+        self._store = open_store(cells)
+        if self._store is not None:
+            self.n = self._store.n
+            names = self._store.columns
+        else:
+            self._cells = read_cells(cells)
+            self.n = self._cells.n_obs
+            for i, values in enumerate(np.asarray(self._cells.obsm.get("spatial", np.empty((self.n, 0)))).T):
+                self._cells.obs[f"{SPATIAL}{i}"] = values
+            names = list(self._cells.obs)
+        self.dimensions = sum(name.startswith(SPATIAL) for name in names)
+
+    def obs(self) -> "Iterator[tuple[int, pd.DataFrame]]":
+        """Annotations and coordinates of consecutive cells, and where they begin."""
+        import pandas as pd
+
+        if self._store is None:
+            yield 0, self._cells.obs
+            return
+        first = 0
+        for shard in self._store.manifest.shards:
+            yield first, pd.read_parquet(shard.path(self._store.folder, "obs")).set_index("cell_id")
+            first += shard.cells
+
+    def blocks(self, start: int) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
+        """Counts over all genes of the part, and annotations, of consecutive cells from `start` on."""
+        for first, table in self.obs():
+            for begin in range(max(first, start), first + len(table), _BLOCK):
+                end = min(begin + _BLOCK, first + len(table))
+                here = self._cells.X[begin:end] if self._store is None else self._store.counts(np.arange(begin, end))
+                yield here, table.iloc[begin - first : end - first]

@@ -1,0 +1,187 @@
+"""What is promised: a fit is given the same cells from a store as from memory, and says so where it cannot be."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from annobench.columns import read_columns, write_columns
+from annobench.config import validate
+from annobench.decisions import KINDS
+from annobench.errors import DataError, MethodSkipped
+from annobench.files import sha256_of, write_json
+from annobench.genesets import MEASURED
+from annobench.ontology import Ontology
+from annobench.prepare.cells import prepare_dataset
+from annobench.runner import inputs
+from annobench.runner.child import main
+from annobench.runner.foreign import foreign_cells
+from annobench.runner.inputs import FitCells, load_cells
+from annobench.sources.simulate import write_simulated
+from annobench.store.cells import StoredCells, rows_of
+from annobench.store.loader import Loader
+from helpers import TYPES
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, dict[str, Any]]:
+    """The same fit on cells in memory and in a store."""
+    folder = tmp_path_factory.mktemp("jobs")
+    file = folder / "simulated.h5ad"
+    write_simulated(file, types=TYPES, ontology=ontology, cells=400, genes=60, seed=3, unlabelled=0.05)
+    write_json(folder / "r.json", {"sha256": sha256_of(file), "file": file.name})
+    ontology.save(folder / "cl.json")
+    text = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
+    text["cells"] = {"label_id": "cell_type_ontology_term_id", "study": "study", "donor": "donor_id"}
+    for storage in ("memory", "store"):
+        outputs = {k: folder / storage / v for k, v in (("cells", "cells.h5ad"), ("obs", "o"), ("card", "card.json"))}
+        dataset = validate(text | {"storage": storage}, "dataset", "d")
+        prepare_dataset("d", dataset, file, folder / "r.json", ontology, None, outputs)
+    obs = read_columns(folder / "memory" / "o")
+    roles = np.random.default_rng(0).choice(["train", "val", "test", "unused"], 400, p=[0.5, 0.2, 0.2, 0.1])
+    roles[(obs["label_id"] == "unknown") & (roles != "test")] = "unused"
+    write_columns(folder / "split.parquet", {"cell_id": obs["cell_id"], "role": roles.astype(object)})
+    kept = np.flatnonzero(roles == "train")[::3]
+    chosen = {"cell_id": obs["cell_id"][kept], "label_id": obs["label_id"][kept], "source": obs["study"][kept]}
+    write_columns(folder / "train.parquet", chosen)
+    genes = {"feature_id": [f"ENSG9{i:010d}" for i in range(0, 60, 4)], "feature_name": [""] * 15}
+    pd.DataFrame(genes).to_csv(folder / "panel.csv", index=False)
+    shared = {
+        **{"split": str(folder / "split.parquet"), "train": str(folder / "train.parquet")},
+        **{"ontology": str(folder / "cl.json"), "panel": None, "training": "panel", "seed": 1},
+        **{"needs": {"truth": True}, "limits": {"memory_mb": 2000}},
+    }
+    return {storage: shared | {"cells": str(folder / storage / "cells.h5ad")} for storage in ("memory", "store")}
+
+
+def panel(jobs: dict[str, dict[str, Any]]) -> str:
+    return str(Path(jobs["store"]["split"]).with_name("panel.csv"))
+
+
+def same(found: Any, expected: ad.AnnData) -> None:
+    assert isinstance(found, ad.AnnData)
+    assert (found.X != expected.X).nnz == 0
+    pd.testing.assert_frame_equal(found.obs.astype(str), expected.obs.astype(str))
+    pd.testing.assert_frame_equal(found.var.astype(str), expected.var.astype(str))
+    assert found.uns["annobench"] == expected.uns["annobench"]
+
+
+@pytest.mark.parametrize("training", ["panel", "all"])
+@pytest.mark.parametrize("with_panel", [False, True])
+def test_a_method_that_reads_all_cells_does_not_notice(
+    jobs: dict[str, dict[str, Any]], training: str, with_panel: bool
+) -> None:
+    more = {"training": training, "panel": panel(jobs) if with_panel else None}
+    found, expected = (load_cells(jobs[storage] | more) for storage in ("store", "memory"))
+    for name in ("train", "validation", "query", "judged"):
+        same(getattr(found, name), getattr(expected, name))
+    assert found.truth == expected.truth
+    assert "label_id" not in found.query.obs
+    assert "label_id" not in found.judged.obs
+    assert (MEASURED in found.query.var) == (with_panel and training == "all")
+
+
+@pytest.mark.parametrize("with_panel", [False, True])
+def test_a_method_that_streams_is_given_rows_of_the_store(jobs: dict[str, dict[str, Any]], with_panel: bool) -> None:
+    more = {"panel": panel(jobs) if with_panel else None}
+    found = load_cells(jobs["store"] | more, streams=True)
+    expected = load_cells(jobs["memory"] | more)
+    for name in ("train", "validation", "query", "judged"):
+        cells, wanted = getattr(found, name), getattr(expected, name)
+        assert isinstance(cells, StoredCells)
+        assert (np.diff(cells.positions) > 0).all()
+        pd.testing.assert_frame_equal(cells.obs.astype(str), wanted.obs.astype(str))
+        batches = [next(Loader(rows_of(one), batch_size=1000, shuffle=False).epoch()).csr() for one in (cells, wanted)]
+        assert abs(batches[0] - batches[1]).max() < 1e-6
+    assert "label_id" not in found.query.obs
+    assert "label_id" not in found.judged.obs
+    assert found.truth == expected.truth
+
+
+def test_genes_that_a_panel_hides_are_hidden_from_a_method_that_streams(jobs: dict[str, dict[str, Any]]) -> None:
+    more = {"panel": panel(jobs), "training": "all"}
+    found, expected = load_cells(jobs["store"] | more, streams=True), load_cells(jobs["memory"] | more)
+    assert isinstance(found.train, StoredCells)
+    assert isinstance(found.validation, StoredCells)
+    same(found.query, expected.query)
+    same(found.judged, expected.judged)
+
+
+def test_cells_that_do_not_fit_are_a_reason_to_skip(jobs: dict[str, dict[str, Any]]) -> None:
+    small = jobs["store"] | {"limits": {"memory_mb": 0.02}}
+    with pytest.raises(MethodSkipped, match="reads its cells into memory.*MB that it may use.*a method that streams"):
+        load_cells(small)
+    load_cells(small, streams=True)
+    load_cells(jobs["memory"] | {"limits": {"memory_mb": 0.02}})
+
+
+@pytest.mark.parametrize("storage", ["memory", "store"])
+def test_a_split_of_other_cells_is_refused(jobs: dict[str, dict[str, Any]], tmp_path: Path, storage: str) -> None:
+    roles = read_columns(jobs[storage]["split"])
+    roles["cell_id"][7], roles["role"][7] = "c", "test"
+    write_columns(tmp_path / "s.parquet", roles)
+    with pytest.raises(DataError, match="s.parquet: .*split the data again"):
+        load_cells(jobs[storage] | {"split": str(tmp_path / "s.parquet")})
+
+
+def test_training_cells_of_another_split_are_refused(jobs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    chosen = read_columns(jobs["store"]["train"])
+    write_columns(tmp_path / "t.parquet", {key: values[::-1] for key, values in chosen.items()})
+    with pytest.raises(DataError, match="t.parquet: its cells are not training cells of .* in their order"):
+        load_cells(jobs["store"] | {"train": str(tmp_path / "t.parquet")})
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 9))
+def test_cells_in_the_same_order_are_found_part_by_part(kept: list[bool], group: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs, "ROW_GROUP", group)
+        names = [f"c{i}" for i in range(len(kept))]
+        wanted = [name for name, keep in zip(names, kept, strict=True) if keep]
+
+        def found(texts: list[str]) -> Any:
+            return inputs._rows_in_order(pa.array(texts, pa.string()), pa.array(names, pa.string()))
+
+        assert list(found(wanted)) == list(np.flatnonzero(kept))
+        assert found([*wanted, "other"]) is None
+        if len(wanted) > 1:
+            assert found(wanted[1:] + wanted[:1]) is None
+
+
+def test_damage_is_no_failure_of_the_method(
+    jobs: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(jobs["store"]["cells"]).parent
+    copy = tmp_path / "data"
+    shutil.copytree(folder, copy)
+    data = bytearray((copy / "store" / "00000.records").read_bytes())
+    data[50] ^= 4
+    (copy / "store" / "00000.records").write_bytes(data)
+    job = jobs["store"] | {"cells": str(copy / "cells.h5ad"), "implementation": "majority", "work": str(tmp_path)}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    monkeypatch.setattr("annobench.runner.child.die_with_parent", lambda: None)
+    main(tmp_path / "job.json")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["status"] == "broken_input"
+    assert "00000.records" in result["reason"]
+
+
+def test_foreign_cells_of_a_stored_query_and_of_a_stored_tissue(
+    jobs: dict[str, dict[str, Any]], ontology: Ontology
+) -> None:
+    found: FitCells = load_cells(jobs["store"], streams=True)
+    path = Path(jobs["store"]["cells"])
+    drawn = foreign_cells(found.query, path, ["CL:0000066"], ontology, 1)
+    assert set(drawn) == set(KINDS)
+    for cells in drawn.values():
+        assert isinstance(cells.X, csr_matrix)
+        assert cells.n_vars == found.query.n_vars
+        assert list(cells.obs.columns) == list(found.query.obs.columns)
