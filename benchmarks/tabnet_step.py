@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-import torch
-from torch import Tensor, nn
 from training_step import CELLS, CLASSES, CLIP, DECAY, GENES, losses, synthetic_batch
+
+# isort: split
+import torch  # after the environment was set
+from torch import Tensor, nn
 
 from annobench.store.batch import Batch
 from annobench.torch import entmax

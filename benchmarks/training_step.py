@@ -3,11 +3,13 @@
 Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory)
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
-batches in one process. Dense contestants find their batch dense in memory: making it so is not in their time. The
-reference of every ratio is dense float32 with PyTorch's default AdamW.
+batches in one process, in the environment of a fit (see `annobench.threads.SPIN`). Dense contestants find their batch
+dense in memory: making it so is not in their time. The reference of every ratio is dense float32 with PyTorch's default
+AdamW.
 """
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -17,13 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+from annobench.threads import SPIN
+
+os.environ.update({name: value for name, value in SPIN.items() if name not in os.environ})
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-# instead of this folder, whose coverage.py would pass for the package that numba looks for
-sys.path.pop(0)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from annobench.store.batch import Batch
 from annobench.torch import networks

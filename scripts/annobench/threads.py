@@ -9,6 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+# For the environment of a process before it imports PyTorch: how long an idle thread of PyTorch (GNU OpenMP) keeps a
+# core busy, waiting for more work. By default it is milliseconds, during which our threads cannot have that core: a
+# training step takes 1.3 to 2 times as long (benchmarks/RESULTS.md).
+SPIN = {"GOMP_SPINCOUNT": "10000"}
+
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:

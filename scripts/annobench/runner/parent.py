@@ -26,6 +26,7 @@ from typing import Any
 from annobench.errors import AnnobenchError, DataError
 from annobench.files import disk_full, is_disk_full, read_json, write_json
 from annobench.paths import SCRIPTS
+from annobench.threads import SPIN
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
 _POLL = 0.1  # seconds between looks at memory and time
@@ -116,7 +117,7 @@ def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, A
     """Start the child and wait for it; returns how it ended, its seconds and its peak memory."""
     import psutil
 
-    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | SPIN
     environment |= {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     scratch = TemporaryDirectory(prefix="annobench-", ignore_cleanup_errors=True)  # a killed child cleans up nothing
     environment["TMPDIR"] = scratch.name
