@@ -20,6 +20,7 @@ from annobench.decisions import KINDS
 from annobench.errors import DataError, MethodSkipped
 from annobench.files import sha256_of, write_json
 from annobench.genesets import MEASURED
+from annobench.methods.features import rows_of
 from annobench.ontology import Ontology
 from annobench.prepare.cells import prepare_dataset
 from annobench.runner import inputs
@@ -27,7 +28,7 @@ from annobench.runner.child import main
 from annobench.runner.foreign import foreign_cells
 from annobench.runner.inputs import FitCells, load_cells
 from annobench.sources.simulate import write_simulated
-from annobench.store.cells import StoredCells, rows_of
+from annobench.store.cells import StoredCells
 from annobench.store.loader import Loader
 from helpers import TYPES
 

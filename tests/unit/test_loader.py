@@ -1,5 +1,6 @@
 """The loader: which cells come when, and what their values are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from test_store import GENES, counts, genes, obs, write
 
 from annobench import threads
 from annobench.errors import DataError
-from annobench.methods.features import log_normalised
+from annobench.methods.features import log_normalised, rows_of
 from annobench.store.batch import Batch
 from annobench.store.buffers import Buffers
-from annobench.store.cells import StoredCells, is_stored, rows_of
+from annobench.store.cells import StoredCells, is_stored
 from annobench.store.loader import Loader
 from annobench.store.order import BLOCK, INFLATION, Layout, batch_sizes, drawn, layout, windows
 from annobench.store.rows import MemoryRows, PackedRows, gene_columns
@@ -375,3 +376,19 @@ def test_a_batch_as_a_matrix(matrix: csr_matrix) -> None:
     assert batch.codes.tolist() == list(range(7))
     assert (batch.csr() != matrix[:7]).nnz == 0
     assert np.array_equal(batch.dense(), matrix[:7].toarray())
+
+
+def test_memory_is_never_given_to_two_threads() -> None:
+    buffers, clashes = Buffers(), []
+
+    def take(mark: int) -> None:
+        for _ in range(2000):
+            found = buffers.take(64, np.int64)
+            found[:] = mark
+            if not (found == mark).all():
+                clashes.append(mark)
+            del found
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(4)))
+    assert not clashes

@@ -21,6 +21,7 @@ from annobench.errors import DataError
 from annobench.files import disk_full
 from annobench.paths import SCRIPTS
 from annobench.store import codec, writer
+from annobench.store.checks import checked_counts
 from annobench.store.h5ad import H5adFile
 from annobench.store.rows import record_table
 from annobench.store.store import Store
@@ -188,7 +189,7 @@ def test_counts_never_wrap_whatever_their_type(tmp_path: Path) -> None:
         assert Store.open(folder).read().X.toarray().tolist() == [[0, 1, 1]]
     # columns that stand twice are added up, and may then be too large
     twice = csr_matrix((np.array([2**32 - 1, 1]), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
-    with StoreWriter(tmp_path / "twice", genes(3)) as store, pytest.raises(DataError, match="add up to more than"):
+    with StoreWriter(tmp_path / "twice", genes(3)) as store, pytest.raises(DataError, match="larger than 4294967295"):
         store.append(twice, obs(1))
 
 
@@ -421,3 +422,109 @@ def test_what_is_no_h5ad_file_is_refused(tmp_path: Path) -> None:
     AnnData(counts(5), obs=obs(5), var=genes().set_index("feature_name")).write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(DataError, match=r"there is no layers/count"):
         H5adFile(tmp_path / "a.h5ad", "layers/count")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int32, np.uint32, np.float32])
+def test_a_gene_that_stands_twice_is_added_up_whatever_the_type(tmp_path: Path, kind: Any) -> None:
+    largest = 100 if kind == np.int8 else 200 if kind == np.uint8 else 65_530 if kind == np.uint16 else 2**30
+    twice = csr_matrix((np.array([largest, largest], dtype=kind), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
+    with StoreWriter(tmp_path, genes(3)) as store:
+        store.append(twice, obs(1))
+        store.finish()
+    assert Store.open(tmp_path).read().X.toarray().tolist() == [[0, 2 * largest, 0]]
+
+
+@pytest.mark.parametrize(
+    ("indices", "indptr"), [([-3, 1], [0, 1, 2]), ([0, 3], [0, 1, 2]), ([0, 1], [0, 2, 1]), ([0, 1], [0, 3, 2])]
+)
+def test_indices_outside_the_genes_are_refused_before_anything_is_written(
+    tmp_path: Path, indices: list[int], indptr: list[int]
+) -> None:
+    broken = csr_matrix((2, 3), dtype=np.float32)
+    broken.data, broken.indices, broken.indptr = np.ones(2, np.float32), np.array(indices), np.array(indptr)
+    with StoreWriter(tmp_path, genes(3)) as store:
+        with pytest.raises(DataError, match="the matrix is damaged: its indices lie outside its 3 genes"):
+            checked_counts(broken, "x.h5ad")
+        assert store.done == 0
+
+
+def test_an_h5ad_file_with_indices_below_zero_is_named(tmp_path: Path) -> None:
+    import h5py
+
+    cells = AnnData(counts(20), obs=obs(20), var=genes().set_index("feature_name"))
+    cells.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "a") as file:
+        file["X/indices"][3] = -3
+    with H5adFile(tmp_path / "a.h5ad") as file, pytest.raises(DataError, match=r"a\.h5ad: the matrix is damaged"):
+        list(file.chunks())
+
+
+@pytest.mark.parametrize("key", ["uns", "shards", "genes", "cells of a shard", "no digest", "a list"])
+def test_a_manifest_that_says_something_else_is_refused(tmp_path: Path, key: str) -> None:
+    write(tmp_path)
+    path = tmp_path / "manifest.json"
+    document = json.loads(path.read_text())
+    if key == "uns":
+        document["uns"] = {"matrix": "log1p_cp10k"}
+    elif key == "shards":
+        document["shards"][0]["max_count"] = 2**30
+    elif key == "genes":
+        document["genes"] += 1
+    elif key == "cells of a shard":
+        document["shards"][0]["cells"] -= 1
+    elif key == "no digest":
+        del document["digest"]
+    path.write_text(json.dumps([document] if key == "a list" else document))
+    with pytest.raises(DataError, match=r"manifest\.json: (was changed|is damaged)"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "value"), [("nnz", 2**32 - 1), ("offset", 0), ("wide", 2**31)])
+def test_an_index_that_does_not_fit_is_refused_without_a_hash(tmp_path: Path, column: str, value: int) -> None:
+    write(tmp_path)
+    path = tmp_path / "00001.index.npy"
+    index = np.load(path)
+    index[column][7] = value
+    np.save(path, index)
+    with pytest.raises(DataError, match=r"00001\.index\.npy: does not fit the records of its shard"):
+        Store.open(tmp_path).read()
+
+
+def test_annotations_of_another_kind_are_not_appended(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path, genes()) as store:
+        store.append(counts(5), obs(5, depth=[1, 2, 3, 4, 5]))
+        store.finish()
+    with StoreWriter(tmp_path, genes()) as store:
+        store.append(counts(5), obs(5, "d", depth=list("abcde")))
+        with pytest.raises(DataError, match="column 'depth' of obs holds text here and int64 in the store"):
+            store.finish()
+    assert Store.open(tmp_path, verify=True).n == 5
+    with StoreWriter(tmp_path, genes()) as store:
+        store.append(counts(5), obs(5, "d", cell_id=list("abcde")))
+        with pytest.raises(DataError, match="obs has a column cell_id"):
+            store.finish()
+
+
+def test_what_is_in_already_is_not_written_again(tmp_path: Path) -> None:
+    """Killed after the manifest and before its caller knew."""
+    source = {"study": "new"}
+    write(tmp_path)
+    for _ in range(2):
+        with StoreWriter(tmp_path, genes(), source=source) as store:
+            if store.done == 0:
+                store.append(counts(70, 1), obs(70, "new"))
+            assert store.done in (0, 70)
+            manifest = store.finish()
+        assert manifest.cells == 570
+        assert manifest.ends_with(source)
+    assert Store.open(tmp_path, verify=True).n == 570
+
+
+def test_columns_can_be_withheld(tmp_path: Path) -> None:
+    write(tmp_path)
+    store = Store.open(tmp_path).without(["label_id"])
+    assert list(store.obs()) == ["study"]
+    assert list(store.read(np.arange(3)).obs) == ["study"]
+    for ask in (lambda: store.obs(["label_id"]), lambda: store.codes("label_id", ["CL:0"])):
+        with pytest.raises(DataError, match="no column label_id; it has study"):
+            ask()

@@ -49,6 +49,7 @@ class Method(ABC):
 
     trainable_parameters: int | None = None  # set by fit where the notion makes sense
     gene_overlap: dict[str, int] | None = None  # `model` and `shared` genes, of a model that brings its own genes
+    seconds_before: float = 0.0  # of training in earlier attempts, where fit went on from a checkpoint
     one_step: bool = False  # training and prediction cannot be told apart; all time counts as training
     # takes StoredCells, whose counts stay on disk, and then gives its predictions in parts, an iterator of Predictions
     streams: bool = False

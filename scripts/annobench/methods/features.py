@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from annobench.store.cells import StoredCells
     from annobench.store.loader import Loader
+    from annobench.store.rows import Rows
 
 _BINS = 20
 _STRETCH = 1 << 22  # non-zeros that are looked at together
@@ -64,6 +66,25 @@ def _stretches(cells: Any) -> "Iterator[tuple[NDArray[Any], NDArray[Any]]]":
     for start in range(0, cells.nnz, _STRETCH):
         part = slice(start, start + _STRETCH)
         yield cells.indices[part], cells.data[part]
+
+
+def rows_of(cells: "AnnData | StoredCells", features: "NDArray[Any] | None" = None, threads: int = 1) -> "Rows":
+    """Cells for a loader, in their order, as log1p of counts per 10,000 over all genes of `cells`.
+
+    features: the genes that are given (rising positions; all where None).
+    """
+    from annobench.store.cells import is_stored
+    from annobench.store.rows import MemoryRows, PackedRows
+
+    if is_stored(cells):
+        return cells.rows(features)
+    if str(cells.uns["annobench"]["matrix"]) == "counts":
+        return PackedRows(cells.X, features, threads=threads)
+    matrix = log_normalised(cells)
+    if features is not None:
+        matrix = matrix[:, features]
+    matrix.sort_indices()
+    return MemoryRows(matrix)
 
 
 def variable_genes(cells: "csr_matrix | Loader", n_genes: int) -> "NDArray[np.intp]":

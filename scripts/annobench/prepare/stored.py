@@ -26,6 +26,7 @@ from annobench.prepare.matrix import check_counts, check_finite
 from annobench.prepare.observations import CellIds, Observations
 from annobench.prepare.storage import opened, store_of, unreadable
 from annobench.store.cells import DIGEST, SPATIAL, STORE
+from annobench.store.checks import canonical
 from annobench.store.h5ad import H5adFile
 from annobench.store.manifest import MANIFEST, Manifest
 from annobench.store.writer import StoreWriter
@@ -102,7 +103,7 @@ def _read(file: H5adFile, parts: Iterable[Any]) -> Iterator[Any]:
 def _checked(file: H5adFile, start: int, tolerance: float) -> Iterator[Any]:
     """Counts from cell `start` on as CSR in the type of the file, checked."""
     for matrix, _ in _read(file, file.chunks(start, columns=[])):
-        matrix.sum_duplicates()
+        matrix = canonical(matrix, file.path.name)
         check_finite(matrix, file.path.name, start)
         yield check_counts(matrix, tolerance, file.path.name, start)
         start += matrix.shape[0]
@@ -204,8 +205,8 @@ def write_store(
     `blocks` gives, from a cell on, counts over `genes` and the annotations of consecutive cells; `n` are all of them.
     """
     finished, begun = store_of(cells)
-    if (begun / MANIFEST).is_file():  # killed between the last two lines of this function
-        rmtree(begun)
+    if (begun / MANIFEST).is_file() and not Manifest.read(begun).ends_with(dict(origin)):
+        rmtree(begun)  # of another source, which was killed before the last line of this function
     uns = {"matrix": "counts", "ontology": ontology.release}
     with StoreWriter(begun, genes, uns=uns, source=origin) as writer:
         done = stop = writer.done

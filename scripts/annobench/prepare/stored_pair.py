@@ -68,7 +68,12 @@ def prepare_stored_pair(
                 first += cells.n
 
     n = sum(cells.n for cells in opened.values())
-    origin = {"parts": notes["parts"], "columns": sorted(genes.columns), "code": code_hash(__name__)}
+    origin = {
+        "parts": [[part, notes["parts"][part]] for part in parts],
+        "query": query,
+        "columns": sorted(genes.columns),
+        "code": code_hash(__name__),
+    }
     write_store(outputs["cells"], genes, blocks, n, origin, ontology, report)
     finish_stored(name, outputs, ontology, genes, counts, notes)
 
@@ -77,7 +82,7 @@ class _Part:
     """Prepared counts, in memory or in a store. n: number of cells; dimensions: of their coordinates, 0 without."""
 
     def __init__(self, cells: Path) -> None:
-        self._store = open_store(cells)
+        self._store = open_store(cells, verify=True)
         if self._store is not None:
             self.n = self._store.n
             names = self._store.columns

@@ -117,7 +117,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
     model = work / "model"
     return {
         "startup_seconds": round(startup, 4),
-        "fit_seconds": round(fit_seconds + (predict_seconds if method.one_step else 0), 4),
+        "fit_seconds": round(method.seconds_before + fit_seconds + (predict_seconds if method.one_step else 0), 4),
         "predict_seconds": None if method.one_step else round(predict_seconds, 4),
         "peak_gpu_mb": _peak_gpu(),
         "trainable_parameters": method.trainable_parameters,

@@ -138,7 +138,7 @@ def _unlabelled(cells: "Cells") -> "Cells":
     """The cells without what a method must not see; an AnnData is changed."""
     obs = cells.obs.drop(columns=[column for column in _HIDDEN if column in cells.obs])
     if is_stored(cells):
-        return StoredCells(cells.store, cells.positions, obs, cells.kept)
+        return StoredCells(cells.store.without(_HIDDEN), cells.positions, obs, cells.kept)
     cells.obs = obs
     return cells
 

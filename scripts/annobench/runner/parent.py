@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from annobench.errors import AnnobenchError, DataError
-from annobench.files import disk_full, is_disk_full, read_json, write_json
+from annobench.files import disk_full, is_disk_full, read_json, sha256_of, write_json
 from annobench.paths import SCRIPTS
 from annobench.threads import SPIN
 
@@ -97,10 +97,11 @@ def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
 
 
 def _checkpoint_folder(job: Mapping[str, Any], folder: Path) -> Path:
-    """Where this very job keeps its checkpoints: with another code, dataset, seed or parameter it is another folder."""
+    """Where this very job keeps its checkpoints: of another code, dataset, split, seed or parameter it is another."""
     facts = {key: job["facts"].get(key) for key in ("code", "data_sha256")}
     key = {"facts": facts, **{name: job.get(name) for name in ("implementation", "parameters", "seed", "training")}}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    files = {name: sha256_of(job[name]) for name in ("split", "train", "panel") if job.get(name)}
+    digest = hashlib.sha256(json.dumps(key | files, sort_keys=True).encode()).hexdigest()
     return folder / ".checkpoint" / digest[:16]
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from math import prod
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,19 +18,24 @@ class Buffers:
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[NDArray[Any]]] = {}
+        self._lock = Lock()
 
     def take(self, shape: int | tuple[int, ...], dtype: Any) -> "NDArray[Any]":
         """An array with arbitrary content."""
         n = prod(shape) if isinstance(shape, tuple) else int(shape)
-        kind = np.dtype(dtype).str
-        blocks = self._blocks.setdefault(kind, [])
+        with self._lock:
+            return self._take(n, np.dtype(dtype))[:n].reshape(shape)
+
+    def _take(self, n: int, dtype: np.dtype[Any]) -> "NDArray[Any]":
+        """A block of at least n values that nothing refers to."""
+        blocks = self._blocks.setdefault(dtype.str, [])
         for i in range(len(blocks)):
             # two: the list, and the argument of getrefcount; every view that is alive adds one
             if sys.getrefcount(blocks[i]) == 2:
                 if len(blocks[i]) < n:
                     blocks[i] = np.empty(n + n // 16, dtype=dtype)
-                return blocks[i][:n].reshape(shape)
+                return blocks[i]
         block = np.empty(n + n // 16, dtype=dtype)
         if len(blocks) < _KEPT:
             blocks.append(block)
-        return block[:n].reshape(shape)
+        return block

@@ -11,7 +11,7 @@ import numpy as np
 
 from annobench.errors import DataError
 from annobench.files import damaged
-from annobench.store.rows import MemoryRows, PackedRows, Rows
+from annobench.store.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,24 +93,6 @@ def some_cells(cells: "AnnData | StoredCells", positions: "NDArray[Any]") -> "An
     return StoredCells(cells.store, cells.positions[positions], cells.obs.iloc[positions], cells.kept).to_memory()
 
 
-def rows_of(cells: "AnnData | StoredCells", features: "NDArray[Any] | None" = None, threads: int = 1) -> Rows:
-    """Cells for a loader, in their order, as log1p of counts per 10,000 over all genes of `cells`.
-
-    features: the genes that are given (rising positions; all where None).
-    """
-    if is_stored(cells):
-        return cells.rows(features)
-    if str(cells.uns["annobench"]["matrix"]) == "counts":
-        return PackedRows(cells.X, features, threads=threads)
-    from annobench.methods.features import log_normalised
-
-    matrix = log_normalised(cells)
-    if features is not None:
-        matrix = matrix[:, features]
-    matrix.sort_indices()
-    return MemoryRows(matrix)
-
-
 def store_folder(path: str | Path) -> Path | None:
     """The folder of the store that a cells.h5ad names; None where the file holds the cells itself."""
     import h5py
@@ -148,11 +130,11 @@ def read_cells(
     """Cells of a cells.h5ad with their values, whether they lie in the file or in a store.
 
     positions: which, among those of obs.parquet, in the order that is asked for; all by default. at_most: of a store
-    no more than so many, drawn by the seed, in their own order.
+    no more than so many, drawn by the seed, in their own order. Every byte of a store is compared with its hash.
     """
     import anndata
 
-    store = open_store(path)
+    store = open_store(path, verify=True)
     if store is None:
         cells = anndata.read_h5ad(path)
         return cells if positions is None else cells[np.asarray(positions)].copy()

@@ -8,6 +8,7 @@ from annobench.errors import DataError
 from annobench.store.codec import MAX_COUNT
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
 
@@ -15,38 +16,53 @@ def checked_counts(matrix: Any, where: str, first: int = 0) -> "csr_matrix":
     """The matrix as CSR with sorted indices and without zeros; raises DataError for what are no counts.
 
     `where` names the data and `first` is the number of its first cell, for the message. Counts may be of any numeric
-    type; they are never rounded and never wrap.
+    type; they are never rounded and never wrap. Genes that stand twice in a cell are added up.
     """
-    from scipy.sparse import csr_matrix, issparse
-
-    found = matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
+    found = canonical(matrix, where)
     values = found.data
     if values.dtype.kind not in "iufb":
         raise DataError(f"{where}: the values are of type {values.dtype}, expected numbers")
-    bad, what = None, ""
-    if values.dtype.kind == "f":
-        # NaN and infinite values fail this comparison as fractions do
-        with np.errstate(invalid="ignore"):
-            bad, what = values != np.floor(values), "not a whole number"
-            bad |= ~np.isfinite(values)
-    if bad is None or not bad.any():
-        if values.dtype.kind in "if" and (values < 0).any():
-            bad, what = values < 0, "negative"
-        elif values.dtype.itemsize >= 4 and values.dtype != np.uint32 and (values > MAX_COUNT).any():
-            bad, what = values > MAX_COUNT, f"larger than {MAX_COUNT}"
-        else:
-            bad = None
-    if bad is not None and bad.any():
+    bad, what = _not_counts(values)
+    if bad is not None:
         at = int(np.flatnonzero(bad)[0])
         row = int(np.searchsorted(found.indptr, at, side="right") - 1)
         raise DataError(
             f"{where}: {int(bad.sum())} values are {what} (first: {values[at]:g} in cell {first + row}); "
             "a store holds raw counts, name the slot with the counts in `matrix.slot`"
         )
-    if not found.has_canonical_format or (len(values) and not values.all()):
+    if len(values) and not values.all():
         found = found.copy()
-        found.sum_duplicates()
-        if (found.data > MAX_COUNT).any():
-            raise DataError(f"{where}: counts of a gene that stands twice add up to more than {MAX_COUNT}")
         found.eliminate_zeros()
     return found
+
+
+def canonical(matrix: Any, where: str) -> "csr_matrix":
+    """The matrix as CSR whose indices rise within a row; raises DataError where they are no indices.
+
+    What stands twice is added up in a type that holds the sum.
+    """
+    from scipy.sparse import csr_matrix, issparse
+
+    found = matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
+    indices, indptr = found.indices, found.indptr
+    if (np.diff(indptr) < 0).any() or (len(indices) and (indices.min() < 0 or indices.max() >= found.shape[1])):
+        raise DataError(f"{where}: the matrix is damaged: its indices lie outside its {found.shape[1]} genes or fall")
+    if not found.has_canonical_format:
+        wide = np.float64 if found.dtype.kind == "f" else np.int64 if found.dtype.kind in "iub" else found.dtype
+        found = found.astype(wide, copy=True)
+        found.sum_duplicates()
+    return found
+
+
+def _not_counts(values: "NDArray[Any]") -> "tuple[NDArray[np.bool_] | None, str]":
+    """Which values are no counts, and why not; None where all are."""
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            bad = (values != np.floor(values)) | ~np.isfinite(values)
+        if bad.any():
+            return bad, "not a whole number"
+    if values.dtype.kind in "if" and (values < 0).any():
+        return values < 0, "negative"
+    if values.dtype.itemsize >= 4 and values.dtype != np.uint32 and (values > MAX_COUNT).any():
+        return values > MAX_COUNT, f"larger than {MAX_COUNT}"
+    return None, ""

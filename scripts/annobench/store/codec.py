@@ -15,9 +15,9 @@ cheaper than reading the difference.
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from annobench import threads as pool
+from annobench.jit import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def encode(
     return found, index
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _measure(start, stop, indptr, indices, counts, lengths, wide):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         last, length, many = -1, 0, 0
@@ -64,7 +64,7 @@ def _measure(start, stop, indptr, indices, counts, lengths, wide):  # type: igno
         wide[row] = many
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _encode(start, stop, indptr, indices, counts, offsets, found):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         at, last = offsets[row], -1
@@ -90,7 +90,7 @@ def _encode(start, stop, indptr, indices, counts, offsets, found):  # type: igno
             at += 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _wide(buffer, at):  # type: ignore[no-untyped-def]
     return (
         np.int64(buffer[at])
@@ -100,7 +100,7 @@ def _wide(buffer, at):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _positions(buffer, at, nnz, spare, genes, out):  # type: ignore[no-untyped-def]
     """Gene positions of a record into `out`; returns where the counts begin, or -1 where the record is broken.
 
@@ -122,7 +122,7 @@ def _positions(buffer, at, nnz, spare, genes, out):  # type: ignore[no-untyped-d
     return at if gene < genes and spare == 0 else -1
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _scaled(buffer, at, nnz, wide, target, table, out):  # type: ignore[no-untyped-def]
     """Counts of a record into `out`, as log1p of counts that sum to `target`, or as they are where it is 0.
 
@@ -156,7 +156,7 @@ def _scaled(buffer, at, nnz, wide, target, table, out):  # type: ignore[no-untyp
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _record(buffer, begin, end, nnz, wide, genes, target, table, positions, values):  # type: ignore[no-untyped-def]
     """Decode one record over all genes; returns whether it is whole."""
     spare = end - begin - 2 * nnz - 4 * wide
@@ -166,7 +166,7 @@ def _record(buffer, begin, end, nnz, wide, genes, target, table, positions, valu
     return at >= 0 and _scaled(buffer, at, nnz, wide, target, table, values)
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _selected(nnz, column, target, positions, values):  # type: ignore[no-untyped-def]
     """Keep the genes with a `column`, in place, and scale their counts; returns how many are left.
 
@@ -187,7 +187,7 @@ def _selected(nnz, column, target, positions, values):  # type: ignore[no-untype
     return n
 
 
-@njit(nogil=True, cache=True)
+@njit
 def count_kept(start, stop, buffer, begins, ends, nnz, wide, order, genes, column, width, kept, bad):  # type: ignore[no-untyped-def]
     """Number of non-zeros of each row among the kept genes (`column` >= 0), into kept[start:stop]."""
     positions = np.empty(width, dtype=np.int32)
@@ -203,7 +203,7 @@ def count_kept(start, stop, buffer, begins, ends, nnz, wide, order, genes, colum
         kept[i] = n
 
 
-@njit(nogil=True, cache=True)
+@njit
 def decode_sparse(  # type: ignore[no-untyped-def]
     start, stop, buffer, begins, ends, nnz, wide, order, genes, column, width, target, indptr, indices, values, bad
 ):
@@ -233,7 +233,7 @@ def decode_sparse(  # type: ignore[no-untyped-def]
             values[at : at + n] = amounts[:n]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def decode_dense(  # type: ignore[no-untyped-def]
     start, stop, buffer, begins, ends, nnz, wide, order, genes, column, width, target, values, bad
 ):

@@ -94,7 +94,8 @@ class H5adFile:
         indptr = indptr[: max(fitting, 1) + 1]
         part = slice(int(indptr[0]), int(indptr[-1]))
         data, indices = self._numbers(self._values["data"], part), self._values["indices"][part]
-        if len(data) < part.stop - part.start or (len(indices) and int(indices.max()) >= self.genes):
+        wrong = len(indices) and (int(indices.max()) >= self.genes or int(indices.min()) < 0)
+        if len(data) < part.stop - part.start or wrong or (np.diff(indptr) < 0).any():
             raise DataError(f"{self.path.name}: the matrix is damaged near cell {start}; fetch the file again")
         return csr_matrix((data, indices, indptr - indptr[0]), shape=(len(indptr) - 1, self.genes)), start + len(
             indptr
@@ -122,7 +123,9 @@ class H5adFile:
             row = values["indices"][part]
             gene = np.repeat(np.arange(first, last), np.diff(indptr[first : last + 1]))
             inside = (row >= start) & (row < stop)
-            found.append((self._numbers(values["data"], part)[inside], row[inside] - start, gene[inside]))
+            number = self._numbers(values["data"], part)[inside]  # in a type that holds sums of what stands twice
+            number = number.astype(np.float64 if number.dtype.kind == "f" else np.int64)
+            found.append((number, row[inside] - start, gene[inside]))
             first = last
         data, row, gene = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return coo_matrix((data, (row, gene)), shape=(stop - start, self.genes)).tocsr(), stop

@@ -7,6 +7,7 @@
     00000.obs.parquet        one row for every cell: cell_id and the columns of obs
     00000.json               the shard's entry of the manifest; written last of the four
     source.json              only while a store is written: who writes, and from what
+    writer.lock              empty; locked by whoever writes
 
 A folder without a manifest is unfinished: the writer that is started again goes on after its last whole shard. An
 appended study becomes visible when the new manifest replaces the old one.
@@ -23,7 +24,7 @@ from annobench.errors import DataError
 from annobench.files import read_json, sha256_of, write_json
 
 FORMAT, VERSION = "annobench.store", 1
-MANIFEST, GENES, SOURCE = "manifest.json", "genes.parquet", "source.json"
+MANIFEST, GENES, SOURCE, LOCK = "manifest.json", "genes.parquet", "source.json", "writer.lock"
 _READERS = 4  # files that are hashed at a time
 PARTS = {"records": "records", "index": "index.npy", "obs": "obs.parquet"}
 
@@ -59,17 +60,23 @@ class Shard:
     @classmethod
     def read(cls, entry: dict[str, Any]) -> "Shard":
         """From an entry of the manifest."""
-        return cls(**{**entry, "files": {part: File(**values) for part, values in entry["files"].items()}})
+        files = {part: File(**entry["files"][part]) for part in PARTS}
+        return cls(**{**entry, "files": files})
 
 
 @dataclass
 class Manifest:
-    """Everything that a reader needs to know before it opens a file. uns: what the cells contract keeps in uns."""
+    """Everything that a reader needs to know before it opens a file.
+
+    uns: what the cells contract keeps in uns. sources: from what it was written, one after the other, and how many
+    cells each gave.
+    """
 
     genes: int
     genes_file: File
     shards: list[Shard] = field(default_factory=list)
     uns: dict[str, Any] = field(default_factory=dict)
+    sources: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def cells(self) -> int:
@@ -78,9 +85,13 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """A sha256 that stands for all bytes of the store."""
-        hashes = [self.genes_file.sha256, *(shard.files[part].sha256 for shard in self.shards for part in PARTS)]
-        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        """A sha256 that stands for all bytes of the store, and for what is said of them here."""
+        content = {key: value for key, value in asdict(self).items() if key != "sources"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def ends_with(self, source: dict[str, Any]) -> bool:
+        """Whether the last cells were written from a source."""
+        return bool(source) and bool(self.sources) and self.sources[-1]["source"] == source
 
     def write(self, folder: Path) -> None:
         """Write manifest.json atomically."""
@@ -95,21 +106,24 @@ class Manifest:
             what = "is unfinished" if any(folder.glob("*.json")) else "holds no store"
             raise DataError(f"{folder}: {what} (there is no {MANIFEST}); run the command that writes it again")
         document = read_json(path)
-        if document.get("format") != FORMAT or document.get("version") != VERSION:
-            raise DataError(
-                f"{path}: format {document.get('format')} version {document.get('version')}, expected {FORMAT} "
-                f"version {VERSION}; make the store again with this release"
-            )
         try:
+            kind, version = document.get("format"), document.get("version")
+            if (kind, version) != (FORMAT, VERSION):
+                raise DataError(
+                    f"{path}: format {kind} version {version}, expected {FORMAT} version {VERSION}; make the store "
+                    "again with this release"
+                )
             found = cls(
                 document["genes"],
                 File(**document["genes_file"]),
                 [Shard.read(entry) for entry in document["shards"]],
                 document["uns"],
+                document["sources"],
             )
-        except (KeyError, TypeError) as error:
+            same = found.digest == document["digest"]
+        except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"{path}: is damaged ({error!r}); make the store again") from error
-        if found.digest != document["digest"]:
+        if not same:
             raise DataError(f"{path}: was changed: its digest is not that of its entries; make the store again")
         return found
 

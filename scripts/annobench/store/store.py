@@ -1,8 +1,9 @@
 """Reading a store: its genes, its cells' annotations, and counts as windows or as AnnData."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from annobench.errors import DataError
 from annobench.store.buffers import Buffers
+from annobench.store.codec import INDEX
 from annobench.store.manifest import GENES, Manifest, check_sizes, damaged_files
 from annobench.store.rows import TARGET, PackedWindow, Rows, gene_columns, n_columns
 
@@ -38,6 +40,7 @@ class Store:
         self.n, self.genes = manifest.cells, manifest.genes
         self.var: pd.DataFrame = pd.read_parquet(folder / GENES)
         self.var.index = self.var.index.astype(str)
+        self.hidden: frozenset[str] = frozenset()
         self._starts = np.concatenate([[0], np.cumsum([shard.cells for shard in manifest.shards])]).astype(np.int64)
         self._index: dict[int, NDArray[Any]] = {}
 
@@ -53,6 +56,12 @@ class Store:
                 f"{', '.join(damaged[:5])}; make the store again"
             )
         return cls(folder, manifest)
+
+    def without(self, columns: Iterable[str]) -> "Store":
+        """The same store, which gives nothing of some columns of obs: labels, for whoever must not see them."""
+        found = copy(self)
+        found.hidden = self.hidden | set(columns)
+        return found
 
     def obs(self, columns: Sequence[str] | None = None, positions: "NDArray[Any] | None" = None) -> "pd.DataFrame":
         """Annotations of cells, indexed by cell id; all cells and columns, or those that are named.
@@ -77,7 +86,7 @@ class Store:
         import pyarrow.parquet as pq
 
         names = pq.read_schema(self.manifest.shards[0].path(self.folder, "obs")).names
-        return [name for name in names if name != "cell_id"]
+        return [name for name in names if name != "cell_id" and name not in self.hidden]
 
     def _table(self, columns: Sequence[str] | None, positions: "NDArray[Any] | None" = None) -> Any:
         """Columns of obs as an Arrow table, of all cells or of those asked for; texts but cell_id by dictionary."""
@@ -86,8 +95,9 @@ class Store:
 
         paths = [shard.path(self.folder, "obs") for shard in self.manifest.shards]
         schema = pq.read_schema(paths[0])
-        if missing := set(columns or ()) - set(schema.names):
-            raise DataError(f"{self.folder}: obs has no column {sorted(missing)[0]}; it has {', '.join(schema.names)}")
+        if missing := set(columns or ()) - {"cell_id", *self.columns}:
+            raise DataError(f"{self.folder}: obs has no column {sorted(missing)[0]}; it has {', '.join(self.columns)}")
+        columns = ["cell_id", *self.columns] if columns is None else list(columns)
         texts = [field.name for field in schema if field.name != "cell_id" and not pa.types.is_primitive(field.type)]
         asked = None if positions is None else np.asarray(positions, dtype=np.int64)
         order = None
@@ -97,6 +107,10 @@ class Store:
         tables = []
         for shard, path in enumerate(paths):
             table = pq.read_table(path, columns=columns, read_dictionary=texts)
+            if len(table) != self.manifest.shards[shard].cells:
+                raise DataError(
+                    f"{path}: has {len(table)} cells, the manifest says {self.manifest.shards[shard].cells}"
+                )
             tables.append(table if asked is None else table.take(inside.get(shard, np.empty(0, dtype=np.int64))))
         found = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
         return found if order is None else found.take(order)
@@ -116,10 +130,20 @@ class Store:
         return np.concatenate(found)
 
     def index(self, shard: int) -> "NDArray[Any]":
-        """Where the records of a shard lie, mapped from the disk."""
+        """Where the records of a shard lie, mapped from the disk; raises DataError where it cannot be so."""
         if shard not in self._index:
-            path = self.manifest.shards[shard].path(self.folder, "index")
-            self._index[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+            entry = self.manifest.shards[shard]
+            path = entry.path(self.folder, "index")
+            index = np.load(path, mmap_mode="r", allow_pickle=False)
+            whole = index.dtype == INDEX and index.shape == (entry.cells + 1,)
+            if whole:
+                lengths = np.diff(index["offset"].astype(np.int64))
+                nnz, wide = (index[name][:-1].astype(np.int64) for name in ("nnz", "wide"))
+                whole = index["offset"][0] == 0 and index["offset"][-1] == entry.files["records"].bytes
+                whole &= bool((lengths >= 2 * nnz + 4 * wide).all() and nnz.max() <= min(entry.width, self.genes))
+            if not whole:
+                raise DataError(f"{path}: does not fit the records of its shard; it was changed, make the store again")
+            self._index[shard] = index
         return self._index[shard]
 
     def by_shard(self, positions: "NDArray[np.int64]") -> "list[tuple[int, slice, NDArray[np.int64]]]":

@@ -17,7 +17,7 @@ from annobench.errors import DataError
 from annobench.files import atomic, disk_full, is_disk_full, read_json, write_json
 from annobench.store import codec
 from annobench.store.checks import checked_counts
-from annobench.store.manifest import GENES, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
+from annobench.store.manifest import GENES, LOCK, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,12 +55,12 @@ class StoreWriter:
         except BaseException:
             os.close(self._lock)
             raise
-        self.done = sum(shard.cells for shard in self._new)
+        self.done = self._manifest.sources[-1]["cells"] if self._again else sum(shard.cells for shard in self._new)
         self._open: _OpenShard | None = None
 
     def _locked(self) -> int:
-        """A lock on the folder, which the system takes back when this process ends in whatever way."""
-        lock = os.open(self.folder, os.O_RDONLY)
+        """A lock that the system takes back when this process ends, in whatever way."""
+        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -72,7 +72,10 @@ class StoreWriter:
         return lock
 
     def _begun(self, genes: "pd.DataFrame", uns: dict[str, Any], source: dict[str, Any]) -> Manifest:
-        """The manifest to go on from; sets `_new`, the shards that are there already of what is being written."""
+        """The manifest to go on from.
+
+        Sets `_new`, the shards that are there already of what is being written, and `_again`, whether all of it is in.
+        """
         import pandas as pd
 
         path = self.folder / GENES
@@ -91,6 +94,7 @@ class StoreWriter:
             with atomic(path) as temporary:
                 genes.to_parquet(temporary)
             manifest = Manifest(len(genes), File.of(path), [], uns)
+        self._settings, self._again = settings, manifest.ends_with(source)  # killed after its manifest, say
         self._new = whole_shards(self.folder, len(manifest.shards)) if same else []
         self._clear(len(manifest.shards) + len(self._new))
         writer = f"process {os.getpid()} on {platform.node()}"
@@ -128,19 +132,23 @@ class StoreWriter:
 
     def _close_shard(self) -> None:
         if self._open is not None:
-            self._new.append(self._open.close())
+            shards = self._manifest.shards + self._new
+            self._new.append(self._open.close(shards[0].path(self.folder, "obs") if shards else None))
             self.done += self._new[-1].cells
             self._open = None
 
     def finish(self) -> Manifest:
         """Write the last shard and the manifest; raises DataError where a cell id stands twice, or nothing came."""
         self._close_shard()
-        self._manifest.shards += self._new
-        self._new = []
-        if not self._manifest.cells:
-            raise DataError(f"{self.folder}: no cells were written; the source is empty")
-        _check_unique(self.folder, self._manifest)
-        self._manifest.write(self.folder)
+        if self._new or not self._again:
+            self._manifest.shards += self._new
+            cells = sum(shard.cells for shard in self._new)
+            self._manifest.sources.append({"source": self._settings["source"], "cells": cells})
+            self._new = []
+            if not cells:
+                raise DataError(f"{self.folder}: no cells were written; the source is empty")
+            _check_unique(self.folder, self._manifest)
+            self._manifest.write(self.folder)
         (self.folder / SOURCE).unlink(missing_ok=True)
         return self._manifest
 
@@ -183,10 +191,14 @@ class _OpenShard:
         self.max_count = max(self.max_count, int(matrix.data.max(initial=0)))
         self.width = max(self.width, int(np.diff(matrix.indptr).max(initial=0)))
 
-    def close(self) -> Shard:
-        """Write the other files, then the entry; returns it."""
+    def close(self, like: Path | None) -> Shard:
+        """Write the other files, then the entry; returns it. like: the first obs, whose columns these must have."""
         import pandas as pd
 
+        obs = pd.concat(self._obs)
+        obs.insert(0, "cell_id", obs.index.astype(str), allow_duplicates=True)
+        if like is not None or list(obs.columns).count("cell_id") > 1:
+            _check_columns(obs, like, self.folder)
         self._handle.flush()
         os.fsync(self._handle.fileno())
         self._handle.close()
@@ -195,8 +207,6 @@ class _OpenShard:
         os.replace(self._path, shard.path(self.folder, "records"))
         with atomic(shard.path(self.folder, "index")) as temporary, open(temporary, "wb") as handle:
             np.save(handle, np.concatenate([*self._index, end]))
-        obs = pd.concat(self._obs).reset_index(names="cell_id")
-        obs["cell_id"] = obs["cell_id"].astype(str)
         with atomic(shard.path(self.folder, "obs")) as temporary:
             obs.to_parquet(temporary, index=False, compression="zstd")
         shard.files = {part: File.of(shard.path(self.folder, part)) for part in PARTS if part != "records"}
@@ -209,6 +219,31 @@ class _OpenShard:
         with suppress(OSError):
             self._handle.close()
         self._path.unlink(missing_ok=True)
+
+
+def _check_columns(obs: "pd.DataFrame", like: Path | None, folder: Path) -> None:
+    """Raise DataError where annotations cannot stand beside those of the first shard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if list(obs.columns).count("cell_id") > 1:
+        raise DataError(f"{folder}: obs has a column cell_id; the ids are the index of obs, rename the column")
+    if like is None:
+        return
+
+    def kinds(schema: Any) -> dict[str, str]:
+        """Name and kind of every column; a text by dictionary is a text."""
+        types = {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema}
+        return {
+            name: "text" if pa.types.is_string(t) or pa.types.is_large_string(t) else str(t)
+            for name, t in types.items()
+            if not pa.types.is_null(t)
+        }
+
+    first, here = kinds(pq.read_schema(like)), kinds(pa.Schema.from_pandas(obs, preserve_index=False))
+    for name in sorted(first.keys() & here.keys()):
+        if first[name] != here[name]:
+            raise DataError(f"{folder}: column '{name}' of obs holds {here[name]} here and {first[name]} in the store")
 
 
 def _fingerprint(genes: "pd.DataFrame") -> str:

@@ -13,17 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.methods.features import log_normalised, variable_genes
+from annobench.methods.features import log_normalised, rows_of, variable_genes
 from annobench.predictions import Predictions
 from annobench.store.buffers import Buffers
-from annobench.store.cells import StoredCells, is_stored, rows_of
+from annobench.store.cells import StoredCells, is_stored
 from annobench.store.loader import MEMORY_MB, Loader
 from annobench.store.rows import MemoryRows, Rows
 from annobench.torch.checkpoint import Checkpoint
 from annobench.torch.distributed import World
 from annobench.torch.losses import build_loss
 from annobench.torch.resident import feed_of, fits
-from annobench.torch.trainer import Feed, Recipe, logits, outputs, train, uses_bf16
+from annobench.torch.trainer import Feed, Recipe, Training, logits, outputs, uses_bf16
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,7 +66,7 @@ class TorchClassifier(Method):
         self.trainable_parameters = _size(self._model)
         feed = self._training_feed(rows, codes, context.seed, world)
         build = self._losses(codes, context.ontology)
-        self.best_epoch = train(
+        training = Training(
             self._model,
             build(self.class_weights),
             feed,
@@ -78,6 +78,8 @@ class TorchClassifier(Method):
             checkpoint=self._checkpoint(context, feed, rows, codes, world),
             world=world,
         )
+        self.best_epoch = training.run()
+        self.seconds_before = training.at.seconds
 
     def _choose_genes(self, cells: "Cells") -> Rows:
         """Choose genes; returns the training cells over them."""
@@ -202,6 +204,7 @@ class TorchClassifier(Method):
             classes=self._classes.tolist(),
             top_k=self._top_k,
             network=self._network_parameters(),
+            seconds_before=self.seconds_before,
         )
 
     def _network_parameters(self) -> dict[str, Any]:
@@ -212,7 +215,7 @@ class TorchClassifier(Method):
     def load(cls, folder: Path) -> "TorchClassifier":
         arrays, values = load_state(folder)
         method = cls(**values["network"])
-        method._genes = arrays["genes"]
+        method._genes, method.seconds_before = arrays["genes"], values["seconds_before"]
         method._classes, method._top_k = np.array(values["classes"]), values["top_k"]
         method._model = method._network(len(method._genes), len(method._classes))
         method._model.load_state_dict(load_file(folder / "weights.safetensors"))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional
 
 from annobench import threads
+from annobench.jit import njit
 
 
 class Dropout(nn.Module):
@@ -73,7 +73,7 @@ def _masked(values: Tensor, p: float, seed: list[int]) -> Tensor:
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _mask(first, last, values, out, seed, salt, threshold, scale):  # type: ignore[no-untyped-def]
     """A bijective mixer of 32 bits (xor-shift and multiply, twice), the second seed added half way.
 

@@ -19,12 +19,13 @@ import llvmlite.binding  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor, nn
 
 from annobench import threads
+from annobench.jit import njit
 from annobench.store.batch import Batch
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ _CELLS = (types.int64[::1], types.int32[::1], types.float32[::1])  # indptr, ind
 def _forward_kernel(columns: int) -> "Callable[..., None]":
     """Sums of weights for a range of cells, band by band of the genes."""
 
-    @njit(types.void(types.int64, types.int64, *_CELLS, _ROWS, _ROWS), nogil=True, cache=True)
+    @njit(types.void(types.int64, types.int64, *_CELLS, _ROWS, _ROWS))
     def kernel(first, last, indptr, indices, values, weight, out):
         place = indptr[first:last].copy()
         for limit in range(BAND, len(weight) + BAND, BAND):
@@ -249,8 +250,6 @@ def _gradient_kernel(columns: int) -> "Callable[..., None]":
 
     @njit(
         types.void(types.int64, types.int64, *_CELLS, types.int32[:, ::1], _ROWS, _ROWS),
-        nogil=True,
-        cache=True,
     )
     def kernel(first, last, indptr, indices, values, starts, gradient, out):
         cells = len(indptr) - 1
@@ -285,7 +284,7 @@ def _gradient_kernel(columns: int) -> "Callable[..., None]":
     return kernel
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _check(first, last, indptr, indices, genes, wrong):
     """wrong[row]: whether its columns do not rise within 0..genes - 1."""
     for row in range(first, last):
@@ -298,7 +297,7 @@ def _check(first, last, indptr, indices, genes, wrong):
         wrong[row] = bad
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _count(first, last, indptr, indices, starts):
     """starts[tile, gene]: how many non-zeros of a tile of cells belong to genes before this one."""
     cells = len(indptr) - 1
@@ -313,7 +312,7 @@ def _count(first, last, indptr, indices, starts):
             start[gene] = total
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _first_places(indptr, indices, gene):
     """For each cell the place of its first non-zero at or after a gene."""
     places = indptr[:-1].copy()
@@ -323,7 +322,7 @@ def _first_places(indptr, indices, gene):
     return places
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _largest_block(starts, first, last):
     """The most non-zeros in a band and tile."""
     most = 0
@@ -333,7 +332,7 @@ def _largest_block(starts, first, last):
     return most
 
 
-@njit(nogil=True, cache=True)
+@njit
 def _sort(tile, band, limit, indptr, indices, values, place, free, owner, factor):
     """Write the non-zeros of a tile of cells and a band of genes into `owner` and `factor`, sorted by gene, then cell.
 

@@ -6,7 +6,8 @@ All of them work on a range of rows, or of genes, write only what belongs to it,
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from annobench.jit import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ BLOCK = 32  # genes whose largest logit is kept
 NEWTON_STEPS = 100  # never reached: the search stops when the threshold rises no more, mostly after five
 
 
-@njit(nogil=True, cache=True)
+@njit
 def column_sums(
     start: int, stop: int, indptr: "Integers", indices: "Integers", values: "Floats", sums: "Floats"
 ) -> None:
@@ -31,14 +32,14 @@ def column_sums(
             sums[part, 1, indices[e]] += value * value
 
 
-@njit(nogil=True, cache=True)
+@njit
 def scale_columns(start: int, stop: int, indices: "Integers", values: "Floats", a: "Floats", out: "Floats") -> None:
     """Write values * a of their column to out."""
     for e in range(start, stop):
         out[e] = values[e] * a[indices[e]]
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def normalised_gradient(
     start: int,
     stop: int,
@@ -61,7 +62,7 @@ def normalised_gradient(
         grad_gamma[j] = rstd[j] * gamma
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def _newton(x: "Floats", count: int, t: float) -> float:
     """Root of |max(x - t, 0)| = 1 over x[:count], from a start below it: see entmax.threshold."""
     for _ in range(NEWTON_STEPS):
@@ -77,7 +78,7 @@ def _newton(x: "Floats", count: int, t: float) -> float:
     return t
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def _block_maxima(z: "Floats", shift: "Floats", maxima: "Floats") -> None:
     """Largest z + shift of each block of genes."""
     whole = len(z) // BLOCK
@@ -94,7 +95,7 @@ def _block_maxima(z: "Floats", shift: "Floats", maxima: "Floats") -> None:
         maxima[whole] = top
 
 
-@njit(nogil=True, cache=True)
+@njit
 def entmax_rows(
     start: int, stop: int, z: "Floats", shift: "Floats", genes: "Integers", values: "Floats", counts: "Integers"
 ) -> None:
@@ -127,7 +128,7 @@ def entmax_rows(
                 counts[i] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit
 def compact(
     start: int,
     stop: int,
@@ -143,7 +144,7 @@ def compact(
             genes_out[e], values_out[e] = genes[i, e - indptr[i]], values[i, e - indptr[i]]
 
 
-@njit(nogil=True, cache=True)
+@njit
 def look_up(
     start: int,
     stop: int,
@@ -162,7 +163,7 @@ def look_up(
             out[e] = values[low] if low < high and indices[low] == genes[e] else 0
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def mask_gradient(
     start: int,
     stop: int,
@@ -196,7 +197,7 @@ def mask_gradient(
             grad_z[e] = np.sqrt(mask[e]) * (grad_z[e] - total / roots)
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def logit_gradient(
     start: int,
     stop: int,
@@ -224,7 +225,7 @@ def logit_gradient(
             z_hat[e] = rstd[piece[i], j] * (dot - offset[j])
 
 
-@njit(nogil=True, cache=True)
+@njit
 def by_gene(support: "Integers", genes: "Integers", columns: "Integers", entries: "Integers", rows: "Integers") -> None:
     """Sort the entries of sparse rows by gene, then row: columns (genes + 1,) begins, entries and rows (nnz,)."""
     columns[:] = 0
@@ -239,7 +240,7 @@ def by_gene(support: "Integers", genes: "Integers", columns: "Integers", entries
             at[genes[e]] += 1
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(fastmath=True)
 def gene_gradients(
     start: int,
     stop: int,

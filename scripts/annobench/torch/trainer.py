@@ -121,6 +121,7 @@ class _Position:
     batch: int = 0
     best: tuple[float, float] = (-1.0, 0.0)
     best_epoch: int = 0  # 0: there is none
+    seconds: float = 0.0  # of earlier attempts
     weights: dict[str, Tensor] = field(default_factory=dict)  # those of the best epoch
 
 
@@ -235,7 +236,8 @@ class Training:
         """Write a checkpoint, of finite weights only."""
         assert self.checkpoint is not None
         self._check()
-        state = {"epoch": self.at.epoch, "batch": self.at.batch, "best": self.at.best, "best_epoch": self.at.best_epoch}
+        state = {name: getattr(self.at, name) for name in ("epoch", "batch", "best", "best_epoch")}
+        state["seconds"] = self.at.seconds + self.clock.seconds()
         self.checkpoint.save(self._tensors(), state)
 
     def _take_up(self) -> None:
@@ -245,7 +247,9 @@ class Training:
         found = self.checkpoint.load() if self.world.rank == 0 else None
         if self.world.agree(found is not None):
             tensors, state = found or self.checkpoint.load() or ({}, {})
-            self.at = _Position(state["epoch"], state["batch"], tuple(state["best"]), state["best_epoch"])
+            self.at = _Position(
+                state["epoch"], state["batch"], tuple(state["best"]), state["best_epoch"], state["seconds"]
+            )
             parts = {name: _part(tensors, name) for name in ("weights", "best", "optimiser")}
             self.network.load_state_dict(parts["weights"])
             self.at.weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
@@ -304,7 +308,8 @@ def score(network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto") -
             counts[row].scatter_add_(0, places, amounts)
         losses += loss(scores, codes).double() * len(codes)
     hit, true, predicted = counts.cpu().numpy()
-    return float(macro_f1(hit, true, predicted, true > 0)), -float(losses) / feed.cells
+    mean = float(losses) / feed.cells
+    return float(macro_f1(hit, true, predicted, true > 0)), -mean if np.isfinite(mean) else -np.inf
 
 
 @torch.inference_mode()
@@ -343,10 +348,14 @@ class _Clock:
         self._last = now
         return True
 
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
     def pace(self, epoch: int, batch: int, epochs: int) -> tuple[float, str]:
         """How much is done (0..1), and how fast it goes."""
         done = self._done(epoch, batch)
-        seconds = max(time.monotonic() - self._began, 1e-9)
+        seconds = max(self.seconds(), 1e-9)
         each = seconds / max(done - self._start, 1e-9)  # of one epoch, validation included
         left = [duration(each * rest) for rest in (1 - batch / self._batches, epochs - done)]
         text = f"{self._cells / each:,.0f} cells/s, {left[0]} left of this epoch, at most {left[1]} in all"

@@ -1,0 +1,41 @@
+"""Compiled kernels: they release the GIL, and what was compiled is kept on the disk for the next process.
+
+numba writes an index of what it compiled and then the code, without a lock: two processes that compile a kernel for
+different types at the same time can leave an index that names the other's code, for good. Writing is locked here.
+"""
+
+import fcntl
+import functools
+from collections.abc import Callable
+from typing import Any, overload
+
+import numba
+from numba.core.caching import IndexDataCacheFile
+
+
+def _locked(save: Any) -> Any:
+    @functools.wraps(save)
+    def one_at_a_time(self: Any, key: Any, data: Any) -> None:
+        with open(f"{self._index_path}.lock", "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            save(self, key, data)
+
+    one_at_a_time.locked = True  # type: ignore[attr-defined]
+    return one_at_a_time
+
+
+if not hasattr(IndexDataCacheFile.save, "locked"):
+    IndexDataCacheFile.save = _locked(IndexDataCacheFile.save)  # type: ignore[method-assign]
+
+
+@overload
+def njit(function: Callable[..., Any]) -> Any: ...
+@overload
+def njit(function: None = None, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
+@overload
+def njit(function: object, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
+def njit(function: Any = None, **options: Any) -> Any:
+    """numba.njit for kernels: on a function, or with a signature or options."""
+    given: list[Any] = [] if function is None else [function]
+    compiler: Any = numba.njit
+    return compiler(*given, nogil=True, cache=True, **options)
