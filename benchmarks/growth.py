@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--cells", default="20000,63000,200000,632000,2000000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--memory-mb", type=float, default=1024, help="memory of our loader for cells")
+    parser.add_argument("--memory-mb", type=float, default=800, help="memory of our loader for cells")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="epochs are repeated until these are over")
     parser.add_argument("--folder", type=Path, help="of the atlas, made where it is missing")
     parser.add_argument("--only", help="names of loaders, separated by semicolons")
-    parser.add_argument("--memory-mb", type=float, default=1024, help="memory of our loader for cells")
+    parser.add_argument("--memory-mb", type=float, default=800, help="memory of our loader for cells")
     parser.add_argument("--cores", help="as taskset has it")
     parser.add_argument("--cold", action="store_true")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """How well an atlas that is sorted by study is shuffled: variance of the batches' composition, relative to uniform.
 
-Command: `.venv/bin/python benchmarks/shuffle_quality.py [--cells 200000,15240192] [--memory-mb 1024]`
+Command: `.venv/bin/python benchmarks/shuffle_quality.py [--cells 200000,15240192] [--memory-mb 800]`
 
 A simulation of positions. Ours are the positions that the loader visits. The peers draw blocks of neighbours in random
 order, collect them in a buffer, shuffle it and cut it into batches, as their documentation says. The variance is the
@@ -37,7 +37,7 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", default="200000,15240192")
-    parser.add_argument("--memory-mb", type=float, default=1024)
+    parser.add_argument("--memory-mb", type=float, default=800)
     arguments = parser.parse_args()
     for n in map(int, arguments.cells.split(",")):
         atlas = Atlas(n)

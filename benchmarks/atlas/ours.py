@@ -15,7 +15,7 @@ from .synthetic import CLASSES, GENES
 THREADS = len(os.sched_getaffinity(0))
 
 
-def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 1024) -> Any:
+def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 800) -> Any:
     """Shuffled epochs of the store, as in peers.py."""
     opened = _open(folder, batch, memory_mb)
 
@@ -43,7 +43,7 @@ def train(folder: Path, batch: int, network: str, rates: tuple[float, float], wa
 
     from .training import hce
 
-    feed = feed_of(_open(folder, batch, 1024))
+    feed = feed_of(_open(folder, batch, 800))
     loss = hce()
     recipe = trainer.Recipe(*rates, batch_size=batch, epochs=1, min_steps=1, patience=1)
     for watched in (_Watched(feed, lambda batches: islice(batches, 1)), _Watched(feed, watch.over)):

@@ -48,7 +48,8 @@ class Batch:
         """The same as a SciPy matrix, float32 (n, genes)."""
         from scipy.sparse import csr_matrix
 
-        return csr_matrix((self.values, self.indices, self.indptr), shape=(self.n, self.genes))
+        indptr = self.indptr.astype(np.int32)  # of one type with the indices, which SciPy would else copy
+        return csr_matrix((self.values, self.indices, indptr), shape=(self.n, self.genes))
 
     def dense(self) -> "NDArray[np.float32]":
         """The same as a dense matrix, float32 (n, genes)."""
