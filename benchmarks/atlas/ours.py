@@ -32,7 +32,7 @@ def _open(folder: Path, batch: int, memory_mb: float) -> Any:
     from annobench.store.store import Store
 
     store = Store.open(formats.path(folder, "store"))
-    codes = store.obs(["code"])["code"].to_numpy().astype(np.int64)
+    codes = store.codes("label", [f"class{i:04d}" for i in range(CLASSES)])
     return Loader(store.rows(), codes, batch_size=batch, threads=THREADS, memory_mb=memory_mb)
 
 

@@ -1,5 +1,7 @@
 """The loader: which cells come when, and what their values are."""
 
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -392,3 +394,26 @@ def test_memory_is_never_given_to_two_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(take, range(4)))
     assert not clashes
+
+
+def test_no_more_than_two_windows_are_alive(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is used and the one that is read: that is what memory_mb stands for."""
+    rows = store.rows()
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+    plain = rows.window
+
+    def window(positions: np.ndarray) -> Any:
+        nonlocal most
+        found = plain(positions)
+        alive.append(weakref.ref(found))
+        most = max(most, sum(one() is not None for one in alive))
+        return found
+
+    monkeypatch.setattr(rows, "window", window)
+    loader = Loader(rows, batch_size=16, memory_mb=rows.nbytes / 1e6 / 4)
+    for epoch in (loader.epoch, loader.dense_epoch):
+        for batch in epoch():
+            time.sleep(0.01 if batch.n else 0)  # the next window is there before this one is used up
+    assert len(alive) > 10
+    assert most == 2

@@ -54,7 +54,7 @@ class Loader:
         self.rows, self.threads = rows, threads
         self._codes = None if codes is None else np.asarray(codes)
         self._weights = None if weights is None else np.asarray(weights, dtype=np.float64)
-        self._seed, self._shuffle, self._share = seed, shuffle, (rank, world)
+        self._seed, self.shuffle, self._share = seed, shuffle, (rank, world)
         self.resident = rows.nbytes <= memory_mb * 1e6
         if self.resident:
             self.layout = Layout(1, max(rows.n, 1))
@@ -73,6 +73,7 @@ class Loader:
         """The batches of an epoch, from batch `start` on."""
         for window, order, rows in self.pieces(number, start):
             indptr, indices, values = window.sparse(order, self.threads, self._buffers)
+            del window  # a window that is used up must not be kept while the next but one is read
             yield Batch(indptr, indices, values, self.codes_of(rows), rows, self.rows.genes)
             del indices, values  # else they would still be referred to when the next ones are taken
 
@@ -81,6 +82,7 @@ class Loader:
         for window, order, rows in self.pieces(number, start):
             values = self._buffers.take((len(order), self.rows.genes), np.float32)
             window.dense(order, self.threads, values)
+            del window
             yield DenseBatch(values, self.codes_of(rows), rows)
             del values  # else it would still be referred to when the next one is taken
 
@@ -90,7 +92,7 @@ class Loader:
 
     def visits(self, number: int) -> Iterator["NDArray[np.int64]"]:
         """Positions of cells window by window, in the order in which they are visited."""
-        if not self._shuffle:
+        if not self.shuffle:
             yield from windows(self.rows.n, self.layout, None, self._share)
             return
         rng = np.random.default_rng([self._seed, number])

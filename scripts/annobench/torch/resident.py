@@ -112,7 +112,8 @@ class ResidentFeed(_LoaderFeed):
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """See Feed."""
         order = self._ahead.pop(number).result() if number in self._ahead else self._order(number)
-        self._ahead = {number + 1: self._thread.submit(self._order, number + 1)}
+        if self.loader.shuffle:  # validation and prediction have one epoch
+            self._ahead = {number + 1: self._thread.submit(self._order, number + 1)}
         bounds = np.concatenate([[0], np.cumsum(self.loader.sizes)]).tolist()
         sizes = self._on_device.sizes(order, bounds)
         codes = torch.from_numpy(self.loader.codes_of(order)).to(self._on_device.device)
