@@ -282,3 +282,25 @@ def test_what_is_packed_is_predicted_as_what_is_kept(
     kept = fitted()
     monkeypatch.setattr(classifier, "_SMALL", 0)
     assert np.allclose(fitted(), kept, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda query: query[:, :150].copy(), "trained on 200 genes, the cells have 150: 50 are missing"),
+        (lambda query: query[:, ::-1].copy(), "the cells have 200: others are there, or another order"),
+        (lambda query: ad.concat([query, query[:, :1].copy()[:, [0]]], axis=1, index_unique="-"), "are missing"),
+    ],
+)
+def test_a_gene_list_that_does_not_fit_the_model_is_refused(
+    simulated: ad.AnnData, ontology: Ontology, tmp_path: Path, change: Any, message: str
+) -> None:
+    method = Linear(min_steps=5)
+    method.fit(simulated[:150].copy(), Context(seed=1, classes=[], ontology=ontology))
+    method.save(tmp_path)
+    query = change(simulated[150:].copy())
+    query.uns["annobench"] = {"matrix": "counts"}
+    for model in (method, Linear.load(tmp_path)):
+        with pytest.raises(DataError, match=message):
+            model.predict(query)
+        assert len(model.predict(simulated[150:].copy()).cell_ids) == 150

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from annobench.errors import DataError
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.methods.features import log_normalised, rows_of, variable_genes
 from annobench.predictions import Predictions
@@ -83,6 +84,7 @@ class TorchClassifier(Method):
 
     def _choose_genes(self, cells: "Cells") -> Rows:
         """Choose genes; returns the training cells over them."""
+        self._names = gene_names(cells)
         self._genes: NDArray[Any] = np.arange(cells.n_vars)
         rows = self._rows(cells)
         if self.n_genes is None or cells.n_vars <= self.n_genes:
@@ -173,6 +175,7 @@ class TorchClassifier(Method):
 
     def predict(self, query: "Cells") -> "Predictions | Iterator[Predictions]":  # type: ignore[override]
         _prepare(self._device, self._threads)
+        _check_genes(self._names, gene_names(query))
         feed = self._feed(self._rows(query), None, batch_size=_ASKED, shuffle=False)
         if is_stored(query):
             return self._parts(feed, query.obs_names)
@@ -200,7 +203,7 @@ class TorchClassifier(Method):
         )
         save_state(
             folder,
-            {"genes": self._genes},
+            {"genes": self._genes, "names": self._names},
             classes=self._classes.tolist(),
             top_k=self._top_k,
             network=self._network_parameters(),
@@ -215,7 +218,8 @@ class TorchClassifier(Method):
     def load(cls, folder: Path) -> "TorchClassifier":
         arrays, values = load_state(folder)
         method = cls(**values["network"])
-        method._genes, method.seconds_before = arrays["genes"], values["seconds_before"]
+        method._genes, method._names = arrays["genes"], arrays["names"]
+        method.seconds_before = values["seconds_before"]
         method._classes, method._top_k = np.array(values["classes"]), values["top_k"]
         method._model = method._network(len(method._genes), len(method._classes))
         method._model.load_state_dict(load_file(folder / "weights.safetensors"))
@@ -227,6 +231,23 @@ class TorchClassifier(Method):
         self._device, self._threads = device, threads
         self._model.to(device)
         return self
+
+
+def gene_names(cells: "Cells") -> "NDArray[np.str_]":
+    """Names of the genes, (n_vars,) text: Ensembl ids where they are known."""
+    return np.asarray(cells.var.index, dtype=str)
+
+
+def _check_genes(model: "NDArray[np.str_]", query: "NDArray[np.str_]") -> None:
+    """Raise DataError where cells do not have the genes that a model was trained on, in the same order."""
+    if np.array_equal(model, query):
+        return
+    missing = sorted(set(model) - set(query))
+    what = f"{len(missing)} are missing (such as {missing[0]})" if missing else "others are there, or another order"
+    raise DataError(
+        f"the model was trained on {len(model)} genes, the cells have {len(query)}: {what}; give it cells with the "
+        "genes of its training cells, in their order"
+    )
 
 
 def _size(network: nn.Module) -> int:
