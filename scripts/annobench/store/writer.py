@@ -78,6 +78,8 @@ class StoreWriter:
         """
         import pandas as pd
 
+        if missing := {"feature_id", "feature_name"} - set(genes.columns):
+            raise DataError(f"{self.folder}: the table of the genes has no column {sorted(missing)[0]}")
         path = self.folder / GENES
         finished = (self.folder / MANIFEST).is_file()
         settings = {"source": source, "shard_cells": self._shard_cells, "genes": _fingerprint(genes)}
