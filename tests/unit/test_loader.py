@@ -199,7 +199,7 @@ def test_stored_cells_look_like_cells(store: Store, matrix: csr_matrix) -> None:
     assert (cells.n_obs, cells.n_vars) == (4, 3)
     assert list(cells.obs_names) == ["c5", "c60", "c200", "c499"]
     assert list(cells.var["feature_name"]) == ["G0", "G5", "G299"]
-    found = cells.part(1, 3).to_memory()
+    found = cells[1:3].to_memory()
     assert (matrix[positions[1:3]][:, kept] != found.X).nnz == 0
     assert list(found.obs_names) == ["c60", "c200"]
     assert found.uns["annobench"] == {"matrix": "counts"}

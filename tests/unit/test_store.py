@@ -20,7 +20,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 from annobench.errors import DataError
 from annobench.files import disk_full
 from annobench.paths import SCRIPTS
-from annobench.store import codec, writer
+from annobench.store import codec, ids
 from annobench.store.checks import checked_counts
 from annobench.store.h5ad import H5adFile
 from annobench.store.rows import record_table
@@ -367,7 +367,7 @@ def test_other_genes_are_not_appended(tmp_path: Path) -> None:
 
 
 def test_a_cell_id_that_stands_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_PASS", 100)  # several passes
+    monkeypatch.setattr(ids, "PASS", 100)  # several passes
     with StoreWriter(tmp_path, genes(), shard_cells=64) as store:
         store.append(counts(300), obs(300))
         store.append(counts(2), obs(2))

@@ -258,7 +258,7 @@ def test_cells_of_a_store_give_the_predictions_of_cells_in_memory(
     answers = []
     for data in (simulated, stored):
         train, validation, query = (
-            data.part(*bounds) if isinstance(data, StoredCells) else data[slice(*bounds)].copy()
+            data[slice(*bounds)] if isinstance(data, StoredCells) else data[slice(*bounds)].copy()
             for bounds in ((0, 150), (150, 180), (180, 300))
         )
         validation.obs = validation.obs.assign(label_id=[*validation.obs["label_id"].astype(str)[:-1], "CL:0000000"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from annobench.store.cells import StoredCells
     from annobench.store.loader import Loader
-    from annobench.store.rows import Rows
+    from annobench.store.rows import MemoryRows, Rows
 
 _BINS = 20
 _STRETCH = 1 << 22  # non-zeros that are looked at together
@@ -74,12 +74,19 @@ def rows_of(cells: "AnnData | StoredCells", features: "NDArray[Any] | None" = No
     features: the genes that are given (rising positions; all where None).
     """
     from annobench.store.cells import is_stored
-    from annobench.store.rows import MemoryRows, PackedRows
+    from annobench.store.rows import PackedRows
 
     if is_stored(cells):
         return cells.rows(features)
     if str(cells.uns["annobench"]["matrix"]) == "counts":
         return PackedRows(cells.X, features, threads=threads)
+    return normalised_rows(cells, features)
+
+
+def normalised_rows(cells: "AnnData", features: "NDArray[Any] | None" = None) -> "MemoryRows":
+    """The same with the values at hand in memory."""
+    from annobench.store.rows import MemoryRows
+
     matrix = log_normalised(cells)
     if features is not None:
         matrix = matrix[:, features]

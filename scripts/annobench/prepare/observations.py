@@ -15,12 +15,10 @@ from annobench.errors import DataError, nearest
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import MappedLabels, map_labels, read_table
 from annobench.prepare import NO_LABELS
+from annobench.store.ids import hashed, repeated
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-_PASS = 32 * 2**20  # hashes of cell ids that are compared at a time
 
 
 class Observations:
@@ -162,20 +160,19 @@ def coded(column: "pd.Series") -> Coded:
 class CellIds:
     """Ids of cells, block by block: refused where one stands twice, or numbered (`suffix`) as AnnData does it.
 
-    `blocks` gives all ids, as often as it is called. Ids are compared by a 64-bit hash, 32 million in a pass, and as
-    texts where hashes are equal.
+    `blocks` gives all ids, as often as it is called. Ids are compared by a 64-bit hash (see `annobench.store.ids`),
+    and as texts where hashes are equal.
     """
 
     def __init__(self, blocks: Callable[[], Iterator[Any]], cells: int, rule: str, file: str) -> None:
         self._rule, self._file = rule, file
-        passes = cells // _PASS + 1
-        self._twice = np.concatenate([_repeated(blocks(), part, passes) for part in range(passes)])
+        self._twice = repeated(blocks, cells)
         self._seen: set[str] = set()
         self._taken: set[str] = set()  # ids that a number at the end could lead to
         if rule == "suffix" and len(self._twice):
             for ids in blocks():
                 found = np.asarray(ids, dtype=object)
-                like = np.isin(_hashed([str(name).rpartition("-")[0] for name in found]), self._twice)
+                like = np.isin(hashed([str(name).rpartition("-")[0] for name in found]), self._twice)
                 self._taken.update(found[like])
         self._number: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
@@ -185,7 +182,7 @@ class CellIds:
         if not len(self._twice):
             return ids
         found = np.array(ids, dtype=object)
-        for i in np.flatnonzero(np.isin(_hashed(found), self._twice)):
+        for i in np.flatnonzero(np.isin(hashed(found), self._twice)):
             if found[i] not in self._seen:
                 self._seen.add(found[i])
             elif self._rule == "suffix":
@@ -206,22 +203,6 @@ class CellIds:
         """Raise DataError where an id stood twice."""
         if self._refused:
             raise ids_stand_twice(self._refused.total(), list(self._refused), self._file)
-
-
-def _repeated(blocks: Iterator[Any], part: int, passes: int) -> "NDArray[np.uint64]":
-    """Hashes that stand twice, of those that belong to a pass."""
-    found = []
-    for ids in blocks:
-        hashes = _hashed(ids)
-        found.append(hashes[hashes % passes == part])
-    sorted_ = np.sort(np.concatenate(found))
-    return np.unique(sorted_[1:][sorted_[1:] == sorted_[:-1]])
-
-
-def _hashed(ids: Any) -> "NDArray[np.uint64]":
-    import pandas as pd
-
-    return pd.util.hash_array(np.asarray(ids, dtype=object), categorize=False)
 
 
 def ids_stand_twice(number: int, examples: Sequence[str], file: str) -> DataError:

@@ -65,14 +65,13 @@ class StoredCells:
         """The cells for a loader, as log1p of counts per 10,000 over these genes; `features` are given, or all."""
         return self.store.rows(self.positions, self.kept, features)
 
-    def part(self, start: int, stop: int) -> "StoredCells":
-        """Some consecutive cells."""
-        part = slice(start, stop)
-        return StoredCells(self.store, self.positions[part], self.obs.iloc[part], self.kept)
+    def __getitem__(self, chosen: "slice | NDArray[Any]") -> "StoredCells":
+        """Some of the cells: a slice, positions or a mask."""
+        return StoredCells(self.store, self.positions[chosen], self.obs.iloc[chosen], self.kept)
 
     def parts(self, cells: int = 1 << 16) -> "Iterator[StoredCells]":
         """All cells, some consecutive ones at a time."""
-        return (self.part(start, start + cells) for start in range(0, self.n_obs, cells))
+        return (self[start : start + cells] for start in range(0, self.n_obs, cells))
 
     def to_memory(self, threads: int = 1) -> "AnnData":
         """The same as an AnnData."""
@@ -88,9 +87,7 @@ def is_stored(cells: "AnnData | StoredCells") -> "TypeIs[StoredCells]":
 
 def some_cells(cells: "AnnData | StoredCells", positions: "NDArray[Any]") -> "AnnData":
     """Some of the cells in memory."""
-    if not is_stored(cells):
-        return cells[positions]
-    return StoredCells(cells.store, cells.positions[positions], cells.obs.iloc[positions], cells.kept).to_memory()
+    return cells[positions].to_memory() if is_stored(cells) else cells[positions]
 
 
 def store_folder(path: str | Path) -> Path | None:

@@ -22,7 +22,6 @@ from annobench.jit import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WIDE = 255  # the byte that stands for "more"
 MAX_COUNT = 2**32 - 1
 _TABLE = 32  # values of log1p kept for every cell; nearly all counts are smaller
 INDEX = np.dtype([("offset", "<u8"), ("nnz", "<u4"), ("wide", "<u4")])  # one row for every record, and one for the end

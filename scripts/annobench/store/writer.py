@@ -4,7 +4,8 @@ import fcntl
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from annobench.errors import DataError
 from annobench.files import atomic, disk_full, is_disk_full, read_json, write_json
 from annobench.store import codec
 from annobench.store.checks import checked_counts
+from annobench.store.ids import hashed, repeated
 from annobench.store.manifest import GENES, LOCK, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 SHARD_CELLS = 65_536
 _PIECE = 8_192  # cells that are encoded at a time
-_PASS = 32 * 2**20  # hashes of cell ids that are compared at a time
 
 
 class StoreWriter:
@@ -255,30 +256,20 @@ def _fingerprint(genes: "pd.DataFrame") -> str:
 
 
 def _check_unique(folder: Path, manifest: Manifest) -> None:
-    """Raise DataError where a cell id stands twice.
-
-    Compares 64-bit hashes in as many passes over the ids as memory asks for; what looks equal is compared as text.
-    """
+    """Raise DataError where a cell id stands twice."""
     import pandas as pd
 
-    passes = manifest.cells // _PASS + 1
-    for part in range(passes):
-        found, ids = [], []
+    def blocks() -> Iterator[Any]:
         for shard in manifest.shards:
-            names = pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"]
-            hashes = pd.util.hash_array(names.to_numpy(dtype=object), categorize=False)
-            found.append(hashes[hashes % passes == part])
-        hashes = np.sort(np.concatenate(found))
-        twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
-        if not len(twice):
-            continue
-        for shard in manifest.shards:
-            names = pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"]
-            hashes = pd.util.hash_array(names.to_numpy(dtype=object), categorize=False)
-            ids += names[np.isin(hashes, twice)].tolist()
-        again = sorted({name for name in ids if ids.count(name) > 1}) if len(ids) < 10_000 else sorted(set(ids))
-        if again:
-            raise DataError(
-                f"{folder}: {len(again)} cell ids stand twice (such as {again[0]}); cells are matched by id, prefix "
-                "them with their dataset"
-            )
+            yield pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"].to_numpy(dtype=object)
+
+    twice = repeated(blocks, manifest.cells)
+    if not len(twice):
+        return
+    number = Counter(name for ids in blocks() for name in ids[np.isin(hashed(ids), twice)])
+    again = sorted(name for name, n in number.items() if n > 1)  # other ids may share a hash
+    if again:
+        raise DataError(
+            f"{folder}: {len(again)} cell ids stand twice (such as {again[0]}); cells are matched by id, prefix "
+            "them with their dataset"
+        )

@@ -14,7 +14,7 @@ from torch import nn
 
 from annobench.errors import DataError
 from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.methods.features import log_normalised, rows_of, variable_genes
+from annobench.methods.features import normalised_rows, rows_of, variable_genes
 from annobench.predictions import Predictions
 from annobench.store.buffers import Buffers
 from annobench.store.cells import StoredCells, is_stored
@@ -102,11 +102,7 @@ class TorchClassifier(Method):
         chosen = None if len(self._genes) == cells.n_vars else self._genes
         if is_stored(cells) or getattr(cells.X, "nnz", _SMALL) >= _SMALL:
             return rows_of(cells, chosen, self._threads)
-        matrix = log_normalised(cells)
-        if chosen is not None:
-            matrix = matrix[:, chosen]
-        matrix.sort_indices()
-        return MemoryRows(matrix)
+        return normalised_rows(cells, chosen)
 
     def _training_feed(self, rows: Rows, codes: "NDArray[np.int64]", seed: int, world: World) -> Feed:
         """Shuffled batches; those of all processes together have the size of the recipe."""
@@ -149,7 +145,7 @@ class TorchClassifier(Method):
         if not known.any():
             return None
         if not known.all():
-            cells = _some(cells, known)
+            cells = cells[known]
         return self._feed(self._rows(cells), codes[known], batch_size=_ASKED, shuffle=False), loss
 
     def _checkpoint(
@@ -258,13 +254,6 @@ def _prepare(device: str, threads: int) -> None:
     torch.set_num_threads(threads)
     if torch.device(device).type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as the paper
-
-
-def _some(cells: "Cells", chosen: "NDArray[np.bool_]") -> "Cells":
-    """The cells that a mask chooses."""
-    if is_stored(cells):
-        return StoredCells(cells.store, cells.positions[chosen], cells.obs[chosen], cells.kept)
-    return cells[chosen]
 
 
 def label_codes(labels: Any, classes: "NDArray[Any] | None" = None) -> "tuple[NDArray[Any], NDArray[np.int64]]":
