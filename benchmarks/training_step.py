@@ -1,6 +1,7 @@
 """One training step on the CPU: ours, sparse, beside dense PyTorch, bf16 autocast and torch.sparse.
 
-Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory)
+Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory); with `--losses` only what
+every loss adds to our step with cross-entropy (`--threads 1` where the machine is not quiet)
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
 batches in one process, in the environment of a fit (see `annobench.threads.SPIN`). Dense contestants find their batch
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from annobench.store.batch import Batch
 from annobench.torch import networks
-from annobench.torch.losses import build_loss
+from annobench.torch.losses import LOSSES, build_loss
 from annobench.torch.trainer import AdamW
 
 GENES, CLASSES, PAIRS, CELLS = 19_331, 164, 381, 2_048
@@ -155,22 +156,22 @@ def forms(batch: Batch) -> dict[str, Any]:
     return {"batch": batch, "dense": torch.from_numpy(batch.dense()), "csr": csr}
 
 
-def losses() -> dict[str, nn.Module]:
-    """CE, and HCE over a hierarchy with as many pairs as that of scTab's classes."""
+def losses(*names: str) -> dict[str, nn.Module]:
+    """Losses over a hierarchy with as many pairs as that of scTab's classes; by default CE and HCE."""
     rng = np.random.default_rng(0)
     upper = np.flatnonzero(np.triu(np.ones((CLASSES, CLASSES), dtype=bool), 1))
     pairs = np.eye(CLASSES, dtype=bool)
     pairs.flat[rng.choice(upper, PAIRS - CLASSES, replace=False)] = True
-    return {"ce": build_loss("ce", torch.eye(1), None), "hce": build_loss("hce", torch.from_numpy(pairs), None)}
+    return {name: build_loss(name, torch.from_numpy(pairs), None) for name in names or ("ce", "hce")}
 
 
-def loss_ms(loss: nn.Module, codes: Tensor, rounds: int) -> float:
+def loss_ms(loss: nn.Module, codes: Tensor, rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Milliseconds of a loss and its gradient alone."""
     logits, times = torch.randn(len(codes), CLASSES, requires_grad=True), []
     for _ in range(5 + rounds):
-        begin = time.perf_counter()
+        begin = clock()
         loss(logits, codes).backward()
-        times.append(time.perf_counter() - begin)
+        times.append(clock() - begin)
     return 1e3 * median(times[5:])
 
 
@@ -205,11 +206,44 @@ def measure(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int
     )
 
 
+def cost_of_losses(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int) -> None:
+    """Our step with every loss, in turns on the same batch and the same weights; prints what it adds to that with CE.
+
+    A round's difference is that between two steps which follow one another; the time of a thread does not count what
+    others did meanwhile.
+    """
+    torch.manual_seed(0)
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    ours = wide(name)[0]
+    chosen = losses(*LOSSES)
+    steps = {key: ours.stepper(loss) for key, loss in chosen.items()}
+    alone = {key: loss_ms(loss, batches[0][1], 4 * rounds, clock) for key, loss in chosen.items()}
+    times: dict[str, list[float]] = {key: [] for key in steps}
+    for number in range(3 + rounds):
+        keys = list(steps)
+        for key in keys[number % len(keys) :] + keys[: number % len(keys)]:
+            begin = clock()
+            steps[key](*batches[number % len(batches)])
+            times[key].append(1e3 * (clock() - begin))
+    ce = np.array(times["ce"][3:])
+    head = f"\n{name:<18}{'ms':>8}{'more than CE (quartiles)':>26}{'of the step':>13}"
+    print(f"{head}{'alone, ms':>11}{'more, of the step':>19}")
+    for key, values in times.items():
+        more = np.array(values[3:]) - ce
+        low, middle, high = np.quantile(more, [0.25, 0.5, 0.75])
+        share = middle / np.median(ce)
+        print(
+            f"{key:<18}{median(values[3:]):8.1f}{middle:8.2f} ({low:.2f}, {high:.2f}){share:14.1%}{alone[key]:11.2f}"
+            f"{(alone[key] - alone['ce']) / np.median(ce):19.1%}"
+        )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--losses", action="store_true", help="only what every loss adds to our step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -218,7 +252,7 @@ def main() -> None:
     print(f"{CELLS:,} cells x {GENES:,} genes, {density:,.0f} non-zeros a cell, {arguments.threads} threads")
     batches = [(forms(batch), torch.from_numpy(batch.codes)) for batch in made]
     for name in arguments.networks:
-        measure(name, batches, arguments.rounds)
+        (cost_of_losses if arguments.losses else measure)(name, batches, arguments.rounds)
 
 
 if __name__ == "__main__":

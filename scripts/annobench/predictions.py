@@ -12,6 +12,7 @@ import numpy as np
 from annobench.columns import Coded, column_names, read_columns, write_columns
 from annobench.errors import PredictionError
 from annobench.files import atomic, damaged
+from annobench.names import ARGMAX, DECODINGS
 from annobench.npz import NpzWriter, mapped
 from annobench.ontology import UNKNOWN
 
@@ -27,6 +28,7 @@ class Predictions:
 
     cell_ids: (n,) text. labels: (n, k) Cell Ontology ids or `unknown`, best first. scores: (n, k) or None.
     confidence: (n,) or None; calibration needs it within 0..1. probabilities: (n, classes) or None, with `classes`.
+    decoded: by the name of a decoding (annobench.decoding) codes into `classes` and confidences, each (n,); or None.
     """
 
     cell_ids: "NDArray[Any]"
@@ -36,6 +38,7 @@ class Predictions:
     probabilities: "NDArray[Any] | None" = None
     classes: tuple[str, ...] = ()
     decisions: "NDArray[Any] | None" = None
+    decoded: "dict[str, tuple[NDArray[Any], NDArray[Any]]] | None" = None
 
     @classmethod
     def from_probabilities(
@@ -77,6 +80,7 @@ class Predictions:
             cut(self.probabilities),
             self.classes,
             cut(self.decisions),
+            None if self.decoded is None else {k: (codes[rows], c[rows]) for k, (codes, c) in self.decoded.items()},
         )
 
     def decision_values(self) -> "NDArray[Any] | None":
@@ -96,7 +100,14 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
         return None if values[0] is None else np.concatenate(values)
 
     names = ("cell_ids", "labels", "scores", "confidence", "probabilities", "decisions")
-    return Predictions(**{name: both(name) for name in names}, classes=parts[0].classes)
+    decoded = parts[0].decoded and {
+        name: (
+            np.concatenate([part.decoded[name][0] for part in parts if part.decoded]),
+            np.concatenate([part.decoded[name][1] for part in parts if part.decoded]),
+        )
+        for name in parts[0].decoded
+    }
+    return Predictions(**{name: both(name) for name in names}, classes=parts[0].classes, decoded=decoded)
 
 
 def _best(values: "NDArray[Any]", k: int) -> "NDArray[np.intp]":
@@ -210,7 +221,10 @@ def _some(values: set[str]) -> str:
 
 
 def write(path: str | Path, predictions: Predictions) -> None:
-    """Write predictions.parquet: cell_id, label_1..k, score_1..k, confidence (null where the method gives none)."""
+    """Write predictions.parquet: cell_id, label_1..k, score_1..k, confidence (null where the method gives none).
+
+    Where the predictions are decoded in other ways as well, two columns follow for each of them.
+    """
     write_columns(path, as_columns(predictions))
 
 
@@ -220,11 +234,15 @@ def as_columns(predictions: Predictions) -> dict[str, Any]:
     columns: dict[str, Any] = {"cell_id": predictions.cell_ids}
     columns |= {f"label_{i + 1}": Coded.of(predictions.labels[:, i]) for i in range(k)}
     columns |= {f"score_{i + 1}": None if predictions.scores is None else predictions.scores[:, i] for i in range(k)}
-    return {**columns, "confidence": predictions.confidence}
+    columns["confidence"] = predictions.confidence
+    for name, (codes, confidence) in (predictions.decoded or {}).items():
+        columns[name] = Coded(codes, list(predictions.classes))
+        columns[f"confidence_{name}"] = confidence
+    return columns
 
 
 def write_empty(path: str | Path) -> None:
-    """The table of a fit that failed: the same columns, no row."""
+    """The table of a fit that failed: the columns of any fit, no row."""
     write(path, Predictions(np.empty(0, dtype=object), np.empty((0, 1), dtype=object)))
 
 
@@ -263,13 +281,34 @@ class Answers:
     confidence: "NDArray[np.float64] | None"
 
 
-def read_answers(path: str | Path) -> Answers:
-    """Read what scoring needs of predictions.parquet; no Python object is made for a cell."""
-    names = _numbered(column_names(path), "label")
-    columns = read_columns(path, ["cell_id", *names, "confidence"], coded=names, texts=["cell_id"])
-    confidence = columns["confidence"]
+def read_answers(path: str | Path, decoding: str = ARGMAX) -> Answers:
+    """Read what scoring needs of predictions.parquet; no Python object is made for a cell.
+
+    decoding: of `argmax` the labels of all ranks and the confidence that the method gives, else the one label and the
+    confidence of that decoding. Raises PredictionError where the table has rows without it.
+    """
+    present = column_names(path)
+    names, sure = _numbered(present, "label"), "confidence"
+    if decoding != ARGMAX:
+        if decoding not in DECODINGS:
+            raise PredictionError(f"decoding is '{decoding}', expected {', '.join((ARGMAX, *DECODINGS))}")
+        if decoding in present:
+            names, sure = [decoding], f"confidence_{decoding}"
+    columns = read_columns(path, ["cell_id", *names, sure], coded=names, texts=["cell_id"])
+    if decoding != ARGMAX and decoding not in present and len(columns["cell_id"]):
+        raise PredictionError(
+            f"{path}: has no column {decoding}, which only methods with probabilities have (abilities.probabilities); "
+            f"leave out the method's .{decoding}, or fit again where the table is older than this decoding"
+        )
+    confidence = columns[sure]
     given = confidence.dtype.kind == "f" and not np.isnan(confidence).all()
     return Answers(columns["cell_id"], [columns[name] for name in names], confidence if given else None)
+
+
+def decodings(path: str | Path) -> list[str]:
+    """Decodings beside argmax that a predictions.parquet holds."""
+    present = column_names(path)
+    return [name for name in DECODINGS if name in present]
 
 
 def _numbered(columns: Iterable[str], stem: str) -> list[str]:

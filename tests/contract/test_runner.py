@@ -116,6 +116,12 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
     roles = read_columns(inputs["split"])
     assert list(found.cell_ids) == list(roles["cell_id"][roles["role"] == "test"])
     assert found.labels.shape[1] == 3
+    for name in ("leaf", "top_down"):
+        answers = predictions.read_answers(tmp_path / "fit" / "predictions.parquet", name)
+        assert len(answers.labels) == 1
+        assert set(answers.labels[0].counts()) <= set(found.labels.ravel())
+        assert answers.confidence is not None
+        assert ((answers.confidence > 0) & (answers.confidence <= 1)).all()
     assert {path.name for path in (tmp_path / "fit").iterdir()} == {
         "model",
         "predictions.parquet",

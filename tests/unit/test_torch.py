@@ -1,4 +1,4 @@
-"""What is promised: losses, networks and the optimiser are what the papers and PyTorch say."""
+"""What is promised: networks and the optimiser are what the papers and PyTorch say."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse import random as random_matrix
 
@@ -25,7 +23,6 @@ from annobench.store.store import Store
 from annobench.store.writer import StoreWriter
 from annobench.torch import classifier, networks, resident
 from annobench.torch.classifier import label_codes
-from annobench.torch.losses import HierarchicalCrossEntropy, build_loss
 from annobench.torch.resident import (
     HostFeed,
     MatrixOnDevice,
@@ -36,60 +33,13 @@ from annobench.torch.resident import (
     feed_of,
 )
 from annobench.torch.trainer import AdamW
-from helpers import cells, toy_ontology
-
-CLASSES = ["A", "A1", "A2", "A2x", "B"]
+from helpers import cells
 
 
 @pytest.fixture(autouse=True)
 def double() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-
-
-def reachability() -> torch.Tensor:
-    return torch.as_tensor(toy_ontology().reachability(CLASSES))
-
-
-def test_hce_by_hand() -> None:
-    scores = torch.tensor([[1.0, 2.0, 0.5, -1.0, 0.0]])
-    p = torch.softmax(scores, 1)[0]
-    loss = HierarchicalCrossEntropy(reachability())
-    # A has A1, A2, A2x below it; B has A2x
-    assert loss(scores, torch.tensor([0])).item() == pytest.approx(-np.log(p[:4].sum().item() + 1e-6), rel=1e-5)
-    assert loss(scores, torch.tensor([4])).item() == pytest.approx(-np.log((p[4] + p[3]).item() + 1e-6), rel=1e-5)
-
-
-@given(st.integers(0, 10_000))
-def test_without_epsilon_hce_is_ce_on_leaves_in_value_and_gradient(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    first = (torch.randn(16, 5, generator=generator, dtype=torch.float64) * 3).requires_grad_()
-    second = first.detach().clone().requires_grad_()
-    targets = torch.tensor([1, 3])[torch.randint(2, (16,), generator=generator)]  # A1 and A2x are leaves
-    hce = HierarchicalCrossEntropy(reachability().double(), epsilon=0).double()(first, targets)
-    ce = torch.nn.functional.cross_entropy(second, targets)
-    hce.backward()
-    ce.backward()
-    assert hce.item() == pytest.approx(ce.item(), abs=1e-9)
-    assert torch.allclose(first.grad, second.grad, atol=1e-9)
-
-
-def test_class_weights_average_as_pytorch_does() -> None:
-    weight = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    scores, targets = torch.randn(8, 5), torch.tensor([0, 1, 2, 3, 4, 0, 1, 3])
-    each = HierarchicalCrossEntropy(reachability())
-    single = torch.stack([each(scores[i : i + 1], targets[i : i + 1]) for i in range(8)])
-    whole = build_loss("hce", reachability(), weight)(scores, targets)
-    assert whole.item() == pytest.approx(
-        (single * weight[targets]).sum().item() / weight[targets].sum().item(), rel=1e-5
-    )
-
-
-def test_losses_refuse_what_they_do_not_know() -> None:
-    with pytest.raises(ValueError, match="expected ce or hce"):
-        build_loss("focal", reachability(), None)
-    with pytest.raises(ValueError, match="true diagonal"):
-        HierarchicalCrossEntropy(torch.zeros(3, 3))
 
 
 def test_parameter_counts_of_the_paper() -> None:

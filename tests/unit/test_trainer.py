@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.metrics import f1_score
 
 from annobench import predictions
 from annobench.columns import write_columns
@@ -480,3 +482,29 @@ def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
     whole["limits"]["seconds"] = 8
     parent.run_fit(whole, fit_folder, tmp_path / "attempt.json")
     assert "taken up in epoch" in capfd.readouterr().out
+
+
+def test_selection_by_the_rule_of_the_paper() -> None:
+    """A prediction below the label is right; classes that are neither labelled nor predicted do not count."""
+    predicted, true = np.array([1, 1, 2, 0, 2, 1]), np.array([0, 1, 0, 1, 2, 0])
+    below = torch.eye(4, dtype=torch.bool)
+    below[0, 1] = True
+    network = networks.linear(4, 4)
+    network.load_state_dict({"weight": torch.eye(4), "bias": torch.zeros(4)})
+    cells = feed(csr_matrix(np.eye(4, dtype="float32")[predicted]), true, batch=4, shuffle=False)
+    corrected = np.array([0, 1, 2, 0, 2, 0])
+    found, _ = score(network, plain(), cells, below=below)
+    expected = f1_score(true, corrected, average="macro")
+    assert found == pytest.approx(expected)
+    assert score(network, plain(), cells)[0] == pytest.approx(f1_score(true, predicted, average="macro"))
+    only = feed(csr_matrix(np.eye(4, dtype="float32")[[2, 2]]), np.array([0, 2]), batch=4, shuffle=False)
+    assert score(network, plain(), only, below=below)[0] == pytest.approx((0 + 2 / 3) / 2)
+
+
+def test_selection_needs_its_classes() -> None:
+    with pytest.raises(ValueError, match="selection is 'loss', expected macro_f1 or ontology_macro_f1"):
+        replace(RECIPE, selection="loss")
+    matrix, codes = problem(60)
+    recipe = replace(RECIPE, selection="ontology_macro_f1", epochs=2, min_steps=0)
+    with pytest.raises(ValueError, match="needs the reachability"):
+        train(networks.linear(GENES, CLASSES), plain(), feed(matrix, codes), recipe, seed=1)

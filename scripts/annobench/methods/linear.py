@@ -1,4 +1,4 @@
-"""A linear network trained with cross-entropy or hierarchical cross-entropy (the linear model of the HCE paper)."""
+"""A linear network trained with cross-entropy or a loss that knows the ontology (the linear model of the HCE paper)."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from annobench.torch.trainer import Recipe
 
 
 class Linear(TorchClassifier):
-    """`loss` is ce or hce."""
+    """`loss` is one of annobench.torch.losses.LOSSES."""
 
     def __init__(
         self,
@@ -23,9 +23,21 @@ class Linear(TorchClassifier):
         min_steps: int = 1000,
         patience: int = 10,
         precision: str = "auto",
+        selection: str = "macro_f1",
+        drop_last: bool = False,
     ) -> None:
         self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
-        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
+        self.recipe = Recipe(
+            learning_rate,
+            weight_decay,
+            batch_size,
+            epochs,
+            min_steps,
+            patience,
+            precision=precision,
+            selection=selection,
+            drop_last=drop_last,
+        )
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.linear(genes, classes)

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron trained with cross-entropy or hierarchical cross-entropy (the MLP of the HCE paper)."""
+"""A multi-layer perceptron trained with cross-entropy or a loss that knows the ontology (the MLP of the HCE paper)."""
 
 from torch import nn
 
@@ -8,7 +8,10 @@ from annobench.torch.trainer import Recipe
 
 
 class Perceptron(TorchClassifier):
-    """`loss` is ce or hce."""
+    """`loss` is one of annobench.torch.losses.LOSSES.
+
+    augment: move every training cell by a difference between donors (annobench.torch.augmentation).
+    """
 
     def __init__(
         self,
@@ -16,6 +19,7 @@ class Perceptron(TorchClassifier):
         loss: str = "ce",
         n_genes: int | None = None,
         class_weights: bool = True,
+        augment: bool = False,
         width: int = 128,
         blocks: int = 8,
         dropout: float = 0.1,
@@ -26,10 +30,22 @@ class Perceptron(TorchClassifier):
         min_steps: int = 400,
         patience: int = 10,
         precision: str = "auto",
+        selection: str = "macro_f1",
+        drop_last: bool = False,
     ) -> None:
-        self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
+        self.loss, self.n_genes, self.class_weights, self.augment = loss, n_genes, class_weights, augment
         self.width, self.blocks, self.dropout = width, blocks, dropout
-        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
+        self.recipe = Recipe(
+            learning_rate,
+            weight_decay,
+            batch_size,
+            epochs,
+            min_steps,
+            patience,
+            precision=precision,
+            selection=selection,
+            drop_last=drop_last,
+        )
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.mlp(genes, classes, self.width, self.blocks, self.dropout)

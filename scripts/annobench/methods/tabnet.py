@@ -1,4 +1,4 @@
-"""TabNet trained with cross-entropy or hierarchical cross-entropy (the scTab model of the HCE paper)."""
+"""TabNet trained with cross-entropy or a loss that knows the ontology (the scTab model of the HCE paper)."""
 
 from torch import nn
 
@@ -8,9 +8,10 @@ from annobench.torch.trainer import Recipe
 
 
 class TabNet(TorchClassifier):
-    """`loss` is ce or hce; `decision` and `attention` are the widths n_d and n_a.
+    """`loss` is one of annobench.torch.losses.LOSSES; `decision` and `attention` are the widths n_d and n_a.
 
-    The defaults are those of the paper, but for the size of a batch.
+    augment: move every training cell by a difference between donors (annobench.torch.augmentation). The defaults are
+    those of the paper, but for the size of a batch.
     """
 
     normalises_inputs = True
@@ -21,6 +22,7 @@ class TabNet(TorchClassifier):
         loss: str = "ce",
         n_genes: int | None = None,
         class_weights: bool = True,
+        augment: bool = False,
         decision: int = 128,
         attention: int = 64,
         shared: int = 3,
@@ -34,8 +36,10 @@ class TabNet(TorchClassifier):
         min_steps: int = 1000,
         patience: int = 10,
         precision: str = "auto",
+        selection: str = "macro_f1",
+        drop_last: bool = False,
     ) -> None:
-        self.loss, self.n_genes, self.class_weights = loss, n_genes, class_weights
+        self.loss, self.n_genes, self.class_weights, self.augment = loss, n_genes, class_weights, augment
         self.shape = {
             "decision": decision,
             "attention": attention,
@@ -44,7 +48,17 @@ class TabNet(TorchClassifier):
             "ghost": ghost,
             "sparsity": sparsity,
         }
-        self.recipe = Recipe(learning_rate, weight_decay, batch_size, epochs, min_steps, patience, precision=precision)
+        self.recipe = Recipe(
+            learning_rate,
+            weight_decay,
+            batch_size,
+            epochs,
+            min_steps,
+            patience,
+            precision=precision,
+            selection=selection,
+            drop_last=drop_last,
+        )
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return Network(genes, classes, **self.shape)  # type: ignore[arg-type]

@@ -107,6 +107,7 @@ def _run(job: dict[str, Any], work: Path) -> dict[str, Any]:
         probabilities=claims,
         keep=keep["probabilities"],
         seed=job["seed"],
+        ontology=ontology,
     ) as writer:
         predict_seconds = _predict(method, query, writer)
         if claims and not (writer.has_probabilities or job["exec"]):

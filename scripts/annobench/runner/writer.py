@@ -9,12 +9,15 @@ import numpy as np
 
 from annobench.columns import ROW_GROUP, ColumnWriter
 from annobench.decisions import sample
+from annobench.decoding import Decoder
 from annobench.errors import PredictionError
 from annobench.files import atomic
 from annobench.predictions import Predictions, as_columns, joined, probabilities_file, validate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from annobench.ontology import Ontology
 
 MATRIX_VALUES = 20_000_000  # of 16 bit, 40 MB: what `keep.probabilities: auto` keeps at most
 
@@ -24,6 +27,7 @@ class PredictionsWriter:
 
     cell_ids: all test cells; parts come in their order. allowed: labels that may be predicted. probabilities: whether
     the method claims to give probabilities. keep: whether all of them are kept (true, false, or auto, by their number).
+    ontology: by which probabilities are decoded in other ways than by the largest; without one they are not.
     The files appear when the block that uses the writer ends well and every cell is predicted.
 
     Afterwards `decisions` holds a sample of the test cells with decision values (None where the method has none) and
@@ -40,6 +44,7 @@ class PredictionsWriter:
         probabilities: bool = True,
         keep: bool | str = "auto",
         seed: int = 0,
+        ontology: "Ontology | None" = None,
     ) -> None:
         self._folder, self._allowed, self._top_k = folder, allowed, top_k
         self._ids = np.array(cell_ids, dtype=object)
@@ -50,6 +55,8 @@ class PredictionsWriter:
         self._waiting: list[Predictions] = []
         self._drawn: list[Predictions] = []
         self._files = ExitStack()
+        self._ontology = ontology
+        self._decoder: Decoder | None = None
         self._table: ColumnWriter | None = None
         self._append: Callable[[NDArray[Any]], None] | None = None
         self.left_out: dict[str, str] = {}
@@ -85,11 +92,13 @@ class PredictionsWriter:
             )
         if self._append is not None and valid.probabilities is not None:
             self._append(valid.probabilities)
+        if self._decoder is not None and valid.probabilities is not None:
+            valid.decoded = self._decoder(valid.probabilities)
         here = self._sample[slice(*np.searchsorted(self._sample, (self._done, end)))] - self._done
         values = valid.rows(here).decision_values() if len(here) else None
         if values is not None:
             drawn = valid.rows(here)
-            drawn.decisions, drawn.probabilities = values, None
+            drawn.decisions, drawn.probabilities, drawn.decoded = values, None, None
             self._drawn.append(drawn)
         valid.probabilities = valid.decisions = None
         self._waiting.append(valid)
@@ -115,6 +124,8 @@ class PredictionsWriter:
         cells, classes = len(self._ids), len(first.classes)
         if not self.has_probabilities:
             return
+        if self._ontology is not None:
+            self._decoder = Decoder(first.classes, self._ontology)
         if self._keep is False:
             self.left_out["probabilities"] = "keep.probabilities is false"
         elif self._keep == "auto" and cells * classes > MATRIX_VALUES:

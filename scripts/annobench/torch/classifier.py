@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from annobench.errors import DataError
+from annobench.columns import NOT_GIVEN
+from annobench.errors import DataError, MethodSkipped
 from annobench.methods.base import Context, Method, load_state, save_state
 from annobench.methods.features import normalised_rows, rows_of, variable_genes
 from annobench.predictions import Predictions
@@ -29,8 +30,6 @@ from annobench.torch.trainer import Feed, Recipe, Training, logits, outputs, use
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
-
-    from annobench.ontology import Ontology
 
     Cells: TypeAlias = "AnnData | StoredCells"
 
@@ -49,6 +48,7 @@ class TorchClassifier(Method):
     loss: str
     n_genes: int | None
     class_weights: bool
+    augment: bool = False
     recipe: Recipe
     normalises_inputs = False  # takes its cells in float32, also where products are in bf16
 
@@ -66,14 +66,16 @@ class TorchClassifier(Method):
         self._model = self._network(rows.genes, len(self._classes))
         self.trainable_parameters = _size(self._model)
         feed = self._training_feed(rows, codes, context.seed, world)
-        build = self._losses(codes, context.ontology)
+        reachability = torch.as_tensor(context.ontology.reachability(self._classes.tolist()))
+        build = self._losses(codes, reachability)
         training = Training(
             self._model,
             build(self.class_weights),
-            feed,
+            self._augmented(feed, rows, codes, train_cells, context, world) if self.augment else feed,
             self.recipe,
             seed=context.seed,
             validation=self._validation(context, build(False)),
+            reachability=reachability,
             device=self._device,
             progress=context.progress,
             checkpoint=self._checkpoint(context, feed, rows, codes, world),
@@ -113,9 +115,21 @@ class TorchClassifier(Method):
             codes,
             batch_size=max(self.recipe.batch_size // world.size, 1),
             seed=seed,
+            drop_last=self.recipe.drop_last,
             rank=world.rank,
             world=world.size,
         )
+
+    def _augmented(
+        self, feed: Feed, rows: Rows, codes: "NDArray[np.int64]", cells: "Cells", context: Context, world: World
+    ) -> Feed:
+        """Training batches whose cells are moved by differences between donors."""
+        from annobench.torch.augmentation import AugmentedFeed, donor_vectors
+
+        donors = donor_numbers(cells.obs)
+        context.progress(0, "differences between donors")
+        vectors = donor_vectors(rows, codes, donors, seed=context.seed, threads=self._threads)
+        return AugmentedFeed(feed, vectors, seed=context.seed, rank=world.rank, threads=self._threads)
 
     def _feed(self, rows: Rows, codes: "NDArray[np.int64] | None", *, batch_size: int, **more: Any) -> Feed:
         """Cells for the network; all of them are held at once where they fit the device."""
@@ -128,11 +142,10 @@ class TorchClassifier(Method):
         half = uses_bf16(self.recipe.precision, self._device) and not self.normalises_inputs
         return torch.bfloat16 if half else torch.float32
 
-    def _losses(self, codes: "NDArray[np.int64]", ontology: "Ontology") -> Any:
+    def _losses(self, codes: "NDArray[np.int64]", reachability: torch.Tensor) -> Any:
         """Takes whether classes are weighted, by inverse frequency: N / (classes * count); gives the loss."""
         counts = np.bincount(codes)
         weight = torch.as_tensor(len(codes) / (len(counts) * counts), dtype=torch.float32)
-        reachability = torch.as_tensor(ontology.reachability(self._classes.tolist()))
         return lambda weighted: build_loss(self.loss, reachability, weight if weighted else None)
 
     def _validation(self, context: Context, loss: nn.Module) -> tuple[Feed, nn.Module] | None:
@@ -153,7 +166,8 @@ class TorchClassifier(Method):
     ) -> Checkpoint | None:
         if context.checkpoint is None:
             return None
-        parameters = {"loss": self.loss, "class_weights": self.class_weights, **asdict(self.recipe)}
+        parameters = {"loss": self.loss, "class_weights": self.class_weights, "augment": self.augment}
+        parameters |= asdict(self.recipe)
         parameters |= self._network_parameters()
 
         def key() -> dict[str, Any]:
@@ -268,6 +282,22 @@ def label_codes(labels: Any, classes: "NDArray[Any] | None" = None) -> "tuple[ND
     place = {name: i for i, name in enumerate(classes.tolist())}
     number = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)  # the last one for no label
     return classes, number[codes]
+
+
+def donor_numbers(obs: Any) -> "NDArray[np.int64]":
+    """The number of every cell's donor, -1 where it is not known; donors of different studies are different.
+
+    Raises MethodSkipped where no donor is known.
+    """
+    known = obs["donor"].astype(str).to_numpy() != NOT_GIVEN if "donor" in obs else np.zeros(len(obs), dtype=bool)
+    if not known.any():
+        raise MethodSkipped(
+            "parameter augment: the differences are those between donors, and no training cell has a known donor; map "
+            "obs.donor in the dataset's YAML, or set augment to false"
+        )
+    columns = [obs[name].astype("category").cat.codes.to_numpy(np.int64) for name in ("study", "donor") if name in obs]
+    number = columns[0] if len(columns) == 1 else columns[0] * (columns[1].max() + 1) + columns[1]
+    return np.where(known, number, -1)
 
 
 def fingerprint(rows: Rows, *arrays: "NDArray[Any]") -> str:

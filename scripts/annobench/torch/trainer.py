@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from annobench.store.batch import Batch
     from annobench.torch.checkpoint import Checkpoint
 
+SELECTIONS = ("macro_f1", "ontology_macro_f1")
 _REPORT = 2.0  # seconds between two reports of progress
 
 
@@ -45,6 +46,9 @@ class Recipe:
 
     `epochs` is raised until `min_steps` are reached, so that tiny training sets get enough of them. precision: `auto`
     (bf16 where a GPU has it), `float32` (with TF32 products on a GPU), or `bf16`; a CPU always computes in float32.
+    selection: by which score of the validation cells the best epoch is kept: `macro_f1` over their classes, or
+    `ontology_macro_f1`, for which a prediction below the label is right, as in the paper. drop_last: leave out a last
+    batch that is not full.
     """
 
     learning_rate: float
@@ -56,6 +60,12 @@ class Recipe:
     decay: float = 0.9
     clip: float = 1.0
     precision: str = "auto"
+    selection: str = "macro_f1"
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection is '{self.selection}', expected {' or '.join(SELECTIONS)}")
 
 
 class AdamW:
@@ -137,6 +147,7 @@ class Training:
         *,
         seed: int,
         validation: tuple[Feed, nn.Module] | None = None,
+        reachability: Tensor | None = None,
         device: str = "cpu",
         progress: Callable[[float, str], None] = lambda fraction, text: None,
         checkpoint: "Checkpoint | None" = None,
@@ -144,6 +155,11 @@ class Training:
     ) -> None:
         self.network, self.loss, self.feed, self.recipe = network.to(device), loss.to(device), feed, recipe
         self.validation, self.device, self.seed = validation, device, seed
+        self.below: Tensor | None = None
+        if recipe.selection == "ontology_macro_f1":
+            if reachability is None:
+                raise ValueError("selection ontology_macro_f1 needs the reachability of the classes")
+            self.below = reachability.bool().to(device)
         self.progress, self.checkpoint, self.world = progress, checkpoint, world or World.current()
         self.epochs = max(recipe.epochs, -(-recipe.min_steps // len(feed)))
         # the schedule is per epoch in the paper; stretched where epochs are many and short
@@ -214,7 +230,9 @@ class Training:
 
     def _validate(self, feed: Feed, loss: nn.Module) -> None:
         """Keep the weights where they are the best so far; rank 0 decides for all."""
-        found = score(self.network, loss.to(self.device), feed, self.recipe.precision) if self.world.rank == 0 else None
+        found = None
+        if self.world.rank == 0:
+            found = score(self.network, loss.to(self.device), feed, self.recipe.precision, self.below)
         best = tuple(self.world.agree(found))
         if best > self.at.best:
             self.at.best, self.at.best_epoch = best, self.at.epoch
@@ -262,7 +280,8 @@ def train(network: nn.Module, loss: nn.Module, feed: Feed, recipe: Recipe, *, se
     """Train in place; returns the epoch (from 1) whose weights are kept.
 
     validation: cells that decide which epoch is the best and when to stop, and the loss (without class weights) that
-    decides between equal scores; without them the last epoch is kept. progress: takes a fraction and a text.
+    decides between equal scores; without them the last epoch is kept. reachability: bool (classes, classes), which
+    selection by ontology_macro_f1 needs. progress: takes a fraction and a text.
     checkpoint: where to go on from and what to write. world: the processes that train together, else those of the
     launcher. Raises FloatingPointError where a loss is not finite.
     """
@@ -292,10 +311,15 @@ def precision(name: str, device: str) -> torch.autocast:
 
 
 @torch.inference_mode()
-def score(network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto") -> tuple[float, float]:
-    """Macro F1 over the true classes, and the negative mean loss, which decides between equals.
+def score(
+    network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto", below: Tensor | None = None
+) -> tuple[float, float]:
+    """Macro F1, and the negative mean loss, which decides between equals.
 
     A few validation cells soon are all right. Counts are kept on the device; no more than a batch of logits is alive.
+    The mean is over the true classes. With `below`, bool (classes, classes), [i, j] true where j is i or below i, a
+    prediction below the label counts as the label, and the mean is over the classes that are labelled or predicted: the
+    validation score of the HCE paper's code.
     """
     counts, losses = torch.zeros(0), torch.zeros(0)
     for scores, codes in outputs(network, feed, kind):
@@ -303,13 +327,16 @@ def score(network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto") -
             counts = scores.new_zeros((3, scores.shape[1]), dtype=torch.int64)
             losses = scores.new_zeros((), dtype=torch.float64)
         best = scores.argmax(1)
+        if below is not None:
+            best = torch.where(below[codes, best], codes, best)
         hits, ones = (best == codes).long(), torch.ones_like(codes)
         for row, places, amounts in ((0, codes, hits), (1, codes, ones), (2, best, ones)):
             counts[row].scatter_add_(0, places, amounts)
         losses += loss(scores, codes).double() * len(codes)
     hit, true, predicted = counts.cpu().numpy()
     mean = float(losses) / feed.cells
-    return float(macro_f1(hit, true, predicted, true > 0)), -mean if np.isfinite(mean) else -np.inf
+    members = true > 0 if below is None else true + predicted > 0
+    return float(macro_f1(hit, true, predicted, members)), -mean if np.isfinite(mean) else -np.inf
 
 
 @torch.inference_mode()
