@@ -33,6 +33,7 @@ CAPTION = (
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """One column of points per evaluation, the mean of all first."""
     ranking = tables["ranking"]
+    ranking = ranking[ranking["kind"] != "decoding"]  # other answers of a fit that stands there already
     methods, controls, labels = ordered_methods(ranking)
     rows = [*methods, *controls]
     evaluations = evaluations_of(ranking)

@@ -5,7 +5,8 @@ TITLE, CAPTION, and a function draw(tables, settings) -> matplotlib Figure, or N
 It may hold NEEDS, what a study must have for it beyond a regime: `markers` (a table of markers, and cells that are
 not simulated), `published` (a published table to compare with), `spatial` (a dataset with coordinates), `factors`
 (evaluations that differ in panel training or balancing, or a rule that merges labels), `decisions` (decision values
-that are kept).
+that are kept), `contrasts` (pairs of methods to compare), `decodings` (a method that is scored by its decoded labels
+too), `marks` (published values to draw as references).
 """
 
 import ast
@@ -18,7 +19,7 @@ from annobench.errors import ConfigError, nearest
 _FOLDER = Path(__file__).parent
 _KEYS = ("TABLES", "REGIMES", "TITLE", "CAPTION")
 _OPTIONAL = {"NEEDS": ""}
-_NO_FIGURES = ("__init__", "registry", "shared", "style")
+_NO_FIGURES = ("__init__", "layered", "registry", "releases", "shared", "short_names", "style")
 
 
 def figures() -> list[str]:

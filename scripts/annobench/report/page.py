@@ -67,7 +67,7 @@ def render(
         audit=_audited(read["audit"], study["evaluations"]),
         table_code=generate_init_offline_itables_html(options.dt_bundle),
         tables={name: _interactive(name, table) for name, table in _shown(read, study, cards).items()},
-        figures=[_figure(Path(path)) for path in figures],
+        figures=[_figure(Path(path), study.get("captions", {})) for path in figures],
         provenance=read_json(provenance),
         table_names=list(tables),
         folder=f"../../tables/{study['study']}",
@@ -218,9 +218,10 @@ def _as_text(numbers: pd.Series) -> pd.Series:
     return numbers.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
 
 
-def _figure(path: Path) -> dict[str, Any]:
+def _figure(path: Path, captions: Mapping[str, str]) -> dict[str, Any]:
     said = about(path.stem)
+    caption = captions.get(path.stem, said["CAPTION"])
     content = path.read_bytes()
     pixels = int.from_bytes(content[16:20], "big")  # the width in the header of a PNG; figures have 200 pixels an inch
     data = f"data:image/png;base64,{b64encode(content).decode('ascii')}"
-    return {"name": path.stem, "title": said["TITLE"], "caption": said["CAPTION"], "data": data, "width": pixels // 2}
+    return {"name": path.stem, "title": said["TITLE"], "caption": caption, "data": data, "width": pixels // 2}

@@ -1,0 +1,114 @@
+"""Class by class beside the published cross-entropy: do our baselines reach the ones that they stand for?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from annobench.figures.releases import (
+    Place,
+    colour_of,
+    described,
+    marks_for,
+    model_name,
+    of_place,
+    places,
+    subtitle,
+    trained,
+)
+from annobench.figures.shared import wrapped
+from annobench.figures.short_names import short_names
+from annobench.figures.style import GREY, LIGHT, new_figure
+
+TABLES = ["scores", "marks", "nodes"]
+REGIMES = ("release",)
+NEEDS = "marks"
+TITLE = "Classes beside the published ones"
+CAPTION = (
+    "F1 (descendant rule) of every class in distribution under cross-entropy, the mean over our runs, against the "
+    "published one of the same model, which was read off a bar chart (± 0.005) of one run. On the line both are equal. "
+    "The classes that are furthest from it are numbered, and named below. r: Pearson's correlation; difference: the "
+    "mean of ours minus theirs. The published values are of the Census of May 2023: where the line above names other "
+    "data, the same class there means other cells, and only the order of the classes can be compared."
+)
+_NAMED = 6
+
+
+def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+    """A panel per model that has published values; datasets below each other."""
+    scores, marks = tables["scores"], tables["marks"]
+    marks = marks[(marks["level"] == "class") & (marks["metric"] == "ontology_f1") & (marks["set"] == "id")]
+    labels = tables["nodes"].drop_duplicates("label_id").set_index("label_id")["label"].astype(str)
+    rows: list[tuple[Place, list[tuple[str, pd.DataFrame]]]] = []
+    for place in places(settings, "id", scores):
+        here, known = of_place(scores, place), marks_for(marks, place, settings)
+        found = {method: _paired(here, known, method, settings) for method in _baselines(here, settings)}
+        panels = [(method, both) for method, both in found.items() if len(both)]
+        if panels:
+            rows.append((place, panels))
+    if not rows:
+        return None
+    widest = max(len(panels) for _, panels in rows)
+    figure = new_figure(max(3.5 * widest, 6.0), 4.6 * len(rows))
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for page, (place, panels) in zip(parts, rows, strict=True):
+        page.suptitle(wrapped(subtitle(place, settings, "id"), 45 * widest), fontsize=9, x=0.01, ha="left")
+        grid = page.subplots(1, widest, sharex=True, sharey=True, squeeze=False)[0]
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (method, both) in zip(grid, panels, strict=False):
+            _panel(axes, both, labels, colour_of(settings, method))
+            axes.set_title(model_name(settings, method), fontsize=9, pad=14)
+        grid[0].set_ylabel("F1 here")
+    return figure
+
+
+def _baselines(scores: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """Cross-entropy of the models that the paper has, and methods without a loss that go by a published name."""
+    names = trained(settings, scores)
+    return [m for m in names if described(settings, m)["loss"] in ("ce", "")]
+
+
+def _paired(scores: pd.DataFrame, marks: pd.DataFrame, method: str, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns here and published, a row per class that both have."""
+    of = marks[marks["model"] == described(settings, method)["model"]]
+    mine = scores[(scores["method"] == method) & (scores["metric"] == "ontology_f1") & (scores["level"] == "class")]
+    here = mine.groupby("group")["value"].mean().rename("here")
+    return of.groupby("group")["value"].mean().rename("published").to_frame().join(here, how="inner").dropna()
+
+
+def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
+    axes.scatter(both["published"], both["here"], s=12, color=colour, alpha=0.75, linewidth=0, zorder=2)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_aspect("equal")
+    axes.grid(True, color=LIGHT, linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("published F1")
+    gap = both["here"] - both["published"]
+    known = len(both) > 2 and both["here"].std() > 0 and both["published"].std() > 0
+    about = f"r = {both['here'].corr(both['published']):.2f}, " if known else ""
+    text = f"{about}difference {gap.mean():+.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
+    axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
+    far = gap.abs().sort_values(ascending=False, kind="stable").index[:_NAMED]
+    _name(axes, both.loc[far], short_names([labels.get(i, str(i)) for i in far]))
+
+
+def _name(axes: Axes, far: pd.DataFrame, names: list[str]) -> None:
+    """A number at every point, and below the panel what the numbers stand for."""
+    taken: list[tuple[float, float]] = []
+    for i, row in enumerate(far.itertuples(), 1):
+        sides = [(0.03, 0.0), (-0.03, 0.0), (0.0, 0.045), (0.0, -0.045)]
+        spots = [(row.published + x, row.here + y) for x, y in sides if row.here + y < 1.02 and row.published + x > 0]
+        free = [spot for spot in spots if all(abs(spot[0] - x) > 0.035 or abs(spot[1] - y) > 0.045 for x, y in taken)]
+        taken += [free[0] if free else spots[0], (row.published, row.here)]
+        axes.text(
+            *taken[-2], str(i), fontsize=7, ha="center", va="center", zorder=4,
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+        )  # fmt: skip
+    lines = [f"{i}  {name}" for i, name in enumerate(names, 1)]
+    axes.text(0, -0.2, "\n".join(lines), transform=axes.transAxes, fontsize=7, va="top", linespacing=1.25)
