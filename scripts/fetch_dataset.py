@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
+from annobench.driver import files_of, job
 from annobench.sources.fetch import fetch_dataset
 
 if TYPE_CHECKING:
@@ -18,5 +18,7 @@ with job(snakemake) as say:
         Path(snakemake.output.record),
         lock_file=Path("config/sources.lock.yaml"),
         ontology=snakemake.input.get("ontology"),
+        chunks=[Path(chunk) for chunk in files_of(snakemake.input.get("chunks"))],
+        selection=snakemake.input.get("selection") and Path(snakemake.input.selection),
         report=say,
     )

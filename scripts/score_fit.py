@@ -16,10 +16,10 @@ with job(snakemake):
     score_fit(
         Path(snakemake.input.run).parent,
         Path(snakemake.input.obs),
-        Path(snakemake.input.split),
+        [Path(path) for path in snakemake.input.roles],
         Path(snakemake.input.train),
         Ontology.load(snakemake.input.ontology),
         json.loads(snakemake.params.settings),
-        {key: wildcards[key] for key in ("dataset", "split", "method")} | {"seed": int(wildcards.seed)},
+        {"dataset": wildcards.dataset, "seed": int(wildcards.seed)},
         {key: Path(snakemake.output[key]) for key in ("scores", "confusion", "confidence")},
     )

@@ -29,6 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
         commands.add_parser(name, help=text).add_argument("name")
     verify = commands.add_parser("verify", help="compare every file of a store with its sha256")
     verify.add_argument("path", help="folder of a store, or of a dataset that has one")
+    census = commands.add_parser("census-release", help="write prepared datasets in the form of the CELLxGENE Census")
+    census.add_argument("folder", help="where the release goes; <folder>.json says what became of each dataset")
+    census.add_argument("--date", required=True, help="date of the release, such as 2023-05-15")
+    census.add_argument(
+        "--dataset", required=True, action="append", metavar="NAME=CELLS", help="name and cells.h5ad; once for each"
+    )
+    census.add_argument(
+        "--know", default=[], action="append", metavar="NAME=CELLS", help="not in the release, but its genes are known"
+    )
+    census.add_argument("--genes", help="table with the columns feature_id and feature_name, for genes without an id")
     manual = commands.add_parser("manual", help="write the tables of config/README.md anew from the schemas")
     manual.add_argument("--check", action="store_true", help="only say whether they are up to date")
     given = parser.parse_args(arguments)
@@ -54,6 +64,11 @@ def _do(given: argparse.Namespace) -> int:
         from annobench.store.verify import verify
 
         return verify(Path(given.path))
+    elif given.command == "census-release":
+        from annobench.sources.census.build import build_from_files
+
+        table = given.genes and {"file": given.genes, "id": "feature_id", "name": "feature_name"}
+        build_from_files(given.date, given.dataset, Path(given.folder), know=given.know, gene_table=table)
     elif given.command == "manual":
         from annobench.config.manual import update
 

@@ -79,3 +79,16 @@ def read_json(path: str | Path) -> Any:
 def damaged(path: str | Path, error: Exception) -> DataError:
     """The error for a file under results/ that cannot be read."""
     return DataError(f"{path}: is damaged ({error}); delete it, and the next run that needs it makes it again")
+
+
+def link(original: Path, destination: Path) -> Path:
+    """Hard-link where the file system allows it, else copy: the results folder stays complete by itself."""
+    destination.unlink(missing_ok=True)
+    try:
+        os.link(original, destination)
+    except OSError:
+        try:
+            shutil.copyfile(original, destination)
+        except OSError as error:
+            raise (disk_full(destination) if is_disk_full(error) else error) from error
+    return destination

@@ -132,9 +132,3 @@ def test_simulate_draws_the_same_again(get) -> None:
     assert sha256_of(second) == hash_one
     with pytest.raises(DataError, match="'CL:9999999' is not a live term"):
         get(source | {"types": ["CL:0000084", "CL:9999999"]})
-
-
-def test_a_census_source_is_declared_and_refused_with_a_way_out(get) -> None:
-    source = {"kind": "census", "release": "2023-12-15", "filters": {"disease": ["Crohn's disease"]}}
-    with pytest.raises(DataError, match=r"2023-12-15.*source\.kind: local"):
-        get(source)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annobench.errors import DataError
+from annobench.files import sha256_of
 from annobench.ontology import ROOT, Ontology, Term
 from annobench.ontology.releases import from_obo, from_wheel, read_release, wheel_releases
 from annobench.ontology.tree import class_tree
@@ -72,7 +73,7 @@ def test_a_release_that_the_wheel_lacks_lists_those_it_has() -> None:
     assert "2026-03-26" in wheel_releases()
 
 
-def test_obo_and_owl_reader(tmp_path: Path) -> None:
+def test_obo_and_owl_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mini.obo"
     file.write_text(
         "format-version: 1.2\ndata-version: cl/releases/2000-01-01\n\n"
@@ -87,10 +88,14 @@ def test_obo_and_owl_reader(tmp_path: Path) -> None:
     assert found.resolve("CL:0000002") == "CL:0000001"
     with pytest.raises(DataError, match="states release 'cl/releases/2000-01-01', but the study asks for 2001-01-01"):
         from_obo(file, "2001-01-01")
+    monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path / "cache"))
+    where = {"urls": [file.as_uri()], "file": "mini.obo", "sha256": sha256_of(file)}
+    downloaded = read_release({"source": "obo", "release": "2000-01-01", "path": None, **where})
+    assert downloaded.terms == found.terms
     with pytest.raises(DataError, match="ontology.path: no file"):
-        read_release({"source": "obo", "release": "2000-01-01", "path": str(tmp_path / "nowhere.obo")})
+        read_release({"source": "obo", "release": "2000-01-01", "path": str(tmp_path / "nowhere.obo"), "urls": []})
     with pytest.raises(DataError, match="ontology.path: is missing"):
-        read_release({"source": "obo", "release": "2000-01-01", "path": None})
+        read_release({"source": "obo", "release": "2000-01-01", "path": None, "urls": []})
     file.write_bytes(b"\x00\x01 nothing that could be read")
     with pytest.raises(DataError, match="not a readable OBO or OWL file"):
         from_obo(file, "2000-01-01")

@@ -1,5 +1,8 @@
 """Reading a Cell Ontology release: from the wheel that carries several (offline), or from an OBO or OWL file."""
 
+import gzip
+import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,20 +33,41 @@ def from_wheel(release: str) -> Ontology:
             f"ontology.release: the installed cellxgene-ontology-guide has no Cell Ontology of {release}"
             f"{nearest(release, known)} (or read an OBO file with `source: obo`)"
         )
-    raw: dict[str, dict[str, Any]] = load_ontology_file(known[release])
+    return _from_guide(load_ontology_file(known[release]), release)
+
+
+def _from_guide(raw: Mapping[str, Mapping[str, Any]], release: str) -> Ontology:
+    """From the entries of the ontology guide: the ancestors of a term with their distance, or, shortened, all alike."""
     terms = {}
     for key, entry in raw.items():
-        parents = sorted(
-            ancestor for ancestor, distance in entry["ancestors"].items() if distance == 1 and ancestor in raw
-        )
+        above = entry["ancestors"]
+        # where distances are not known all ancestors are taken as parents, which leaves the closure as it is
+        parents = (ancestor for ancestor in above if not isinstance(above, Mapping) or above[ancestor] == 1)
         terms[key] = Term(
             entry["label"],
-            tuple(parents),
+            tuple(sorted(parent for parent in parents if parent in raw)),
             tuple(sorted(entry.get("synonyms", []))),
             bool(entry["deprecated"]),
             entry.get("replaced_by"),
         )
     return Ontology(release, terms)
+
+
+def from_json(path: str | Path, release: str) -> Ontology:
+    """A release out of a JSON file of the ontology guide (CL-ontology-v<release>.json, also .gz).
+
+    Raises DataError where the file is none, or its name states another release.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"ontology.path: no file {path}")
+    if release not in path.name:
+        raise DataError(f"{path}: its name states no release {release}; correct `release` or the file")
+    try:
+        content = path.read_bytes()
+        return _from_guide(json.loads(gzip.decompress(content) if path.suffix == ".gz" else content), release)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: is no Cell Ontology in the ontology guide's JSON ({error!r})") from error
 
 
 def from_obo(path: str | Path, release: str) -> Ontology:
@@ -90,7 +114,11 @@ def from_obo(path: str | Path, release: str) -> Ontology:
 def read_release(settings: dict[str, Any]) -> Ontology:
     """The release that a study's `ontology` settings name."""
     if settings["source"] == "obo":
+        if settings["urls"]:
+            from annobench.sources.download import verified_file
+
+            return from_obo(verified_file(settings, lambda text: None)[0], settings["release"])
         if not settings["path"]:
-            raise DataError("ontology.path: is missing; `source: obo` needs the path of an OBO or OWL file")
+            raise DataError("ontology.path: is missing; `source: obo` needs `path` or `urls` of an OBO or OWL file")
         return from_obo(expanded(settings["path"]), settings["release"])
     return from_wheel(settings["release"])

@@ -16,6 +16,8 @@ from annobench.prepare.genes import gene_index, gene_table, keep_one_each, requi
 from annobench.prepare.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 from annobench.prepare.observations import Observations, ids_stand_twice
 from annobench.prepare.storage import store_of, unreadable, wants_store
+from annobench.store.manifest import fingerprint
+from annobench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,7 @@ def prepare_dataset(
     written beside cells.h5ad where `storage` or the size asks for one. `report` hears of progress. Raises DataError.
     """
     fetched = read_json(record)
-    if sha256_of(source) != fetched["sha256"]:
+    if fingerprint(source)[1] != fetched["sha256"]:
         raise DataError(
             f"{source}: changed since it was fetched (sha256 differs from {record}); fetch it again with --forcerun "
             "fetch_dataset"
@@ -102,9 +104,11 @@ def source_notes(fetched: Mapping[str, Any], not_required: int, duplicates: int)
 
 
 def read_h5ad(path: Path) -> "AnnData":
-    """Read an h5ad file; raises DataError where it is none, is cut off, or is empty."""
+    """Read an h5ad file, or a store; raises DataError where it is none, is cut off, or is empty."""
     import anndata
 
+    if path.is_dir():
+        return Store.open(path, verify=True).read()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names that stand twice are dealt with below, as an error or a rule

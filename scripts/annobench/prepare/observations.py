@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+OPTIONAL = ("republished",)  # columns that obs has only where they are declared
+
+
 class Observations:
     """Maps blocks of a source's obs, and counts what the card says of them.
 
@@ -47,8 +50,8 @@ class Observations:
         self._seen: dict[str, set[str]] = {key: set() for key in settings["rename"]}
         self.counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
         self.needed: list[str] = []
-        for key in ("label", "label_id", "study", "donor", "batch", "assay", "tissue", "disease"):
-            column = settings[key]
+        for key in ("label", "label_id", "study", "donor", "batch", "assay", "tissue", "disease", *OPTIONAL):
+            column = settings.get(key)
             if column is None or column.startswith("=") or (key.startswith("label") and not self._declared):
                 continue
             if column not in columns:
@@ -71,13 +74,14 @@ class Observations:
             "batch": self._text("batch", obs) or study,
         }
         found |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease")}
+        found |= {key: column for key in OPTIONAL if (column := self._text(key, obs)) is not None}
         for key, counter in self.counts.items():
             counter.update(found[key].counts())
         return found
 
     def _text(self, key: str, obs: "pd.DataFrame") -> Coded | None:
         """A column by number, under new names where the settings have some; None where nothing is declared."""
-        value = self._settings[key]
+        value = self._settings.get(key)
         if value is None:
             return None
         if value.startswith("="):

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annobench.columns import NOT_GIVEN
 from annobench.errors import DataError
 from annobench.files import read_json
 from annobench.genesets import DEPTH, MEASURED, to_cp10k
 from annobench.ontology import Ontology
 from annobench.prepare.cells import read_h5ad, write_cells
 from annobench.prepare.genes import shared_genes
+from annobench.prepare.observations import OPTIONAL
 from annobench.store.cells import read_cells, store_folder
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ def _joined(loaded: "Mapping[str, AnnData]", query: str, columns: Any, var: "pd.
     from scipy.sparse import csr_matrix
 
     pieces = []
+    optional = [key for key in OPTIONAL if any(key in cells.obs for cells in loaded.values())]
     for part, cells in loaded.items():
         matrix = placed(csr_matrix(cells.X), columns[part], len(var))
         piece = anndata.AnnData(matrix, obs=cells.obs.copy(), var=var[[]])
@@ -124,6 +127,8 @@ def _joined(loaded: "Mapping[str, AnnData]", query: str, columns: Any, var: "pd.
         piece.obs[DEPTH] = np.asarray(piece.X.sum(axis=1)).ravel() if state == "counts" else np.nan
         if not same:
             piece.X = to_cp10k(piece.X, state)
+        for key in optional:
+            piece.obs[key] = piece.obs[key].astype(str) if key in piece.obs else NOT_GIVEN
         piece.obs_names = [f"{part}:{cell}" for cell in piece.obs_names]
         piece.obs["part"] = "query" if part == query else "reference"
         pieces.append(piece)

@@ -6,6 +6,7 @@ from typing import Any
 from annobench.errors import AnnobenchError, DataError
 from annobench.prepare import STORE_BYTES, STORE_CELLS
 from annobench.store.h5ad import H5adFile
+from annobench.store.source import StoreFile
 
 
 def store_of(cells: Path) -> tuple[Path, Path]:
@@ -36,8 +37,12 @@ def wants_store(dataset: dict[str, Any], source: Path) -> bool:
         return False
 
 
-def opened(source: Path, slot: str) -> H5adFile:
+def opened(source: Path, slot: str) -> H5adFile | StoreFile:
     """A source to be read in parts. Raises DataError, for whatever h5py and anndata raise on broken files."""
+    if source.is_dir():
+        if slot != "X":
+            raise DataError(f"{source.name}: matrix.slot: a store has one matrix, X, and no {slot}")
+        return StoreFile(source)
     try:
         return H5adFile(source, slot)
     except AnnobenchError:

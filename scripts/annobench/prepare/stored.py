@@ -6,7 +6,7 @@ interrupted goes on after the last whole shard.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,9 @@ from annobench.prepare.storage import opened, store_of, unreadable
 from annobench.store.cells import DIGEST, SPATIAL, STORE
 from annobench.store.checks import canonical
 from annobench.store.h5ad import H5adFile
+from annobench.store.link import link_stores
 from annobench.store.manifest import MANIFEST, Manifest
+from annobench.store.source import StoreFile
 from annobench.store.writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ def prepare_stored(
 ) -> None:
     """What `prepare_dataset` does, for counts that need not fit into memory."""
     with ExitStack() as files:
-        file = files.enter_context(opened(source, dataset["matrix"]["slot"]))
+        file = opened(source, dataset["matrix"]["slot"])
+        files.callback(file.close)
         genes, columns, notes = _genes(file, dataset["genes"], fetched)
         found = Observations(name, dataset["cells"], file.columns, ontology, label_table, source.name)
         with atomic(outputs["obs"]) as path:
@@ -77,7 +80,11 @@ def prepare_stored(
                     yield matrix if columns is None else matrix[:, columns], table
                     start = stop
 
-        write_store(outputs["cells"], genes, blocks, file.n, origin, ontology, report)
+        if isinstance(file, StoreFile) and columns is None:
+            with ObsTable(outputs["obs"]) as obs:
+                link_store(outputs["cells"], [source], genes, obs.rows, origin, ontology)
+        else:
+            write_store(outputs["cells"], genes, blocks, file.n, origin, ontology, report)
     notes |= {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
     finish_stored(name, outputs, ontology, genes, found.counts, notes)
 
@@ -85,7 +92,7 @@ def prepare_stored(
 # the source
 
 
-def _read(file: H5adFile, parts: Iterable[Any]) -> Iterator[Any]:
+def _read(file: H5adFile | StoreFile, parts: Iterable[Any]) -> Iterator[Any]:
     """The same parts; whatever goes wrong while they are read is an error of the file."""
     parts = iter(parts)
     while True:
@@ -100,7 +107,7 @@ def _read(file: H5adFile, parts: Iterable[Any]) -> Iterator[Any]:
         yield part
 
 
-def _checked(file: H5adFile, start: int, tolerance: float) -> Iterator[Any]:
+def _checked(file: H5adFile | StoreFile, start: int, tolerance: float) -> Iterator[Any]:
     """Counts from cell `start` on as CSR in the type of the file, checked."""
     for matrix, _ in _read(file, file.chunks(start, columns=[])):
         matrix = canonical(matrix, file.path.name)
@@ -110,7 +117,7 @@ def _checked(file: H5adFile, start: int, tolerance: float) -> Iterator[Any]:
 
 
 def _genes(
-    file: H5adFile, settings: Mapping[str, Any], fetched: Mapping[str, Any]
+    file: H5adFile | StoreFile, settings: Mapping[str, Any], fetched: Mapping[str, Any]
 ) -> "tuple[pd.DataFrame, NDArray[np.intp] | None, dict[str, Any]]":
     """The genes that are kept, their columns in the file (None where they are all), and what the card says of it."""
     name = file.path.name
@@ -130,7 +137,7 @@ def _genes(
     return genes, None if len(columns) == file.genes else columns, notes
 
 
-def _write_obs(path: Path, file: H5adFile, found: Observations, duplicated_ids: str) -> None:
+def _write_obs(path: Path, file: H5adFile | StoreFile, found: Observations, duplicated_ids: str) -> None:
     """Write obs.parquet block by block."""
     starts = range(0, file.n, ROW_GROUP)
 
@@ -149,6 +156,8 @@ def _coordinates(source: Path, files: ExitStack) -> Any:
     import h5py
     from anndata.io import read_elem
 
+    if source.is_dir():
+        return None
     element = files.enter_context(h5py.File(source, "r")).get("obsm/spatial")
     return element if element is None or isinstance(element, h5py.Dataset) else np.asarray(read_elem(element))
 
@@ -224,6 +233,22 @@ def write_store(
     rmtree(finished, ignore_errors=True)
     begun.rename(finished)
     return manifest
+
+
+def link_store(
+    cells: Path,
+    parts: Sequence[Path],
+    genes: "pd.DataFrame",
+    annotations: "Callable[[int, int], pd.DataFrame]",
+    origin: Mapping[str, Any],
+    ontology: Ontology,
+) -> None:
+    """The store beside `cells` of stores whose counts stay as they are: nothing but annotations is written."""
+    finished, begun = store_of(cells)
+    uns = {"matrix": "counts", "ontology": ontology.release}
+    link_stores(parts, begun, uns=uns, source=origin, genes=genes, annotations=annotations)
+    rmtree(finished, ignore_errors=True)
+    begun.rename(finished)
 
 
 def finish_stored(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.codehash import code_hash
-from annobench.columns import ColumnWriter
+from annobench.columns import NOT_GIVEN, ColumnWriter
 from annobench.files import atomic
 from annobench.ontology import Ontology
-from annobench.prepare.observations import coded, same
+from annobench.prepare.observations import OPTIONAL, coded, same
 from annobench.prepare.pair import placed
-from annobench.prepare.stored import ObsTable, Report, finish_stored, write_store
+from annobench.prepare.stored import ObsTable, Report, finish_stored, link_store, write_store
 from annobench.store.cells import SPATIAL, open_store, read_cells
 
 if TYPE_CHECKING:
@@ -43,11 +43,14 @@ def prepare_stored_pair(
     among `genes`. Unlike in memory there is no `total_counts`: counts tell the depth of a cell themselves.
     """
     opened = {part: _Part(path) for part, path in parts.items()}
+    optional = [key for key in OPTIONAL if any(key in cells.names for cells in opened.values())]
     counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
     with atomic(outputs["obs"]) as path, ColumnWriter(path) as writer:
         for part, cells in opened.items():
             for _, block in cells.obs():
-                table = {key: coded(block[key]) for key in block if not key.startswith(SPATIAL)}
+                table = {key: coded(block[key]) for key in block if not key.startswith(SPATIAL) and key not in OPTIONAL}
+                for key in optional:
+                    table[key] = coded(block[key]) if key in block else same(NOT_GIVEN, len(block))
                 table["part"] = same("query" if part == query else "reference", len(block))
                 writer.write({"cell_id": [f"{part}:{cell}" for cell in block.index], **table})
                 for key, counter in counts.items():
@@ -74,12 +77,20 @@ def prepare_stored_pair(
         "columns": sorted(genes.columns),
         "code": code_hash(__name__),
     }
-    write_store(outputs["cells"], genes, blocks, n, origin, ontology, report)
+    folders = [cells.whole_store(columns[part], len(genes)) for part, cells in opened.items()]
+    if not places and all(folders):
+        with ObsTable(outputs["obs"]) as obs:
+            link_store(outputs["cells"], [one for one in folders if one], genes, obs.rows, origin, ontology)
+    else:
+        write_store(outputs["cells"], genes, blocks, n, origin, ontology, report)
     finish_stored(name, outputs, ontology, genes, counts, notes)
 
 
 class _Part:
-    """Prepared counts, in memory or in a store. n: number of cells; dimensions: of their coordinates, 0 without."""
+    """Prepared counts, in memory or in a store.
+
+    n: number of cells; names: columns of obs; dimensions: of their coordinates, 0 without.
+    """
 
     def __init__(self, cells: Path) -> None:
         self._store = open_store(cells, verify=True)
@@ -92,7 +103,15 @@ class _Part:
             for i, values in enumerate(np.asarray(self._cells.obsm.get("spatial", np.empty((self.n, 0)))).T):
                 self._cells.obs[f"{SPATIAL}{i}"] = values
             names = list(self._cells.obs)
+        self.names = names
         self.dimensions = sum(name.startswith(SPATIAL) for name in names)
+
+    def whole_store(self, columns: "tuple[NDArray[np.intp], NDArray[np.intp]]", genes: int) -> Path | None:
+        """Its store where the joined table has exactly its genes in their order, so that no count changes."""
+        if self._store is None or self._store.genes != genes:
+            return None
+        same = all(np.array_equal(one, np.arange(genes)) for one in columns)
+        return self._store.folder if same else None
 
     def obs(self) -> "Iterator[tuple[int, pd.DataFrame]]":
         """Annotations and coordinates of consecutive cells, and where they begin."""

@@ -1,12 +1,13 @@
 """Downloads: atomic, verified, resumed, retried with back-off, tried on every mirror, with progress."""
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from annobench.errors import DownloadError
-from annobench.files import disk_full, is_disk_full, read_json, sha256_of, write_json
+from annobench.files import disk_full, expanded, is_disk_full, read_json, sha256_of, write_json
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
 _FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help
@@ -91,6 +92,24 @@ def download(
             f"{destination.name}: could not be downloaded.\n  " + "\n  ".join(problems) + "\n"
             "Check the network and the address, then run the same command again; finished parts are kept."
         )
+
+
+def verified_file(source: Mapping[str, Any], report: Report = lambda text: None) -> tuple[Path, dict[str, Any]]:
+    """The file `file` behind the addresses `urls`, in the cache, and the step that brought it there.
+
+    `sha256` is checked where it is stated.
+    """
+    # the folder in the cache is keyed by the address: two sources may call their files the same
+    key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
+    cached = cache_folder() / "url" / key[:16] / source["file"]
+    # a file:// address may lie under a variable such as $ANNOBENCH_DATA
+    local = "file://"
+    urls = [
+        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url
+        for url in source["urls"]
+    ]
+    step = download(urls, cached, source.get("sha256"), report=report)
+    return cached, {"step": "download", "file": source["file"], **step}
 
 
 def _origin_file(path: Path) -> Path:

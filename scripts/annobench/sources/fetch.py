@@ -1,9 +1,6 @@
 """Bringing the files of a dataset into its source folder, with a record of where every byte came from."""
 
-import hashlib
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +8,12 @@ from typing import Any
 
 from annobench import __version__
 from annobench.errors import DataError, DownloadError
-from annobench.files import disk_full, expanded, is_disk_full, sha256_of, write_json
+from annobench.files import expanded, link, sha256_of, write_json
 from annobench.sources.archive import extract_member
-from annobench.sources.download import Report, cache_folder, download
+from annobench.sources.download import Report, cache_folder, download, verified_file
 from annobench.sources.index import PipSettings, find_file
 from annobench.sources.lock import enforce
+from annobench.store.manifest import fingerprint
 
 
 def fetch_dataset(
@@ -26,12 +24,15 @@ def fetch_dataset(
     *,
     lock_file: Path,
     ontology: str | Path | None = None,
+    chunks: Sequence[Path] = (),
+    selection: Path | None = None,
     report: Report = lambda text: None,
 ) -> None:
     """Fill `folder` with the files of a dataset and write the provenance `record` (JSON) last.
 
     `lock_file` keeps the hashes of downloads that state none; `ontology` is the JSON of the release that a simulation
-    takes its types from. Raises DataError or DownloadError.
+    takes its types from; `chunks` and `selection` (its record) are what earlier jobs fetched from the Census. Raises
+    DataError or DownloadError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kinds: dict[str, Callable[..., tuple[Path, list[dict[str, Any]]]]] = {
@@ -43,8 +44,9 @@ def fetch_dataset(
         "simulate": _simulate,
         "census": _census,
     }
-    file, steps = kinds[source["kind"]](source, folder, ontology=ontology, report=report)
-    sha256 = sha256_of(file)
+    given = {"ontology": ontology, "chunks": chunks, "selection": selection}
+    file, steps = kinds[source["kind"]](source, folder, **given, report=report)
+    size, sha256 = fingerprint(file)
     stated = source.get("member_sha256") or (source.get("sha256") if source["kind"] in ("package", "local") else None)
     if stated and stated != sha256:
         raise DownloadError(
@@ -59,7 +61,7 @@ def fetch_dataset(
             "dataset": name,
             "source": source,
             "file": file.name,
-            "bytes": file.stat().st_size,
+            "bytes": size,
             "sha256": sha256,
             "steps": steps,
             "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,27 +101,12 @@ def _pypi(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> 
 
 
 def _url(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
-    cached, steps = _downloaded(source, report)
+    cached, step = verified_file(source, report)
     if source["member"]:
         file = folder / Path(source["member"]).name
         extract_member(cached, source["member"], file)
-        return file, [*steps, {"step": "extract", "member": source["member"]}]
-    return link(cached, folder / source["file"]), steps
-
-
-def _downloaded(source: dict[str, Any], report: Report) -> tuple[Path, list[dict[str, Any]]]:
-    """The verified file behind `urls`, in the cache, and the step that brought it there."""
-    # the folder in the cache is keyed by the address: two sources may call their files the same
-    key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
-    cached = cache_folder() / "url" / key[:16] / source["file"]
-    # a file:// address may lie under a variable such as $ANNOBENCH_DATA
-    local = "file://"
-    urls = [
-        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url
-        for url in source["urls"]
-    ]
-    step = download(urls, cached, source.get("sha256"), report=report)
-    return cached, [{"step": "download", "file": source["file"], **step}]
+        return file, [step, {"step": "extract", "member": source["member"]}]
+    return link(cached, folder / source["file"]), [step]
 
 
 def _local(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
@@ -146,7 +133,8 @@ def _xenium(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -
     from annobench.sources.xenium import write_bundle
 
     if "urls" in source:
-        bundle, steps = _downloaded(source, report)
+        bundle, step = verified_file(source, report)
+        steps = [step]
     else:
         bundle = _own_path(source["path"])
         steps = [{"step": "local", "path": str(bundle.resolve())}]
@@ -159,11 +147,14 @@ def _xenium(source: dict[str, Any], folder: Path, *, report: Report, **_: Any) -
     return file, [*steps, write_bundle(bundle, file)]
 
 
-def _census(source: dict[str, Any], folder: Path, **_: Any) -> tuple[Path, list[dict[str, Any]]]:
-    raise DataError(
-        f"source.kind: census (release {source['release']}) is declared but cannot be fetched by this version; take "
-        "another dataset, or fetch the cells yourself and declare them with source.kind: local"
-    )
+def _census(
+    source: dict[str, Any], folder: Path, *, chunks: Sequence[Path], selection: Path | None, **_: Any
+) -> tuple[Path, list[dict[str, Any]]]:
+    from annobench.sources.census.gather import gather_chunks
+
+    if selection is None:
+        raise DataError("source.kind: census is fetched in chunks; run it through Snakemake, or see docs/census.md")
+    return gather_chunks(source, chunks, selection, folder)
 
 
 def _simulate(
@@ -183,16 +174,3 @@ def _simulate(
 
 def _is_cached(path: Path, sha256: str | None) -> bool:
     return path.is_file() and sha256 is not None and sha256_of(path) == sha256
-
-
-def link(original: Path, destination: Path) -> Path:
-    """Hard-link where the file system allows it, else copy: the results folder stays complete by itself."""
-    destination.unlink(missing_ok=True)
-    try:
-        os.link(original, destination)
-    except OSError:
-        try:
-            shutil.copyfile(original, destination)
-        except OSError as error:
-            raise (disk_full(destination) if is_disk_full(error) else error) from error
-    return destination

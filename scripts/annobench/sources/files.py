@@ -14,9 +14,8 @@ from typing import Any
 
 from annobench import __version__
 from annobench.errors import DownloadError, nearest
-from annobench.files import write_json
+from annobench.files import link, write_json
 from annobench.sources.download import Connection, Report, cache_folder, download
-from annobench.sources.fetch import link
 from annobench.sources.lock import enforce
 
 

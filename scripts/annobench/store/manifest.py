@@ -184,3 +184,12 @@ def _files(folder: Path, manifest: Manifest) -> list[tuple[Path, File]]:
     for shard in manifest.shards:
         found += [(shard.path(folder, part), file) for part, file in shard.files.items()]
     return found
+
+
+def fingerprint(path: Path) -> tuple[int, str]:
+    """Bytes and sha256 of a file; of a store its files together, and the digest that stands for all of them."""
+    if not path.is_dir():
+        return path.stat().st_size, sha256_of(path)
+    manifest = Manifest.read(path)
+    size = sum(file.bytes for shard in manifest.shards for file in shard.files.values())
+    return size + manifest.genes_file.bytes, manifest.digest

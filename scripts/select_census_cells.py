@@ -1,0 +1,24 @@
+"""Select cells and genes of a Census release."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annobench.driver import job
+from annobench.sources.census.select import select_cells
+from annobench.sources.census.types import corpus_ontology
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake) as say:
+    source = json.loads(snakemake.params.source)
+    given, corpus = snakemake.input, source["corpus"]
+    select_cells(
+        source,
+        {key: Path(snakemake.output[key]) for key in ("cells", "genes", "record")},
+        uri=given.get("release") or source["uri"],
+        older_uri=given.get("new_since") or source["new_since_uri"],
+        ontology=corpus_ontology(corpus["ontology"], given.get("ontology"), say) if corpus["root"] else None,
+        report=say,
+    )

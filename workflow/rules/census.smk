@@ -1,0 +1,77 @@
+"""
+Census: cells of a CELLxGENE Census release are selected, fetched in chunks, and gathered by fetch_dataset (data.smk).
+
+in   config/datasets/<dataset>.yaml of kind census; config/releases/<built>.yaml, results/data/<part>/ for releases built here
+out  results/releases/<built>/<date>/, .json          a release in the form of the Census, and what became of its parts
+     results/data/<dataset>/selection/cells.parquet   the cells that are taken, with their annotations
+     results/data/<dataset>/selection/genes.parquet   the genes that are taken
+     results/data/<dataset>/selection/record.json     release, filters, counts of what was dropped, re-published datasets
+     results/data/<dataset>/chunks/<chunk>/           counts of some of the cells, a store
+"""
+
+
+rule build_release:
+    input:
+        unpack(ASK.built_inputs),
+    output:
+        folder=directory("results/releases/{built}/{date}"),
+        record="results/releases/{built}/{date}.json",
+    log:
+        "results/logs/build_release/{built}/{date}.log",
+    benchmark:
+        "results/benchmarks/build_release/{built}/{date}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=ASK.built_memory,
+        runtime=ASK.built_minutes,
+    params:
+        settings=ASK.built_settings,
+        code=ASK.code("build_release"),
+    script:
+        "../../scripts/build_release.py"
+
+
+rule select_census_cells:
+    input:
+        unpack(ASK.select_inputs),
+    output:
+        cells="results/data/{dataset}/selection/cells.parquet",
+        genes="results/data/{dataset}/selection/genes.parquet",
+        record="results/data/{dataset}/selection/record.json",
+    log:
+        "results/logs/select_census_cells/{dataset}.log",
+    benchmark:
+        "results/benchmarks/select_census_cells/{dataset}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=ASK.select_memory,
+        runtime=ASK.data_minutes,
+    params:
+        source=ASK.select_source,
+        tables=ASK.table_state,
+        code=ASK.code("select_census_cells"),
+    script:
+        "../../scripts/select_census_cells.py"
+
+
+rule fetch_census_chunk:
+    input:
+        unpack(ASK.chunk_inputs),
+    output:
+        folder=directory("results/data/{dataset}/chunks/{chunk}"),
+    log:
+        "results/logs/fetch_census_chunk/{dataset}/{chunk}.log",
+    benchmark:
+        "results/benchmarks/fetch_census_chunk/{dataset}/{chunk}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=ASK.chunk_memory,
+        runtime=ASK.chunk_minutes,
+    params:
+        source=ASK.chunk_source,
+        code=ASK.code("fetch_census_chunk"),
+    script:
+        "../../scripts/fetch_census_chunk.py"
