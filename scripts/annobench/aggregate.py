@@ -13,8 +13,11 @@ from annobench.ontology.rollup import Rollup
 from annobench.tables import audit, describe
 from annobench.tables.compare import Comparison
 from annobench.tables.confidence import Confidences
+from annobench.tables.contrasts import contrasts
 from annobench.tables.effects import Effects
 from annobench.tables.fits import FitFiles, Fits
+from annobench.tables.marks import marks
+from annobench.tables.nodes import nodes_and_edges
 from annobench.tables.published import published
 from annobench.targets import fit_paths
 
@@ -27,9 +30,9 @@ def aggregate(
 ) -> None:
     """Build the tables named by `outputs` from what lies under results/.
 
-    `study` has splits (each with dataset, evaluation, regime, split, spec, methods and seeds), methods, scoring and
-    statistics, merge (rules or None) and published (or None). `audit_files`: table -> files of the audits. Fits without
-    files are listed as missing.
+    `study` has splits (each with dataset, evaluation, regime, split, fitted, spec, methods and seeds), methods, scoring
+    and statistics, contrasts, merge (rules or None), published (or None) and marks (files). `audit_files`: table -> files
+    of the audits. Fits without files are listed as missing.
     """
     for name, table in build(study, ontology, audit_files).items():
         write_csv(outputs[name], table)
@@ -47,7 +50,7 @@ def build(
             split=split["split"],
             method=method,
             seed=seed,
-            **{k: Path(v) for k, v in fit_paths(Fit(split["dataset"], split["split"], method, seed)).items()},
+            **_files(Fit(split["dataset"], split["fitted"], study["methods"][method]["fitted"], seed)),
         )
         for split in study["splits"]
         for method in split["methods"]
@@ -89,7 +92,14 @@ def build(
         "classes": classes,
         "trees": describe.trees(classes, ontology),
         "splits": describe.split_sizes(study["splits"]),
+        "contrasts": contrasts(fits, scores, study),
+        "marks": marks(study["marks"]),
+        **dict(zip(("nodes", "edges"), nodes_and_edges(study["splits"], ontology), strict=True)),
     }
+
+
+def _files(fit: Fit) -> dict[str, Path]:
+    return {name: Path(path) for name, path in fit_paths(fit).items()}
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

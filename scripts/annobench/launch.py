@@ -247,6 +247,8 @@ def summary(study: Study, results: Path) -> str:
         lines += ["", f"{title}: {metric}, interval over {part[0]['interval_over']}"]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         for row in part:
+            if row["kind"] == "decoding":  # stands in the tables; here it would hide the methods
+                continue
             seconds = float(row["fit_seconds"] or 0) + float(row["predict_seconds"] or 0)
             fits = f"{row['n_fits']}/{row['n_planned']}"
             rank = str(int(float(row["rank"]))) if row["rank"] else "-"

@@ -13,13 +13,16 @@ from statistics import fmean
 from typing import Any
 
 from annobench.config import Fit, Study
+from annobench.config.census import census_source, chunk_names
 from annobench.files import read_json
 from annobench.prepare import STORE_CELLS
 from annobench.targets import Targets, fit_paths
 from annobench.workflow import HEADROOM_MB
+from annobench.workflow_census import CELLS_A_SECOND
 
 _STORE_MB = 0.0045  # of a cell: 2 bytes for each of some 2,000 values, and its annotations
 _SCORE_SECONDS = 0.4  # scoring one fit: measured on the default study
+_SCORE_SECONDS_A_MILLION = 3.0  # test cells, for each view of a fit: measured with 164 classes
 _SPLIT_SECONDS = 0.7  # splitting and balancing
 
 
@@ -47,24 +50,26 @@ class MethodPlan:
 def describe(study: Study) -> str:
     """Jobs per rule and method, expected CPU hours, memory and disk, as text."""
     history = History()
-    plans = [plan_method(study, method, history) for method in study.methods]
+    plans = [plan_method(study, name, history) for name, method in study.methods.items() if method["fitted"] == name]
     fits, left = sum(plan.fits for plan in plans), sum(plan.left for plan in plans)
-    splits = sum(len(split.seeds) for split in study.splits.values())
+    drawn = sum(len(split.seeds) for split in study.all_splits())
+    fitted = len({(s.dataset, s.fitted, seed) for s in study.splits.values() for seed in s.seeds})
     fetched = sum("source" in dataset for dataset in study.datasets.values())
     files = len(Targets(study).downloads())
     jobs = [
         *([["fetch_file", str(files)]] if files else []),
+        *_census_jobs(study),
         ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
-        ["split_dataset, balance_train", f"{splits}, {splits}"],
+        ["split_dataset, balance_train", f"{drawn}, {fitted}"],
         ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],
         ["audit_evaluation", str(len(study.evaluations()))],
         ["aggregate_scores, plot_figure, render_report", f"1, {len(Targets(study).figure_names)}, 1"],
     ]
-    overhead = (left * _SCORE_SECONDS + splits * _SPLIT_SECONDS * (left > 0)) / 3600
+    overhead = (left * _SCORE_SECONDS + _scoring_seconds(study) + drawn * _SPLIT_SECONDS * (left > 0)) / 3600
     stores = sum(store_mb(study, name) for name in study.datasets)
     data = sum(dataset["resources"]["disk_mb"] for dataset in study.datasets.values()) + stores
     head = ["method", "fits", "left", "s a fit", "CPU hours", "GPU hours", "MB a job", "MB disk", "basis"]
-    lines = [f"Study {study.name}", "", *_table(["rules", "jobs"], jobs), ""]
+    lines = [f"Study {study.name}", "", *_table(["rules", "jobs"], jobs), "", *_datasets(study), "", *_census(study)]
     lines += [*_table(head, [plan.cells() for plan in plans]), ""]
     of_stores = f", stores {stores:.0f} MB of it" if stores else ""
     lines.append(
@@ -74,6 +79,54 @@ def describe(study: Study) -> str:
         "A fit with a record counts as done; what changes of code or configuration do again, `make run ARGS=-n` says."
     )
     return "\n".join(lines)
+
+
+def _on_gpu(study: Study, method: Mapping[str, Any]) -> bool:
+    return bool(method["needs"]["gpu"] or (method["abilities"]["gpu"] and study.settings["device"] == "cuda"))
+
+
+def _scoring_seconds(study: Study) -> float:
+    """Seconds for scoring the cells of the views that are left, besides starting the jobs."""
+    left = [view for view in study.views() if not Path(fit_paths(study.fit_of(view))["scores"]).is_file()]
+    million = sum(study.datasets[view.dataset]["resources"]["cells"] for view in left) / 1e6
+    return million * _SCORE_SECONDS_A_MILLION
+
+
+def _datasets(study: Study) -> list[str]:
+    """Cells and disk of every dataset."""
+    rows = []
+    for name, dataset in study.datasets.items():
+        card = Path(f"results/data/{name}/card.json")
+        cells = read_json(card)["cells"] if card.is_file() else dataset["resources"]["cells"]
+        known = "prepared" if card.is_file() else "expected"
+        rows.append([name, f"{cells:,}", f"{dataset['resources']['disk_mb'] + store_mb(study, name):,.0f}", known])
+    return _table(["dataset", "cells", "MB disk", "basis"], rows)
+
+
+def _census_jobs(study: Study) -> list[list[str]]:
+    """Rows of the jobs that come before fetching cells of the Census."""
+    sources = [source for dataset in study.datasets.values() if (source := census_source(dataset))]
+    releases = {(s["built"], s[key]) for s in sources for key in ("release", "new_since") if s["built"] and s[key]}
+    chunks = sum(source["chunks"] for source in sources)
+    rows = [["build_release", str(len(releases))]] if releases else []
+    return rows + ([["select_census_cells, fetch_census_chunk", f"{len(sources)}, {chunks}"]] if sources else [])
+
+
+def _census(study: Study) -> list[str]:
+    """What is left to download from releases of the Census that are not built here."""
+    rows = []
+    for name, dataset in study.datasets.items():
+        source = census_source(dataset)
+        if source and not source["built"]:
+            chunks = [Path(f"results/data/{name}/chunks/{chunk}") for chunk in chunk_names(source)]
+            left = sum(not chunk.is_dir() for chunk in chunks)
+            cells = dataset["resources"]["cells"] * left / len(chunks)
+            hours = f"{cells / CELLS_A_SECOND / 3600:.1f}"
+            rows.append([name, source["release"], f"{left} of {len(chunks)}", f"{cells * _STORE_MB:,.0f}", hours])
+    if not rows:
+        return []
+    head = ["from the Census", "release", "chunks left", "MB to write", "hours of download, one chunk at a time"]
+    return [*_table(head, rows), ""]
 
 
 def store_mb(study: Study, name: str) -> float:
@@ -110,7 +163,7 @@ def plan_method(study: Study, method: str, history: "History") -> MethodPlan:
         left=len(left),
         seconds_a_fit=fmean(seconds.values()),
         cpu_hours=hours * file["resources"]["threads"],
-        gpu_hours=hours if file["needs"]["gpu"] else 0.0,
+        gpu_hours=hours * file["resources"]["gpus"] if _on_gpu(study, file) else 0.0,
         memory_mb=file["resources"]["memory_mb"] + HEADROOM_MB,
         disk_mb=file["estimate"]["disk_mb"] * len(left),
         basis=f"{known} of {len(fits)} fits from run records" if known else "estimates of the method file",

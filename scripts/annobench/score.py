@@ -4,29 +4,39 @@ Cells are matched by id. A test cell whose own label is unknown is left out of e
 method called unknown is wrong.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from annobench import predictions
-from annobench.columns import NOT_GIVEN, Coded, crc32, positions, read_columns, take, to_arrow, write_columns
+from annobench.columns import (
+    NOT_GIVEN,
+    Coded,
+    ColumnWriter,
+    crc32,
+    positions,
+    to_arrow,
+)
 from annobench.confidence import Groups
 from annobench.decisions import FOREIGN, read_decisions
 from annobench.errors import DataError
-from annobench.files import read_json
+from annobench.files import atomic, read_json
 from annobench.metrics import resources, selection
 from annobench.metrics.base import Probabilities, Row, Scored
 from annobench.metrics.registry import FAMILIES
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
 from annobench.stats import Weights
+from annobench.truths import Truths, read_truths, rolled, rolled_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+OUTPUTS = ("scores", "confusion", "confidence")
 MAX_BLOCKS = 2000
 REPLICATES = 200  # of the confidence rules: enough for intervals, few enough to keep for every fit
 _AFFECTED = {
@@ -53,30 +63,65 @@ COLUMNS = [
 def score_fit(
     fit: Path,
     obs: Path,
-    split: Path,
+    roles: Sequence[Path],
     train: Path,
     ontology: Ontology,
     settings: Mapping[str, Any],
     identity: Mapping[str, Any],
     outputs: Mapping[str, Path],
 ) -> None:
-    """Score the fit in folder `fit`.
+    """Score the fit in folder `fit`, as every view that the study has of it.
 
-    `obs`, `split` and `train` are the tables of the dataset and its split. `settings` has unknown_truth,
-    calibration_bins, min_units, and rollup and merge (rules of a file of config/rollups, or None); `identity` has
-    dataset, split, method and seed. Writes three tables: scores (one row per value), confusion (cells of each unit by
-    true and predicted label) and confidence (rules compared), from which intervals come.
+    `obs` and `train` are the tables of the dataset and of the split that was fitted. `settings` has unknown_truth,
+    calibration_bins, min_units, rollup and merge (rules of a file of config/rollups, or None), and views: split, part
+    (of a release: reference or query, else None) and methods (name -> decoding), one for each file of `roles`;
+    `identity` has dataset and seed. Writes three tables, whose columns split and method name the view: scores (one row
+    per value), confusion (cells of each unit by true and predicted label) and confidence (rules compared), from which
+    intervals come.
     """
     run = read_json(fit / "run.json")
-    truths = read_truths(obs, split, train, ontology, settings["rollup"])
+    for what, why in run.get("left_out", {}).items():
+        print(f"{_AFFECTED[what]}: {why}", flush=True)
+    views = [
+        (view, read_truths(obs, file, train, ontology, settings["rollup"]))
+        for file, view in zip(roles, settings["views"], strict=True)
+    ]
+    later = [truths for view, truths in views if view["part"] == "query"]
+    with ExitStack() as files:
+        writers = [files.enter_context(ColumnWriter(files.enter_context(atomic(outputs[name])))) for name in OUTPUTS]
+        for view, truths in views:
+            _check_known(truths, obs, settings)
+            if later and view["part"] == "reference":
+                truths = replace(truths, ood=sorted(set(later[0].labels.counts()) - {UNKNOWN}))
+            for method, decoding in view["methods"].items():
+                about = {**identity, "split": view["split"], "method": method}
+                tables = _score_view(fit, run, truths, ontology, settings, about, decoding)
+                for writer, table in zip(writers, tables, strict=True):
+                    writer.write(table)
+
+
+def _check_known(truths: "Truths", obs: Path, settings: Mapping[str, Any]) -> None:
     if truths.unlabelled and settings["unknown_truth"] == "error":
         raise DataError(
             f"{obs}: {truths.unlabelled} test cells have an unknown label, and scoring.unknown_truth is error; map the "
             "labels or set it to drop"
         )
+
+
+def _score_view(
+    fit: Path,
+    run: Mapping[str, Any],
+    truths: "Truths",
+    ontology: Ontology,
+    settings: Mapping[str, Any],
+    about: Mapping[str, Any],
+    decoding: str,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Columns of scores, confusion and confidence of one view; `about` has dataset, split, method and seed.
+
+    Confidence rules are compared on the labels that the method itself gives, not on decoded ones.
+    """
     unknown = len(truths.known) - int(truths.known.sum())
-    for what, why in run.get("left_out", {}).items():
-        print(f"{_AFFECTED[what]}: {why}", flush=True)
     rows = list(resources.compute(run))
     rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
     rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), len(truths.known)))
@@ -86,103 +131,59 @@ def score_fit(
     if run["status"] == "ok" and truths.known.any():  # a query without labels has no truth to compare with
         bins = settings["calibration_bins"]
         truths = truths.of(np.flatnonzero(truths.known))
-        scored = read_scored(fit, run, truths, ontology, bins)
+        scored = read_scored(fit, run, truths, ontology, bins, decoding)
         for compute in FAMILIES.values():
             rows.extend(compute(scored))
         kind, units = resampling_units(truths, settings["min_units"])
         names = list(scored.names)
         confusion = count_confusion(units, Coded(scored.true_codes, names), Coded(scored.predicted_codes, names))
-        if run.get("decisions"):
+        if run.get("decisions") and decoding == "argmax":
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
             cells, judged = judged_rules(fit, scored, truths)
-            drawn = [f"unit:{identity['dataset']}/{unit}" for unit in units[cells].text()]
+            drawn = [f"unit:{about['dataset']}/{unit}" for unit in units[cells].text()]
             confidence = _confidence(judged, scored, cells, drawn, bins, merge)
             rows.extend(selection.rows(judged, bins))
-    _write_rows(outputs["scores"], rows, identity, run["status"])
-    kinds = Coded(np.zeros(len(confusion["n"]), dtype=np.int32), [kind])
-    write_columns(outputs["confusion"], {"unit_kind": kinds, **confusion})
-    columns = zip(*confidence, strict=True) if confidence else [[]] * len(CONFIDENCE)
-    write_columns(outputs["confidence"], dict(zip(CONFIDENCE, map(list, columns), strict=True)))
-
-
-@dataclass
-class Truths:
-    """The test cells of a split with their true labels, as they are scored, and what else scoring takes of the dataset.
-
-    ids: Arrow text (n,). labels: rolled up. known: (n,) whether the label is known. columns: study and donor. places:
-    (n,) positions in the dataset, which has `cells` cells. validation: ids and labels of the validation cells.
-    training: classes of the training cells, rolled up. unlabelled: test cells whose own label is unknown, before
-    rolling up.
-    """
-
-    ids: Any
-    labels: Coded
-    known: "NDArray[np.bool_]"
-    columns: Mapping[str, Coded]
-    places: "NDArray[np.intp]"
-    cells: int
-    validation: tuple[Any, Coded]
-    training: list[str]
-    rollup: Rollup | None
-    unlabelled: int = 0
-
-    def of(self, cells: "NDArray[np.intp]") -> "Truths":
-        """Some of the test cells."""
-        if len(cells) == len(self.known):
-            return self
-        found = {
-            "ids": take(self.ids, cells),
-            "labels": self.labels[cells],
-            "known": self.known[cells],
-            "columns": {name: values[cells] for name, values in self.columns.items()},
-            "places": self.places[cells],
-        }
-        return replace(self, **found)
-
-
-def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
-    """True labels of the test and validation cells, rolled up where the evaluation says so."""
-    rule = Rollup.from_config(rollup, ontology) if rollup else None
-    roles = read_columns(split, ["role"], coded=["role"])["role"]
-    test = roles == "test"
-    text = ("label_id", "study", "donor")
-    columns = read_columns(obs, ["cell_id", *text], coded=text, texts=["cell_id"], rows=test)
-    judged = read_columns(obs, ["cell_id", "label_id"], coded=text, texts=["cell_id"], rows=roles == "val")
-    labels = rolled_codes(columns["label_id"], rule, ontology)
-    fine = read_columns(train, ["label_id"], coded=["label_id"])["label_id"]
-    return Truths(
-        ids=columns["cell_id"],
-        labels=labels,
-        known=~(labels == UNKNOWN),
-        columns={name: columns[name] for name in ("study", "donor")},
-        places=np.flatnonzero(test),
-        cells=len(test),
-        validation=(judged["cell_id"], rolled_codes(judged["label_id"], rule, ontology)),
-        training=sorted(set(rolled_codes(fine, rule, ontology).counts()) - {UNKNOWN}),
-        rollup=rule,
-        unlabelled=int((columns["label_id"] == UNKNOWN).sum()),
+    view = {name: about[name] for name in ("split", "method")}
+    return (
+        _repeated(
+            {**{name: about[name] for name in COLUMNS[:4]}, "status": run["status"]},
+            _by_name(COLUMNS[5:], map(astuple, rows)),
+        ),
+        _repeated({**view, "unit_kind": kind}, confusion),
+        _repeated(view, _by_name(CONFIDENCE, confidence)),
     )
 
 
-def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "NDArray[Any]":
-    """Labels rolled up by a rule; as they are without one."""
-    if rule is None:
-        return labels
-    return rolled_codes(Coded.of(labels.ravel()), rule, ontology).text().reshape(labels.shape)
+def _by_name(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Rows as columns."""
+    return dict(zip(names, list(zip(*rows, strict=True)) or [()] * len(names), strict=True))
 
 
-def rolled_codes(labels: Coded, rule: Rollup | None, ontology: Ontology) -> Coded:
-    """The same for labels by number."""
-    return labels if rule is None else labels.renamed(lambda label: rule.of(label, ontology))
+def _repeated(fixed: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns in types that do not depend on what is in them, behind others that hold one value."""
+    n = len(next(iter(columns.values())))
+    found = {name: Coded.of([value]) if isinstance(value, str) else [value] for name, value in fixed.items()}
+    behind = np.zeros(n, dtype=np.intp)
+    return {
+        **{name: value[behind] if isinstance(value, Coded) else np.repeat(value, n) for name, value in found.items()},
+        **{name: values if isinstance(values, Coded) else _typed(name, values) for name, values in columns.items()},
+    }
 
 
-def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int) -> Scored:
-    """Join truth and predictions by cell id.
+def _typed(name: str, values: Any) -> Any:
+    numbers = {"n": np.int64, "replicate": np.int64, "value": np.float64}
+    return np.array(values, dtype=numbers[name]) if name in numbers else Coded.of(values)
+
+
+def read_scored(
+    fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int, decoding: str = "argmax"
+) -> Scored:
+    """Join truth and predictions by cell id; `decoding` says which of the labels that a fit has written are meant.
 
     Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes
     that belong to the same.
     """
-    answers = predictions.read_answers(fit / "predictions.parquet")
+    answers = predictions.read_answers(fit / "predictions.parquet", decoding)
     rows = positions(truths.ids, answers.cell_ids)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
@@ -191,7 +192,7 @@ def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ont
             f"{truths.ids[int(missing[0])]}); fit again with --forcerun {fit}/run.json"
         )
     probabilities = None
-    if run["probabilities"]:
+    if run["probabilities"] and decoding == "argmax":
         if not (fit / "probabilities.npz").is_file():
             raise DataError(f"{fit}/probabilities.npz: is gone; fit again with --forcerun {fit}/run.json")
         matrix, classes = predictions.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
@@ -203,7 +204,8 @@ def read_scored(fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ont
         ontology,
         groups={name: values for name, values in truths.columns.items() if set(values.counts()) - {NOT_GIVEN}},
         confidence=None if answers.confidence is None else answers.confidence[rows],
-        is_probability=run["confidence_is_probability"],
+        is_probability=run["confidence_is_probability"] and decoding == "argmax",
+        ood=truths.ood,
         probabilities=probabilities,
         bins=bins,
     )
@@ -236,6 +238,7 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
         is_probability=scored.is_probability and probabilities is not None,
         probabilities=probabilities,
         bins=scored.bins,
+        ood=scored.ood,
     )
 
 
@@ -359,11 +362,3 @@ def count_confusion(units: Any, true: Any, predicted: Any) -> dict[str, Any]:
     codes = (code.astype(np.int32) for code in np.unravel_index(cells, shape))
     pairs = zip(("unit", "true", "predicted"), codes, names, strict=True)
     return {key: Coded(code, of) for key, code, of in pairs} | {"n": counts}
-
-
-def _write_rows(path: Path, rows: Iterable[Row], identity: Mapping[str, Any], status: str) -> None:
-    values = list(zip(*(astuple(row) for row in rows), strict=True))
-    fixed = [[identity[key]] * len(values[0]) for key in ("dataset", "split", "method", "seed")] + [
-        [status] * len(values[0])
-    ]
-    write_columns(path, dict(zip(COLUMNS, [*fixed, *values], strict=True)))

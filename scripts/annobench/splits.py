@@ -6,6 +6,7 @@ whose own label is unknown never train; as test cells they are predicted, and le
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def read_obs(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Coded]:
     for column in rule:
         if column not in known:
             raise _no_column(spec["held_out"], column, known)
-    also = ["part"] if spec["regime"] == "pair" else [spec["group_by"]] if spec.get("group_by") else []
+    also = ["part"] if spec["regime"] in ("pair", "release") else []
+    also += [spec["group_by"]] if spec.get("group_by") else []
     names = list(dict.fromkeys(["label_id", *also, *rule]))
     return read_columns(path, names, coded=names)
 
@@ -45,6 +47,10 @@ def assign_roles(obs: "Columns", spec: Mapping[str, Any], seed: int) -> "NDArray
     """
     columns = _by_number(obs)
     labels = columns["label_id"]
+    if spec["regime"] == "release":
+        roles = _release_roles(columns, spec, seed)
+        check_roles(columns, roles, spec)
+        return roles
     test = _test_cells(columns, spec, seed)
     train, val = ~(test | (labels == UNKNOWN)), np.zeros(len(labels), dtype=bool)
     if spec.get("group_by"):  # a cell of nobody could be of anybody
@@ -65,6 +71,57 @@ def assign_roles(obs: "Columns", spec: Mapping[str, Any], seed: int) -> "NDArray
 def _by_number(obs: "Columns") -> dict[str, Coded]:
     """Columns as texts by number, whatever they come as."""
     return {name: values if isinstance(values, Coded) else Coded.of(values) for name, values in obs.items()}
+
+
+def _release_roles(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int) -> "NDArray[Any]":
+    """Roles where one fit is scored on held-out cells of its references and on the query of a pair.
+
+    Donors are drawn as for scTab's corpus (Fischer et al. 2024): in the order in which they first come, shuffled, the
+    first of them train, then validation, then test. Query cells of a type that no training cell has are not used.
+    """
+    seed = seed if spec["split_seed"] is None else spec["split_seed"]
+    labels, reference = obs["label_id"], obs["part"] == "reference"
+    pool = reference & ~(labels == UNKNOWN)
+    roles = np.full(len(labels), "unused", dtype=object)
+    if spec["group_by"]:
+        pool &= ~(obs[spec["group_by"]] == NOT_GIVEN)
+        drawn = _drawn_groups(obs[spec["group_by"]], pool, spec, seed)
+    else:
+        drawn = np.zeros(len(labels), dtype=int)
+        for number, share, stream in ((2, "test_fraction", _TEST), (1, "val_fraction", _VAL)):
+            rng = np.random.default_rng([seed, stream])
+            drawn[_draw(labels, pool & (drawn == 0), spec[share], rng)] = number
+    rng = np.random.default_rng(seed)
+    for number, role in enumerate(("train", "val", "test")):
+        cells = np.flatnonzero(pool & (drawn == number))
+        if spec["multiple"]:
+            cells = rng.permutation(cells)
+            cells = cells[: len(cells) // spec["multiple"] * spec["multiple"]]
+        roles[cells] = role
+    known = labels[roles == "train"].counts()
+    query = (obs["part"] == "query") & (labels.into(list(known)) >= 0)
+    if spec["part"] == "query":
+        roles[roles == "test"] = "unused"
+    if spec["part"] != "reference":
+        roles[query] = "test"
+    return roles
+
+
+def _drawn_groups(groups: Coded, pool: "NDArray[np.bool_]", spec: Mapping[str, Any], seed: int) -> "NDArray[np.intp]":
+    """0 (train), 1 (validation) or 2 (test) for every cell of the pool, by whole groups."""
+    codes, first = np.unique(groups.codes[pool], return_index=True)
+    order = codes[np.argsort(first)]
+    test, val = (ceil(spec[share] * len(order)) for share in ("test_fraction", "val_fraction"))
+    if len(order) <= test + val:
+        raise DataError(
+            f"splits: release: group_by {spec['group_by']}: {len(order)} different values, {test} of them for test and "
+            f"{val} for validation, leave none to train; use group_by: null"
+        )
+    np.random.default_rng(seed).shuffle(order)
+    number = np.zeros(len(groups.names) + 1, dtype=int)
+    number[order[len(order) - test :]] = 2
+    number[order[len(order) - test - val : len(order) - test]] = 1
+    return number[groups.codes]
 
 
 def _test_cells(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int) -> "NDArray[np.bool_]":
@@ -230,5 +287,7 @@ def check_roles(obs: "Columns", roles: "NDArray[Any]", spec: Mapping[str, Any]) 
         both = sorted(set(columns[column][seen].counts()) & set(columns[column][test].counts()))
         if both:
             raise DataError(f"splits: {column} '{both[0]}' has cells on the training side and on the test side")
+    if spec["regime"] == "release" and (seen & (columns["part"] == "query")).any():
+        raise DataError("splits: the query has cells on the training side")
     if spec["regime"] == "cross_study" and _matching(columns, spec["rule"], spec["held_out"])[seen].any():
         raise DataError(f"splits: the held-out family '{spec['held_out']}' has cells on the training side")

@@ -245,8 +245,36 @@ def swap_test(first: Counts, second: Counts, metric: str, weights: Weights, data
     return (1 + extreme) / (1 + number)
 
 
-def holm(p_values: Sequence[float]) -> "NDArray[np.float64]":
-    """Holm's step-down correction."""
-    from statsmodels.stats.multitest import multipletests
+_SAME = 1e-12  # runs whose differences vary by less do not vary: what is left is rounding
 
-    return multipletests(p_values, method="holm")[1] if len(p_values) else np.array([])
+
+def paired_t(differences: "NDArray[np.float64]") -> "tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]":
+    """Paired t-test (two-sided) of every row, over runs (columns); NaN where a run has no value.
+
+    Returns the number of runs, t and p, (rows,) each. With fewer than two runs t and p are NaN. Where all runs are
+    identical t is 0 and p is 1. Where they differ by the same amount, t is infinite and p is NaN: without any spread
+    nothing says how far chance could move the difference.
+    """
+    from scipy.special import stdtr
+
+    known = np.isfinite(differences)
+    n = known.sum(axis=1)
+    mean = np.divide(np.where(known, differences, 0).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
+    squares = np.where(known, differences - mean[:, None], 0) ** 2
+    deviation = np.sqrt(np.divide(squares.sum(axis=1), n - 1, out=np.full(len(n), np.nan), where=n > 1))
+    same = deviation <= _SAME
+    t = np.divide(mean * np.sqrt(n), deviation, out=np.full(len(n), np.nan), where=~same & (n > 1))
+    p = 2 * stdtr(np.maximum(n - 1, 1), -np.abs(t))
+    t[same] = np.copysign(np.inf, mean[same])
+    nothing = same & (np.abs(mean) <= _SAME)
+    t[nothing], p[nothing] = 0, 1
+    return n, t, p
+
+
+def holm(p_values: Sequence[float]) -> "NDArray[np.float64]":
+    """Holm's step-down correction (Holm 1979); statsmodels collects garbage in every call, a fifth of a second here."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return found

@@ -34,6 +34,10 @@ TABLES = (
     "classes",
     "trees",
     "splits",
+    "contrasts",
+    "nodes",
+    "edges",
+    "marks",
 )
 
 
@@ -84,6 +88,9 @@ class Targets:
             "spatial": any(one["spatial"] for one in cells),
             "factors": study.settings["scoring"]["merge"] is not None or (changed and len(plain) > 1),
             "decisions": bool(study.settings["keep"]["decisions"]),
+            "contrasts": bool(study.settings["contrasts"]),
+            "decodings": any(method["kind"] == "decoding" for method in study.methods.values()),
+            "marks": bool(study.settings["marks"]),
         }[need]
 
     def figures(self, *suffixes: str) -> list[str]:
@@ -105,8 +112,8 @@ class Targets:
 
     def _has_fit(self, split: Split) -> bool:
         """Whether a fit of a split has a record."""
-        fits = (Fit(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
-        return any(Path(fit_paths(fit)["run"]).is_file() for fit in fits)
+        views = (Fit(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
+        return any(Path(fit_paths(self.study.fit_of(view))["run"]).is_file() for view in views)
 
     def report(self) -> str:
         """The page."""
@@ -134,29 +141,22 @@ class Targets:
             f"results/files/{method}/{name}.json"
             for method in methods or self.study.methods
             for name in self.study.methods[method]["downloads"]
+            if self.study.methods[method]["fitted"] == method
         ]
 
     def obs(self) -> list[str]:
         """Observations of the datasets that are evaluated."""
         return self.there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
 
-    def _per_seed(self, folder: str) -> list[str]:
-        splits = self.study.splits.values()
-        return self.there(
-            [
-                f"results/{folder}/{split.dataset}/{split.name}/seed{seed}.parquet"
-                for split in splits
-                for seed in split.seeds
-            ]
-        )
-
     def splits(self) -> list[str]:
         """Roles of all splits and seeds."""
-        return self._per_seed("splits")
+        splits = self.study.splits.values()
+        return self.there([role_file(s.dataset, s.name, seed) for s in splits for seed in s.seeds])
 
     def train(self) -> list[str]:
-        """Training selections of all splits and seeds."""
-        return self._per_seed("train")
+        """Training selections of all splits that are fitted, and seeds."""
+        fitted = dict.fromkeys((s.dataset, s.fitted, seed) for s in self.study.splits.values() for seed in s.seeds)
+        return self.there([train_file(*one) for one in fitted])
 
 
 AUDIT = ("metrics", "types", "degs", "spatial")
@@ -165,22 +165,30 @@ AUDIT = ("metrics", "types", "degs", "spatial")
 def audited_splits(dataset: str, splits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The splits and seeds of an audit with the files that they need; fits and splits that are not there are left out.
 
-    `splits` has split, seeds, methods and panel (a file or None).
+    `splits` has split, fitted, seeds, methods and panel (a file or None).
     """
     found = []
     for split in splits:
         for seed in split["seeds"]:
-            roles, train = (
-                f"results/{folder}/{dataset}/{split['split']}/seed{seed}.parquet" for folder in ("splits", "train")
-            )
+            roles, train = role_file(dataset, split["split"], seed), train_file(dataset, split["fitted"], seed)
             folders = {
-                m: Path(fit_paths(Fit(dataset, split["split"], m, seed))["run"]).parent for m in split["methods"]
+                m: Path(fit_paths(Fit(dataset, split["fitted"], m, seed))["run"]).parent for m in split["methods"]
             }
             fits = {m: str(folder) for m, folder in folders.items() if (folder / "run.json").is_file()}
             if Path(roles).is_file() and Path(train).is_file():
                 files = {"roles": roles, "train": train, "panel": split["panel"], "fits": fits}
                 found.append({"split": split["split"], "seed": seed, **files})
     return found
+
+
+def role_file(dataset: str, split: str, seed: int) -> str:
+    """Roles of the cells in a split."""
+    return f"results/splits/{dataset}/{split}/seed{seed}.parquet"
+
+
+def train_file(dataset: str, fitted: str, seed: int) -> str:
+    """Training selection of a split that is fitted."""
+    return f"results/train/{dataset}/{fitted}/seed{seed}.parquet"
 
 
 def fit_paths(fit: Fit) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from annobench.codehash import code_hash
 from annobench.config import Fit, Split, Study
+from annobench.config.marks import mark_files, other_data, release_settings
 from annobench.config.study import named_study
 from annobench.errors import AnnobenchError
 from annobench.figures.registry import about
@@ -22,7 +23,8 @@ from annobench.metrics.names import REGIME_NAMES
 from annobench.paths import ROOT
 from annobench.prepare import STORE_CELLS
 from annobench.sources.xenium import bundle_files
-from annobench.targets import Targets, fit_paths
+from annobench.targets import Targets, fit_paths, role_file, train_file
+from annobench.workflow_census import AskCensus
 
 SAMPLE = 20_000  # cells that an audit looks at, see annobench.decisions (which imports numpy)
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
@@ -58,7 +60,7 @@ def _existing(path: str) -> list[str]:
     return [str(found)] if found.is_file() else []
 
 
-class Ask:
+class Ask(AskCensus):
     """Functions of wildcards for inputs, params and resources."""
 
     def __init__(self, study: Study, root: Path = ROOT) -> None:
@@ -70,17 +72,18 @@ class Ask:
         def one_of(names: Iterable[Any]) -> str:
             return "|".join(re.escape(str(name)) for name in dict.fromkeys(names)) or "(?!)"
 
-        splits = self.study.splits.values()
+        splits = self.study.all_splits()
         return {
             "dataset": one_of(self.study.datasets),
             "split": one_of(split.name for split in splits),
-            "method": one_of(self.study.methods),
+            "method": one_of(method["fitted"] for method in self.study.methods.values()),
             "download": one_of(name for method in self.study.methods.values() for name in method["downloads"]),
             "seed": one_of(seed for split in splits for seed in split.seeds),
             "evaluation": one_of(split.evaluation for split in splits),
             "figure": one_of(self.study.settings["figures"]),
             "panel": one_of(self.study.panels),
             "ontology": re.escape(Path(self.targets.ontology).stem),
+            **self.census_constraints(),
         }
 
     def code(self, *modules: str) -> str:
@@ -103,8 +106,10 @@ class Ask:
         return _existing(settings["path"]) if settings["source"] == "obo" and settings["path"] else []
 
     def fetch_inputs(self, wildcards: Any) -> dict[str, Any]:
-        """The files behind a source on this machine, so that a change is noticed; the ontology of a simulation."""
+        """Files behind a source on this machine, so that a change is noticed; a simulation's ontology; chunks."""
         source = self.study.datasets[wildcards.dataset]["source"]
+        if source["kind"] == "census":
+            return self.gather_inputs(wildcards.dataset, source)
         if source["kind"] == "local":
             return {"local": _existing(source["path"])}
         if source["kind"] == "xenium" and "path" in source:
@@ -117,6 +122,7 @@ class Ask:
         own = {
             "simulate": ("annobench.sources.simulate", "annobench.ontology"),
             "xenium": ("annobench.sources.xenium", "annobench.sources.xenium_files"),
+            "census": ("annobench.sources.census.gather",),
         }
         leave_out = tuple(module for other, modules in own.items() if other != kind for module in modules)
         return code_hash("annobench.sources.fetch", leave_out=leave_out)
@@ -171,8 +177,9 @@ class Ask:
         return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 2500) * attempt)
 
     def aggregate_memory(self, wildcards: Any, attempt: int) -> int:
-        """Memory (MB) of building the tables of all fits."""
-        return int((1500 + 3 * sum(1 for _ in self.study.fits())) * attempt)
+        """Memory (MB) of building the tables of all fits; a few columns of the largest dataset are read at a time."""
+        cells = max(dataset["resources"]["cells"] for dataset in self.study.datasets.values())
+        return int((1500 + 3 * sum(1 for _ in self.study.fits()) + cells / 40_000) * attempt)
 
     def panel(self, wildcards: Any) -> str:
         """What fetching a panel uses of its file."""
@@ -187,19 +194,19 @@ class Ask:
 
     def split_spec(self, wildcards: Any) -> str:
         """The resolved entry of `evaluations` behind a split."""
-        spec = self.study.splits[wildcards.dataset, wildcards.split].spec
+        spec = self.study.split(wildcards.dataset, wildcards.split).spec
         return canonical({key: value for key, value in spec.items() if key not in ("balance", "genes", "rollup")})
 
     def balance_policy(self, wildcards: Any) -> str:
         """The balance policy of a split."""
-        return canonical(self.study.splits[wildcards.dataset, wildcards.split].spec["balance"])
+        return canonical(self.study.split(wildcards.dataset, wildcards.split).spec["balance"])
 
     # fit
 
     def fit_inputs(self, wildcards: Any) -> dict[str, list[str]]:
         """Panel of a split, foreign cells of its dataset, files that a method declares: where there are any."""
         records = self.targets.downloads(wildcards.method)
-        panel = self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["panel"]
+        panel = self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["panel"]
         foreign = self.foreign(wildcards)
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
@@ -216,7 +223,7 @@ class Ask:
 
     def fit_training(self, wildcards: Any) -> str:
         """Whether a fit is trained on the measured genes (`panel`) or on all."""
-        return str(self.study.splits[wildcards.dataset, wildcards.split].spec["genes"]["training"])
+        return str(self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["training"])
 
     def method(self, wildcards: Any) -> str:
         """What a fit uses of a method file and of the study."""
@@ -274,13 +281,28 @@ class Ask:
 
     # score and tables
 
+    def scored_roles(self, wildcards: Any) -> list[str]:
+        """Roles of the splits that a fit is scored on, in the order of `scoring_settings`."""
+        scored = self.study.scored_on(wildcards.dataset, wildcards.split)
+        return [role_file(split.dataset, split.name, int(wildcards.seed)) for split in scored]
+
     def scoring_settings(self, wildcards: Any) -> str:
-        """What scoring a fit uses of the study."""
+        """What scoring a fit uses of the study; `views` says as what it is scored: split -> method -> decoding."""
         scoring = self.study.settings["scoring"]
         used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
-        rollup = self.study.splits[wildcards.dataset, wildcards.split].spec["rollup"]
+        rollup = self.study.split(wildcards.dataset, wildcards.split).spec["rollup"]
+        scored = self.study.scored_on(wildcards.dataset, wildcards.split)
+        used["views"] = [
+            {"split": s.name, "part": s.spec.get("part"), "methods": self._decodings(s, wildcards.method)}
+            for s in scored
+        ]
         used |= {"rollup": self._rollup(rollup), "merge": self._rollup(scoring["merge"])}
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
+
+    def _decodings(self, split: Split, fitted: str) -> dict[str, str]:
+        """The methods of a split that score the fit of a method, and which labels of it."""
+        methods = ((name, self.study.methods[name]) for name in split.methods)
+        return {name: method["decoding"] for name, method in methods if method["fitted"] == fitted}
 
     def _rollup(self, name: str | None) -> dict[str, Any] | None:
         """What rolling up uses of its file; None where there is none."""
@@ -291,12 +313,12 @@ class Ask:
         splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
         dataset = wildcards.dataset
         fits = [
-            fit_paths(Fit(dataset, split.name, method, seed))["run"]
+            fit_paths(Fit(dataset, split.fitted, method, seed))["run"]
             for split in splits
             for method in self._audited(split)
             for seed in split.seeds
         ]
-        seeds = [f"{dataset}/{split.name}/seed{seed}.parquet" for split in splits for seed in split.seeds]
+        pairs = [(split, seed) for split in splits for seed in split.seeds]
         panels = {split.spec["genes"]["panel"] for split in splits} - {None}
         foreign, markers = self.foreign(wildcards), self.audit_markers(wildcards)
         there = self.targets.there
@@ -306,8 +328,8 @@ class Ask:
             "obs": f"results/data/{dataset}/obs.parquet",
             "run": there(fits),
             "predictions": there([run.replace("run.json", "predictions.parquet") for run in fits]),
-            "roles": there([f"results/splits/{seed}" for seed in seeds]),
-            "train": there([f"results/train/{seed}" for seed in seeds]),
+            "roles": there([role_file(dataset, split.name, seed) for split, seed in pairs]),
+            "train": there([train_file(dataset, split.fitted, seed) for split, seed in pairs]),
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
             "other": [path for path in (foreign, foreign and str(Path(foreign).with_name("store")), markers) if path],
         }
@@ -329,7 +351,7 @@ class Ask:
                 "dataset": wildcards.dataset,
                 "splits": [
                     {
-                        "split": split.name,
+                        **{"split": split.name, "fitted": split.fitted},
                         "seeds": list(split.seeds),
                         "methods": self._audited(split),
                         "panel": split.spec["genes"]["panel"] and self.targets.panel(split.spec["genes"]["panel"]),
@@ -350,7 +372,7 @@ class Ask:
     def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
         found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
-        for fit in self.study.fits():
+        for fit in self.study.fits():  # a file of scores holds all views of its fit
             paths = fit_paths(fit)
             if not self.study.settings["partial"] or Path(paths["run"]).is_file():
                 for key, files in found.items():
@@ -366,20 +388,25 @@ class Ask:
         found = self.study.settings["published"]
         return found and {**found, "table": str(self.root / "config" / "published" / f"{found['table']}.tsv")}
 
+    def marks(self) -> list[str]:
+        """Files of published values that figures draw as references."""
+        return [str(path) for path in mark_files(self.study.settings["marks"], self.root)]
+
     def study_settings(self, wildcards: Any) -> str:
         """What the tables use of the study."""
         settings = self.study.settings
-        methods = {name: {key: m[key] for key in ("label", "kind")} for name, m in self.study.methods.items()}
+        about = ("label", "kind", "fitted", "decoding")
+        methods = {name: {key: m[key] for key in about} for name, m in self.study.methods.items()}
         splits = [
             {
-                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "spec")},
+                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "spec", "fitted")},
                 **{"split": split.name, "methods": list(split.methods), "seeds": list(split.seeds)},
             }
             for split in self.study.splits.values()
         ]
-        used = {key: settings[key] for key in ("scoring", "statistics", "partial")}
+        used = {key: settings[key] for key in ("scoring", "statistics", "partial", "contrasts")}
         used |= {"merge": self._rollup(settings["scoring"]["merge"]), "published": self._published()}
-        return canonical(used | {"methods": methods, "splits": splits})
+        return canonical(used | {"methods": methods, "splits": splits, "marks": self.marks()})
 
     def _evaluation_names(self) -> dict[str, str]:
         """`dataset/evaluation` -> a name for people."""
@@ -387,9 +414,10 @@ class Ask:
         for split in self.study.splits.values():
             name = split.evaluation.replace("_", " ")
             if split.evaluation.startswith(split.regime):
-                rest = (
-                    split.evaluation.removeprefix(split.regime).replace("_donor", ", whole donors").replace("_", ", ")
-                )
+                rest = split.evaluation.removeprefix(split.regime)
+                if split.regime == "release":
+                    rest = rest.replace("_id", " in distribution").replace("_ood", " out of distribution")
+                rest = rest.replace("_donor", ", whole donors").replace("_", ", ")
                 name = REGIME_NAMES[split.regime] + rest
             found[f"{split.dataset}/{split.evaluation}"] = name
         return found
@@ -415,11 +443,19 @@ class Ask:
         used = {"primary": self.study.settings["scoring"]["primary"], "datasets": datasets}
         published = self.study.settings["published"]
         place = published and {key: published[key] for key in ("dataset", "evaluation")}
+        if "release" in about(wildcards.figure)["REGIMES"]:
+            used["release"] = release_settings(self.study, self.root)
         return canonical(used | {"evaluations": self._evaluation_names(), "published": place})
 
     def figure_caption(self, wildcards: Any) -> str:
         """Caption of a figure, for Snakemake's report."""
-        return str(about(wildcards.figure)["CAPTION"])
+        return self._caption(wildcards.figure)
+
+    def _caption(self, figure: str) -> str:
+        """What a figure says of itself; of the regime release also on what other data than the paper's it is drawn."""
+        said = about(figure)
+        note = other_data(self.study, self.root) if "release" in said["REGIMES"] else ""
+        return f"{said['CAPTION']} {note}".strip()
 
     def figure_code(self, wildcards: Any) -> str:
         """Hash of the file of a figure and all that it imports."""
@@ -445,6 +481,7 @@ class Ask:
                 "methods": methods,
                 "datasets": datasets,
                 "evaluations": self._evaluation_names(),
+                "captions": {name: self._caption(name) for name in self.targets.figure_names},
             }
         )
 

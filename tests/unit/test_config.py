@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from annobench.config.study import available, named_study
 from annobench.errors import ConfigError
 from annobench.launch import resolve
 from annobench.paths import ROOT
+from annobench.workflow import Ask
 from helpers import clone
 
 KEYWORDS = {
@@ -73,8 +75,14 @@ def test_missing_regime_is_named() -> None:
         ({"study": "My Study"}, "study: 'My Study' does not match"),
         ({"on_failure": "ignore"}, "on_failure: 'ignore' is not allowed"),
         ({"statistics": {"confidence": 1.5}}, "statistics.confidence"),
-        ({"evaluations": [{"dataset": "simulated_small", "regime": "pair"}]}, "regime pair goes with a dataset that"),
-        ({"evaluations": [{"dataset": "lung_cross_study", "regime": "kfold"}]}, "regime pair goes with a dataset that"),
+        (
+            {"evaluations": [{"dataset": "simulated_small", "regime": "pair"}]},
+            "the regimes pair and release go with a dataset that",
+        ),
+        (
+            {"evaluations": [{"dataset": "lung_cross_study", "regime": "kfold"}]},
+            "the regimes pair and release go with a dataset that",
+        ),
         ({"evaluations": [{"dataset": "pbmc68k", "regime": "cross_study"}]}, "needs `families`"),
         (
             {"evaluations": [{"dataset": "pancreas", "regime": "cross_study", "held_out": ["celseq"]}]},
@@ -282,3 +290,47 @@ def test_parsing_the_workflow_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "scripts", check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
+    entry = {"dataset": "simulated_mixed", "regime": "release", "split_seed": 1}
+    methods = ["mlp_ce", "mlp_ce.leaf", "linear_hce.top_down"]
+    found = load_study(study(methods=methods, evaluations=[entry], controls=[], seeds=[1, 2]), ROOT)
+    assert [name for _, name in found.splits] == ["release_draw1_id", "release_draw1_ood"]
+    assert [name for _, name in found.fitted_splits] == ["release_draw1"]
+    assert list(found.evaluations()) == [("simulated_mixed", name) for _, name in found.splits]
+    fits = [(fit.split, fit.method, fit.seed) for fit in found.fits()]
+    assert sorted(fits) == [("release_draw1", m, s) for m in ("linear_hce", "mlp_ce") for s in (1, 2)]
+    assert len(list(found.views())) == 2 * 3 * 2
+    assert found.methods["mlp_ce.leaf"] | {"label": 0, "kind": 0, "decoding": 0} == found.methods["mlp_ce"] | {
+        "label": 0,
+        "kind": 0,
+        "decoding": 0,
+    }
+    ask = Ask(found)
+    place = SimpleNamespace(dataset="simulated_mixed", split="release_draw1", method="mlp_ce", seed="2")
+    assert json.loads(ask.scoring_settings(place))["views"] == [
+        {"split": f"release_draw1_{end}", "part": part, "methods": {"mlp_ce": "argmax", "mlp_ce.leaf": "leaf"}}
+        for end, part in (("id", "reference"), ("ood", "query"))
+    ]
+    assert ask.scored_roles(place) == [
+        f"results/splits/simulated_mixed/release_draw1_{part}/seed2.parquet" for part in ("id", "ood")
+    ]
+
+
+def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
+    one = {"name": "gain", "base": "knn", "method": "xgboost"}
+    methods = ["knn", "xgboost"]
+    assert load_study(study(methods=methods, contrasts=[one]), ROOT).settings["contrasts"] == [one]
+    assert "contrasts[0].method: 'xgboost' does not run in this study" in refused(contrasts=[one])
+    assert "contrasts[1].name: 'gain' stands twice" in refused(methods=methods, contrasts=[one, one])
+    assert "are both 'knn'" in refused(contrasts=[one | {"method": "knn"}])
+    entries = [
+        {"dataset": "simulated_small", "regime": r, "methods": [m]}
+        for r, m in (("holdout", "knn"), ("kfold", "xgboost"))
+    ]
+    assert "no evaluation runs both" in refused(methods=methods, contrasts=[one], evaluations=entries)
+
+
+def test_what_gives_no_probabilities_cannot_be_decoded() -> None:
+    assert "'awk_centroid' gives no probabilities" in refused(methods=["awk_centroid.leaf"])

@@ -40,13 +40,16 @@ def fit(folder: Path, evaluation: str, method: str, predicted: np.ndarray, rules
     names = ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
     files = FitFiles("d", evaluation, "pair", evaluation, method, seed, *(place / name for name in names))
     files.run.write_text(json.dumps({"status": "ok"}))
-    write_columns(files.scores, {"value": [1.0]})
+    view = {"split": evaluation, "method": method}
+    write_columns(files.scores, {**{key: [value] for key, value in view.items()}, "value": [1.0]})
     pairs = count_confusion(np.array([str(i) for i in range(CELLS)], dtype=object), TRUTH, predicted)
-    write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
+    kinds = {name: [value] * len(pairs["n"]) for name, value in {**view, "unit_kind": "cell"}.items()}
+    write_columns(files.confusion, {**kinds, **pairs})
     rows = [(rule, "none", metric, "-", -1, value) for rule, metric, value, _ in rules]
     rows += [(r, "none", m, "-", i, x) for r, m, _, drawn in rules for i, x in enumerate(drawn)]
     columns = zip(*rows, strict=True) if rows else [[]] * len(CONFIDENCE)
-    write_columns(files.confidence, dict(zip(CONFIDENCE, map(list, columns), strict=True)))
+    named = {name: [value] * len(rows) for name, value in view.items()}
+    write_columns(files.confidence, {**named, **dict(zip(CONFIDENCE, map(list, columns), strict=True))})
     return files
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -75,12 +75,17 @@ def test_unknown_is_wrong_but_no_class() -> None:
 
 
 def test_groups_are_scored_on_their_own() -> None:
-    data = scored(
-        ["A", "B", "A", "B"], ["A", "B", "B", "B"], groups={"study": np.array(["s", "s", "t", "t"], dtype=object)}
-    )
-    found = {(row.metric, row.level, row.group): (row.value, row.n) for row in flat.compute(data)}
+    groups = {"study": list("ssttu"), "tissue": ["lung", "unknown", "unknown", "lung", "unknown"]}
+    data = scored(["A", "B", "A", "B", "A"], ["A", "B", "B", "B", "A1"], groups=groups)
+    rows = [*flat.compute(data), *ontology_aware.compute(data)]
+    found = {(row.metric, row.level, row.group): (row.value, row.n) for row in rows}
     assert found["accuracy", "study", "s"] == (1.0, 2)
     assert found["accuracy", "study", "t"] == (0.5, 2)
+    assert found["macro_f1", "study", "t"] == (pytest.approx((0 + 2 / 3) / 2), 2)
+    assert found["accuracy", "study", "u"] == found["macro_f1", "study", "u"] == (0.0, 1)
+    assert found["ontology_accuracy", "study", "u"] == found["ontology_macro_f1", "study", "u"] == (1.0, 1)
+    assert found["ontology_accuracy", "tissue", "lung"] == (1.0, 2)
+    assert ("accuracy", "tissue", "unknown") not in found
 
 
 # top-k
@@ -151,14 +156,36 @@ def test_a_descendant_of_the_truth_is_right_an_ancestor_is_not() -> None:
     assert found["leaf_share", "-", "all"] == pytest.approx(2 / 4)
 
 
-@given(PAIRS)
-def test_ontology_aware_equals_the_rule_applied_cell_by_cell(pairs: list[tuple[str, str]]) -> None:
+@given(PAIRS, st.sets(st.sampled_from(LABELS)))
+@settings(max_examples=40, deadline=None)
+def test_ontology_aware_equals_the_rule_applied_cell_by_cell(pairs: list[tuple[str, str]], ood: set[str]) -> None:
+    """The evaluation of the paper: replace, then the classification report, over all classes or some of them."""
     toy = toy_ontology()
     truth, predicted = zip(*pairs, strict=True)
     replaced = [t if p == t or p in toy.descendants(t) else p for t, p in pairs]
-    found = values(ontology_aware.compute(scored(truth, predicted)))
-    expected = sk.f1_score(truth, replaced, labels=sorted(set(truth)), average="macro", zero_division=0)
-    assert found["ontology_macro_f1", "truth", "all"] == pytest.approx(expected)
+    data = scored(truth, predicted, ood=sorted(ood))
+    found = values(ontology_aware.compute(data))
+
+    def report(labels: list[str] | None) -> dict[str, Any]:
+        return sk.classification_report(truth, replaced, labels=labels, output_dict=True, zero_division=0)
+
+    expected = {"truth": sorted(set(truth)), "either": None, "ood": sorted(ood & set(truth))}
+    for label_set, labels in expected.items():
+        if labels != []:
+            value = report(labels)["macro avg"]["f1-score"]
+            assert found["ontology_macro_f1", label_set, "all"] == pytest.approx(value), label_set
+    per_class, theirs = values(flat.compute_per_class(data)), report(None)
+    for label in expected["truth"]:
+        assert per_class["ontology_f1", "-", label] == pytest.approx(theirs[label]["f1-score"])
+    assert np.isnan(found["ontology_macro_f1", "ood", "all"]) == (not ood & set(truth))
+
+
+def test_the_classes_of_another_release_are_a_label_set() -> None:
+    data = scored(["A", "B", "A1"], ["A", "B", "B"], ood=["A1", "B", "A2"])
+    found = values([*flat.compute(data), *ontology_aware.compute(data)])
+    assert found["macro_f1", "ood", "all"] == found["ontology_macro_f1", "ood", "all"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["macro_recall", "ood", "all"] == pytest.approx(1 / 2)
+    assert not any(key[1] == "ood" for key in values(flat.compute(scored(["A"], ["A"]))))
 
 
 # calibration

@@ -11,7 +11,8 @@ from annobench.ontology import UNKNOWN, Ontology, Term
 from annobench.ontology.releases import from_obo
 from annobench.ontology.rollup import Rollup, siblings_merged
 from annobench.paths import ROOT
-from annobench.score import rolled, rolled_up
+from annobench.score import rolled_up
+from annobench.truths import rolled
 from helpers import scored, toy_ontology
 
 ROLLUPS = sorted((ROOT / "config" / "rollups").glob("*.yaml"))

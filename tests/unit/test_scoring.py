@@ -223,9 +223,10 @@ def run(folder: Path, **changes: Any) -> None:
 def scores(folder: Path, **changes: Any) -> pd.DataFrame:
     outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "confidence")}
     asked = {"unknown_truth": "drop", "calibration_bins": 10, "min_units": 4, "rollup": None, "merge": None} | changes
-    identity = {"dataset": "d", "split": "s", "method": "m", "seed": 1}
-    places = [folder / f"{name}.parquet" for name in ("obs", "split", "train")]
-    score_fit(folder, *places, toy_ontology(), asked, identity, outputs)
+    asked = {"views": [{"split": "s", "part": None, "methods": {"m": "argmax"}}]} | asked
+    obs, split, train = (folder / f"{name}.parquet" for name in ("obs", "split", "train"))
+    identity = {"dataset": "d", "seed": 1}
+    score_fit(folder, obs, [split] * len(asked["views"]), train, toy_ontology(), asked, identity, outputs)
     return pd.DataFrame(read_columns(outputs["scores"])).set_index(["metric", "label_set", "level", "group"])
 
 
@@ -246,6 +247,77 @@ def test_a_fit_is_scored_by_cell_id(files: Path) -> None:
     assert set(pairs["unit_kind"]) == {"donor"}
     expected = joined.groupby(["donor", "label_id", "label_1"]).size()
     assert pairs.set_index(["unit", "true", "predicted"])["n"].to_dict() == expected.to_dict()
+
+
+def test_tissues_and_diseases_are_groups_and_seen_or_not(files: Path) -> None:
+    obs = read_columns(files / "obs.parquet")
+    roles = np.array(["test", "train", "test"] * 100, dtype=object)
+    write_columns(files / "split.parquet", {"cell_id": obs["cell_id"], "role": roles})
+    tissue = np.where(np.arange(300) % 30 == 0, "liver", np.where(np.arange(300) % 30 == 2, "unknown", "lung"))
+    disease = np.full(300, "Crohn's disease", dtype=object)
+    write_columns(files / "obs.parquet", obs | {"tissue": tissue.astype(object), "disease": disease})
+    run(files, probabilities=True, decisions=False)
+    found = scores(files)["n"]
+    groups = found.xs("ontology_macro_f1").droplevel("label_set")
+    expected = {"liver": 10, "lung": 180 - 1}  # cell 6 has no label
+    assert groups["tissue"].to_dict() == expected
+    assert groups["seen_tissue"].to_dict() == {"seen": expected["lung"], "unseen": expected["liver"]}
+    assert groups["disease"].to_dict() == {"Crohn's disease": 199}
+    assert "seen_disease" not in groups.index.get_level_values("level")  # every test cell's disease is trained
+    write_columns(files / "obs.parquet", obs | {"tissue": np.where(roles == "train", "unknown", tissue).astype(object)})
+    levels = scores(files).index.get_level_values("level")
+    assert "tissue" in levels
+    assert "seen_tissue" not in levels  # of the training cells nothing is known
+
+
+def test_cells_that_came_again_are_a_group_of_their_own(files: Path) -> None:
+    obs = read_columns(files / "obs.parquet")
+    again = np.where(np.arange(300) % 3 == 0, "true", "false").astype(object)
+    run(files, probabilities=True, decisions=False)
+    write_columns(files / "obs.parquet", obs | {"republished": again})
+    groups = scores(files)["n"].xs("ontology_macro_f1").droplevel("label_set")
+    assert groups["republished"].to_dict() == {"false": 100, "true": 99}
+    write_columns(files / "obs.parquet", obs | {"republished": np.full(300, "false", dtype=object)})
+    assert "republished" not in scores(files).index.get_level_values("level")
+
+
+def test_a_fit_is_scored_as_all_its_views(files: Path) -> None:
+    """Two sets of test cells and a decoding, in one file; the first set also over the classes of the second."""
+    obs = read_columns(files / "obs.parquet")
+    run(files, probabilities=True, decisions=False)
+    roles = read_columns(files / "split.parquet")["role"]
+    few = np.isin(obs["label_id"], LABELS[:2])
+    for name, cells in (("own", roles == "test"), ("later", (roles == "test") & few)):
+        role = np.where(cells, "test", "unused").astype(object)
+        write_columns(files / f"{name}.parquet", {"cell_id": obs["cell_id"], "role": role})
+    views = [
+        {"split": "own", "part": "reference", "methods": {"m": "argmax", "m.leaf": "leaf"}},
+        {"split": "later", "part": "query", "methods": {"m": "argmax"}},
+    ]
+    asked = {"unknown_truth": "drop", "calibration_bins": 10, "min_units": 4, "rollup": None, "merge": None}
+    outputs = {name: files / f"{name}.out" for name in ("scores", "confusion", "confidence")}
+    places = [files / f"{view['split']}.parquet" for view in views]
+    about = {"dataset": "d", "seed": 1}
+    train = files / "train.parquet"
+    answers = read_columns(files / "predictions.parquet")
+    leaf = {"leaf": np.full(200, LABELS[0], dtype=object), "confidence_leaf": np.full(200, 0.5)}
+    write_columns(files / "predictions.parquet", answers | leaf)
+    score_fit(files, files / "obs.parquet", places, train, toy_ontology(), asked | {"views": views}, about, outputs)
+    table = pd.DataFrame(read_columns(outputs["scores"]))
+    found = table.set_index(["split", "method", "metric", "label_set", "level", "group"])["value"]
+    assert set(zip(table["split"], table["method"], strict=True)) == {("own", "m"), ("own", "m.leaf"), ("later", "m")}
+    accuracy = found.xs(("accuracy", "-", "overall"), level=("metric", "label_set", "level")).droplevel("group")
+    truth = obs["label_id"][roles == "test"]
+    known = truth != UNKNOWN
+    assert accuracy["own", "m.leaf"] == pytest.approx((truth[known] == LABELS[0]).mean())
+    assert accuracy["own", "m"] == pytest.approx((answers["label_1"][known] == truth[known]).mean())
+    assert accuracy["later", "m"] == pytest.approx((answers["label_1"] == truth)[few[roles == "test"]].mean())
+    sets = table[table["metric"] == "macro_f1"].groupby(["split", "method"])["label_set"].agg(set)
+    assert "ood" in sets["own", "m"]
+    assert "ood" not in sets["later", "m"]
+    per_class = found.xs(("own", "m", "f1"), level=("split", "method", "metric")).droplevel(["label_set", "level"])
+    expected = per_class[LABELS[:2]].mean()
+    assert found["own", "m", "macro_f1", "ood", "overall", "all"] == pytest.approx(expected)
 
 
 def test_the_order_of_the_predictions_changes_nothing(files: Path) -> None:

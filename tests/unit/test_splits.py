@@ -216,3 +216,59 @@ def test_a_planted_leak_is_caught(data: st.DataObject) -> None:
     roles[data.draw(st.sampled_from(list(candidates)))] = data.draw(st.sampled_from(["train", "val"]))
     with pytest.raises(DataError, match="training side|unknown label"):
         check_roles(obs, roles, spec)
+
+
+RELEASE = {
+    **{"regime": "release", "group_by": "donor", "test_fraction": 0.15, "val_fraction": 0.15},
+    **{"split_seed": 1, "multiple": None, "part": "both"},
+}
+
+
+def release(donors: int, each: int = 3) -> dict[str, Any]:
+    """A reference of so many donors in the order of their numbers, and a query of two types, one of them new."""
+    donor = np.repeat([f"d{i}" for i in range(donors)], each)
+    labels = np.where(np.arange(len(donor)) % 2, "a", "b")
+    query = np.repeat(["a", "new"], 4)
+    return {
+        "label_id": np.concatenate([labels, query]).astype(object),
+        "donor": np.concatenate([donor, np.full(8, "q")]).astype(object),
+        "part": np.repeat(["reference", "query"], [len(donor), 8]).astype(object),
+    }
+
+
+def test_donors_of_the_corpus_of_sctab_are_split_as_published() -> None:
+    """5,052 donors: 3,536 train, 758 validate, 758 test, by numpy's shuffle with seed 1 (Fischer et al. 2024)."""
+    obs = release(5052, each=1)
+    roles = assign_roles(obs, {**RELEASE, "part": "reference"}, seed=7)
+    donors = [f"d{i}" for i in range(5052)]
+    np.random.default_rng(seed=1).shuffle(donors)
+    parts = {"train": donors[:3536], "val": donors[3536:4294], "test": donors[4294:]}
+    for role, expected in parts.items():
+        assert set(obs["donor"][roles == role]) == set(expected)
+
+
+def test_one_fit_is_scored_on_its_own_release_and_on_the_next() -> None:
+    obs = release(20)
+    both, own, new = (assign_roles(obs, {**RELEASE, "part": part}, 3) for part in ("both", "reference", "query"))
+    query = obs["part"] == "query"
+    for roles in (own, new):  # the same cells train and select
+        for role in ("train", "val"):
+            assert ((roles == role) == (both == role)).all()
+    assert ((both == "test") == ((own == "test") | (new == "test"))).all()
+    assert not (own[query] == "test").any()
+    assert obs["label_id"][new == "test"].tolist() == ["a"] * 4  # a type that no training cell has is not used
+    again = assign_roles(obs, {**RELEASE, "part": "both"}, 4)
+    assert (again == both).all()
+    other = assign_roles(obs, {**RELEASE, "split_seed": None}, 4)
+    assert (other != both).any()
+
+
+def test_cells_of_a_release_may_be_cut_to_a_multiple_or_drawn_one_by_one() -> None:
+    obs = release(40, each=10)
+    cut = assign_roles(obs, {**RELEASE, "multiple": 16}, 1)
+    own = obs["part"] == "reference"
+    assert [int(((cut == role) & own).sum()) for role in ("train", "val", "test")] == [272, 48, 48]  # of 280, 60 and 60
+    drawn = assign_roles(obs, {**RELEASE, "group_by": None}, 1)
+    assert [int(((drawn == role) & own).sum()) for role in ("val", "test")] == [51, 60]
+    with pytest.raises(DataError, match="2 different values, 1 of them for test and 1 for validation, leave none"):
+        assign_roles(release(2), RELEASE, 1)

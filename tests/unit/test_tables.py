@@ -10,11 +10,12 @@ import pytest
 
 from annobench.aggregate import write_csv
 from annobench.columns import Coded, to_arrow, write_columns
-from annobench.score import CONFIDENCE, Truths, count_confusion, resampling_units
+from annobench.score import CONFIDENCE, count_confusion, resampling_units
 from annobench.tables import describe
 from annobench.tables.audit import AUDIT, Verdicts
 from annobench.tables.compare import Comparison
 from annobench.tables.fits import FitFiles, Fits
+from annobench.truths import Truths
 from helpers import toy_ontology
 
 SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
@@ -61,8 +62,10 @@ def fit(
         if status == "ok"
         else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
     )
-    write_columns(files.confusion, {"unit_kind": np.full(len(pairs["n"]), "cell", dtype=object), **pairs})
-    write_columns(files.confidence, {name: [] for name in CONFIDENCE})
+    n = len(pairs["n"])
+    view = {"split": [split] * n, "method": [method] * n}
+    write_columns(files.confusion, {**view, "unit_kind": np.full(n, "cell", dtype=object), **pairs})
+    write_columns(files.confidence, {name: [] for name in ("split", "method", *CONFIDENCE)})
     row = {
         **files.key,
         "status": status,

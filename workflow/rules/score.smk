@@ -2,6 +2,7 @@
 Score: predictions meet the truth, matched by cell id; and every metric meets controls whose worth is known.
 
 in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json
+     the roles of every split that is scored from this fit
      .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
@@ -16,7 +17,7 @@ rule score_fit:
         predictions="results/fits/{dataset}/{split}/{method}/seed{seed}/predictions.parquet",
         run="results/fits/{dataset}/{split}/{method}/seed{seed}/run.json",
         obs="results/data/{dataset}/obs.parquet",
-        split="results/splits/{dataset}/{split}/seed{seed}.parquet",
+        roles=ASK.scored_roles,
         train="results/train/{dataset}/{split}/seed{seed}.parquet",
         ontology=TARGETS.ontology,
     output:

@@ -5,7 +5,8 @@ in   scores, counts, confidences, audits and run records of all fits of the stud
      that exist)
 out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed, resources, confusion, calibration,
                                          classes, trees, splits; audit, rules, curves, confidences, factors, effects,
-                                         markers, types, degs, spatial, published
+                                         markers, types, degs, spatial, published; contrasts, nodes, edges,
+                                         marks
      results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
 """
 
@@ -19,6 +20,7 @@ rule aggregate_scores:
         train=TARGETS.train(),
         obs=TARGETS.obs(),
         ontology=TARGETS.ontology,
+        marks=ASK.marks(),
     output:
         scores=f"results/tables/{STUDY.name}/scores.csv",
         summary=f"results/tables/{STUDY.name}/summary.csv",
@@ -67,6 +69,10 @@ rule aggregate_scores:
         classes=f"results/tables/{STUDY.name}/classes.csv",
         trees=f"results/tables/{STUDY.name}/trees.csv",
         splits=f"results/tables/{STUDY.name}/splits.csv",
+        contrasts=f"results/tables/{STUDY.name}/contrasts.csv",
+        nodes=f"results/tables/{STUDY.name}/nodes.csv",
+        edges=f"results/tables/{STUDY.name}/edges.csv",
+        marks=f"results/tables/{STUDY.name}/marks.csv",
     log:
         f"results/logs/aggregate_scores/{STUDY.name}.log",
     benchmark:

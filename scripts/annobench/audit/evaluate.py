@@ -20,8 +20,9 @@ from annobench.metrics.base import Row, Scored
 from annobench.metrics.registry import FAMILIES
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup, siblings_merged
-from annobench.score import Truths, judged_rules, read_scored, read_truths, rolled_codes, rolled_up
+from annobench.score import judged_rules, read_scored, rolled_up
 from annobench.store.cells import read_cells, store_folder
+from annobench.truths import Truths, read_truths, rolled_codes
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annobench.config.census import census_source, check_census, release_parts
+from annobench.config.marks import mark_files
 from annobench.config.schema import fill, load_schema, load_yaml, validate
 from annobench.errors import ConfigError, nearest
 from annobench.methods.registry import resolve_parameters
+from annobench.names import DECODINGS
 from annobench.prepare import NO_LABELS
 from annobench.runner.downloads import referenced
 
@@ -20,6 +23,7 @@ class Split:
     """One concrete assignment of roles: a fold, a label fraction or a held-out family of one dataset.
 
     `evaluation` names the entry of the study that it belongs to; splits of one entry are averaged, others never.
+    `fitted` names the split whose fits are scored on it: its own, but where one fit is scored on several sets of cells.
     """
 
     dataset: str
@@ -29,11 +33,12 @@ class Split:
     spec: dict[str, Any] = field(hash=False)
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
+    fitted: str
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The unit of work and of failure."""
+    """The unit of work and of failure; or a view of one, where `split` or `method` only scores what another fitted."""
 
     dataset: str
     split: str
@@ -43,7 +48,11 @@ class Fit:
 
 @dataclass(frozen=True)
 class Study:
-    """A validated study: `settings` is the configuration with defaults filled in."""
+    """A validated study: `settings` is the configuration with defaults filled in.
+
+    `splits` are scored; `fitted_splits` are only fitted, and scored by splits that name them. A method with a decoding
+    (`mlp_hce.leaf`) is scored from the fits of the method without.
+    """
 
     name: str
     settings: dict[str, Any]
@@ -52,13 +61,37 @@ class Study:
     splits: dict[tuple[str, str], Split]
     panels: dict[str, dict[str, Any]] = field(default_factory=dict)
     rollups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fitted_splits: dict[tuple[str, str], Split] = field(default_factory=dict)
+    releases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration."""
+        yield from dict.fromkeys(map(self.fit_of, self.views()))
+
+    def views(self) -> Iterator[Fit]:
+        """Everything that is scored, in the order of the configuration: fits, and views of fits."""
         for split in self.splits.values():
             for method in split.methods:
                 for seed in split.seeds:
                     yield Fit(split.dataset, split.name, method, seed)
+
+    def fit_of(self, view: Fit) -> Fit:
+        """The fit that a view shows."""
+        fitted = self.splits[view.dataset, view.split].fitted
+        return Fit(view.dataset, fitted, self.methods[view.method]["fitted"], view.seed)
+
+    def split(self, dataset: str, name: str) -> Split:
+        """A split, scored or only fitted."""
+        found = self.splits.get((dataset, name))
+        return found or self.fitted_splits[dataset, name]
+
+    def all_splits(self) -> list[Split]:
+        """Scored and fitted splits."""
+        return [*self.fitted_splits.values(), *self.splits.values()]
+
+    def scored_on(self, dataset: str, fitted: str) -> list[Split]:
+        """The splits that score the fits of a split."""
+        return [split for split in self.splits.values() if (split.dataset, split.fitted) == (dataset, fitted)]
 
     def scored_datasets(self) -> list[str]:
         """Datasets that are evaluated themselves (components of a pair are not)."""
@@ -94,6 +127,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         if foreign and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
             _load_dataset_with_parts(foreign, root, f"config/datasets/{name}.yaml", datasets)
     splits: dict[tuple[str, str], Split] = {}
+    fitted: dict[tuple[str, str], Split] = {}
     for position, evaluation in enumerate(settings["evaluations"]):
         where = f"{source}: evaluations[{position}]"
         before = {(split.dataset, split.evaluation) for split in splits.values()}
@@ -103,8 +137,11 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
                     f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
                     "of them another `name`"
                 )
-            splits[split.dataset, split.name] = split
+            fits_only = split.spec.get("part") == "both"
+            (fitted if fits_only else splits)[split.dataset, split.name] = split
     _check_published(settings["published"], splits, source)
+    _check_contrasts(settings["contrasts"], splits, source)
+    mark_files(settings["marks"], root, source)  # raises for one that is not there
     specs = [split.spec for split in splits.values()]
     panels = {spec["genes"]["panel"] for spec in specs} - {None}
     rollups = {spec["rollup"] for spec in specs} | {settings["scoring"]["merge"]}
@@ -116,7 +153,15 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         splits,
         {name: load_named("panel", name, root, source) for name in sorted(panels)},
         {name: load_named("rollup", name, root, source) for name in sorted(rollups - {None})},
+        fitted,
+        _releases(datasets, root, source),
     )
+
+
+def _releases(datasets: dict[str, dict[str, Any]], root: Path, source: str) -> dict[str, dict[str, Any]]:
+    """The files of config/releases from which datasets of the study are taken."""
+    built = {census["built"] for dataset in datasets.values() if (census := census_source(dataset))}
+    return {name: load_named("release", name, root, source) for name in sorted(built - {None})}
 
 
 def _check_published(published: dict[str, Any] | None, splits: dict[tuple[str, str], Split], source: str) -> None:
@@ -141,6 +186,27 @@ def _check_published(published: dict[str, Any] | None, splits: dict[tuple[str, s
             )
 
 
+def _check_contrasts(contrasts: list[dict[str, str]], splits: dict[tuple[str, str], Split], source: str) -> None:
+    """Names are different, and both methods of a contrast run on the same cells."""
+    names: set[str] = set()
+    known = sorted({method for split in splits.values() for method in split.methods})
+    for position, contrast in enumerate(contrasts):
+        where, base, method = f"{source}: contrasts[{position}]", contrast["base"], contrast["method"]
+        if contrast["name"] in names:
+            raise ConfigError(f"{where}.name: '{contrast['name']}' stands twice; give one of them another name")
+        names.add(contrast["name"])
+        for key in ("base", "method"):
+            if contrast[key] not in known:
+                raise ConfigError(
+                    f"{where}.{key}: '{contrast[key]}' does not run in this study{nearest(contrast[key], known)}; add "
+                    "it to `methods`"
+                )
+        if base == method:
+            raise ConfigError(f"{where}: base and method are both '{base}'; name two different methods")
+        if not any({base, method} <= set(split.methods) for split in splits.values()):
+            raise ConfigError(f"{where}: no evaluation runs both '{base}' and '{method}'; add the missing one to it")
+
+
 def named_study(path: Path) -> dict[str, Any]:
     """Read a study file; raises ConfigError where its study has another name: two could overwrite each other."""
     document = load_yaml(path)
@@ -158,7 +224,20 @@ def available(kind: str, root: Path) -> list[str]:
 
 
 def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
-    """One method file, validated, with the defaults of its implementation filled in."""
+    """One method file, validated, with the defaults of its implementation filled in.
+
+    A name that ends in a decoding (`mlp_hce.leaf`) is the method without, scored by its decoded labels. `fitted` names
+    the method that is fitted.
+    """
+    fitted, _, decoding = name.rpartition(".")
+    if decoding in DECODINGS:
+        method = load_method(fitted, root, source)
+        if not method["abilities"]["probabilities"]:
+            raise ConfigError(
+                f"{source}: methods: '{name}': '{fitted}' gives no probabilities, so there is nothing to decode"
+            )
+        label = f"{method['label']}, {decoding.replace('_', '-')} decoding"
+        return {**method, "label": label, "decoding": decoding, "kind": "decoding"}
     path = _find("methods", name, root, source)
     method = validate(load_yaml(path), "method", str(path.relative_to(root)))
     if (method["implementation"] == "exec") != ("exec" in method):
@@ -170,7 +249,7 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
         method["parameters"] = resolve_parameters(
             method["implementation"], method["parameters"], str(path.relative_to(root))
         )
-    return method
+    return method | {"fitted": name, "decoding": "argmax"}
 
 
 def _check_downloads(method: dict[str, Any], file: str) -> None:
@@ -190,6 +269,8 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     path = _find("datasets", name, root, source)
     here = str(path.relative_to(root))
     dataset = validate(load_yaml(path), "dataset", here)
+    if census := census_source(dataset):
+        check_census(census, here)
     for key in ("label_id", "label_table"):
         if _unlabelled(dataset) and dataset["cells"][key] is not None:
             raise ConfigError(
@@ -205,7 +286,7 @@ def _unlabelled(dataset: dict[str, Any]) -> bool:
 
 
 def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
-    """One file of config/panels or config/rollups (`kind` is panel or rollup), validated."""
+    """One file of config/panels, config/rollups or config/releases (`kind` is the word without s), validated."""
     path = _find(f"{kind}s", name, root, source)
     return validate(load_yaml(path), kind, str(path.relative_to(root)))
 
@@ -221,9 +302,17 @@ def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str,
     if name in into:
         return
     into[name] = load_dataset(name, root, source)
+    here = f"config/datasets/{name}.yaml"
+    if census := census_source(into[name]):
+        for part in release_parts(census, lambda built: load_named("release", built, root, here), here):
+            _load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into)
+            if "pair" in into[part] or census_source(into[part]):
+                raise ConfigError(
+                    f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair or of the Census itself; "
+                    "name plain datasets"
+                )
     pair = into[name].get("pair")
     if pair:
-        here = f"config/datasets/{name}.yaml"
         for part in [*pair["references"], pair["query"]]:
             _load_dataset_with_parts(part, root, here, into)
             if "pair" in into[part]:
@@ -238,6 +327,8 @@ def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str,
 
 
 _STEMS = {"low_label": "lowlabel", "cross_study": "crossstudy"}  # of split names; else the regime
+# one fit is scored on cells of its own release and on those of a later one
+_PARTS = {"": "both", "_id": "reference", "_ood": "query"}
 
 
 def _expand(
@@ -264,14 +355,18 @@ def _expand(
             (f"{stem}_{family}", {"held_out": family, "rule": families[family]})
             for family in evaluation.get("held_out", list(families))
         ]
+    elif regime == "release":
+        parts = [(stem + end, {"part": part}) for end, part in _PARTS.items()]
     else:
         parts = [(stem, {})]
     for name, extra in parts:
+        entry = evaluation.get("name") or regime + switches
         yield Split(
             dataset=evaluation["dataset"],
             name=name,
             regime=regime,
-            evaluation=evaluation.get("name") or regime + switches,
+            evaluation=name if regime == "release" else entry,
+            fitted=stem if regime == "release" else name,
             spec=shared | extra,
             seeds=tuple(evaluation.get("seeds", settings["seeds"])),
             methods=tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])])),
@@ -283,7 +378,9 @@ def _switches(evaluation: dict[str, Any]) -> str:
     root = load_schema("config")
     defaults = fill({"regime": evaluation["regime"]}, root["$defs"]["evaluation"], root)
     words = {"group_by": "", "folds": "folds", "test_fraction": "test", "val_fraction": "val"}
-    parts = [f"{word}{evaluation[key]}" for key, word in words.items() if evaluation.get(key) != defaults.get(key)]
+    words |= {"split_seed": "draw", "multiple": "multiple"}
+    changed = {key: evaluation.get(key) for key in words if evaluation.get(key) != defaults.get(key)}
+    parts = ["cells" if value is None else f"{words[key]}{value}" for key, value in changed.items()]
     balance = evaluation["balance"]
     if balance["policy"] != "none":
         usual = fill({"policy": balance["policy"]}, root["$defs"]["balance"], root)
@@ -307,9 +404,10 @@ def _check_regime(evaluation: dict[str, Any], dataset: dict[str, Any], where: st
     shares = evaluation["balance"].get("target_proportions", {})
     if (whole := math.fsum(shares.values())) > 1 + 1e-9:
         raise ConfigError(f"{where}: balance.target_proportions: the shares add up to {whole:g}, expected 1 at most")
-    if (regime == "pair") != ("pair" in dataset):
+    if (regime in ("pair", "release")) != ("pair" in dataset):
         raise ConfigError(
-            f"{where}: regime pair goes with a dataset that declares a `pair`, and only with it; '{name}' does not fit"
+            f"{where}: the regimes pair and release go with a dataset that declares a `pair`, and only with it; "
+            f"'{name}' does not fit"
         )
     if _unlabelled(dataset):
         raise ConfigError(

@@ -4,6 +4,8 @@ A label set says over which classes an average is taken:
 - `truth`: classes that occur among the true labels of the scored test cells;
 - `either`: classes that occur among the true or the predicted labels (scikit-learn's default);
 - `shared`: classes of `truth` that the training cells have as well;
+- `ood`: classes of `truth` that the cells of another release have as well, on which the same fit is scored; only where
+  the evaluation names them;
 - `-`: the metric is no average over classes.
 `unknown` is never a class: as a prediction it is simply wrong.
 """
@@ -40,7 +42,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """One value. `level` is overall, class, study, donor, bin or fit; `group` says which one; `n` counts its cells."""
+    """One value. `level` is overall, class, a column of `Scored.groups`, bin or fit; `group` says which one; `n` counts
+    its cells.
+    """
 
     family: str
     metric: str
@@ -111,7 +115,8 @@ class Scored:
 
     names: (m,) labels; first `classes`, then labels that only stand at later ranks. true_codes: (n,). label_codes:
     (n, k), best first. training: classes of the training cells. confidence: (n,) or None; `is_probability` says whether
-    it is one. groups: column name -> value of every cell. Made by `of`.
+    it is one. groups: column name -> value of every cell. ood: classes of the label set of that name; None where there
+    is none. Made by `of`.
     """
 
     names: "NDArray[Any]"
@@ -125,6 +130,7 @@ class Scored:
     probabilities: Probabilities | None = None
     groups: Mapping[str, Coded] = field(default_factory=dict)
     bins: int = 15
+    ood: list[str] | None = None
 
     @classmethod
     def of(
@@ -185,6 +191,16 @@ class Scored:
         """Number of scored cells."""
         return len(self.true_codes)
 
+    @property
+    def label_sets(self) -> tuple[str, ...]:
+        """The label sets that these cells have."""
+        return LABEL_SETS if self.ood is None else (*LABEL_SETS, "ood")
+
+    @cached_property
+    def reachability(self) -> "NDArray[np.bool_]":
+        """Whether a class (column) is another (row) or a descendant of it, (classes, classes)."""
+        return self.ontology.reachability(list(self.classes))
+
     def members(self, label_set: str, true: "NDArray[Any]", predicted: "NDArray[Any]") -> "NDArray[np.bool_]":
         """Which of `classes` a label set holds, given the counts of true and predicted labels per class (last axis)."""
         known = self.classes != UNKNOWN
@@ -192,7 +208,8 @@ class Scored:
             return (true > 0) & known
         if label_set == "either":
             return ((true > 0) | (predicted > 0)) & known
-        return (true > 0) & np.isin(self.classes, self.training)
+        wanted = self.training if label_set == "shared" else self.ood or []
+        return (true > 0) & np.isin(self.classes, wanted) & known
 
 
 def _coded(values: Any) -> Coded:

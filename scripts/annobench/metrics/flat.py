@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.columns import Coded
-from annobench.metrics.base import LABEL_SETS, Metric, Row, Scored
-from annobench.metrics.counts import f1, macro_f1, mean_over, ratio
+from annobench.metrics.base import Metric, Row, Scored
+from annobench.metrics.counts import f1, mean_over, ratio
+from annobench.metrics.groups import within
+from annobench.metrics.ontology_aware import corrected_counts
 from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
@@ -39,11 +40,19 @@ PER_CLASS = [
     Metric("precision", "per_class", "precision of one class", 0, 1, 1),
     Metric("recall", "per_class", "recall of one class", 0, 1, 1),
     Metric("f1", "per_class", "F1 of one class", 0, 1, 1),
+    Metric(
+        "ontology_f1",
+        "per_class",
+        "F1 of one class after predictions below the truth are replaced by the true label",
+        0,
+        1,
+        1,
+    ),
 ]
 
 
 def compute(scored: Scored) -> Iterator[Row]:
-    """Overall values, and accuracy and macro F1 within every study and donor."""
+    """Overall values, and accuracy and macro F1 within every group of cells."""
     hits, true, predicted = _counts(scored)
     yield from _averages(scored, hits, true, predicted)
     total = scored.n
@@ -60,18 +69,19 @@ def compute(scored: Scored) -> Iterator[Row]:
     yield row("mcc", covariance / spread if spread > 0 else float(covariance == 0 and hits.sum() == total))
     yield row("unseen_share", 1 - true[np.isin(scored.classes, scored.training)].sum() / total)
     yield row("unknown_share", predicted[scored.classes == UNKNOWN].sum() / total)
-    for column, values in scored.groups.items():
-        yield from _within(scored, column, values)
+    yield from within(scored, "flat", "", scored.predicted_codes)
 
 
 def compute_per_class(scored: Scored) -> Iterator[Row]:
-    """Precision, recall and F1 of every class that occurs among the true labels; n counts its true cells."""
+    """Precision, recall, F1 and ontology-aware F1 of every class that has true cells; n counts them."""
     hits, true, predicted = _counts(scored)
+    ontology_f1 = f1(*corrected_counts(scored))
     for i in np.flatnonzero(scored.members("truth", true, predicted)):
         parts = {
             "precision": ratio(hits[i], predicted[i]),
             "recall": ratio(hits[i], true[i]),
             "f1": f1(hits[i], true[i], predicted[i]),
+            "ontology_f1": ontology_f1[i],
         }
         for name, value in parts.items():
             yield Row("per_class", name, "-", "class", str(scored.classes[i]), float(value), int(true[i]))
@@ -82,28 +92,9 @@ def _counts(scored: Scored) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]"
     return np.diag(scored.confusion), scored.confusion.sum(axis=1), scored.confusion.sum(axis=0)
 
 
-def _within(scored: Scored, column: str, values: Coded) -> Iterator[Row]:
-    """Accuracy and macro F1 of every study or donor, in the order of their names."""
-    shape = (len(values.names), len(scored.classes))
-    place = values.codes.astype(np.int64) * shape[1]
-
-    def count(codes: "NDArray[Any]", cells: Any = slice(None)) -> "NDArray[Any]":
-        return np.bincount(place[cells] + codes[cells], minlength=shape[0] * shape[1]).reshape(shape)
-
-    hits, true = count(scored.true_codes, scored.correct), count(scored.true_codes)
-    predicted = count(scored.predicted_codes)
-    scores = macro_f1(hits, true, predicted, scored.members("truth", true, predicted))
-    for i in sorted(range(shape[0]), key=values.names.__getitem__):
-        n = int(true[i].sum())
-        if n:
-            name = values.names[i]
-            yield Row("flat", "accuracy", "-", column, name, float(hits[i].sum() / n), n)
-            yield Row("flat", "macro_f1", "truth", column, name, float(scores[i]), n)
-
-
 def _averages(scored: Scored, hits: "NDArray[Any]", true: "NDArray[Any]", predicted: "NDArray[Any]") -> Iterator[Row]:
     values = {"precision": ratio(hits, predicted), "recall": ratio(hits, true), "f1": f1(hits, true, predicted)}
-    for label_set in LABEL_SETS:
+    for label_set in scored.label_sets:
         members = scored.members(label_set, true, predicted)
         for name, value in values.items():
             yield Row("flat", f"macro_{name}", label_set, "overall", "all", float(mean_over(value, members)), scored.n)

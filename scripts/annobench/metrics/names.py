@@ -14,4 +14,5 @@ REGIME_NAMES = {
     "low_label": "few labels",
     "cross_study": "unseen study",
     "pair": "reference to query",
+    "release": "release",
 }

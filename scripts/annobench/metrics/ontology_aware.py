@@ -11,6 +11,7 @@ import numpy as np
 
 from annobench.metrics.base import Metric, Row, Scored
 from annobench.metrics.counts import macro_f1
+from annobench.metrics.groups import within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,17 +43,21 @@ METRICS = [
 ]
 
 
-def corrected(
-    true: "NDArray[np.intp]", predicted: "NDArray[np.intp]", reachability: "NDArray[np.bool_]"
-) -> "NDArray[np.intp]":
+def corrected(true: "NDArray[Any]", predicted: "NDArray[Any]", reachability: "NDArray[np.bool_]") -> "NDArray[Any]":
     """The prediction, replaced by the truth where it is the truth or below it; reachability as in Ontology."""
     return np.where(reachability[true, predicted], true, predicted)
 
 
+def corrected_counts(scored: Scored) -> "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]":
+    """Hits, true and predicted cells of every class after the rule."""
+    cells, right = scored.confusion, scored.reachability
+    hits = np.where(right, cells, 0).sum(axis=1)  # those that are right become the true label
+    return hits, cells.sum(axis=1), np.where(right, 0, cells).sum(axis=0) + hits
+
+
 def compute(scored: Scored) -> Iterator[Row]:
-    """Overall values."""
-    cells = scored.confusion
-    reachability = scored.ontology.reachability(list(scored.classes))
+    """Overall values, and accuracy and macro F1 within every group of cells."""
+    cells, reachability = scored.confusion, scored.reachability
     below = reachability & ~np.eye(len(cells), dtype=bool)
 
     def row(metric: str, value: Any, label_set: str = "-") -> Row:
@@ -62,9 +67,8 @@ def compute(scored: Scored) -> Iterator[Row]:
         return float(cells[pairs].sum() / scored.n)
 
     yield row("ontology_accuracy", share(reachability))
-    hits, true = np.where(reachability, cells, 0).sum(axis=1), cells.sum(axis=1)
-    predicted = np.where(reachability, 0, cells).sum(axis=0) + hits  # those that are right become the true label
-    for label_set in ("truth", "either"):
+    hits, true, predicted = corrected_counts(scored)
+    for label_set in (one for one in scored.label_sets if one != "shared"):
         members = scored.members(label_set, true, predicted)
         yield row("ontology_macro_f1", macro_f1(hits, true, predicted, members), label_set)
     yield row("exact_share", share(np.eye(len(cells), dtype=bool)))
@@ -74,3 +78,6 @@ def compute(scored: Scored) -> Iterator[Row]:
     trained = np.isin(scored.classes, scored.training)
     leaf = trained & (reachability[:, trained].sum(axis=1) == 1)
     yield row("leaf_share", share(np.broadcast_to(leaf, cells.shape)))
+    yield from within(
+        scored, "ontology_aware", "ontology_", corrected(scored.true_codes, scored.predicted_codes, reachability)
+    )

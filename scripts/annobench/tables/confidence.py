@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from annobench import stats
-from annobench.files import damaged
 from annobench.score import REPLICATES
 from annobench.tables.fits import EVALUATION, FitFiles, Fits
 
@@ -43,10 +42,7 @@ class Confidences:
         self.values: dict[FitFiles, dict[Key, float]] = {}
         self.replicates: dict[FitFiles, dict[Key, np.ndarray]] = {}
         for fit in fits.ok:
-            try:
-                table = pd.read_parquet(fit.confidence)
-            except (OSError, ValueError) as error:
-                raise damaged(fit.confidence, error) from error
+            table = pd.DataFrame(fit.rows(fit.confidence))
             if len(table):
                 self.values[fit], self.replicates[fit] = self._read(table, len(fits.counts[fit].units))
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from annobench.columns import read_columns
@@ -13,6 +12,7 @@ from annobench.ontology.tree import class_tree
 from annobench.score import COLUMNS
 from annobench.tables.audit import Verdicts
 from annobench.tables.fits import EVALUATION, Fits
+from annobench.targets import role_file, train_file
 
 _BY_METHOD = [*EVALUATION, "method"]
 
@@ -21,7 +21,7 @@ def scores(fits: Fits, verdicts: Verdicts) -> pd.DataFrame:
     """All values of all fits, long, with the verdict of the audit on metrics that are audited."""
     parts = []
     for fit in fits.runs:
-        part = pd.DataFrame(read_columns(fit.scores))
+        part = pd.DataFrame(fit.rows(fit.scores))
         found = [verdicts.of_score(fit.dataset, fit.evaluation, row) for row in part.itertuples(index=False)]
         parts.append(part.assign(verdict=found))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "verdict"])
@@ -30,7 +30,7 @@ def scores(fits: Fits, verdicts: Verdicts) -> pd.DataFrame:
 def confusion(fits: Fits) -> pd.DataFrame:
     """Cells per true and predicted label, summed over splits and seeds."""
     parts = [
-        pd.DataFrame(read_columns(fit.confusion, ["true", "predicted", "n"])).assign(**fit.belongs, method=fit.method)
+        pd.DataFrame(fit.rows(fit.confusion, ["true", "predicted", "n"])).assign(**fit.belongs, method=fit.method)
         for fit in fits.ok
     ]
     keys = [*_BY_METHOD, "true", "predicted"]
@@ -76,25 +76,25 @@ def trees(classes: pd.DataFrame, ontology: Ontology) -> pd.DataFrame:
 def split_sizes(splits: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Sizes of every split that is there: cells per role, classes, and test cells whose class no training cell has.
 
-    `splits` lists dataset, evaluation, regime, split, seeds and spec.
+    `splits` lists dataset, evaluation, regime, split, fitted, seeds and spec.
     """
     spec_columns = ["fold", "fraction", "held_out"]
     counted = ["train", "val", "test", "unused", "classes_train", "classes_test", "unseen", "unknown"]
     rows = []
     for split in splits:
-        place = f"{split['dataset']}/{split['split']}"
         for seed in split["seeds"]:
-            roles, train = (Path(f"results/{folder}/{place}/seed{seed}.parquet") for folder in ("splits", "train"))
-            if not train.is_file():
+            roles = Path(role_file(split["dataset"], split["split"], seed))
+            train = Path(train_file(split["dataset"], split["fitted"], seed))
+            if not (roles.is_file() and train.is_file()):
                 continue
             obs = f"results/data/{split['dataset']}/obs.parquet"
-            labels = read_columns(obs, ["label_id"])["label_id"].astype(str)
-            role = read_columns(roles, ["role"])["role"]
-            training = read_columns(train, ["label_id"])["label_id"].astype(str)
-            test = labels[role == "test"]
-            sizes = [len(training), *(int((role == name).sum()) for name in counted[1:4])]
-            sizes += [len(set(training)), len(set(test) - {UNKNOWN})]
-            sizes += [int((~np.isin(test, training) & (test != UNKNOWN)).sum()), int((test == UNKNOWN).sum())]
+            labels = read_columns(obs, ["label_id"], coded=["label_id"])["label_id"]
+            role = read_columns(roles, ["role"], coded=["role"])["role"]
+            training = read_columns(train, ["label_id"], coded=["label_id"])["label_id"].counts()
+            test, of_role = labels[role == "test"].counts(), role.counts()
+            unseen = sum(n for label, n in test.items() if label not in training and label != UNKNOWN)
+            sizes = [sum(training.values()), *(of_role.get(name, 0) for name in counted[1:4])]
+            sizes += [len(training), len(set(test) - {UNKNOWN}), unseen, test.get(UNKNOWN, 0)]
             rows.append(
                 {
                     **{key: split[key] for key in (*EVALUATION, "split")},

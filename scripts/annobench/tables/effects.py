@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from annobench import stats
-from annobench.columns import read_columns
 from annobench.confidence import RULES
 from annobench.metrics.selection import RESAMPLED
 from annobench.ontology.rollup import Rollup
-from annobench.score import rolled
 from annobench.tables.confidence import Confidences
 from annobench.tables.fits import EVALUATION, FitFiles, Fits
+from annobench.truths import rolled
 
 LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
 FACTORS = [*EVALUATION, "panel", "training", "balance", "merging", "method", "metric", "value", "low", "high", "n_fits"]
@@ -108,7 +107,7 @@ class Effects:
     def _counts(self, fit: FitFiles, merging: str) -> stats.UnitCounts:
         if merging == "none" or self.merge is None:
             return self.fits.counts[fit]
-        table: dict[str, Any] = dict(read_columns(fit.confusion))
+        table: dict[str, Any] = fit.rows(fit.confusion)
         for column in ("true", "predicted"):
             table[column] = rolled(table[column], self.merge, self.fits.ontology)
         classes = sorted(set(table["true"]) | set(table["predicted"]))

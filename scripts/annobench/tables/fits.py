@@ -33,7 +33,10 @@ _TAKEN = [
 
 @dataclass(frozen=True)
 class FitFiles:
-    """One planned fit and where its files are; they may be missing when tables are built from a partial study."""
+    """One planned fit, or a view of one, and where its files are; a partial study lacks some.
+
+    A file of scores holds the rows of all views of its fit; `rows` gives those of this one.
+    """
 
     dataset: str
     evaluation: str
@@ -57,6 +60,12 @@ class FitFiles:
         """The columns that name its evaluation."""
         return {name: getattr(self, name) for name in EVALUATION}
 
+    def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
+        """Columns of `scores`, `confusion` or `confidence`, of this view alone. Raises DataError where it has none."""
+        view = read_columns(path, ["split", "method"], coded=["split", "method"])
+        mine = (view["split"] == self.split) & (view["method"] == self.method)
+        return read_columns(path, columns, rows=mine)  # texts become Python objects for these rows alone
+
     @property
     def done(self) -> bool:
         """Whether the fit has a record and is scored."""
@@ -70,7 +79,7 @@ class Fits:
         self.planned, self.ontology = planned, ontology
         self.runs = {fit: read_json(fit.run) for fit in planned if fit.done}
         self.ok = [fit for fit, run in self.runs.items() if run["status"] == "ok"]
-        tables = {fit: read_columns(fit.confusion) for fit in self.ok}
+        tables = {fit: fit.rows(fit.confusion) for fit in self.ok}
         scored = {fit: table for fit, table in tables.items() if len(table["n"])}
         # a query that declares no labels is predicted but not compared: it has no truth to be right about
         unlabelled = {tuple(fit.belongs.values()) for fit in tables} - {tuple(fit.belongs.values()) for fit in scored}
@@ -89,20 +98,22 @@ class Fits:
     def _read_counts(
         self, tables: Mapping[FitFiles, Mapping[str, Any]]
     ) -> tuple[dict[FitFiles, stats.UnitCounts], dict[FitFiles, str]]:
-        """Counts of every scored fit, over the classes that any fit of its split mentions."""
+        """Counts of every scored fit, over the classes that any fit of its split mentions (`classes`)."""
         classes: dict[tuple[str, str], set[str]] = {}
         for fit, table in tables.items():
             classes.setdefault((fit.dataset, fit.split), set()).update(table["true"], table["predicted"])
+        self.classes = {split: sorted(mentioned) for split, mentioned in classes.items()}
         counts = {
-            fit: stats.unit_counts(table, sorted(classes[fit.dataset, fit.split]), self.ontology)
+            fit: stats.unit_counts(table, self.classes[fit.dataset, fit.split], self.ontology)
             for fit, table in tables.items()
         }
         return counts, {fit: str(table["unit_kind"][0]) for fit, table in tables.items()}
 
     def failed(self) -> pd.DataFrame:
-        """Every fit that is not ok, with the reason; a fit without a record is `missing`."""
+        """Every fit that is not ok, once, with the reason; a fit without a record is `missing`."""
         rows = []
-        for fit in self.planned:
+        first = {fit.run: fit for fit in reversed(self.planned)}
+        for fit in (fit for fit in self.planned if first[fit.run] is fit):  # the first view stands for all
             if fit not in self.runs:
                 rows.append({**fit.key, "status": "missing", "reason": _why_missing(fit.attempt), "traceback": None})
             elif self.runs[fit]["status"] != "ok":

@@ -1,0 +1,237 @@
+"""Contrasts: what a method changes against another one, overall and for every class, kind of class and group of cells.
+
+Two answers stand side by side. The paired t-test asks whether the difference is more than chance between runs (seeds):
+as the paper on the hierarchical loss tests it. The interval asks what other studies would have given: see
+`annobench.tables.spread`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from annobench import stats
+from annobench.tables.fits import FitFiles, Fits
+from annobench.tables.nodes import node_classes, training_classes
+from annobench.tables.spread import LABEL_SETS, LEAST, Spreads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CONTRASTS = ["dataset", "evaluation", "contrast", "base", "method", "metric", "label_set", "level", "group"]
+CONTRASTS += ["group_label", "base_value", "value", "difference", "n_runs", "t", "p_value", "p_holm", "family_size"]
+CONTRASTS += ["low", "high", "n_units", "unit_kind", "n_cells", "note"]
+_OVERALL = ["macro_f1", "macro_precision", "macro_recall", "balanced_accuracy", "accuracy", "ontology_macro_f1"]
+_OVERALL += ["ontology_accuracy", "hierarchical_f1_micro", "hierarchical_f1_macro", "accuracy_top3", "exact_share"]
+_OVERALL += ["finer_share", "coarser_share", "unrelated_share", "leaf_share", "ece"]
+_PER_CLASS = ["f1", "ontology_f1"]
+_WITHIN = ["accuracy", "macro_f1", "ontology_accuracy", "ontology_macro_f1"]
+_METRICS = {"overall": _OVERALL, "class": _PER_CLASS, "node_class": _PER_CLASS}
+_WHERE = ("study", "tissue", "disease", "seen_tissue", "seen_disease", "republished")
+_METRICS |= dict.fromkeys(_WHERE, _WITHIN)
+_KINDS = {
+    "internal": "internal",
+    "leaf_connected": "connected leaf",
+    "leaf_isolated": "isolated leaf",
+    "leaf": "leaf",
+}
+_PLURAL = {"study": "studies", "donor": "donors", "cell": "cells"}
+_KEY = ["level", "metric", "label_set", "group"]
+_FAMILY = _KEY[:3]
+
+
+def contrasts(fits: Fits, scores: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per contrast, metric and group; `scores` are all values of all fits.
+
+    `study` has contrasts (name, base, method), splits and statistics. Values are means over runs; a run is a seed, its
+    value the mean over the splits of the evaluation. Only fits that both methods have finished count. The family of
+    Holm's correction: the groups of one level for one metric, in one contrast and evaluation.
+    """
+    if not study["contrasts"]:
+        return pd.DataFrame(columns=CONTRASTS)
+    asked = [method for one in study["contrasts"] for method in (one["base"], one["method"])]
+    wanted = pd.MultiIndex.from_tuples([(level, metric) for level, names in _METRICS.items() for metric in names])
+    rows = scores[scores["method"].isin(asked) & (scores["status"] == "ok")]
+    rows = rows[pd.MultiIndex.from_frame(rows[["level", "metric"]]).isin(wanted)]
+    sets = _class_sets(fits, study["splits"])
+    weights = stats.Weights(study["statistics"]["replicates"], study["statistics"]["confidence"])
+    spreads = Spreads(fits, weights, study["statistics"]["min_units"], sets)
+    found = []
+    for evaluation in fits.evaluations:
+        here = _Evaluation(fits, evaluation, rows, sets, spreads)
+        for one in study["contrasts"]:
+            found += here.compared(one)
+    return pd.concat(found, ignore_index=True)[CONTRASTS] if found else pd.DataFrame(columns=CONTRASTS)
+
+
+def _class_sets(fits: Fits, splits: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """Per dataset and split: the training classes by kind of node, all of them, and those that the later release has.
+
+    Kinds are `leaf` and what `node_classes` gives; where labels are rolled up they are taken among the true classes.
+    """
+    present = {}
+    for fit, counts in fits.counts.items():
+        key = (fit.dataset, fit.split)
+        present[key] = [label for label, there in zip(fits.classes[key], counts.present, strict=True) if there]
+    later = {
+        (split["dataset"], split["fitted"]): present.get((split["dataset"], split["split"]))
+        for split in splits
+        if split["spec"].get("part") == "query"
+    }
+    found = {}
+    for split in splits:
+        key, fitted = (split["dataset"], split["split"]), (split["dataset"], split["fitted"])
+        if key not in present:
+            continue
+        rolled = split["spec"].get("rollup") is not None
+        classes = present[key] if rolled else training_classes(*fitted, split["seeds"])
+        sets: dict[str, list[str]] = {}
+        for label, kind in node_classes(classes, fits.ontology).items():
+            sets.setdefault(kind, []).append(label)
+            if kind.startswith("leaf"):
+                sets.setdefault("leaf", []).append(label)
+        ood = later.get(fitted) if split["spec"].get("part") == "reference" else None
+        sets |= {"shared": [] if rolled else classes, "ood": ood or []}
+        found[key] = {name: chosen for name, chosen in sets.items() if chosen}
+    return found
+
+
+class _Evaluation:
+    """The contrasts of one evaluation (dataset, name, regime)."""
+
+    def __init__(
+        self,
+        fits: Fits,
+        evaluation: Sequence[str],
+        rows: pd.DataFrame,
+        sets: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
+        spreads: Spreads,
+    ) -> None:
+        self.fits, self.evaluation, self.sets, self.spreads = fits, evaluation, sets, spreads
+        splits = {fit.split for fit in fits.planned if tuple(fit.belongs.values()) == tuple(evaluation)}
+        self.rows = rows[(rows["dataset"] == evaluation[0]) & rows["split"].isin(splits)]
+        self._tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+        self._spread: dict[tuple[str, tuple[FitFiles, ...]], Any] = {}
+
+    def compared(self, contrast: Mapping[str, str]) -> list[pd.DataFrame]:
+        """Rows of one contrast, in a list; none where the two share no finished fit."""
+        base, method = contrast["base"], contrast["method"]
+        done = {
+            m: {(f.split, f.seed): f for f in self.fits.of(m, self.evaluation) if f in self.fits.counts}
+            for m in (base, method)
+        }
+        shared = sorted(set(done[base]) & set(done[method]))
+        if not shared:
+            return []
+        before, after, cells = self._runs(base, method, shared)
+        table = before.index.to_frame(index=False)
+        table["base_value"], table["value"] = before.mean(axis=1).to_numpy(), after.mean(axis=1).to_numpy()
+        change = (after - before).to_numpy()
+        n, table["t"], table["p_value"] = stats.paired_t(change)
+        table["n_runs"], table["difference"] = n, table["value"] - table["base_value"]
+        table["n_cells"] = cells.round().astype("int64").to_numpy()
+        table["p_holm"], table["family_size"] = _corrected(table)
+        bounds = self._bounds([[done[m][key] for key in shared] for m in (base, method)], table)
+        table["low"], table["high"], table["n_units"], table["unit_kind"], few = bounds
+        table["note"] = _notes(table, few)
+        table["group_label"] = [self._label(*pair) for pair in zip(table["level"], table["group"], strict=True)]
+        about = {"dataset": self.evaluation[0], "evaluation": self.evaluation[1], "contrast": contrast["name"]}
+        return [table.assign(**about, base=base, method=method)]
+
+    def _runs(
+        self, base: str, method: str, shared: Sequence[tuple[str, int]]
+    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+        """Values of both methods, (targets, seeds), where both have one; and the number of cells, (targets,)."""
+        columns = pd.MultiIndex.from_tuples(shared, names=["split", "seed"])
+        (before, cells), (after, _) = (self._table(m) for m in (base, method))
+        index = before.index[before.index.isin(after.index)]
+        before, after = (table.reindex(index=index, columns=columns) for table in (before, after))
+        known = before.notna() & after.notna()
+        runs = [table.where(known).T.groupby(level="seed").mean().T for table in (before, after)]
+        number = cells.reindex(index=index, columns=columns).where(known)
+        per_seed = number.T.groupby(level="seed").sum(min_count=1).T
+        some = known.any(axis=1).to_numpy()
+        return runs[0][some], runs[1][some], per_seed[some].mean(axis=1)
+
+    def _table(self, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Values and cells of a method by target (rows), and split and seed (columns); kinds of classes are added."""
+        if method not in self._tables:
+            mine = self.rows[self.rows["method"] == method]
+            whole = pd.concat([mine, self._of_kinds(mine)], ignore_index=True)
+            whole = whole.pivot(index=_KEY, columns=["split", "seed"], values=["value", "n"])
+            levels = list(_METRICS)
+            whole = whole.loc[sorted(whole.index, key=lambda target: (levels.index(target[0]), *target[1:]))]
+            self._tables[method] = whole["value"], whole["n"]
+        return self._tables[method]
+
+    def _of_kinds(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Means over the classes of every kind, as further rows."""
+        per_class, parts = rows[rows["level"] == "class"], []
+        for split, part in per_class.groupby("split"):
+            for kind, classes in self.sets.get((self.evaluation[0], str(split)), {}).items():
+                chosen = part[part["group"].isin(classes)]
+                if kind not in LABEL_SETS and len(chosen):
+                    means = chosen.groupby([*_FAMILY, "seed"]).agg(value=("value", "mean"), n=("n", "sum"))
+                    parts.append(means.reset_index().assign(level="node_class", group=kind, split=split))
+        return pd.concat(parts, ignore_index=True) if parts else rows[:0]
+
+    def _bounds(
+        self, fits: Sequence[Sequence[FitFiles]], table: pd.DataFrame
+    ) -> "tuple[NDArray[Any], NDArray[Any], Any, list[str], NDArray[np.bool_]]":
+        """Interval of every difference, what it resamples, and where there are too few units for one."""
+        first, second = (self._spread_of(one) for one in fits)
+        places = [{target: i for i, target in enumerate(one.targets)} for one in (first, second)]
+        low, high = np.full(len(table), np.nan), np.full(len(table), np.nan)
+        units, kinds = np.zeros(len(table), dtype=np.int64), [""] * len(table)
+        for row, key in enumerate(table[_KEY].itertuples(index=False, name=None)):
+            i, j = (place.get(key) for place in places)
+            if i is None or j is None:
+                continue
+            units[row], kinds[row] = second.units[j], second.kinds[j]
+            if units[row] >= LEAST:
+                difference = float(table["difference"].iat[row])
+                replicates = difference + second.moves[:, j] - first.moves[:, i]
+                low[row], high[row] = stats.interval(replicates, difference, self.spreads.weights.confidence, (-1, 1))
+        resampled = np.array([bool(kind) for kind in kinds])
+        number = pd.Series(units, dtype="Int64").where(resampled)
+        return low, high, number, kinds, resampled & (units < LEAST)
+
+    def _spread_of(self, fits: Sequence[FitFiles]) -> Any:
+        key = (fits[0].method, tuple(fits))
+        if key not in self._spread:
+            self._spread[key] = self.spreads.of(fits)
+        return self._spread[key]
+
+    def _label(self, level: str, group: str) -> str:
+        if level == "class":
+            return self.fits.ontology.label(group)
+        return _KINDS[group] if level == "node_class" else group
+
+
+def _corrected(table: pd.DataFrame) -> "tuple[NDArray[np.float64], NDArray[np.intp]]":
+    """Holm's correction within families, and their sizes.
+
+    What was tested without a p-value (see `stats.paired_t`) counts with p = 1; what could not be tested does not count.
+    """
+    p, tested = table["p_value"].to_numpy(), table["n_runs"].to_numpy() > 1
+    corrected, sizes = np.full(len(table), np.nan), np.zeros(len(table), dtype=np.intp)
+    for rows in table.groupby(_FAMILY, sort=False).indices.values():
+        counted = rows[tested[rows]]
+        corrected[counted] = stats.holm(np.nan_to_num(p[counted], nan=1.0))
+        sizes[rows] = len(counted)
+    return np.where(np.isnan(p), np.nan, corrected), sizes
+
+
+def _notes(table: pd.DataFrame, few: "NDArray[np.bool_]") -> list[str]:
+    """Why a test or an interval is missing, or says less than it seems."""
+    notes = []
+    columns = [table[name] for name in ("n_runs", "t", "n_units", "unit_kind")]
+    for runs, t, units, kind, missing in zip(*columns, few, strict=True):
+        parts = [f"{runs} run: no test"] if runs < 2 else []
+        parts += ["identical"] if t == 0 else []
+        parts += ["the same difference in all runs: no p-value"] if np.isinf(t) else []
+        if missing:
+            parts.append(f"known from {units} {kind if units == 1 else _PLURAL.get(kind, kind)}: no interval")
+        notes.append("; ".join(parts))
+    return notes

@@ -1,0 +1,222 @@
+"""How far the values of a contrast would move with other studies: replicates of many values at once.
+
+The bootstrap of `annobench.stats`, but over studies where each split tests at least `min_units` of them, and for the F1
+of every class, of every kind of class, and within every study (over its donors). A value is stretched by the number of
+units that have cells of it: a class that three studies have is known by three, however many studies are tested.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench import stats
+from annobench.columns import NOT_GIVEN, read_columns
+from annobench.metrics.counts import f1, ratio
+from annobench.tables.fits import FitFiles, Fits
+from annobench.targets import role_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+Target = tuple[str, str, str, str]  # level, metric, label set, group
+LEAST = 3  # units behind an interval: Student's t makes that of two eleven times as wide as their spread
+LABEL_SETS = ("shared", "ood")
+_RULES = (("", 0, 2), ("ontology_", 3, 4))  # start of metric names, and blocks of hits and predicted in UnitCounts
+
+
+@dataclass
+class Spread:
+    """Values of a fit or method, (targets,), and replicates minus values, (replicates, targets).
+
+    units: how many units with cells of a target were resampled, (targets,). kinds: what they are.
+    """
+
+    targets: list[Target]
+    values: "Array"
+    moves: "Array"
+    units: "NDArray[np.intp]"
+    kinds: list[str]
+
+    @classmethod
+    def of_columns(cls, columns: "Mapping[Target, tuple[Array, int, str]]", confidence: float) -> "Spread":
+        """From target -> (value and replicates, number of units, what they are).
+
+        As wide as Student's t makes it for so few units.
+        """
+        table = np.stack([values for values, _, _ in columns.values()])
+        units = np.array([n for _, n, _ in columns.values()], dtype=np.intp)
+        factor = np.array([stats.stretch(int(n), confidence) for n in units])
+        moves = (table[:, 1:] - table[:, :1]) * factor[:, None]
+        return cls(list(columns), table[:, 0], moves.T, units, [kind for _, _, kind in columns.values()])
+
+    @classmethod
+    def mean(cls, parts: "Sequence[Spread]", more_units: bool) -> "tuple[Spread, Array]":
+        """Mean of several, where a target may be missing in some; and the values of all of them, (parts, targets).
+
+        `more_units`: whether every part resamples units of its own.
+        """
+        targets = list(dict.fromkeys(target for part in parts for target in part.targets))
+        place = {target: i for i, target in enumerate(targets)}
+        values = np.full((len(parts), len(targets)), np.nan)
+        moves = np.zeros((len(parts[0].moves), len(targets)))
+        units = np.zeros((len(parts), len(targets)), dtype=np.intp)
+        kinds: list[set[str]] = [set() for _ in targets]
+        for number, part in enumerate(parts):
+            at = np.array([place[target] for target in part.targets])
+            values[number, at], units[number, at] = part.values, part.units
+            moves[:, at] += part.moves
+            for i, kind in zip(at, part.kinds, strict=True):
+                kinds[i].add(kind)
+        having = np.isfinite(values).sum(axis=0)
+        together = units.sum(axis=0) if more_units else units.max(axis=0)
+        names = [" and ".join(sorted(kind)) for kind in kinds]
+        return cls(targets, np.nanmean(values, axis=0), moves / having, together, names), values
+
+
+class Spreads:
+    """Makes the spreads of methods. `sets`: (dataset, split) -> name of a set of classes -> its classes.
+
+    Sets with the name of a label set are that; all others are groups of level `node_class`.
+    """
+
+    def __init__(
+        self,
+        fits: Fits,
+        weights: stats.Weights,
+        min_units: int,
+        sets: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
+    ) -> None:
+        self.fits, self.weights, self.min_units, self.sets = fits, weights, min_units, sets
+        self._studies: dict[tuple[str, str], dict[str, str]] = {}
+
+    def of(self, fits: Sequence[FitFiles]) -> Spread:
+        """Of the mean over splits of the mean over seeds, for fits of one method in one evaluation."""
+        by_split: dict[str, list[FitFiles]] = {}
+        for fit in fits:
+            by_split.setdefault(fit.split, []).append(fit)
+        studies = [self._study_of_units(of_split[0]) for of_split in by_split.values()]
+        by_study = all(len(set(names.values())) >= self.min_units for names in studies)
+        return Spread.mean([self._of_split(of_split, by_study) for of_split in by_split.values()], True)[0]
+
+    def _study_of_units(self, fit: FitFiles) -> dict[str, str]:
+        """Unit that is counted -> study; empty where not every unit belongs to one study."""
+        key = (fit.dataset, fit.split)
+        if key not in self._studies:
+            kind, units = self.fits.unit_kinds[fit], self.fits.counts[fit].units
+            found = {unit: unit for unit in units} if kind == "study" else {}
+            if kind == "donor":
+                seeds = sorted({one.seed for one in self.fits.planned if (one.dataset, one.split) == key})
+                found = studies_of_donors(*key, seeds)
+            self._studies[key] = found if set(units) <= set(found) else {}
+        return self._studies[key]
+
+    def _of_split(self, fits: Sequence[FitFiles], by_study: bool) -> Spread:
+        """Of the mean over the seeds of one split; the seeds add their own spread."""
+        found, values = Spread.mean([self._of_fit(fit, by_study) for fit in fits], False)
+        known = np.isfinite(values)
+        drawn = self.weights.of([f"seed:{fit.dataset}/{fit.split}/{fit.seed}" for fit in fits])
+        moved = drawn @ np.where(known, values, 0) / (drawn @ known) - found.values
+        found.moves += moved * np.array([stats.spread(int(n)) for n in known.sum(axis=0)])
+        return found
+
+    def _of_fit(self, fit: FitFiles, by_study: bool) -> Spread:
+        counts, kind = self.fits.counts[fit], self.fits.unit_kinds[fit]
+        studies = self._study_of_units(fit)
+        of_unit = np.array([studies.get(unit, "") for unit in counts.units])
+        names, table = list(counts.units), counts.values
+        drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
+        columns: dict[Target, tuple[Array, int, str]] = {}
+        if studies and kind == "donor":
+            for study in sorted(set(of_unit.tolist())):
+                rows = np.flatnonzero(of_unit == study)
+                if len(rows) >= LEAST:
+                    found = _of_study(study, table[rows], drawn[:, rows], len(counts.members))
+                    columns |= {target: (values, len(rows), kind) for target, values in found.items()}
+        if by_study and kind == "donor":
+            names, kind = sorted(set(of_unit.tolist())), "study"
+            table = np.array([table[of_unit == name].sum(axis=0) for name in names])
+            drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
+        key = (fit.dataset, fit.split)
+        whole = _of_all(table, drawn, counts.members, self.fits.classes[key], self.sets.get(key, {}))
+        columns |= {target: (*found, kind) for target, found in whole.items()}
+        return Spread.of_columns(columns, self.weights.confidence)
+
+
+def _of_all(
+    table: "Array",
+    drawn: "Array",
+    members: "NDArray[np.bool_]",
+    classes: Sequence[str],
+    sets: Mapping[str, Sequence[str]],
+) -> "dict[Target, tuple[Array, int]]":
+    """Per class, per set of classes, and overall: value and replicates (1 + replicates,), and units with such cells.
+
+    `table` is UnitCounts.values, `drawn` the weights (replicates, units).
+    """
+    size = len(members)
+    totals = np.vstack([table.sum(axis=0), drawn @ table])  # the first row is what was observed
+    blocks = [totals[:, i * size : (i + 1) * size] for i in range(5)]
+    true, held = blocks[1], table[:, size : 2 * size] > 0
+    present = np.flatnonzero((true[0] > 0) & members).tolist()
+    found: dict[Target, tuple[Array, int]] = {}
+    everywhere = int(held.any(axis=1).sum())
+    for start, hits, predicted in _RULES:
+        scores = f1(blocks[hits], true, blocks[predicted])
+        for i in present:
+            found["class", f"{start}f1", "-", classes[i]] = scores[:, i], int(held[:, i].sum())
+        for name, chosen in sets.items():
+            at = [i for i in present if classes[i] in set(chosen)]
+            place = ("overall", f"{start}macro_f1", name, "all")
+            place = place if name in LABEL_SETS else ("node_class", f"{start}f1", "-", name)
+            if at:
+                found[place] = scores[:, at].mean(axis=1), int(held[:, at].any(axis=1).sum())
+        either = np.flatnonzero(members & ((true[0] > 0) | (blocks[predicted][0] > 0))).tolist()
+        for label_set, at in (("truth", present), ("either", either)):
+            found["overall", f"{start}macro_f1", label_set, "all"] = scores[:, at].mean(axis=1), everywhere
+        accuracy = ratio(blocks[hits].sum(axis=1), true.sum(axis=1))
+        found["overall", f"{start}accuracy", "-", "all"] = accuracy, everywhere
+    mask = np.isin(np.arange(size), present)
+    for name, label_set in (("balanced_accuracy", "truth"), ("hierarchical_f1_micro", "-")):
+        found["overall", name, label_set, "all"] = stats.headline(name, totals, mask), everywhere
+    return found
+
+
+def _of_study(study: str, table: "Array", drawn: "Array", size: int) -> "dict[Target, Array]":
+    """Value and replicates within one study, (1 + replicates,); only what its own classes need is multiplied."""
+    present = np.flatnonzero(table[:, size : 2 * size].any(axis=0))
+    parts = [table[:, present + i * size] for i in range(5)]
+    true, weights = parts[1], np.vstack([np.ones(len(table)), drawn])
+    cells = weights @ true.sum(axis=1)
+    found: dict[Target, Array] = {}
+    for start, hits, predicted in _RULES:
+        # no class is without cells: the weights are never zero
+        scores = (weights @ (2 * parts[hits])) / (weights @ (true + parts[predicted]))
+        found["study", f"{start}accuracy", "-", study] = weights @ parts[hits].sum(axis=1) / cells
+        found["study", f"{start}macro_f1", "truth", study] = scores.mean(axis=1)
+    return found
+
+
+def studies_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str, str]:
+    """Donor -> study for the test cells of a split; empty where a donor is in several, or files are not there."""
+    obs = Path(f"results/data/{dataset}/obs.parquet")
+    roles = [path for path in (Path(role_file(dataset, split, seed)) for seed in seeds) if path.is_file()]
+    if not obs.is_file() or not roles:
+        return {}
+    test: Any = False
+    for path in roles:
+        test = test | (read_columns(path, ["role"], coded=["role"])["role"] == "test")
+    columns = [read_columns(obs, [name], coded=[name], rows=test)[name] for name in ("donor", "study")]
+    found: dict[str, str] = {}
+    for donor, study in np.unique(np.stack([column.codes for column in columns]), axis=1).T:
+        names = columns[0].names[donor], columns[1].names[study]
+        if NOT_GIVEN in names:
+            continue
+        if names[0] in found:
+            return {}
+        found[names[0]] = names[1]
+    return found
