@@ -31,8 +31,8 @@ def aggregate(
     """Build the tables named by `outputs` from what lies under results/.
 
     `study` has splits (each with dataset, evaluation, regime, split, fitted, spec, methods and seeds), methods, scoring
-    and statistics, contrasts, merge (rules or None), published (or None) and marks (files). `audit_files`: table -> files
-    of the audits. Fits without files are listed as missing.
+    and statistics, contrasts, merge (rules or None), published (or None) and marks (files). `audit_files`: table ->
+    files of the audits. Fits without files are listed as missing.
     """
     for name, table in build(study, ontology, audit_files).items():
         write_csv(outputs[name], table)

@@ -1,18 +1,21 @@
 """Counts of any number of cells with a known truth: real cell types, studies, donors and batch effects.
 
 Every node of the ontology above a type carries an expression program, and a type is the sum of its own and its
-ancestors' programs: related types look alike, as in life. Counts are negative binomial.
+ancestors' programs: related types look alike, as in life. Counts are negative binomial, their means log-normal over the
+genes. Studies may name the same cells at different depths (granularity).
 
 Cells are drawn in blocks of a fixed size, each from a random stream of its own: what a cell holds does not depend on
-how many blocks are in memory, nor on the order in which they are drawn.
+how many blocks are in memory, nor on the order in which they are drawn. Simulations with the same seed, types and genes
+are of one world: they share programs and means. With numbered studies an older and a newer release can be drawn of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annobench.errors import DataError
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.sources.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
+from annobench.sources.granularity import Granularity, chosen_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,30 +24,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-BLOCK = 1024  # cells; what a block holds would change with it
+__all__ = ["BLOCK", "Simulation", "simulate", "write_simulated"]
+
 _PROGRAM_GENES = 0.1  # share of the genes that one program moves
 _DEPTH_SPREAD = 0.3  # standard deviation of the log depth between cells
-_MEAN_SPREAD = 1.5  # standard deviation of the log mean between genes
 
 
 class Simulation:
     """A dataset to be drawn; see `workflow/schemas/dataset.schema.yaml` for the parameters.
 
     cells: their number. var: the genes. Studies differ in their mix of types (Dirichlet) and by a log fold change per
-    gene, donors by a third of it. Raises DataError for a type that is no live term of the ontology.
+    gene, donors by a third of it. Without `first_study` the cells of all studies are mixed; with it studies follow one
+    another, as large as each other, and are what the seed and their number make them. Raises DataError for a type that
+    is no live term of the ontology, and for studies that cannot differ in granularity.
     """
 
     def __init__(
         self,
         *,
-        types: list[str],
+        types: Sequence[str] | Mapping[str, Any],
         ontology: Ontology,
         cells: int = 600,
         genes: int = 300,
         studies: int = 3,
         donors_per_study: int = 2,
+        first_study: int | None = None,
+        granularity: str | Mapping[str, float] = "types",
         program_strength: float = 1.0,
         batch_strength: float = 0.3,
+        mean_spread: float = 1.5,
         depth: float = 1500,
         dispersion: float = 0.5,
         unlabelled: float = 0.0,
@@ -53,80 +61,80 @@ class Simulation:
         import numpy as np
         import pandas as pd
 
-        for label_id in types:
-            if label_id not in ontology:
-                raise DataError(f"source.types: '{label_id}' is not a live term of Cell Ontology {ontology.release}")
-        self.cells, self._types, self._ontology, self._seed = cells, types, ontology, seed
-        self._depth, self._dispersion, self._unlabelled = depth, dispersion, unlabelled
-        rng = self._rng = np.random.default_rng(seed)
-        nodes = sorted(set().union(*(ontology.closure(label_id) for label_id in types)))
-        program = rng.normal(0, program_strength, (len(nodes), genes))
-        program *= rng.random((len(nodes), genes)) < _PROGRAM_GENES
-        belongs = np.array([[node in ontology.closure(label_id) for node in nodes] for label_id in types], dtype=float)
-        self._log_mean = rng.normal(0, _MEAN_SPREAD, genes) + belongs @ program
-
-        self._study = rng.integers(studies, size=cells)
-        self._donor = rng.integers(donors_per_study, size=cells)
-        mix = np.cumsum(rng.dirichlet(np.full(len(types), 5.0), size=studies), axis=1)
-        self._kind = np.empty(cells, dtype=np.int64)
-        drawn = rng.random(cells)
-        for study in range(studies):
-            here = self._study == study
-            self._kind[here] = np.searchsorted(mix[study] / mix[study, -1], drawn[here], side="right")
-        self._kind[: len(types)] = np.arange(len(types))  # every type occurs
-        self._study_effect = rng.normal(0, batch_strength, (studies, genes))
-        self._donor_effect = rng.normal(0, batch_strength / 3, (studies, donors_per_study, genes))
+        self.cells, self._ontology, self._unlabelled = cells, ontology, unlabelled
+        self._depth, self._dispersion = depth, dispersion
+        self._types = Granularity(chosen_types(types, ontology, seed), granularity, ontology, seed)
+        rng = np.random.default_rng(seed)
+        kinds = self._types.kinds
+        self._log_mean = _log_means(kinds, ontology, rng, (genes, mean_spread, program_strength))
+        shape = Shape(cells, len(kinds), genes, studies, donors_per_study, batch_strength, seed)
+        self._cohort: Cohort = Mixed(shape, rng) if first_study is None else Numbered(shape, first_study)
         ids = [f"ENSG9{i:010d}" for i in range(genes)]
         self.var: pd.DataFrame = pd.DataFrame({"ensembl_id": ids}, index=[f"GENE{i}" for i in range(genes)])
 
     def blocks(self) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
         """Counts (CSR float32) and annotations of consecutive cells."""
-        for start in range(0, self.cells, BLOCK):
-            yield self._block(slice(start, min(start + BLOCK, self.cells)))
+        for number in range(len(self._cohort)):
+            yield self.block(number)
 
-    def _block(self, part: slice) -> "tuple[csr_matrix, pd.DataFrame]":
+    def block(self, number: int) -> "tuple[csr_matrix, pd.DataFrame]":
+        """One of the blocks; any order gives the same."""
         import numpy as np
         from scipy.sparse import csr_matrix
 
-        # the first block goes on with the stream of the parameters, as it always did
-        first = np.random.default_rng(self._seed)
-        first.bit_generator.state = self._rng.bit_generator.state
-        rng = np.random.default_rng([self._seed, part.start]) if part.start else first
-        kind, study, donor = (values[part] for values in (self._kind, self._study, self._donor))
-        rate = self._log_mean[kind]
-        rate += self._study_effect[study]
-        rate += self._donor_effect[study, donor]
+        block = self._cohort.block(number)
+        rate, rng, cells = block.effect, block.rng, len(block.kind)
+        rate += self._log_mean[block.kind]
         np.exp(rate, out=rate)
-        rate *= (self._depth * np.exp(rng.normal(0, _DEPTH_SPREAD, len(kind))) / rate.sum(axis=1))[:, None]
+        rate *= (self._depth * np.exp(rng.normal(0, _DEPTH_SPREAD, cells)) / rate.sum(axis=1))[:, None]
         rate *= self._dispersion
         counts = rng.poisson(rng.gamma(1 / self._dispersion, rate))
-        return csr_matrix(counts, dtype=np.float32), self._obs(part, rng.random(len(kind)) < self._unlabelled)
+        return csr_matrix(counts, dtype=np.float32), self._obs(block, rng.random(cells) < self._unlabelled)
 
-    def _obs(self, part: slice, unlabelled: "NDArray[np.bool_]") -> "pd.DataFrame":
+    def _obs(self, block: Block, unlabelled: "NDArray[np.bool_]") -> "pd.DataFrame":
         import numpy as np
         import pandas as pd
 
         def named(names: list[str], codes: Any) -> "NDArray[Any]":  # cells share the texts
             return np.array(names, dtype=object)[codes]
 
-        types = [*self._types, UNKNOWN]
-        kind = np.where(unlabelled, len(types) - 1, self._kind[part])
-        studies, donors, _ = self._donor_effect.shape
-        people = [f"study{s + 1}_donor{d + 1}" for s in range(studies) for d in range(donors)]
+        labels = [*self._types.names, UNKNOWN]
+        studies, place = np.unique(block.study, return_inverse=True)
+        numbers = studies.tolist()
+        label = np.array([self._types.labels(study) for study in numbers])[place, block.kind]
+        label = np.where(unlabelled, len(labels) - 1, label)
+        donors = int(block.donor.max()) + 1
+        people = [f"study{study}_donor{donor + 1}" for study in numbers for donor in range(donors)]
         return pd.DataFrame(
             {
-                "cell_type": named([self._ontology.label(i) for i in types], kind),
-                "cell_type_ontology_term_id": named(types, kind),
-                "study": named([f"study{s + 1}" for s in range(studies)], self._study[part]),
-                "donor_id": named(people, self._study[part] * donors + self._donor[part]),
+                "cell_type": named([self._ontology.label(i) for i in labels], label),
+                "cell_type_ontology_term_id": named(labels, label),
+                "study": named([f"study{study}" for study in numbers], place),
+                "donor_id": named(people, place * donors + block.donor),
                 "assay": "simulated",
+                "true_type": named(self._types.kinds, block.kind),
             },
-            index=[f"cell{i:06d}" for i in range(part.start, part.stop)],
+            index=block.names,
         )
 
 
+def _log_means(
+    kinds: list[str], ontology: Ontology, rng: "np.random.Generator", shape: tuple[int, float, float]
+) -> "NDArray[np.float64]":
+    """Log mean of every kind and gene; shape: genes, and the standard deviations of means and of log fold changes."""
+    import numpy as np
+
+    genes, mean_spread, strength = shape
+    nodes = sorted(set().union(*(ontology.closure(kind) for kind in kinds)))
+    program = rng.normal(0, strength, (len(nodes), genes))
+    program *= rng.random((len(nodes), genes)) < _PROGRAM_GENES
+    belongs = np.array([[node in ontology.closure(kind) for node in nodes] for kind in kinds], dtype=float)
+    found: NDArray[np.float64] = rng.normal(0, mean_spread, genes) + belongs @ program
+    return found
+
+
 def simulate(**parameters: Any) -> "AnnData":
-    """Draw a `Simulation`; obs has cell_type, cell_type_ontology_term_id, study, donor_id and assay."""
+    """Draw a `Simulation`; obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay, true_type."""
     import pandas as pd
     from anndata import AnnData
     from scipy.sparse import csr_matrix, vstack
