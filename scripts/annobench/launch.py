@@ -19,7 +19,7 @@ from annobench.files import read_json
 from annobench.metrics.names import METRIC_NAMES
 from annobench.paths import ROOT, SCRIPTS
 from annobench.targets import Targets, fit_paths
-from annobench.workflow import HEADROOM_MB
+from annobench.workflow import HEADROOM_MB, TABLE_MB_A_MILLION
 
 
 class BusyError(AnnobenchError):
@@ -183,8 +183,9 @@ def count_gpus() -> int:
 
 def _largest_job_mb(study: Study) -> int:
     """Memory of the largest job of a study."""
-    fits = [method["resources"]["memory_mb"] + HEADROOM_MB for method in study.methods.values()]
-    return max([*fits, *(dataset["resources"]["memory_mb"] for dataset in study.datasets.values())])
+    table = TABLE_MB_A_MILLION * max(dataset["resources"]["cells"] for dataset in study.datasets.values()) / 1e6
+    fits = [method["resources"]["memory_mb"] + table + HEADROOM_MB for method in study.methods.values()]
+    return int(max([*fits, *(dataset["resources"]["memory_mb"] for dataset in study.datasets.values())]))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from annobench.config.census import census_source, chunk_names
 from annobench.files import read_json
 from annobench.prepare import STORE_CELLS
 from annobench.targets import Targets, fit_paths
-from annobench.workflow import HEADROOM_MB
+from annobench.workflow import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow_census import CELLS_A_SECOND
 
 _STORE_MB = 0.0045  # of a cell: 2 bytes for each of some 2,000 values, and its annotations
@@ -156,6 +156,7 @@ def plan_method(study: Study, method: str, history: "History") -> MethodPlan:
     left = [fit for fit in fits if not Path(fit_paths(fit)["run"]).is_file()]
     seconds = {fit: expected_seconds(study, fit, history) for fit in fits}
     hours = sum(seconds[fit] for fit in left) / 3600
+    cells = max(study.datasets[fit.dataset]["resources"]["cells"] for fit in fits)
     known = sum(history.seconds(fit) is not None for fit in fits)
     return MethodPlan(
         method=method,
@@ -164,7 +165,7 @@ def plan_method(study: Study, method: str, history: "History") -> MethodPlan:
         seconds_a_fit=fmean(seconds.values()),
         cpu_hours=hours * file["resources"]["threads"],
         gpu_hours=hours * file["resources"]["gpus"] if _on_gpu(study, file) else 0.0,
-        memory_mb=file["resources"]["memory_mb"] + HEADROOM_MB,
+        memory_mb=int(file["resources"]["memory_mb"] + TABLE_MB_A_MILLION * cells / 1e6) + HEADROOM_MB,
         disk_mb=file["estimate"]["disk_mb"] * len(left),
         basis=f"{known} of {len(fits)} fits from run records" if known else "estimates of the method file",
     )

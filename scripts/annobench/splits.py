@@ -95,6 +95,11 @@ def _release_roles(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int)
     for number, role in enumerate(("train", "val", "test")):
         cells = np.flatnonzero(pool & (drawn == number))
         if spec["multiple"]:
+            if 0 < len(cells) < spec["multiple"]:
+                raise DataError(
+                    f"splits: release: multiple {spec['multiple']}: only {len(cells)} cells have the role '{role}', so "
+                    "that none would be left; choose a smaller multiple, or null"
+                )
             cells = rng.permutation(cells)
             cells = cells[: len(cells) // spec["multiple"] * spec["multiple"]]
         roles[cells] = role
@@ -286,7 +291,10 @@ def check_roles(obs: "Columns", roles: "NDArray[Any]", spec: Mapping[str, Any]) 
     if column:
         both = sorted(set(columns[column][seen].counts()) & set(columns[column][test].counts()))
         if both:
-            raise DataError(f"splits: {column} '{both[0]}' has cells on the training side and on the test side")
+            advice = ""
+            if spec["regime"] == "release":  # the query has donors of its own, or its cells are no test of new ones
+                advice = "; give donors of the query names of their own, leave shared ones out, or use group_by: null"
+            raise DataError(f"splits: {column} '{both[0]}' has cells on the training side and on the test side{advice}")
     if spec["regime"] == "release" and (seen & (columns["part"] == "query")).any():
         raise DataError("splits: the query has cells on the training side")
     if spec["regime"] == "cross_study" and _matching(columns, spec["rule"], spec["held_out"])[seen].any():

@@ -29,6 +29,8 @@ from annobench.workflow_census import AskCensus
 SAMPLE = 20_000  # cells that an audit looks at, see annobench.decisions (which imports numpy)
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
 HEADROOM_MINUTES = 3
+TABLE_MB_A_MILLION = 150  # ids and annotations of a million cells, which a fit holds besides what its method needs
+TABLE_SECONDS_A_MILLION = 30  # and to read them, check the bytes of their counts, and write what is predicted
 
 
 @contextmanager
@@ -248,7 +250,12 @@ class Ask(AskCensus):
 
     def method_limit_mb(self, wildcards: Any, attempt: int) -> int:
         """Memory limit (MB) of the fit itself, enforced by the runner."""
-        return int(self.study.methods[wildcards.method]["resources"]["memory_mb"] * attempt)
+        own = self.study.methods[wildcards.method]["resources"]["memory_mb"]
+        return int((own + TABLE_MB_A_MILLION * self._millions(wildcards.dataset)) * attempt)
+
+    def _millions(self, dataset: str) -> float:
+        """Million cells of a dataset."""
+        return float(self.study.datasets[dataset]["resources"]["cells"] / 1e6)
 
     def method_memory(self, wildcards: Any, attempt: int) -> int:
         """Memory (MB) of the job around a fit."""
@@ -256,7 +263,8 @@ class Ask(AskCensus):
 
     def method_limit_seconds(self, wildcards: Any, attempt: int) -> int:
         """Time limit (seconds) of the fit itself, enforced by the runner."""
-        return math.ceil(self.study.methods[wildcards.method]["resources"]["minutes"] * attempt * 60)
+        own = self.study.methods[wildcards.method]["resources"]["minutes"] * 60
+        return math.ceil((own + int(TABLE_SECONDS_A_MILLION * self._millions(wildcards.dataset))) * attempt)
 
     def method_minutes(self, wildcards: Any, attempt: int) -> int:
         """Minutes of the job around a fit."""

@@ -1,5 +1,7 @@
 """What is promised: every method of the repository keeps the contract, on the same cells, through the same suite."""
 
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer t
 LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
 SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
 HIDDEN = ["label_id"]
+Fit = Callable[[str], tuple[Method, Predictions]]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,18 @@ def fitted(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1) -> tu
     return method, method.predict(query)
 
 
+@pytest.fixture(scope="module")
+def fit_once(data: ad.AnnData, ontology: Ontology) -> Fit:
+    """A method after its fit and what it predicted, for tests that only look at them; fitted for the first of these."""
+    return cache(lambda name: fitted(name, data, ontology))
+
+
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    """One test for every method; those of one method run in one process, where it is fitted once."""
+    params = [pytest.param(name, marks=pytest.mark.xdist_group(f"fit_{name}")) for name in names]
+    return pytest.mark.parametrize("name", params)
+
+
 def replace_rows(data: ad.AnnData, rows: Any, values: Any) -> None:
     """Overwrite the counts of some cells."""
     dense = data.X.toarray()
@@ -81,10 +96,10 @@ def same(first: Predictions, second: Predictions) -> bool:
     return first.labels[:, 0].tolist() == second.labels[:, 0].tolist() and scores
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_predictions_keep_the_contract(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+@each(METHODS)
+def test_predictions_keep_the_contract(name: str, data: ad.AnnData, fit_once: Fit) -> None:
     method = load_method(name, ROOT, "")
-    _, found = fitted(name, data, ontology)
+    _, found = fit_once(name)
     allowed = sorted(set(data.obs["label_id"]))
     valid = predictions.validate(found, data.obs_names[170:], allowed)
     if method["abilities"]["probabilities"]:
@@ -97,24 +112,26 @@ def test_predictions_keep_the_contract(name: str, data: ad.AnnData, ontology: On
         assert valid.probabilities is None
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*OTHER_LOSSES, *(m for m in LEARNERS if load_method(m, ROOT, "")["kind"] == "method")})
-)
-def test_methods_learn_something(name: str, data: ad.AnnData, ontology: Ontology) -> None:
-    _, found = fitted(name, data, ontology)
+@each(sorted({*OTHER_LOSSES, *(m for m in LEARNERS if load_method(m, ROOT, "")["kind"] == "method")}))
+def test_methods_learn_something(name: str, data: ad.AnnData, fit_once: Fit) -> None:
+    _, found = fit_once(name)
     truth = data.obs["label_id"].loc[list(found.cell_ids)]
     assert (found.labels[:, 0] == truth.to_numpy()).mean() > 0.5  # the most frequent class has a quarter of the cells
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_the_same_seed_gives_the_same_predictions(name: str, data: ad.AnnData, ontology: Ontology) -> None:
-    assert same(fitted(name, data, ontology)[1], fitted(name, data, ontology)[1])
+@each(LEARNERS)
+def test_the_same_seed_gives_the_same_predictions(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
+    assert same(fit_once(name)[1], fitted(name, data, ontology)[1])
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_test_cells_change_nothing_that_is_learned(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+@each(LEARNERS)
+def test_test_cells_change_nothing_that_is_learned(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
     """Gene choice, scaling and model selection: other test cells beside it do not change the prediction of a cell."""
-    _, found = fitted(name, data, ontology)
+    _, found = fit_once(name)
     other = data.copy()
     changed = np.arange(200, 240)  # the first thirty test cells stay
     replace_rows(other, changed, np.random.default_rng(0).poisson(50, (40, data.n_vars)))
@@ -149,9 +166,9 @@ def test_a_planted_leak_is_caught_by_that_test(data: ad.AnnData, ontology: Ontol
     assert np.allclose(method.predict(query).scores[:30], method.predict(other).scores[:30], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SAVED)
-def test_a_saved_model_predicts_the_same(name: str, data: ad.AnnData, ontology: Ontology, tmp_path: Path) -> None:
-    method, found = fitted(name, data, ontology)
+@each(SAVED)
+def test_a_saved_model_predicts_the_same(name: str, data: ad.AnnData, fit_once: Fit, tmp_path: Path) -> None:
+    method, found = fit_once(name)
     method.save(tmp_path)
     files = [file.suffix for file in tmp_path.iterdir()]
     assert set(files) <= {".npz", ".json", ".safetensors"}  # nothing whose loading executes code
@@ -159,16 +176,16 @@ def test_a_saved_model_predicts_the_same(name: str, data: ad.AnnData, ontology: 
     assert same(found, again)
 
 
-@pytest.mark.parametrize("name", [m for m in METHODS if load_method(m, ROOT, "")["abilities"]["embedding"]])
-def test_embeddings(name: str, data: ad.AnnData, ontology: Ontology) -> None:
-    method, _ = fitted(name, data, ontology)
+@each(m for m in METHODS if load_method(m, ROOT, "")["abilities"]["embedding"])
+def test_embeddings(name: str, data: ad.AnnData, fit_once: Fit) -> None:
+    method, _ = fit_once(name)
     embedding = method.embed(parts(data)[2])
     assert embedding.dtype == np.float32
     assert embedding.shape[0] == 70
     assert np.isfinite(embedding).all()
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@each(LEARNERS)
 def test_two_classes_and_a_class_of_one_cell(name: str, data: ad.AnnData, ontology: Ontology) -> None:
     labels = np.where(data.obs["label_id"] == "CL:0000236", "CL:0000236", "CL:0000084")
     for single in (False, True):
@@ -180,15 +197,15 @@ def test_two_classes_and_a_class_of_one_cell(name: str, data: ad.AnnData, ontolo
         predictions.validate(found, data.obs_names[170:], sorted(set(few.obs["label_id"])))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_a_cell_without_counts_gets_a_prediction(name: str, data: ad.AnnData, ontology: Ontology) -> None:
+@each(LEARNERS)
+def test_a_cell_without_counts_gets_a_prediction(name: str, data: ad.AnnData, fit_once: Fit) -> None:
     empty = data.copy()
     replace_rows(empty, [200], 0)
-    _, found = fitted(name, empty, ontology)
+    found = fit_once(name)[0].predict(parts(empty)[2])
     predictions.validate(found, data.obs_names[170:], sorted(set(data.obs["label_id"])))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@each(LEARNERS)
 def test_training_without_validation_cells(name: str, data: ad.AnnData, ontology: Ontology) -> None:
     train, _, query = parts(data)
     method, setting = build(name), context(data, ontology)

@@ -17,7 +17,7 @@ from annobench.errors import ConfigError, DataError
 from annobench.files import read_json
 from annobench.paths import ROOT
 from annobench.plan import describe
-from annobench.sources.census.build import Part, build_release
+from annobench.sources.census.build import Part, _dataset_ids, build_release
 from annobench.sources.census.chunks import fetch_chunk
 from annobench.sources.census.release import opened_release
 from annobench.sources.census.select import select_cells
@@ -77,6 +77,18 @@ def test_several_studies_of_one_dataset_are_several_datasets(tmp_path: Path) -> 
     found, presence = client(tmp_path / "r")
     assert found.obs["dataset_id"].value_counts().to_dict() == {"both_jones_b": 6, "both_smith_2020": 4}
     assert presence.shape == (2, 80)
+
+
+def test_studies_and_datasets_are_told_apart(tmp_path: Path) -> None:
+    assert _dataset_ids("x", ["A b", "a-b", "c", "甲"]) == {
+        "A b": "x_a_b__1",
+        "a-b": "x_a_b__2",
+        "c": "x_c",
+        "甲": "x_study__4",
+    }
+    parts = [Part(name, prepared(tmp_path, name, 10), dataset_id="same") for name in ("one", "two")]
+    with pytest.raises(DataError, match="'same' of two is that of another dataset too"):
+        build_release(MAY, parts, tmp_path / "release", tmp_path / "record.json")
 
 
 def test_genes_by_symbol_get_the_ids_of_others() -> None:

@@ -22,7 +22,7 @@ from annobench.sources.census import filters as filtering
 from annobench.sources.census.corpus import CorpusRules, kept_types
 from annobench.sources.census.filters import Filters
 from annobench.sources.census.older import Older
-from annobench.sources.census.release import opened_release, with_patience
+from annobench.sources.census.release import NotReachedError, opened_release, with_patience
 from annobench.sources.census.republished import compare, is_republished, normalised
 from annobench.sources.census.select import digest, select_cells
 from annobench.sources.census.types import corpus_ontology
@@ -144,6 +144,13 @@ def test_values_may_stand_in_a_table(select, tmp_path: Path) -> None:
     assert set(cells["cell_type"]) == {"B cell", "natural killer cell"}
     assert record["filters"] == {"cell_type_ontology_term_id": ["CL:0000236", "CL:0000623"]}
     assert filtering.read_values(str(table), "label_id") == ["CL:0000236", "CL:0000623"]
+
+
+def test_numbers_may_stand_in_a_table(select, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("soma_joinid\n3\n5\n")
+    numbers = {"file": str(tmp_path / "ids.csv"), "column": "soma_joinid"}
+    cells, _, _ = select(filters={"soma_joinid": numbers}, obs=["soma_joinid"])
+    assert cells["soma_joinid"].tolist() == [3, 5]
 
 
 def test_a_draw_depends_on_the_seed_alone(select) -> None:
@@ -359,9 +366,17 @@ def test_what_makes_a_dataset_an_old_one(new, new_donors, old_donors, expected: 
 
 
 def test_shared_cells_decide_alone(releases: dict[str, Path]) -> None:
-    match = {"share_of_cells": 0.5, "donors": False, "collection": False, "title": True, "size": False}
+    match = {"share_of_cells": 0.2, "donors": False, "collection": False, "title": True, "size": False}
     assert is_republished(match)
-    assert not is_republished(match | {"share_of_cells": 0.0})
+    assert not is_republished(match | {"share_of_cells": 0.02})  # bare barcodes agree so often by chance
+    assert not is_republished(match | {"title": False})
+    assert is_republished(match | {"title": False, "share_of_cells": 0.6})
+    with opened_release(MAY, str(releases[MAY])) as may, opened_release(DECEMBER, str(releases[DECEMBER])) as december:
+        older = Older.read(may, {"release": MAY, "uri": str(releases[MAY])}, lambda text: None)
+        assert older.donors["gone"] == {"Carol Ann", "Dan Ole", "Eve Kim"}
+        assert older._shares_of_cells(december, ["again", "new"]) == {"again": {"gone": 1.0}, "new": {}}
+    matches = compare([row("again", "other", "d", 1)], [row("gone")], {}, {}, {"again": {"gone": 1.0}})
+    assert is_republished(matches["again"][0])
 
 
 def test_a_release_that_does_not_know_its_cells_is_compared_by_the_rest(releases: dict[str, Path]) -> None:
@@ -405,6 +420,17 @@ def test_a_variable_in_the_address_is_replaced(releases: dict[str, Path], monkey
         assert release.build_date == MAY
     with opened_release(MAY, releases[MAY].as_uri()) as release:
         assert release.where == releases[MAY].as_uri()
+
+
+def test_a_release_that_was_built_before_its_date_is_opened_by_the_client(
+    releases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cellxgene_census
+
+    of_may = cellxgene_census.open_soma(uri=str(releases[MAY]))
+    monkeypatch.setattr(cellxgene_census, "open_soma", lambda **_: of_may)
+    with opened_release("2023-07-01") as release:  # as 2024-07-01, which states 2024-05-20
+        assert release.build_date == MAY
 
 
 def test_what_the_network_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,6 +479,15 @@ def test_a_lost_connection_is_tried_again() -> None:
     with pytest.raises(DownloadError):
         with_patience(never, uri="/a/folder", report=lambda text: None, attempts=3)
     assert said == ["asked"]  # what is on this machine fails again
+
+    opened = iter([True, False])
+
+    def unreachable() -> str:
+        if next(opened):
+            raise NotReachedError("the Census could not be reached")
+        return "found"
+
+    assert with_patience(unreachable, uri=None, report=said.append, first_wait=0.001) == "found"
 
     def wrong() -> None:
         raise AnnobenchError("for the user")

@@ -334,3 +334,17 @@ def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
 
 def test_what_gives_no_probabilities_cannot_be_decoded() -> None:
     assert "'awk_centroid' gives no probabilities" in refused(methods=["awk_centroid.leaf"])
+    assert "'knn.leaf.top_down': a fit is decoded once" in refused(methods=["knn.leaf.top_down"])
+
+
+def test_no_split_takes_the_name_of_one_that_is_only_fitted() -> None:
+    fitted, other = ({"dataset": "simulated_mixed", "regime": regime} for regime in ("release", "pair"))
+    assert "stands twice (split 'release')" in refused(evaluations=[fitted, other | {"name": "release"}])
+
+
+def test_limits_of_a_fit_grow_with_the_table_of_cells() -> None:
+    found = load_study(study(evaluations=[{"dataset": "hce_release", "regime": "release"}], methods=["knn"]), ROOT)
+    own, millions = found.methods["knn"]["resources"], found.datasets["hce_release"]["resources"]["cells"] / 1e6
+    place = SimpleNamespace(dataset="hce_release", split="release", method="knn", seed="1")
+    assert Ask(found).method_limit_mb(place, 2) == int(2 * (own["memory_mb"] + 150 * millions))
+    assert Ask(found).method_limit_seconds(place, 1) == own["minutes"] * 60 + int(30 * millions)

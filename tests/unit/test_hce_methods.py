@@ -73,6 +73,17 @@ def test_steps_of_the_paper() -> None:
     assert [len(batch_sizes(n, 2048, False)) for n in (3_500_032, 3_448_832)] == [1709, 1684]
 
 
+def test_weights_of_the_classes_are_balanced(ontology: Ontology) -> None:
+    """N / (classes * cells of the class), as scikit-learn's `balanced`: summed over all cells they are the cells."""
+    method = load_class("linear")(**load_method("hce_linear_ce", ROOT, "")["parameters"])
+    method._classes = np.array(["CL:0000084", "CL:0000236", "CL:0000623"])
+    codes = np.repeat([0, 1, 2], [70, 20, 10])
+    weight = method._losses(codes, ontology)(True).weight.numpy()
+    assert (weight * [70, 20, 10]).sum() == pytest.approx(100)
+    assert weight == pytest.approx([100 / 210, 100 / 60, 100 / 30])
+    assert method._losses(codes, ontology)(False).weight is None
+
+
 @pytest.mark.parametrize("name", ["hce_linear_hce", "hce_mlp_label_updating", "hce_tabnet_hce_logsumexp"])
 def test_they_run(name: str, ontology: Ontology) -> None:
     """On a handful of cells, with few epochs and small networks."""

@@ -85,6 +85,13 @@ def test_malformed_files_are_refused(change: dict[str, str], message: str, tmp_p
         marks([str(path)])
 
 
+def test_lines_that_begin_with_a_hash_are_remarks_and_others_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    rows = ["# a remark", "\t".join(COLUMNS), "\t".join((GOOD | {"source": "thread #12, Fig. 1"}).values())]
+    path.write_text("\n".join(rows) + "\n")
+    assert marks([str(path)])["source"].tolist() == ["thread #12, Fig. 1"]
+
+
 def test_a_file_that_is_not_there_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"s.yaml: marks: no file config/published/hcee.tsv.*hce"):
         mark_files("hcee", ROOT, "s.yaml")

@@ -272,3 +272,8 @@ def test_cells_of_a_release_may_be_cut_to_a_multiple_or_drawn_one_by_one() -> No
     assert [int(((drawn == role) & own).sum()) for role in ("val", "test")] == [51, 60]
     with pytest.raises(DataError, match="2 different values, 1 of them for test and 1 for validation, leave none"):
         assign_roles(release(2), RELEASE, 1)
+    with pytest.raises(DataError, match="multiple 100: only 60 cells have the role 'val'"):
+        assign_roles(obs, {**RELEASE, "multiple": 100}, 1)
+    shared = obs | {"donor": np.where(own, obs["donor"], "d1").astype(object)}
+    with pytest.raises(DataError, match="donor 'd1' has cells .*; give donors of the query names of their own"):
+        assign_roles(shared, RELEASE, 1)

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from annobench.aggregate import write_csv
 from annobench.columns import Coded, to_arrow, write_columns
+from annobench.errors import DataError
 from annobench.score import CONFIDENCE, count_confusion, resampling_units
 from annobench.tables import describe
 from annobench.tables.audit import AUDIT, Verdicts
@@ -153,6 +155,15 @@ def test_nothing_finished_at_all(tmp_path: Path) -> None:
     tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]
     tables += [fits.resources(), describe.split_sizes([])]
     assert all(table.empty and len(table.columns) > 3 for table in tables)
+
+
+def test_views_share_a_fit_and_a_view_that_was_never_scored_is_said(tmp_path: Path) -> None:
+    one = fit(tmp_path, "good", "a", 1, 0.9)
+    other = replace(one, method="good.leaf")
+    assert Fits([one, other], toy_ontology()).resources()["fit"].tolist() == [str(one.run.parent)] * 2
+    assert one.rows(one.scores)["value"].size
+    with pytest.raises(DataError, match=r"no rows of split a and method good.leaf.*--forcerun"):
+        other.rows(other.scores)
 
 
 def test_evaluations_of_one_dataset_and_regime_stay_apart(tmp_path: Path) -> None:

@@ -132,13 +132,14 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         where = f"{source}: evaluations[{position}]"
         before = {(split.dataset, split.evaluation) for split in splits.values()}
         for split in _expand(evaluation, settings, datasets[evaluation["dataset"]], where):
-            if (split.dataset, split.evaluation) in before or (split.dataset, split.name) in splits:
+            place = (split.dataset, split.name)
+            if (split.dataset, split.evaluation) in before or place in splits or place in fitted:
                 raise ConfigError(
                     f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
                     "of them another `name`"
                 )
             fits_only = split.spec.get("part") == "both"
-            (fitted if fits_only else splits)[split.dataset, split.name] = split
+            (fitted if fits_only else splits)[place] = split
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     mark_files(settings["marks"], root, source)  # raises for one that is not there
@@ -232,6 +233,8 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
     fitted, _, decoding = name.rpartition(".")
     if decoding in DECODINGS:
         method = load_method(fitted, root, source)
+        if method["decoding"] != "argmax":
+            raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {', '.join(DECODINGS)}")
         if not method["abilities"]["probabilities"]:
             raise ConfigError(
                 f"{source}: methods: '{name}': '{fitted}' gives no probabilities, so there is nothing to decode"

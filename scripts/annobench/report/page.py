@@ -80,11 +80,9 @@ def render(
 def _counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     failed = tables["failed"]
     status = failed["status"].value_counts().to_dict()
-    return {
-        "ok": int((tables["resources"]["status"] == "ok").sum()),
-        "planned": int((tables["resources"]["status"] == "ok").sum()) + len(failed),
-        "status": status,
-    }
+    resources = tables["resources"]
+    ok = int(resources.loc[resources["status"] == "ok", "fit"].nunique())  # a fit has a row for each of its views
+    return {"ok": ok, "planned": ok + len(failed), "status": status}
 
 
 def _best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[dict[str, Any]]:

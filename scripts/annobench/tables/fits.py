@@ -9,6 +9,7 @@ import pandas as pd
 
 from annobench import stats
 from annobench.columns import read_columns
+from annobench.errors import DataError
 from annobench.files import read_json
 from annobench.ontology import Ontology
 
@@ -61,9 +62,14 @@ class FitFiles:
         return {name: getattr(self, name) for name in EVALUATION}
 
     def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """Columns of `scores`, `confusion` or `confidence`, of this view alone. Raises DataError where it has none."""
+        """Columns of `scores`, `confusion` or `confidence`, of this view; DataError for scores without it."""
         view = read_columns(path, ["split", "method"], coded=["split", "method"])
         mine = (view["split"] == self.split) & (view["method"] == self.method)
+        if path == self.scores and not mine.any():  # the other two may be empty: a failed fit, a query without labels
+            raise DataError(
+                f"{path}: holds no rows of split {self.split} and method {self.method}: it was scored for another "
+                f"study; score it again with --forcerun {path}"
+            )
         return read_columns(path, columns, rows=mine)  # texts become Python objects for these rows alone
 
     @property
@@ -123,9 +129,12 @@ class Fits:
         return pd.DataFrame(rows, columns=[*FIT, "status", "reason", "traceback"])
 
     def resources(self) -> pd.DataFrame:
-        """What every fit took, one row per fit."""
-        rows = [{**fit.key, **fit.belongs, **{name: run[name] for name in _TAKEN}} for fit, run in self.runs.items()]
-        return pd.DataFrame(rows, columns=[*FIT, "evaluation", "regime", *_TAKEN])
+        """What every fit took, one row per view; `fit` names the fit, to which several views may belong."""
+        rows = [
+            {**fit.key, **fit.belongs, "fit": str(fit.run.parent), **{name: run[name] for name in _TAKEN}}
+            for fit, run in self.runs.items()
+        ]
+        return pd.DataFrame(rows, columns=[*FIT, "evaluation", "regime", "fit", *_TAKEN])
 
 
 def _why_missing(attempt: Path) -> str:

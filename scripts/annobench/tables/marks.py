@@ -1,6 +1,8 @@
 """Published values, as they are drawn beside ours: facts with their source, and how they are known."""
 
 from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
 
 import pandas as pd
 
@@ -30,7 +32,9 @@ def marks(paths: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(path: str) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#")
+    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    text = StringIO("".join(line for line in lines if not line.startswith("#")))  # a source may hold a #
+    table = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
     if list(table.columns) != COLUMNS:
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(table.columns)}")
     for column, allowed in ALLOWED.items():

@@ -11,6 +11,7 @@ All releases of one family have the same genes in the same order, whatever they 
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,10 +157,13 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> di
     place = genes.places[part.name]
     state, first = _state(part.cells), written.cells
     tables = []
+    above_zero = left = 0
     for counts, obs in _blocks(part.cells):
         tables.append(_annotations(part, obs))
         for start in range(0, len(obs), _BLOCK):
-            entries = _placed(_as_counts(counts[start : start + _BLOCK], state), place, len(genes.ids))
+            block = _as_counts(counts[start : start + _BLOCK], state)
+            above_zero, left = above_zero + counts[start : start + _BLOCK].count_nonzero(), left + block.count_nonzero()
+            entries = _placed(block, place, len(genes.ids))
             columns = {
                 "soma_dim_0": np.repeat(np.arange(entries.shape[0]), np.diff(entries.indptr)) + written.cells,
                 "soma_dim_1": entries.indices.astype(np.int64),
@@ -171,8 +175,10 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> di
     obs.insert(0, "soma_joinid", np.arange(first, written.cells))
     several = obs["study"].nunique() > 1
     base = part.dataset_id or part.name
-    obs["dataset_id"] = [f"{base}_{_slug(study)}" for study in obs["study"]] if several else base
+    obs["dataset_id"] = obs["study"].map(_dataset_ids(base, obs["study"].unique())) if several else base
     for name, some in obs.groupby("dataset_id", sort=True):
+        if any(row["dataset_id"] == name for row in written.datasets):
+            raise DataError(f"dataset_id: '{name}' of {part.name} is that of another dataset too; give it another id")
         number = len(written.datasets)
         title = part.title or part.name
         written.datasets.append(
@@ -189,8 +195,21 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> di
         )
         written.presence.append((number, np.unique(place[place >= 0])))
     written.obs.append(obs.drop(columns="study"))
-    values = "counts" if state == "counts" else f"round(expm1(x)) of {state}: no counts, but whole numbers"
+    values = "counts"
+    if state != "counts":
+        lost = 1 - left / max(above_zero, 1)
+        values = f"round(expm1(x)) of {state}: no counts, but whole numbers; {lost:.1%} of the values became zero"
     return {"cells": len(obs), "values": values, "genes": genes.about[part.name], "sha256": sha256_of(part.cells)}
+
+
+def _dataset_ids(base: str, studies: Sequence[str]) -> dict[str, str]:
+    """An id for every study; numbered where their letters do not tell them apart."""
+    slugs = {study: _slug(study) for study in studies}
+    often = Counter(slugs.values())
+    return {
+        study: f"{base}_{slug}" if slug and often[slug] == 1 else f"{base}_{slug or 'study'}__{number}"
+        for number, (study, slug) in enumerate(sorted(slugs.items()), start=1)
+    }
 
 
 def _annotations(part: Part, obs: "pd.DataFrame") -> "pd.DataFrame":

@@ -39,7 +39,8 @@ def _numbers(path: Any, column: str) -> "NDArray[np.int64]":
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                text = archive.read(archive.namelist()[0]).decode()
+                names = archive.namelist()  # a .zip of a Mac holds more than what was put in
+                text = archive.read(next((name for name in names if name.endswith(".csv")), names[0])).decode()
         else:
             text = path.read_text(encoding="utf-8")
         rows = csv.DictReader(io.StringIO(text))

@@ -1,6 +1,7 @@
 """Rows of a table by the values of its columns: data that becomes a filter of the client, never text that is pasted."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Value = str | bool | int
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,27 @@ class Filters:
         )
 
     def checked(self, schema: "pa.Schema", where: str) -> "Filters":
-        """The same; raises DataError for a column that is not there, or values of another type than the column's."""
+        """The same, whole numbers out of tables as such.
+
+        Raises DataError for a column that is not there, or values of another type than the column's.
+        """
+        found = dict(self.columns)
         for column, values in self.columns.items():
             if column not in schema.names:
                 raise DataError(
                     f"source.filters: the cells of {where} have no column '{column}'{nearest(column, schema.names)}"
                 )
             kind = _kind(schema.field(column).type)
+            if kind is int:  # a table holds texts
+                values = [int(v) if isinstance(v, str) and _WHOLE.fullmatch(v) else v for v in values]
+                found[column] = values
             for value in values:
                 if kind is not None and not _fits(value, kind):
                     raise DataError(
                         f"source.filters.{column}: {value!r} is no {kind.__name__}, but the column of {where} holds "
                         f"{kind.__name__}"
                     )
-        return self
+        return Filters(found)
 
     def expression(self, schema: "pa.Schema") -> str | None:
         """What the client can filter itself, in its language; None where that is nothing.

@@ -10,7 +10,8 @@ from annobench.sources.census.chunks import chunk_bounds
 from annobench.store.link import link_stores
 from annobench.store.manifest import Manifest
 
-KEPT = ("release", "uri", "filters", "datasets_sha256", "new_since", "exclude", "dropped", "genes", "cells", "types")
+KEPT = ("release", "build_date", "uri", "filters", "datasets_sha256", "new_since", "exclude", "dropped", "genes")
+COUNTED = ("cells", "types")
 
 
 def gather_chunks(
@@ -38,5 +39,5 @@ def gather_chunks(
     manifest = link_stores(chunks, store, uns={"matrix": "counts"}, source=origin)
     if manifest.cells != record["cells"]:
         raise DataError(f"{store}: has {manifest.cells} cells, {record['cells']} were selected; select and fetch again")
-    about = {key: record[key] for key in KEPT if key in record}
+    about = {key: record[key] for key in (*KEPT, *COUNTED) if key in record}
     return store, [{"step": "census", **about, "datasets": len(record["datasets"]), "chunks": len(chunks)}]

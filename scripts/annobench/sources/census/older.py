@@ -10,10 +10,9 @@ from annobench.columns import Coded
 from annobench.sources.census.filters import Filters
 from annobench.sources.census.release import Release, Report, opened_release
 from annobench.sources.census.republished import compare, is_republished
-from annobench.sources.census.rows import donors_of, read_cells
-from annobench.store.ids import hashed
+from annobench.sources.census.rows import donors_of, read_donors, read_hashes
 
-CELL = "observation_joinid"  # the same for the same cell in every release that has the column
+CELL = "observation_joinid"  # of the cell's own name: the same in every release and dataset that has the column
 
 
 @dataclass
@@ -32,14 +31,14 @@ class Older:
         """Its datasets and their donors. place: how to open it again."""
         datasets = {str(row["dataset_id"]): row for row in release.datasets()}
         report(f"{release.where}: reading the donors of {len(datasets)} datasets")
-        _, obs = read_cells(release.obs, ["dataset_id", "donor_id"], Filters({}))
-        donors = donors_of(obs["dataset_id"], obs["donor_id"])
+        donors = read_donors(release.obs)
         return cls(release.where, release.build_date, datasets, donors, CELL in release.obs.schema.names, place)
 
     def describe(self, datasets: Mapping[str, Any]) -> dict[str, Any]:
         """What the record says of the two releases: datasets that are gone, and new ones."""
         return {
-            "release": self.build_date,
+            "release": self.place["release"],
+            "build_date": self.build_date,
             "uri": self.where,
             "datasets": len(self.datasets),
             "vanished": sorted(set(self.datasets) - set(datasets)),
@@ -60,30 +59,26 @@ class Older:
         """
         used = sorted(obs["dataset_id"].counts())
         donors = donors_of(obs["dataset_id"], obs["donor_id"])
-        matches = compare([datasets[name] for name in used], list(self.datasets.values()), donors, self.donors)
         both = self.knows_cells and CELL in release.obs.schema.names
-        if both and matches:
-            report(f"comparing the cells of {len(matches)} new datasets with those of {self.where}")
-            self._compare_cells(release, matches)
+        shares = None
+        if both:
+            report(f"comparing the cells of {len(used)} new datasets with those of {self.where}")
+            shares = self._shares_of_cells(release, used)
+        new, old = [datasets[name] for name in used], list(self.datasets.values())
+        matches = compare(new, old, donors, self.donors, shares)
         record["cells_compared"] = both
         record["matches"] = matches
         again = {name for name, found in matches.items() if any(map(is_republished, found))}
         record["republished"] = sorted(again)
         return obs["dataset_id"].renamed(lambda name: "true" if name in again else "false")
 
-    def _compare_cells(self, release: Release, matches: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Fill in which share of a new dataset's cells an older one has."""
-        new = _cells(release, sorted(matches))
+    def _shares_of_cells(self, release: Release, used: list[str]) -> dict[str, dict[str, float]]:
+        """Which share of a new dataset's cells an older one has: by new dataset, by old one that has some."""
+        new = read_hashes(release.obs, CELL, Filters({"dataset_id": used}))
+        every = np.unique(np.concatenate(list(new.values())))
         with opened_release(**self.place) as older:
-            old = _cells(older, sorted({match["old_dataset"] for found in matches.values() for match in found}))
-        for name, found in matches.items():
-            for match in found:
-                theirs = old.get(match["old_dataset"], np.empty(0, dtype=np.uint64))
-                match["share_of_cells"] = round(float(np.isin(new[name], theirs).mean()), 4)
-
-
-def _cells(release: Release, datasets: list[str]) -> dict[str, Any]:
-    """The cells of some datasets, by a hash of the name that they keep."""
-    _, obs = read_cells(release.obs, ["dataset_id", CELL], Filters({"dataset_id": datasets}))
-    cells = hashed(obs[CELL].text())
-    return {name: cells[obs["dataset_id"] == name] for name in obs["dataset_id"].names}
+            old = read_hashes(older.obs, CELL, Filters({}), among=every)
+        return {
+            name: {other: share for other, theirs in old.items() if (share := float(np.isin(cells, theirs).mean()))}
+            for name, cells in new.items()
+        }

@@ -15,6 +15,10 @@ Report = Callable[[str], None]
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, TypeError, ValueError)
 
 
+class NotReachedError(DownloadError):
+    """A release could not be opened; it may be there a moment later."""
+
+
 class Release:
     """An open release. Use `opened_release`.
 
@@ -84,7 +88,7 @@ def opened_release(
     tiledb: Mapping[str, Any] | None = None,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Release]:
-    """Open a release by date, or what lies at `uri` (a path or an address), which must be of that date.
+    """Open a release by date, or what lies at `uri` (a path or an address), which must be a build of that date.
 
     `tiledb` holds settings for the client, such as a region of S3. Raises DataError for a release that does not exist,
     or is another one; DownloadError where nothing can be reached.
@@ -109,10 +113,12 @@ def opened_release(
             raise
         except Exception as error:  # a collection of another kind
             raise DataError(f"source.uri: {where} is no release of the Census ({_said(error)})") from error
-        if found.build_date not in (None, release):
+        # the Census publishes some builds under a later date: its client knows which (2024-07-01 was built 2024-05-20)
+        if uri is not None and found.build_date not in (None, release):
             raise DataError(
                 f"source.release: {where} is release {found.build_date}, but {release} is asked for; correct "
-                "`release` or `uri`"
+                "`release` or `uri` (a copy is called by the day of its build, which it states, and which may be "
+                "earlier than its publication)"
             )
         yield found
 
@@ -121,7 +127,7 @@ def _not_opened(release: str, uri: str | None, where: str, error: Exception) -> 
     if uri is None and isinstance(error, ValueError) and "not valid" in str(error):
         return DataError(f"source.release: the Census has no release '{release}'{nearest(release, _releases())}")
     what = "the Census could not be reached" if uri is None else f"{where} could not be opened"
-    return DownloadError(
+    return NotReachedError(
         f"source.{'release' if uri is None else 'uri'}: {what} ({_said(error)}); check the network and the address, or "
         "name a copy of the release in `uri`"
     )
@@ -143,18 +149,22 @@ def _said(error: BaseException) -> str:
 def with_patience(
     read: Callable[[], Any], *, uri: str | None, report: Report, attempts: int = 6, first_wait: float = 2.0
 ) -> Any:
-    """What `read` returns; read again with growing pauses where a network fails. Raises DownloadError.
+    """What `read` returns; read again with growing pauses where a network fails, also in opening. Raises DownloadError.
 
-    Errors that are meant for the user pass, and so does everything of a release on this machine: it would fail again.
+    Other errors that are meant for the user pass, and so does everything of a release on this machine: it would fail
+    again.
     """
     wait = first_wait
     for attempt in range(1, attempts + 1):
         try:
             return read()
-        except (AnnobenchError, *_BUGS):
-            raise
         except Exception as error:  # TileDB raises errors of its own for a lost connection
+            unreachable = isinstance(error, NotReachedError)
+            if isinstance(error, (AnnobenchError, *_BUGS)) and not unreachable:
+                raise
             if not is_remote(uri) or attempt == attempts:
+                if unreachable:
+                    raise
                 raise DownloadError(
                     f"the Census could not be read ({_said(error)}; attempt {attempt}); run the same command again: it "
                     "goes on where it stopped"

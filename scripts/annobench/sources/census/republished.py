@@ -13,7 +13,9 @@ from typing import Any
 NAMELESS = re.compile(r"^(pooled.*|unknown|na|nan|none|)$")
 GENERIC = re.compile(r"^(donor|patient|sample|control|healthy|[a-z]{0,7}[ _-]?\d{1,3}|[a-z])$")  # in many studies
 MANY_DONORS = 3  # so many names that are no names of every study do not agree by chance
-HALF, ANY_CELLS = 0.5, 0.01
+# names of cells are often bare barcodes, of which 10x has some 740,000: datasets share one in a hundred by chance, and
+# all of them where cells are merely numbered
+HALF, SOME_CELLS = 0.5, 0.1
 
 
 def normalised(title: str) -> str:
@@ -27,12 +29,13 @@ def compare(
     old: Sequence[Mapping[str, Any]],
     new_donors: Mapping[str, Iterable[str]],
     old_donors: Mapping[str, Iterable[str]],
+    shares: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """For every new dataset the old ones that it has something in common with, and what.
 
-    `new` and `old` are rows of census_info/datasets, the donors those of each dataset. Every match has old_dataset,
-    old_title, collection, title and size (whether they are the same), and donors: shared names, and their share of the
-    new dataset's.
+    `new` and `old` are rows of census_info/datasets, the donors those of each dataset; `shares` says which share of a
+    new dataset's cells an old one has, where that is known. Every match has old_dataset, old_title, collection, title
+    and size (whether they are the same), donors: shared names, their share of the new dataset's, and share_of_cells.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for dataset in new:
@@ -49,7 +52,8 @@ def compare(
             shared = (everyone if collection else own) & theirs
             share = len(shared) / max(len(everyone), 1)
             donors = share >= HALF and (collection or len(shared) >= MANY_DONORS)
-            if collection or title or donors:
+            cells = None if shares is None else shares.get(name, {}).get(str(other["dataset_id"]), 0.0)
+            if collection or title or donors or (cells or 0) >= HALF:
                 matches.append(
                     {
                         "old_dataset": str(other["dataset_id"]),
@@ -60,7 +64,7 @@ def compare(
                         "donors": donors,
                         "shared_donors": len(shared),
                         "share_of_donors": round(share, 4),
-                        "share_of_cells": None,  # filled in where both releases know their cells
+                        "share_of_cells": None if cells is None else round(cells, 4),
                     }
                 )
         if matches:
@@ -75,10 +79,11 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
 def is_republished(match: Mapping[str, Any]) -> bool:
     """Whether a match is held to be the same cells again.
 
-    Shared cells say so by themselves. So do the same donors, the same title, or the same number of cells within a
-    collection. The same collection alone does not: authors add studies of other people to it. A title alone does not
-    either: there are many called `All cells`.
+    Half of the cells say so by themselves, some of them within a collection or under the same title. So do the same
+    donors, the same title, or the same number of cells within a collection. The same collection alone does not: authors
+    add studies of other people to it. A title alone does not either: there are many called `All cells`.
     """
-    if match["share_of_cells"] is not None and match["share_of_cells"] >= ANY_CELLS:
+    related = match["collection"] or match["title"]
+    if (match["share_of_cells"] or 0) >= (SOME_CELLS if related else HALF):
         return True
     return bool(match["donors"] or (match["collection"] and (match["title"] or match["size"])))

@@ -7,11 +7,13 @@ import numpy as np
 
 from annobench.columns import NOT_GIVEN, Coded
 from annobench.sources.census.filters import Filters
+from annobench.store.ids import hashed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ID = "soma_joinid"
+_PIECE = 1 << 20  # cells whose texts are held at a time
 
 
 class _Texts:
@@ -116,6 +118,38 @@ def donors_of(dataset: Coded, donor: Coded) -> dict[str, set[str]]:
     for pair in np.unique(dataset.codes.astype(np.int64) * len(donor.names) + donor.codes).tolist():
         found.setdefault(dataset.names[pair // len(donor.names)], set()).add(donor.names[pair % len(donor.names)])
     return found
+
+
+def read_donors(frame: Any) -> dict[str, set[str]]:
+    """The donors of every dataset among all cells, a batch at a time."""
+    found: dict[str, set[str]] = {}
+    for table in batches(frame, ["dataset_id", "donor_id"]):
+        dataset, donor = _coded(table["dataset_id"]), _coded(table["donor_id"])
+        for name, some in donors_of(dataset, donor).items():
+            found.setdefault(name, set()).update(some)
+    return found
+
+
+def read_hashes(
+    frame: Any, column: str, filters: Filters, among: "NDArray[np.uint64] | None" = None
+) -> "dict[str, NDArray[np.uint64]]":
+    """A hash of a text of every cell, by dataset, a batch at a time; `among` keeps those that are among some others."""
+    found: dict[str, list[NDArray[np.uint64]]] = {}
+    for table in batches(frame, ["dataset_id", column], filters.expression(frame.schema)):
+        for first in range(0, len(table), _PIECE):
+            part = table.slice(first, _PIECE)
+            part = part.filter(part[column].is_valid())
+            hashes, dataset = hashed(part[column].to_pylist()), _coded(part["dataset_id"])
+            kept = np.ones(len(hashes), dtype=bool) if among is None else np.isin(hashes, among)
+            for name in dataset[kept].counts():
+                found.setdefault(name, []).append(hashes[kept & (dataset == name)])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _coded(column: Any) -> Coded:
+    texts = _Texts()
+    texts.add(column)
+    return texts.coded()
 
 
 def occurring(values: Iterable[Any], counts: dict[Any, int]) -> str:

@@ -22,7 +22,7 @@ from annobench.sources.census.exclude import excluded_ids
 from annobench.sources.census.filters import Filters
 from annobench.sources.census.genes import wanted_genes
 from annobench.sources.census.older import Older
-from annobench.sources.census.release import Release, Report, opened_release, with_patience
+from annobench.sources.census.release import Release, Report, is_remote, opened_release, with_patience
 from annobench.sources.census.rows import ID, joined, occurring, read_cells, value_counts
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def select_cells(
         with opened_release(source["release"], uri, **place) as release:
             _select(source, outputs, release, older, ontology, report)
 
-    with_patience(read, uri=uri, report=report)
+    # what lies here is read without patience only if the older release lies here as well
+    far = older_uri if source["new_since"] and is_remote(older_uri) else uri
+    with_patience(read, uri=far, report=report)
 
 
 def _select(
@@ -73,15 +75,16 @@ def _select(
     settings = Filters.read(source["filters"]).checked(schema, release.where)
     datasets = {str(row["dataset_id"]): row for row in release.datasets()}
     filters = _of_datasets(settings, set(datasets), older, release.where)
-    columns = [c for c in dict.fromkeys((*NEEDED, *USUAL, *source["obs"])) if c in schema.names]
-    if missing := {*NEEDED, *source["obs"]} - set(columns):
+    columns = [c for c in dict.fromkeys((*NEEDED, *USUAL, *source["obs"])) if c in schema.names and c != ID]
+    if missing := {*NEEDED, *source["obs"]} - {*columns, ID}:
         raise DataError(f"source.obs: the cells of {release.where} have no column '{sorted(missing)[0]}'")
     report(f"{release.where}: reading the annotations of {release.obs.count:,} cells")
     joinids, obs = read_cells(release.obs, columns, filters, report=_every(10_000_000, report))
     if not len(joinids):
         raise _nothing_passes(settings, release, older)
     record: dict[str, Any] = {
-        "release": release.build_date or source["release"],
+        "release": source["release"],
+        "build_date": release.build_date,
         "uri": release.where,
         "organism": source["organism"],
         "filters": {column: list(values) for column, values in settings.columns.items()},
@@ -192,6 +195,8 @@ def _wanted(
         listed, record["exclude"] = excluded_ids(source["exclude"], report)
         kept = ~np.isin(joinids, listed)
         record["dropped"]["excluded"] = int((~kept).sum())
+        if kept.all():
+            report(f"source.exclude: none of the {len(listed):,} listed cells is among those that pass the filters")
         joinids, obs = _taken(joinids, obs, kept)
     if source["corpus"]["root"]:
         kept, record["corpus"] = _corpus(source["corpus"], obs, ontology)
