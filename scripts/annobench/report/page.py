@@ -45,6 +45,10 @@ _RANKING += [
 ]
 
 
+_CONTRASTS = ["dataset", "evaluation", "contrast", "metric", "label_set", "level", "group_label", "base_value", "value"]
+_CONTRASTS += ["difference", "low", "high", "p_value", "p_holm", "n_runs", "n_units", "unit_kind", "n_cells", "note"]
+
+
 def render(
     study: Mapping[str, Any],
     tables: Mapping[str, str],
@@ -181,6 +185,7 @@ def _shown(
         "effects": tables["effects"],
         "failed": tables["failed"],
         "tests": tables["tests"],
+        "contrasts": tables["contrasts"][_CONTRASTS],
         "classes": tables["classes"],
         "resources": tables["resources"],
         "splits": tables["splits"],
