@@ -14,7 +14,7 @@ NAME ?=
 STORE ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report verify test lint format test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
 
 run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
@@ -35,7 +35,7 @@ report: env       ## Snakemake's own report of a study that has run, with captio
 verify: env       ## compare every file of a store with its checksum (STORE=results/data/NAME/store)
 	@$(PY) -m annobench verify "$(STORE)"
 
-test: env-dev lint ## style, types, and all tests
+test: env-dev lint ## style, types, and all tests but the slow ones and those on SLURM
 	@$(PY) -m pytest -n auto tests
 
 lint: env-dev     ## style and types only
@@ -51,6 +51,9 @@ format: env-dev   ## put the style right
 	@$(PY) -m ruff format .
 	@$(VENV)/bin/snakefmt Snakefile workflow
 	@$(PY) -m annobench manual
+
+test-slow: env-dev ## tests that repeat, kill or measure whole runs
+	@$(PY) -m pytest -n auto tests -m slow
 
 test-slurm: env-dev ## the smoke study on a real SLURM on this machine (Debian, root)
 	@$(PY) -m pytest tests/slurm -m slurm

@@ -119,8 +119,10 @@ def ignored_results(place: str, names: list[str]) -> set[str]:
     return {name for name in names if Path(place) == ROOT / "results" and name != "README.md"}
 
 
-def annobench(folder: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run `python -m annobench` in a clone, as make does."""
-    command = [sys.executable, "-m", "annobench", *arguments]
+def annobench(
+    folder: Path, *arguments: str, before: Sequence[str] = (), **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m annobench` in a clone, as make does, or by the command `before`."""
+    command = [*before, sys.executable, "-m", "annobench", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(folder / "scripts")}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, **more)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ import yaml
 from helpers import annobench, clone
 
 BROKEN = Path(__file__).parent / "data" / "methods"
+NO_NETWORK = ("unshare", "--net", "--map-root-user")
 TINY = {
     "study": "tiny",
     "seeds": [1],
@@ -27,18 +29,26 @@ TINY = {
 class Repo:
     """A clone and what can be done in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = clone(folder)
-        self.study("tiny")
+    def __init__(self, folder: Path, like: Path | None = None) -> None:
+        """A fresh clone, or one with all that has been done in another one."""
+        if like is None:
+            self.folder = clone(folder)
+            self.study("tiny")
+        else:
+            self.folder = folder / "repo"
+            shutil.copytree(like, self.folder, symlinks=True)  # times are kept: they say what is up to date
+            for file in (self.folder / ".snakemake" / "metadata").rglob("*"):
+                if file.is_file():  # files of config/ are inputs by their whole path
+                    file.write_text(file.read_text().replace(str(like), str(self.folder)))
 
     def study(self, name: str, **changes: object) -> None:
         """Write config/studies/<name>.yaml: the tiny study with changes."""
         text = yaml.safe_dump(TINY | {"study": name} | changes, sort_keys=False)
         (self.folder / "config" / "studies" / f"{name}.yaml").write_text(text)
 
-    def run(self, study: str = "tiny", *arguments: str, ok: bool = True) -> str:
-        """Run a study as `make run` does; returns what it printed."""
-        done = annobench(self.folder, "run", "--study", study, "--", *arguments, timeout=400)
+    def run(self, study: str = "tiny", *arguments: str, ok: bool = True, before: Sequence[str] = ()) -> str:
+        """Run a study as `make run` does, by the command `before` if given; returns what it printed."""
+        done = annobench(self.folder, "run", "--study", study, "--", *arguments, before=before, timeout=400)
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == ok, output
         return output
@@ -78,6 +88,13 @@ class Repo:
 def environment() -> dict[str, str]:
     """The environment without what pytest put on the path."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def can_be_offline() -> bool:
+    """Whether this machine lets a test have a network namespace of its own."""
+    return (
+        bool(shutil.which(NO_NETWORK[0])) and not subprocess.run([*NO_NETWORK, "true"], capture_output=True).returncode
+    )
 
 
 def add_broken(repo: Repo, *names: str, forever: float = 0.05) -> None:

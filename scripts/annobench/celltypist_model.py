@@ -8,6 +8,7 @@ their versions nor crafted states matter.
 
 import io
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _DTYPE = re.compile(r"[<>|=]?([?biuf]\d*|[USO]\d*)")
 # linear models, the scaler, and the loss that a fitted SGDClassifier carries; all become bags
 _ESTIMATORS = re.compile(r"sklearn\.(linear_model|preprocessing|_loss)(\.\w+)*|_loss(\.\w+)*")
+_NUMBERED = {"PUT", "BINPUT", "LONG_BINPUT"}  # what a pickle says to remember a thing under a number
 _BLOCK = 4096  # cells that are made dense at once
 CLIP = 10.0  # CellTypist clips scaled expression from above
 
@@ -83,6 +85,7 @@ def read_model(path: str | Path) -> CellTypistModel:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     try:
+        _check_numbers(content)
         document = _Reader(io.BytesIO(content)).load()
         return _model(document)
     except _RefusedError as error:
@@ -90,6 +93,13 @@ def read_model(path: str | Path) -> CellTypistModel:
     except Exception as error:  # a broken pickle ends in whatever its bytes happen to say
         what = f"{len(content)} bytes; {type(error).__name__}: {error}"
         raise DataError(f"{path.name}: is no CellTypist model, or is cut off ({what})") from error
+
+
+def _check_numbers(content: bytes) -> None:
+    """Python makes room for every number below the highest: four damaged bytes would ask for gigabytes."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in _NUMBERED and not 0 <= int(argument or 0) < len(content):
+            raise pickle.UnpicklingError(f"remembers something under the number {argument}")
 
 
 class _RefusedError(Exception):

@@ -188,6 +188,12 @@ def test_damaged_files_open_or_are_refused(written: Path, tmp_path: Path, change
     assert np.isfinite(model.coef).all()
 
 
+def test_a_number_that_asks_for_gigabytes_is_refused(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04Nr" + struct.pack("<I", 50_000_000) + written.read_bytes()[2:])
+    with pytest.raises(DataError, match="under the number 50000000"):
+        read_model(tmp_path / "m.pkl")
+
+
 def test_models_that_do_not_fit_together_are_refused(written: Path, tmp_path: Path) -> None:
     content = written.read_bytes()
     model = read_model(written)

@@ -313,6 +313,7 @@ print(status["VmHWM"].removesuffix("kB"))
 """
 
 
+@pytest.mark.slow  # gigabytes
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak of memory is read from Linux's /proc")
 def test_memory_is_bounded_whatever_the_size(tmp_path: Path, ontology: Ontology) -> None:
     """Some 100,000 cells whose values alone take 1.1 GB in memory."""

@@ -53,6 +53,7 @@ def test_the_genes_that_all_four_studies_have(pancreas: ad.AnnData) -> None:
     assert pancreas.obs["label_id"].nunique() == 9
 
 
+@pytest.mark.slow
 def test_pca_and_logistic_regression_on_random_folds(pancreas: ad.AnnData, ontology: Ontology) -> None:
     spec = {"regime": "kfold", "folds": 5, "group_by": None, "val_fraction": 0.15}
     found = [macro_f1(pancreas, assign_roles(columns(pancreas), spec | {"fold": k}, 1), ontology) for k in range(1, 6)]

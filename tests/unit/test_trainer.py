@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,8 +197,16 @@ def killed(folder: Path, saves: int, inside: float = 0.0) -> int:
     return subprocess.run(command, timeout=120).returncode
 
 
-# 4 batches an epoch, 5 checkpoints of it: in its first batch, at its end, in the middle, far on, several times
-@pytest.mark.parametrize("saves", [[1], [4, 1], [13, 9, 2], [60]])
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoint of a killed training; tests copy it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    assert killed(folder, 7) == -signal.SIGKILL
+    return folder
+
+
+# 4 batches an epoch, 5 checkpoints of it: in its first batch; at its end, in the middle, several times; far on
+@pytest.mark.parametrize("saves", [[1], [4, 9, 2], [60]])
 def test_a_killed_training_ends_with_the_same_weights_bit_for_bit(tmp_path: Path, saves: list[int]) -> None:
     for number in saves:
         assert killed(tmp_path, number) == -signal.SIGKILL
@@ -232,8 +241,8 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [{**KEY, "code": "other"}, {**KEY, "data": "x"}, {**KEY, "parameters": {"width": "8"}}])
-def test_a_checkpoint_of_another_job_is_set_aside(tmp_path: Path, key: dict[str, Any]) -> None:
-    killed(tmp_path, 7)
+def test_a_checkpoint_of_another_job_is_set_aside(tmp_path: Path, stopped: Path, key: dict[str, Any]) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     said: list[str] = []
     assert same(fit(1, checkpoint=Checkpoint(tmp_path, lambda: key, say=said.append)), fit(1))
     changed = next(name for name in KEY if KEY[name] != key[name])
@@ -242,8 +251,8 @@ def test_a_checkpoint_of_another_job_is_set_aside(tmp_path: Path, key: dict[str,
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "header", "empty"])
-def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path, damage: str) -> None:
-    killed(tmp_path, 7)
+def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path, stopped: Path, damage: str) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     path = tmp_path / checkpoints.FILE
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -463,6 +472,7 @@ def test_checkpoints_stay_for_the_same_job_only(tmp_path: Path) -> None:
         assert not list(fit_folder.iterdir())
 
 
+@pytest.mark.slow  # it waits for two limits of time
 def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
     job: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

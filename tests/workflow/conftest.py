@@ -1,11 +1,13 @@
 """Clones of the repository in which real runs happen."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from repo import Repo
+from repo import NO_NETWORK, Repo, can_be_offline
 
 
 @pytest.fixture
@@ -14,12 +16,34 @@ def repo(tmp_path: Path) -> Repo:
     return Repo(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the tiny study has been run, without a network where that can be; all workers share it.
+
+    Tests copy it and change the copy.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "example"
+    with FileLock(shared / "example.lock"):
+        if not (folder / "how").is_file():
+            offline = can_be_offline()
+            Repo(folder).run(before=NO_NETWORK if offline else ())
+            (folder / "how").write_text("offline" if offline else "online")
+    return folder / "repo"
+
+
+@pytest.fixture
+def done(example: Path, tmp_path: Path) -> Repo:
+    """A clone of one's own in which the tiny study has been run."""
+    return Repo(tmp_path, like=example)
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Repo:
+def finished(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A clone in which the tiny study has been run; tests that change it put it back."""
-    found = Repo(tmp_path_factory.mktemp("finished"))
-    found.run()
-    return found
+    return Repo(tmp_path_factory.mktemp("finished"), like=example)
 
 
 @pytest.fixture

@@ -22,6 +22,12 @@ from repo import Repo, add_broken, environment
 VOLATILE = {"resources"}  # the family whose values are times and memory
 
 
+@pytest.fixture
+def repo(done: Repo) -> Repo:
+    """A clone of one's own in which the tiny study has been run: only what a test adds or breaks is to be done."""
+    return done
+
+
 def scores(repo: Repo) -> list[tuple[str, ...]]:
     return [tuple(row.values()) for row in repo.table("scores") if row["family"] not in VOLATILE]
 
@@ -49,7 +55,6 @@ def test_failing_methods_are_rows_and_the_study_is_complete(repo: Repo) -> None:
     page = (repo.folder / "results" / "report" / "tiny" / "index.html").read_text()
     assert "a bad day" in page
     assert "nothing to be done" in repo.run()  # a recorded failure is a result
-    assert repo.jobs() == {}
 
 
 def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
@@ -66,7 +71,6 @@ def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
 
 
 def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
-    repo.run()
     cells = repo.folder / "results" / "data" / "simulated_small" / "cells.h5ad"
     whole, before = cells.read_bytes(), repo.table("ranking")
     cells.write_bytes(whole[: len(whole) // 2])
@@ -81,26 +85,22 @@ def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
 
 
 def test_a_fit_that_is_gone_is_done_again(repo: Repo) -> None:
-    repo.run()
     (repo.folder / "results/fits/simulated_small/holdout/majority/seed1/run.json").unlink()
     assert "1 fits of earlier tables are gone, and are done again." in repo.run()
     assert "nothing to be done" in repo.run("tiny")
 
 
-def test_targets_may_stand_among_the_arguments_of_make(repo: Repo) -> None:
-    repo.run("tiny", "data")
-    assert (repo.folder / "results/data/simulated_small/cells.h5ad").is_file()
-    assert not (repo.folder / "results/fits").exists()
-
-
-def test_a_partial_study_without_any_finished_fit_has_tables_figures_and_a_report(repo: Repo) -> None:
-    repo.snakemake("data")
-    printed = repo.run("tiny", "--config", "partial=true")
+def test_the_data_alone_and_then_a_partial_study_without_any_finished_fit(tmp_path: Path) -> None:
+    fresh = Repo(tmp_path)
+    fresh.run("tiny", "data")  # targets may stand among the arguments of make
+    assert (fresh.folder / "results/data/simulated_small/cells.h5ad").is_file()
+    assert not (fresh.folder / "results/fits").exists()
+    printed = fresh.run("tiny", "--config", "partial=true")
     assert "Failed, skipped or missing fits: 3" in printed
-    assert repo.table("ranking") == []
-    page = (repo.folder / "results/report/tiny/index.html").read_text()
+    assert fresh.table("ranking") == []
+    page = (fresh.folder / "results/report/tiny/index.html").read_text()
     assert "0 of 3 fits completed" in page
-    assert (repo.folder / "results/figures/tiny/confusion.png").stat().st_size > 1000
+    assert (fresh.folder / "results/figures/tiny/confusion.png").stat().st_size > 1000
 
 
 def test_a_method_that_fails_on_some_fits_has_no_rank(repo: Repo) -> None:
@@ -171,7 +171,9 @@ def test_jobs_that_a_cluster_killed_are_missing_in_a_partial_table_and_done_by_t
     assert repo.table("failed") == []
 
 
-def test_kill_nine_in_the_middle_and_again_gives_the_same_scores(repo: Repo, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_kill_nine_in_the_middle_and_again_gives_the_same_scores(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "killed")
     study = {"seeds": [1, 2, 3], "methods": ["nearest_centroid", "logistic_regression", "linear_ce"]}
     repo.study("tiny", **study)
     process = subprocess.Popen(
@@ -253,6 +255,7 @@ def test_a_broken_dataset_holds_up_only_itself(repo: Repo, tmp_path: Path) -> No
     local_dataset(repo, "cut", file)
     entries = [{"dataset": "cut", "regime": "holdout"}, {"dataset": "simulated_small", "regime": "holdout"}]
     repo.study("tiny", evaluations=entries)
+    shutil.rmtree(repo.folder / "results" / "fits")
     printed = repo.run(ok=False)
     assert "prepare_dataset: cut.h5ad: not a readable h5ad file" in printed
     assert len(list((repo.folder / "results" / "fits" / "simulated_small").rglob("run.json"))) == 3
@@ -271,7 +274,8 @@ def test_one_class_only_is_a_message(repo: Repo, tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_message_and_the_next_run_finishes(repo: Repo) -> None:
     small = repo.folder / "results" / "fits"
-    small.mkdir(parents=True)
+    shutil.rmtree(small)
+    small.mkdir()
     if (
         os.geteuid()
         or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True).returncode
@@ -315,12 +319,12 @@ def test_a_changed_source_file_is_noticed(repo: Repo, tmp_path: Path) -> None:
     file = source_h5ad(tmp_path / "own.h5ad", np.arange(160).reshape(40, 4) % 7, cell_type_ontology_term_id=labels)
     local_dataset(repo, "own", file)
     repo.study("tiny", evaluations=[{"dataset": "own", "regime": "holdout"}])
-    repo.run()
+    repo.run("tiny", "data")
     card = repo.folder / "results" / "data" / "own" / "card.json"
     before = json.loads(card.read_text())["sha256"]
     source_h5ad(file, np.arange(160).reshape(40, 4) % 5, cell_type_ontology_term_id=labels)
     assert repo.jobs()["fetch_dataset"] == 1
-    repo.run()
+    repo.run("tiny", "data")
     assert json.loads(card.read_text())["sha256"] != before
 
 
