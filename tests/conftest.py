@@ -12,6 +12,13 @@ from annobench.paths import ROOT
 RELEASE = "2026-03-26"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Groups share what is costly to make; a pytest-xdist that does not see them would make it several times."""
+    grouped = item.get_closest_marker("xdist_group")
+    if grouped and getattr(item.config.option, "loadgroup", False) and "@" not in item.nodeid:
+        pytest.fail("pytest-xdist does not group tests; take the versions of requirements-dev.txt", pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def ontology() -> Ontology:
     """The release that the default study uses."""

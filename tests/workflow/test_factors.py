@@ -12,6 +12,7 @@ from annobench.ontology import Ontology
 from annobench.sources.simulate import simulate
 from repo import Repo
 
+pytestmark = pytest.mark.xdist_group("factors")
 TEXT = {"label": "d", "summary": "s", "citation": "c", "licence": "l"}
 LYMPHOCYTE, MYELOID = "CL:0000542", "CL:0000738"
 

@@ -22,6 +22,7 @@ rule build_release:
         "results/benchmarks/build_release/{built}/{date}.tsv"
     conda:
         "../../envs/core.yaml"
+    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.built_memory,
         runtime=ASK.built_minutes,
@@ -45,6 +46,7 @@ rule select_census_cells:
         "results/benchmarks/select_census_cells/{dataset}.tsv"
     conda:
         "../../envs/core.yaml"
+    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.select_memory,
         runtime=ASK.data_minutes,
@@ -67,6 +69,7 @@ rule fetch_census_chunk:
         "results/benchmarks/fetch_census_chunk/{dataset}/{chunk}.tsv"
     conda:
         "../../envs/core.yaml"
+    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.chunk_memory,
         runtime=ASK.chunk_minutes,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,8 @@ def opened_release(
     if uri is not None and not is_remote(uri) and not Path(where.removeprefix("file://")).is_dir():
         raise DataError(f"source.uri: there is no folder {where}; give the folder of a release (its `soma`)")
     try:
-        census = cellxgene_census.open_soma(
-            census_version=release, uri=None if uri is None else where, tiledb_config=settings
-        )
+        context = client_context(tuple(sorted(settings.items())))
+        census = cellxgene_census.open_soma(census_version=release, uri=None if uri is None else where, context=context)
     except Exception as error:  # whatever requests and TileDB raise
         raise _not_opened(release, uri, where, error) from error
     with census:
@@ -121,6 +121,17 @@ def opened_release(
                 "earlier than its publication)"
             )
         yield found
+
+
+@cache
+def client_context(settings: tuple[tuple[str, Any], ...]) -> Any:
+    """The client's context for some settings, one for the life of the process.
+
+    Each has threads of its own; a process that made and dropped many was seen to die inside the library.
+    """
+    import cellxgene_census
+
+    return cellxgene_census.get_default_soma_context(tiledb_config=dict(settings))
 
 
 def _not_opened(release: str, uri: str | None, where: str, error: Exception) -> AnnobenchError:

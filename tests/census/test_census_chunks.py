@@ -21,6 +21,7 @@ from annobench.prepare.cells import prepare_dataset
 from annobench.prepare.pair import prepare_pair
 from annobench.sources.census import chunks as fetching
 from annobench.sources.census.chunks import chunk_bounds, fetch_chunk
+from annobench.sources.census.release import client_context
 from annobench.sources.census.select import select_cells
 from annobench.sources.fetch import fetch_dataset
 from annobench.store.cells import read_cells
@@ -77,7 +78,7 @@ def expected(release: Path, cells: pd.Series) -> np.ndarray:
 
     import cellxgene_census
 
-    with cellxgene_census.open_soma(uri=str(release)) as census, warnings.catch_warnings():
+    with cellxgene_census.open_soma(uri=str(release), context=client_context(())) as census, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the client's own about its index
         found = cellxgene_census.get_anndata(census, "Homo sapiens", obs_coords=cells.to_numpy())
     return found.X.toarray()

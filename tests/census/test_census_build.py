@@ -19,7 +19,7 @@ from annobench.paths import ROOT
 from annobench.plan import describe
 from annobench.sources.census.build import Part, _dataset_ids, build_release
 from annobench.sources.census.chunks import fetch_chunk
-from annobench.sources.census.release import opened_release
+from annobench.sources.census.release import client_context, opened_release
 from annobench.sources.census.select import select_cells
 from annobench.sources.census.symbols import gene_map
 from annobench.store.store import Store
@@ -31,7 +31,7 @@ def client(folder: Path, **how: object) -> tuple[ad.AnnData, np.ndarray]:
     """Cells and presence matrix, as the client gives them."""
     import cellxgene_census
 
-    with cellxgene_census.open_soma(uri=str(folder)) as census, warnings.catch_warnings():
+    with cellxgene_census.open_soma(uri=str(folder), context=client_context(())) as census, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the client's own about its index
         found = cellxgene_census.get_anndata(census, "Homo sapiens", **how)
         return found, cellxgene_census.get_presence_matrix(census, "Homo sapiens").toarray()

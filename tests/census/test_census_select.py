@@ -22,7 +22,7 @@ from annobench.sources.census import filters as filtering
 from annobench.sources.census.corpus import CorpusRules, kept_types
 from annobench.sources.census.filters import Filters
 from annobench.sources.census.older import Older
-from annobench.sources.census.release import NotReachedError, opened_release, with_patience
+from annobench.sources.census.release import NotReachedError, client_context, opened_release, with_patience
 from annobench.sources.census.republished import compare, is_republished, normalised
 from annobench.sources.census.select import digest, select_cells
 from annobench.sources.census.types import corpus_ontology
@@ -427,7 +427,7 @@ def test_a_release_that_was_built_before_its_date_is_opened_by_the_client(
 ) -> None:
     import cellxgene_census
 
-    of_may = cellxgene_census.open_soma(uri=str(releases[MAY]))
+    of_may = cellxgene_census.open_soma(uri=str(releases[MAY]), context=client_context(()))
     monkeypatch.setattr(cellxgene_census, "open_soma", lambda **_: of_may)
     with opened_release("2023-07-01") as release:  # as 2024-07-01, which states 2024-05-20
         assert release.build_date == MAY
