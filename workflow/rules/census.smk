@@ -20,9 +20,9 @@ rule build_release:
         "results/logs/build_release/{built}/{date}.log",
     benchmark:
         "results/benchmarks/build_release/{built}/{date}.tsv"
+    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
-    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.built_memory,
         runtime=ASK.built_minutes,
@@ -44,9 +44,9 @@ rule select_census_cells:
         "results/logs/select_census_cells/{dataset}.log",
     benchmark:
         "results/benchmarks/select_census_cells/{dataset}.tsv"
+    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
-    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.select_memory,
         runtime=ASK.data_minutes,
@@ -67,9 +67,9 @@ rule fetch_census_chunk:
         "results/logs/fetch_census_chunk/{dataset}/{chunk}.log",
     benchmark:
         "results/benchmarks/fetch_census_chunk/{dataset}/{chunk}.tsv"
+    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
-    retries: 1  # the client has died inside its own library
     resources:
         mem_mb=ASK.chunk_memory,
         runtime=ASK.chunk_minutes,
