@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config import Study
-from annobench.config.census import census_source, chunk_names
+from annobench.config.census import census_source, chunk_names, family
 from annobench.files import expanded, sha256_of
 from annobench.targets import Targets
 
@@ -100,7 +100,7 @@ class AskCensus:
     def built_inputs(self, wildcards: Any) -> dict[str, Any]:
         """All datasets of a family of releases, since they share one list of genes; the gene table."""
         file = self.study.releases[wildcards.built]
-        parts = sorted({part for parts in file["releases"].values() for part in parts})
+        parts = family(file["releases"])
         table = [str(self.root / expanded(file["genes"]["file"]))] if file["genes"] else []
         return {
             "parts": [f"results/data/{part}/cells.h5ad" for part in parts],
@@ -114,8 +114,7 @@ class AskCensus:
         about = {}
         for part in file["releases"].get(wildcards.date, []):
             about[part] = {"title": self.study.datasets[part]["label"], **file["about"].get(part, {})}
-        family = sorted({part for parts in file["releases"].values() for part in parts})
-        return json.dumps({"parts": about, "family": family, "genes": file["genes"]}, sort_keys=True)
+        return json.dumps({"parts": about, "family": family(file["releases"]), "genes": file["genes"]}, sort_keys=True)
 
     def built_memory(self, wildcards: Any, attempt: int) -> int:
         """Memory (MB) of building a release."""

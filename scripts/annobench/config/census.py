@@ -55,6 +55,11 @@ def release_parts(source: Mapping[str, Any], load: Callable[[str], dict[str, Any
                 f"{where}: source.{key}: config/releases/{source['built']}.yaml has no release {source[key]}"
                 f"{nearest(source[key], releases)}"
             )
+    return family(releases)
+
+
+def family(releases: Mapping[str, list[str]]) -> list[str]:
+    """All datasets of the releases of one file, sorted: they share one list of genes."""
     return sorted({part for parts in releases.values() for part in parts})
 
 

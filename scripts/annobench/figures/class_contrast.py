@@ -10,11 +10,9 @@ from matplotlib.lines import Line2D
 
 from annobench.figures.releases import (
     contrast_name,
-    differences,
     forest,
     light_rows,
-    main_contrasts,
-    places,
+    rows_of,
     significance_handles,
     significant,
     subtitle,
@@ -41,11 +39,7 @@ _ROW = 0.135
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """A panel per model; datasets below each other."""
     contrasts = tables["contrasts"]
-    rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, "class")
-        if len(part):
-            rows.append((place, part, main_contrasts(part, settings)))
+    rows = rows_of(contrasts, settings, "class")
     if not rows:
         return None
     heights = [1.0 + max(0.6, _ROW * part["group"].nunique()) for _, part, _ in rows]

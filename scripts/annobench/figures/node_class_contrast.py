@@ -16,8 +16,7 @@ from annobench.figures.releases import (
     differences,
     fitted_of,
     light_rows,
-    main_contrasts,
-    places,
+    rows_of,
     significant,
     subtitle,
     with_zero,
@@ -41,12 +40,7 @@ CAPTION = (
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """Node classes in rows, models in columns; datasets below each other."""
     contrasts = tables["contrasts"]
-    rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, "node_class")
-        part = part[part["group"].isin(NODE_CLASSES)]
-        if len(part):
-            rows.append((place, part, main_contrasts(part, settings)))
+    rows = rows_of(contrasts[contrasts["group"].isin(NODE_CLASSES)], settings, "node_class")
     if not rows:
         return None
     heights = [1.2 + 0.42 * part["group"].nunique() for _, part, _ in rows]

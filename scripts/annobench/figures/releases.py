@@ -159,6 +159,14 @@ def differences(contrasts: pd.DataFrame, place: Place, level: str | Sequence[str
     return part[part["label_set"].isin(["truth", "-"]) & part["difference"].notna()]
 
 
+def rows_of(
+    contrasts: pd.DataFrame, settings: Mapping[str, Any], level: str | Sequence[str], metric: str = ""
+) -> list[tuple[Place, pd.DataFrame, list[tuple[str, str, str]]]]:
+    """Datasets with differences of some levels out of distribution: place, differences, main contrasts."""
+    found = [(place, differences(contrasts, place, level, metric)) for place in places(settings, "ood", contrasts)]
+    return [(place, part, main_contrasts(part, settings)) for place, part in found if len(part)]
+
+
 def significant(part: pd.DataFrame, settings: Mapping[str, Any]) -> Any:
     """Which rows are so after Holm's correction."""
     return (part["p_holm"] < 1 - settings["release"]["confidence"]).fillna(False).to_numpy(dtype=bool)

@@ -10,12 +10,10 @@ from annobench.figures.confusion import shorten
 from annobench.figures.releases import (
     SCORE,
     contrast_name,
-    differences,
     forest,
     light_rows,
-    main_contrasts,
-    places,
     primary_contrast,
+    rows_of,
     significance_handles,
     subtitle,
     with_zero,
@@ -38,11 +36,7 @@ CAPTION = (
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """Studies in rows, models in columns; datasets below each other."""
     contrasts = tables["contrasts"]
-    rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, "study", SCORE)
-        if len(part):
-            rows.append((place, part, main_contrasts(part, settings)))
+    rows = rows_of(contrasts, settings, "study", SCORE)
     if not rows:
         return None
     heights = [1.1 + 0.19 * part["group"].nunique() for _, part, _ in rows]

@@ -13,13 +13,11 @@ from annobench.figures.releases import (
     SCORE_NAME,
     colour_of,
     contrast_name,
-    differences,
     forest,
     light_rows,
     loss_name,
-    main_contrasts,
     marker_of,
-    places,
+    rows_of,
     significance_handles,
     subtitle,
     with_zero,
@@ -44,11 +42,7 @@ LEVELS = {"seen_tissue": "tissue", "seen_disease": "disease"}
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """Seen and unseen in rows, two panels per model; datasets below each other."""
     contrasts = tables["contrasts"]
-    rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, list(LEVELS), SCORE)
-        if len(part):
-            rows.append((place, part, main_contrasts(part, settings)))
+    rows = rows_of(contrasts, settings, list(LEVELS), SCORE)
     if not rows:
         return None
     heights = [0.35 + len(named) * (0.95 + 0.24 * len(_order(part))) for _, part, named in rows]
