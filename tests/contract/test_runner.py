@@ -173,31 +173,36 @@ def test_failures_become_records(
         assert "Traceback" in (tmp_path / "fit" / record["traceback"]).read_text()
 
 
-SEED = 4711  # marks the processes of one test
-
-
-def nobody_runs_on(marker: str) -> bool:
+def nobody_runs_on(folder: Path) -> bool:
+    """No process has the folder of a test in its command line."""
     time.sleep(0.3)
+    marker = str(folder)
     return not [p for p in psutil.process_iter(["cmdline"]) if any(marker in word for word in p.info["cmdline"] or [])]
 
 
 def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    record = run(library, job(inputs, "forever", limits={"memory_mb": 2000, "seconds": 3}, seed=SEED), tmp_path)
+    limits = {"memory_mb": 2000, "seconds": 3}
+    record = run(library, job(inputs, "forever", limits=limits, parameters={"marker": str(tmp_path)}), tmp_path)
     assert record["status"] == "timeout"
     assert record["reason"] == (
         "took longer than its limit of 0.05 minutes (resources.minutes); if that is too little, raise it in the "
         "method's file and `make retry`"
     )
     assert 3 <= record["total_seconds"] < 15
-    assert nobody_runs_on(f"time.sleep(600)  # {SEED}")  # not even a process that the method started
+    assert nobody_runs_on(tmp_path)  # not even a process that the method started
 
 
-@pytest.mark.parametrize("method", ["hog", "child_hog"])
-def test_memory_limit_counts_the_whole_tree(library: Path, inputs: dict[str, str], tmp_path: Path, method: str) -> None:
-    record = run(library, job(inputs, method, limits={"memory_mb": 700, "seconds": 60}), tmp_path)
+@pytest.mark.parametrize(("method", "marked"), [("hog", False), ("child_hog", True)])
+def test_memory_limit_counts_the_whole_tree(
+    library: Path, inputs: dict[str, str], tmp_path: Path, method: str, marked: bool
+) -> None:
+    parameters = {"marker": str(tmp_path)} if marked else {}
+    record = run(
+        library, job(inputs, method, limits={"memory_mb": 700, "seconds": 60}, parameters=parameters), tmp_path
+    )
     assert record["status"] == "killed"
     assert "more than its limit of 700 MB (resources.memory_mb)" in record["reason"]
-    assert nobody_runs_on("bytearray(900_000_000)")
+    assert nobody_runs_on(tmp_path)
 
 
 def test_peak_memory_is_that_of_the_fit_alone(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ rule build_release:
         "results/logs/build_release/{built}/{date}.log",
     benchmark:
         "results/benchmarks/build_release/{built}/{date}.tsv"
-    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
     resources:
@@ -44,7 +43,6 @@ rule select_census_cells:
         "results/logs/select_census_cells/{dataset}.log",
     benchmark:
         "results/benchmarks/select_census_cells/{dataset}.tsv"
-    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
     resources:
@@ -67,7 +65,6 @@ rule fetch_census_chunk:
         "results/logs/fetch_census_chunk/{dataset}/{chunk}.log",
     benchmark:
         "results/benchmarks/fetch_census_chunk/{dataset}/{chunk}.tsv"
-    retries: 1  # the client has died inside its own library
     conda:
         "../../envs/core.yaml"
     resources:

@@ -12,6 +12,9 @@ from annobench.files import expanded
 
 BUFFER_BYTES = 128 * 2**20  # of one column that the client reads at a time; its default is 1 GiB
 MEASUREMENT, LAYER = "RNA", "raw"
+# TileDB 2.30 (tiledbsoma 2.3.0) frees what its parallel merge of tiles still uses, and dies now and then, of a
+# segmentation fault or of its own check of memory (https://github.com/TileDB-Inc/TileDB/pull/5723); 0 goes without it
+_SAFE = {"sm.query.sparse_global_order.preprocess_tile_merge": 0}
 Report = Callable[[str], None]
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, TypeError, ValueError)
 
@@ -125,13 +128,10 @@ def opened_release(
 
 @cache
 def client_context(settings: tuple[tuple[str, Any], ...]) -> Any:
-    """The client's context for some settings, one for the life of the process.
-
-    Each has threads of its own; a process that made and dropped many was seen to die inside the library.
-    """
+    """The client's context for some settings, one for the life of the process: each has threads of its own."""
     import cellxgene_census
 
-    return cellxgene_census.get_default_soma_context(tiledb_config=dict(settings))
+    return cellxgene_census.get_default_soma_context(tiledb_config={**_SAFE, **dict(settings)})
 
 
 def _not_opened(release: str, uri: str | None, where: str, error: Exception) -> AnnobenchError:

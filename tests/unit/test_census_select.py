@@ -97,11 +97,10 @@ def test_what_the_client_cannot_filter_is_filtered_here(tmp_path: Path) -> None:
             "score": pa.array([i / 2 for i in range(len(texts))]),
         }
     )
-    with soma.DataFrame.create(
-        str(tmp_path / "f"), schema=table.schema, index_column_names=["soma_joinid"], domain=[[0, len(texts) - 1]]
-    ) as frame:
+    columns = {"schema": table.schema, "index_column_names": ["soma_joinid"], "domain": [[0, len(texts) - 1]]}
+    with soma.DataFrame.create(str(tmp_path / "f"), context=client_context(()), **columns) as frame:
         frame.write(table)
-    with soma.DataFrame.open(str(tmp_path / "f")) as frame:
+    with soma.DataFrame.open(str(tmp_path / "f"), context=client_context(())) as frame:
         for i, text in enumerate(texts):
             for column in ("plain", "orig.ident"):
                 ids, found = read_cells(frame, [column], Filters({column: [text, "not there"]}))
@@ -431,6 +430,15 @@ def test_a_release_that_was_built_before_its_date_is_opened_by_the_client(
     monkeypatch.setattr(cellxgene_census, "open_soma", lambda **_: of_may)
     with opened_release("2023-07-01") as release:  # as 2024-07-01, which states 2024-05-20
         assert release.build_date == MAY
+
+
+def test_the_client_is_opened_without_the_merge_that_kills_it(releases: dict[str, Path]) -> None:
+    """A stress of 4,500 selections died once with it; without it the code is not entered."""
+    setting = "sm.query.sparse_global_order.preprocess_tile_merge"
+    with opened_release(MAY, str(releases[MAY])) as release:
+        assert release.obs.context.tiledb_config[setting] == 0
+    with opened_release(MAY, str(releases[MAY]), tiledb={setting: 7}) as release:  # whoever has a mended client
+        assert release.obs.context.tiledb_config[setting] == "7"
 
 
 def test_what_the_network_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
