@@ -29,7 +29,7 @@ import numpy as np
 CLASSES, DONORS, TOP_K = 164, 40, 5
 PART = 1 << 15  # cells that are predicted at once
 SETTINGS = {"unknown_truth": "drop", "calibration_bins": 15, "min_units": 4, "rollup": None, "merge": None}
-SETTINGS |= {"views": [{"split": "s", "methods": {"m": "argmax"}}]}
+SETTINGS |= {"views": [{"split": "s", "part": None, "methods": {"m": "argmax"}}]}
 HCE_CELLS, HCE_TRAINING, HCE_RUNS, HCE_AT_ONCE = 2_600_000, 15_200_000, 24, 2
 
 

@@ -92,7 +92,7 @@ def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> No
     gap = both["here"] - both["published"]
     known = len(both) > 2 and both["here"].std() > 0 and both["published"].std() > 0
     about = f"r = {both['here'].corr(both['published']):.2f}, " if known else ""
-    text = f"{about}difference {gap.mean():+.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
+    text = f"{about}difference {gap.mean():+z.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
     axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
     far = gap.abs().sort_values(ascending=False, kind="stable").index[:_NAMED]
     _name(axes, both.loc[far], short_names([labels.get(i, str(i)) for i in far]))

@@ -84,7 +84,7 @@ def _panel(axes: Axes, x: Any, mine: pd.DataFrame, settings: Mapping[str, Any]) 
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() > 2 and len(set(x[known])) > 1 and len(set(y[known])) > 1:
         rho = pd.Series(x[known]).rank().corr(pd.Series(y[known]).rank())
-        text = f"ρ = {rho:+.2f}".replace("-", "\N{MINUS SIGN}") + f", n = {known.sum()}"
+        text = f"ρ = {rho:+z.2f}".replace("-", "\N{MINUS SIGN}") + f", n = {known.sum()}"
         axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
 
 

@@ -138,7 +138,7 @@ def _differences(
         at = [-i for i, one in enumerate(named) if one[0] == row.contrast]
         if at:
             axes.annotate(
-                f"{row.difference:+.3f}".replace("-", "\N{MINUS SIGN}"), (1.01, at[0]),
+                f"{row.difference:+z.3f}".replace("-", "\N{MINUS SIGN}"), (1.01, at[0]),
                 xycoords=axes.get_yaxis_transform(), fontsize=7, va="center", annotation_clip=False,
             )  # fmt: skip
     axes.set_xlabel("difference")
