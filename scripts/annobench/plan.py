@@ -5,7 +5,7 @@ in the method's file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -135,12 +135,20 @@ def store_mb(study: Study, name: str) -> float:
     if card.is_file():
         return float(read_json(card).get("store", {}).get("bytes", 0) / 1e6)
     dataset = study.datasets[name]
+    pair = dataset.get("pair")
+    parts = [*pair["references"], pair["query"]] if pair else []
+    stored = dataset["storage"] == "store"
     if dataset["storage"] == "auto":
-        parts = dataset.get("pair") and [*dataset["pair"]["references"], dataset["pair"]["query"]]
-        stored = any(store_mb(study, part) for part in parts or ()) or _counts_of_many(dataset)
-    else:
-        stored = dataset["storage"] == "store"
-    return dataset["resources"]["cells"] * _STORE_MB if stored else 0.0
+        stored = any(store_mb(study, part) for part in parts) or _counts_of_many(dataset)
+    if not stored or (parts and _same_genes(study, parts)):
+        return 0.0  # in memory, or the counts of its parts, linked
+    return float(dataset["resources"]["cells"] * _STORE_MB)
+
+
+def _same_genes(study: Study, parts: Sequence[str]) -> bool:
+    """Whether all parts say that they have the genes of one list."""
+    lists = [(study.datasets[part].get("source") or {}).get("genes") for part in parts]
+    return bool(lists[0]) and all(genes == lists[0] for genes in lists) and "file" in lists[0]
 
 
 def _counts_of_many(dataset: Mapping[str, Any]) -> bool:

@@ -67,7 +67,7 @@ def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup:
         ids=columns["cell_id"],
         labels=labels,
         known=~(labels == UNKNOWN),
-        columns={name: columns[name] for name in ("study", "donor")} | _surroundings(obs, roles, test),
+        columns={name: columns[name] for name in ("study", "donor")} | surroundings(obs, roles, test),
         places=np.flatnonzero(test),
         cells=len(test),
         validation=(judged["cell_id"], rolled_codes(judged["label_id"], rule, ontology)),
@@ -77,10 +77,11 @@ def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup:
     )
 
 
-def _surroundings(obs: Path, roles: Coded, test: "NDArray[np.bool_]") -> dict[str, Coded]:
+def surroundings(obs: Path, roles: Coded, test: "NDArray[np.bool_]") -> dict[str, Coded]:
     """Tissue and disease of the test cells, whether any training cell has them (`seen` or `unseen`), and republished.
 
-    Where nothing is unseen there is nothing to tell apart, and no such column.
+    `obs` is the table of all cells, `roles` what each is, `test` which are meant. Where nothing is unseen there is
+    nothing to tell apart, and no such column.
     """
     train = roles == "train"
     found: dict[str, Coded] = {}

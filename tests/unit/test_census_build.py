@@ -1,5 +1,6 @@
 """What is promised: prepared datasets become a release that the Census's own client opens, with nothing lost unseen."""
 
+import re
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,6 +234,22 @@ def test_the_whole_hce_corpus_is_planned_without_a_network() -> None:
     assert ask.chunk_minutes(where, 2) == 2 * ask.chunk_minutes(where, 1)
     assert "hours of download" in describe(found)
     assert chunk_names({"chunks": 3}) == ["0000", "0001", "0002"]
+
+
+@pytest.mark.parametrize(("name", "fits", "gpu_hours"), [("hce", 36, 20), ("hce_clean", 20, 3)])
+def test_the_study_is_planned_with_cells_disk_and_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fits: int, gpu_hours: int
+) -> None:
+    text = load_yaml(ROOT / "config" / "config.yaml") | load_yaml(ROOT / "config" / "studies" / f"{name}.yaml")
+    found = load_study(text, ROOT, f"{name}.yaml")
+    monkeypatch.chdir(tmp_path)
+    printed = describe(found)
+    assert re.search(r"hce_release\w* +24,789,056 +4,000 ", printed)  # its counts are those of its parts, linked
+    assert re.search(r"hce_may\w* +2023-05-15 +64 of 64 +99,\d{3} +20\.\d\n", printed)
+    left = re.search(rf"Left to do: {fits} fits, .* CPU hours .*, ([\d.]+) GPU hours, (\d+) MB of disk", printed)
+    assert left
+    assert gpu_hours < float(left[1]) < gpu_hours + 1
+    assert 115_000 < int(left[2]) < 150_000
 
 
 def test_a_release_that_the_file_does_not_have_is_named() -> None:

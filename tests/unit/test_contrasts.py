@@ -19,7 +19,7 @@ from annobench.metrics import flat, ontology_aware
 from annobench.score import CONFIDENCE, count_confusion
 from annobench.tables.contrasts import CONTRASTS, contrasts
 from annobench.tables.fits import FitFiles, Fits
-from annobench.tables.spread import Spreads, studies_of_donors
+from annobench.tables.spread import Spreads, groups_of_donors
 from helpers import scored, toy_ontology
 
 CLASSES = ["A", "A1", "A2", "A2x", "B"]
@@ -367,11 +367,55 @@ def test_intervals_over_studies_cover_the_difference_that_holds_in_all_studies()
     assert 0.9 <= inside / repeats < 1
 
 
-def test_donors_of_several_studies_belong_to_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_donors_of_several_groups_belong_to_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cells = {"truth": ["A"] * 4, "unit": ["d1", "d1", "d2", "unknown"], "study": ["s", "s", "t", "u"]}
     world(tmp_path, cells, CLASSES)
-    assert studies_of_donors("d", "s", [1, 7]) == {"d1": "s", "d2": "t"}
-    assert studies_of_donors("d", "elsewhere", [1]) == {}
-    write_columns("results/data/d/obs.parquet", {"donor": ["d1", "d1", "d2", "d2", "x"], "study": list("stttt")})
-    assert studies_of_donors("d", "s", [1]) == {}
+    assert groups_of_donors("d", "s", [1, 7]) == {"study": {"d1": "s", "d2": "t"}}
+    assert groups_of_donors("d", "elsewhere", [1]) == {}
+    columns = {"donor": ["d1", "d1", "d2", "d3", "x"], "study": list("stttt"), "disease": [*"abcc", "c"]}
+    write_columns("results/data/d/obs.parquet", columns | {"tissue": ["unknown", "gut", "gut", "gut", "lung"]})
+    found = groups_of_donors("d", "s", [1])
+    assert found["study"] == {}  # d1 is in both
+    assert found["disease"] == {"d2": "c", "d3": "c"}
+    assert found["seen_disease"] == {"d1": "unseen", "d2": "seen", "d3": "seen"}
+    assert found["tissue"] == dict.fromkeys(["d1", "d2", "d3"], "gut")
+    assert found["seen_tissue"] == dict.fromkeys(["d1", "d2", "d3"], "unseen")
+
+
+def test_tissues_and_diseases_have_intervals_over_their_donors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Donors 0 to 7 are healthy, of 8 to 12 the disease is new, 13 and 14 have another new one, 15 has both."""
+    monkeypatch.chdir(tmp_path)
+    fits, scores = [], []
+    for method, right in (("old", 0.4), ("new", 0.7)):
+        for seed in (1, 2, 3, 4):
+            cells = drawn(seed, right)
+            number = np.array([int(unit[5:]) for unit in cells["unit"]])
+            disease = np.select([number < 8, number < 13], ["normal", "flu"], "cough").astype(object)
+            disease[np.flatnonzero(number == 15)[::2]] = "gout"
+            again = np.where(number < 4, "true", "false").astype(object)
+            cells |= {"disease": disease, "republished": again}
+            fits.append(fit(tmp_path, method, seed, cells))
+            seen = np.where(disease == "normal", "seen", "unseen").astype(object)
+            groups = {"disease": disease, "seen_disease": seen, "republished": again}
+            data = scored(cells["truth"], cells["predicted"], groups=groups)
+            found = [*flat.compute(data), *ontology_aware.compute(data)]
+            scores.append(pd.DataFrame([vars(row) for row in found]).assign(**fits[-1].key, status="ok"))
+    world(tmp_path, cells, CLASSES)
+    obs = {"donor": [*cells["unit"], "donor99"], "study": [*cells["study"], "of training"]}
+    obs |= {"disease": [*disease, "normal"], "republished": [*again, "false"]}
+    write_columns(tmp_path / "results/data/d/obs.parquet", obs)
+    table = compared(fits, pd.concat(scores, ignore_index=True)).set_index(TARGET).sort_index()
+    for level, groups in {
+        "disease": {"normal": 8, "flu": 5},
+        "seen_disease": {"seen": 8, "unseen": 8},
+        "republished": {"true": 4, "false": 12},
+    }.items():
+        for group, donors in groups.items():
+            row = table.loc[level, "ontology_macro_f1", "truth", group]
+            assert (row["n_units"], row["unit_kind"]) == (donors, "donor")
+            assert row["low"] < row["difference"] < row["high"]
+    for group in ("cough", "gout"):  # two donors, and one that has both
+        row = table.loc["disease", "macro_f1", "truth", group]
+        assert np.isnan(row["low"])
+        assert row["note"] == "fewer than 3 donors, or some of other groups too: no interval"

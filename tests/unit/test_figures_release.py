@@ -121,6 +121,7 @@ class Study:
                 "study": [f"A study of some tissue, number {i}" for i in range(self.studies)],
                 "seen_tissue": ["seen", "unseen"],
                 "seen_disease": ["seen", "unseen"],
+                "republished": ["true", "false"],
                 "tissue": ["lung", "blood"],
             }
             for level, found in groups.items():
@@ -317,7 +318,7 @@ EXPECTED = {
     "node_class_contrast": ["internal (4)", "connected leaf (2)", "isolated leaf (2)", "mean, significant (Holm)"],
     "class_properties": ["training cells", "studies", "tissues", "ρ = ", "n = 8"],
     "study_contrast": ["A study of some tissue, number 1", f"Linear: HCE {MINUS} CE", "difference in macro F1"],
-    "unseen_contrast": ["tissue seen (100 cells)", "disease unseen (101 cells)", "better →"],
+    "unseen_contrast": ["tissue seen (100 cells)", "disease unseen (101 cells)", "not published before (101 cells)"],
     "class_marks": ["published F1", "F1 here", "10 classes", "r = ", "1  "],
 }
 

@@ -15,7 +15,7 @@ import pytest
 from anndata import AnnData
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
 from annobench.errors import DataError
 from annobench.files import disk_full
@@ -23,6 +23,7 @@ from annobench.paths import SCRIPTS
 from annobench.store import codec, ids
 from annobench.store.checks import checked_counts
 from annobench.store.h5ad import H5adFile
+from annobench.store.link import link_stores
 from annobench.store.rows import record_table
 from annobench.store.store import Store
 from annobench.store.writer import StoreWriter
@@ -170,13 +171,40 @@ def test_float32_is_left_where_it_cannot_hold_a_count(tmp_path: Path) -> None:
         ([1.0, np.nan], "1 values are not a whole number"),
         ([1.0, np.inf], "1 values are not a whole number"),
         ([1.0, 2.0**33], "1 values are larger than 4294967295"),
+        ([1.0, np.float32(2.0**32)], "1 values are larger than 4294967295"),
+        ([1, np.int64(2**32)], "1 values are larger than 4294967295"),
+        ([1, np.uint64(2**63)], "1 values are larger than 4294967295"),
     ],
 )
 def test_what_are_no_counts_is_refused(tmp_path: Path, values: list[float], message: str) -> None:
     with StoreWriter(tmp_path, genes(3)) as store:
         store.done = 7
         with pytest.raises(DataError, match=message):
-            store.append(csr_matrix(np.array([[0, *values]])), obs(1))
+            store.append(csr_matrix(np.array([[0, *values]], dtype=np.asarray(values[1]).dtype)), obs(1))
+
+
+@pytest.mark.parametrize("matrix_format", ["csr", "coo"])
+@pytest.mark.parametrize(
+    "values", [np.array([2**63] * 2, "u8"), np.array([2**62] * 4), np.array([-1, 2]), np.array([-1.0, 2])]
+)
+def test_what_hides_in_a_sum_is_refused(values: Any, matrix_format: str) -> None:
+    row, gene = np.zeros(len(values), int), np.ones(len(values), int)
+    if matrix_format == "coo":
+        matrix = coo_matrix((values, (row, gene)), shape=(1, 3))
+    else:
+        matrix = csr_matrix((values, gene, np.array([0, len(values)])), shape=(1, 3))
+    with pytest.raises(DataError, match="x: . values are negative or larger than 4294967295"):
+        checked_counts(matrix, "x")
+
+
+def test_the_largest_count_of_every_type_is_kept(tmp_path: Path) -> None:
+    largest = {np.uint32: 2**32 - 1, np.int64: 2**32 - 1, np.float64: 2**32 - 1, np.float32: 2**32 - 256}
+    for kind, value in largest.items():
+        folder = tmp_path / np.dtype(kind).name
+        with StoreWriter(folder, genes(3)) as store:
+            store.append(csr_matrix(np.array([[0, value, 5]], dtype=kind)), obs(1))
+            store.finish()
+        assert Store.open(folder).read().X.toarray().tolist() == [[0, value, 5]]
 
 
 def test_counts_never_wrap_whatever_their_type(tmp_path: Path) -> None:
@@ -315,6 +343,8 @@ def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
         first.append(counts(10), obs(10))
         with pytest.raises(DataError, match=rf"is being written by process {os.getpid()} on"):
             StoreWriter(tmp_path, genes())
+        with pytest.raises(DataError, match=rf"is being written by process {os.getpid()} on"):
+            link_stores([], tmp_path, uns={}, source={})
         first.finish()
     with StoreWriter(tmp_path, genes()) as second:  # the lock is gone with the writer
         second.append(counts(10), obs(10, "d"))
@@ -322,17 +352,25 @@ def test_two_writers_are_one_too_many(tmp_path: Path) -> None:
     assert Store.open(tmp_path).n == 20
 
 
-def test_a_full_disk_leaves_what_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file size limit of the system is what a full disk is to a writer."""
-    code = _KILLED.format(paths=[str(SCRIPTS), str(Path(__file__).parent)])
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
-    command = [sys.executable, "-c", limit + code.replace("time.sleep(0.02)", "pass"), str(tmp_path / "store")]
+def test_a_full_disk_leaves_what_is_whole(tmp_path: Path) -> None:
+    """A file size limit of the system is what a full disk is to a writer; it comes with the fourth shard."""
+    code = _KILLED.format(paths=[str(SCRIPTS), str(Path(__file__).parent)]).replace("time.sleep(0.02)", "pass")
+    limit = "if start == 350: import resource as r, signal as s; s.signal(s.SIGXFSZ, s.SIG_IGN); "
+    limit += "r.setrlimit(r.RLIMIT_FSIZE, (2000, 2000))"
+    command = [sys.executable, "-c", code.replace("pass", limit), str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "make room and run the same command again" in done.stderr
-    assert not list((tmp_path / "store").glob(".*"))
+    left = {path.name for path in (tmp_path / "store").iterdir()}
+    assert {"00002.json", "00002.records"} <= left
+    assert not [name for name in left if name.startswith((".", "00003", "manifest"))]
+    with pytest.raises(DataError, match="is unfinished"):
+        Store.open(tmp_path / "store")
+    kept = (tmp_path / "store" / "00002.records").stat().st_mtime_ns
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], check=True)
+    assert (counts(1000) != Store.open(tmp_path / "store", verify=True).read().X).nnz == 0
+    assert (tmp_path / "store" / "00002.records").stat().st_mtime_ns == kept
     assert "make room" in str(disk_full(tmp_path / "x"))
 
 
@@ -448,13 +486,15 @@ def test_indices_outside_the_genes_are_refused_before_anything_is_written(
         assert store.done == 0
 
 
-def test_an_h5ad_file_with_indices_below_zero_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [csr_matrix, csc_matrix])
+@pytest.mark.parametrize(("name", "value"), [("indices", -3), ("indices", 1_000), ("indptr", 1_000_000)])
+def test_an_h5ad_file_with_indices_that_cannot_be_is_named(tmp_path: Path, kind: Any, name: str, value: int) -> None:
     import h5py
 
-    cells = AnnData(counts(20), obs=obs(20), var=genes().set_index("feature_name"))
+    cells = AnnData(kind(counts(20)), obs=obs(20), var=genes().set_index("feature_name"))
     cells.write_h5ad(tmp_path / "a.h5ad")
     with h5py.File(tmp_path / "a.h5ad", "a") as file:
-        file["X/indices"][3] = -3
+        file[f"X/{name}"][3] = value
     with H5adFile(tmp_path / "a.h5ad") as file, pytest.raises(DataError, match=r"a\.h5ad: the matrix is damaged"):
         list(file.chunks())
 
@@ -503,6 +543,18 @@ def test_annotations_of_another_kind_are_not_appended(tmp_path: Path) -> None:
         store.append(counts(5), obs(5, "d", cell_id=list("abcde")))
         with pytest.raises(DataError, match="obs has a column cell_id"):
             store.finish()
+
+
+@pytest.mark.parametrize(("columns", "whose"), [({}, "the store"), ({"donor": ["d"] * 70, "sex": ["m"] * 70}, "what")])
+def test_a_study_with_other_columns_is_not_appended(tmp_path: Path, columns: dict, whose: str) -> None:
+    with StoreWriter(tmp_path, genes()) as store:
+        store.append(counts(50), obs(50).assign(donor="d"))
+        store.finish()
+    with StoreWriter(tmp_path, genes(), source={"study": "new"}) as store:
+        store.append(counts(70), obs(70, "new").drop(columns="donor", errors="ignore").assign(**columns))
+        with pytest.raises(DataError, match=f"only {whose} .*has the column '(donor|sex)' of obs"):
+            store.finish()
+    assert Store.open(tmp_path, verify=True).n == 50
 
 
 def test_what_is_in_already_is_not_written_again(tmp_path: Path) -> None:

@@ -29,20 +29,29 @@ from annobench.figures.style import GREY, new_figure
 TABLES = ["contrasts"]
 REGIMES = ("release",)
 NEEDS = "contrasts"
-TITLE = "Seen and unseen tissues and diseases"
+TITLE = "Seen and unseen tissues, diseases and datasets"
 CAPTION = (
     "Cells of the newer release, divided by whether any training cell has their tissue, or their disease. Left of each "
     "pair: macro F1 (descendant rule, classes that the cells have) under both losses; right: the difference with its "
-    "interval. Filled: significant over runs after Holm's correction. The classes of seen and unseen cells are not the "
-    "same, so rows of one panel compare losses, not tissues or diseases."
+    "interval over donors, where three or more have such cells and no others. Where the newer release published "
+    "datasets of the older one again, so are cells of these and of all others. Filled: significant over runs after "
+    "Holm's correction. The classes of two groups are not the same, so rows of one panel compare losses, not groups."
 )
-LEVELS = {"seen_tissue": "tissue", "seen_disease": "disease"}
+GROUPS = {
+    ("seen_tissue", "seen"): "tissue seen",
+    ("seen_tissue", "unseen"): "tissue unseen",
+    ("seen_disease", "seen"): "disease seen",
+    ("seen_disease", "unseen"): "disease unseen",
+    ("republished", "true"): "published again",
+    ("republished", "false"): "not published before",
+}
 
 
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """Seen and unseen in rows, two panels per model; datasets below each other."""
     contrasts = tables["contrasts"]
-    rows = rows_of(contrasts, settings, list(LEVELS), SCORE)
+    pairs = pd.MultiIndex.from_frame(contrasts[["level", "group"]])
+    rows = rows_of(contrasts[pairs.isin(list(GROUPS))], settings, sorted({level for level, _ in GROUPS}), SCORE)
     if not rows:
         return None
     heights = [0.35 + len(named) * (0.95 + 0.24 * len(_order(part))) for _, part, named in rows]
@@ -78,17 +87,14 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
 
 
 def _order(part: pd.DataFrame) -> list[tuple[str, str]]:
-    """Level and group of every row, seen before unseen."""
+    """Level and group of every row, in the order of `GROUPS`."""
     found = set(zip(part["level"], part["group"], strict=True))
-    return [(level, group) for level in LEVELS for group in ("seen", "unseen") if (level, group) in found]
+    return [pair for pair in GROUPS if pair in found]
 
 
 def _labels(part: pd.DataFrame, order: Sequence[tuple[str, str]]) -> list[str]:
     cells = part.drop_duplicates(["level", "group"]).set_index(["level", "group"])["n_cells"]
-    return [
-        f"{LEVELS[level]} {group}" + (f" ({int(cells[level, group]):,} cells)" if pd.notna(cells[level, group]) else "")
-        for level, group in order
-    ]
+    return [GROUPS[pair] + (f" ({int(cells[pair]):,} cells)" if pd.notna(cells[pair]) else "") for pair in order]
 
 
 def _values(axes: Axes, mine: pd.DataFrame, base: str, method: str, settings: Mapping[str, Any], rows: int) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+_TOO_LARGE = MAX_COUNT + 1  # a power of two: float32, which knows no number beside it, compares it as it is
+
 
 def checked_counts(matrix: Any, where: str, first: int = 0) -> "csr_matrix":
     """The matrix as CSR with sorted indices and without zeros; raises DataError for what are no counts.
@@ -43,15 +45,28 @@ def canonical(matrix: Any, where: str) -> "csr_matrix":
     """
     from scipy.sparse import csr_matrix, issparse
 
+    if issparse(matrix) and matrix.format != "csr":  # turning it into rows may add up
+        matrix = _summable(matrix, where)
     found = matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
     indices, indptr = found.indices, found.indptr
     if (np.diff(indptr) < 0).any() or (len(indices) and (indices.min() < 0 or indices.max() >= found.shape[1])):
         raise DataError(f"{where}: the matrix is damaged: its indices lie outside its {found.shape[1]} genes or fall")
     if not found.has_canonical_format:
-        wide = np.float64 if found.dtype.kind == "f" else np.int64 if found.dtype.kind in "iub" else found.dtype
-        found = found.astype(wide, copy=True)
+        found = _summable(found, where)
         found.sum_duplicates()
     return found
+
+
+def _summable(matrix: Any, where: str) -> Any:
+    """A copy in a type that holds sums of counts; raises DataError for values that would hide in a sum."""
+    values = matrix.data if matrix.data.dtype.kind in "iufb" else np.empty(0)
+    if (hidden := (values < 0) | (values >= _TOO_LARGE)).any():
+        raise DataError(
+            f"{where}: {int(hidden.sum())} values are negative or larger than {MAX_COUNT} (first: "
+            f"{values[hidden][0]:g}); these are no raw counts, name the slot with the counts in `matrix.slot`"
+        )
+    wide = np.float64 if matrix.dtype.kind == "f" else np.int64 if matrix.dtype.kind in "iub" else matrix.dtype
+    return matrix.astype(wide, copy=True)
 
 
 def _not_counts(values: "NDArray[Any]") -> "tuple[NDArray[np.bool_] | None, str]":
@@ -63,6 +78,6 @@ def _not_counts(values: "NDArray[Any]") -> "tuple[NDArray[np.bool_] | None, str]
             return bad, "not a whole number"
     if values.dtype.kind in "if" and (values < 0).any():
         return values < 0, "negative"
-    if values.dtype.itemsize >= 4 and values.dtype != np.uint32 and (values > MAX_COUNT).any():
-        return values > MAX_COUNT, f"larger than {MAX_COUNT}"
+    if values.dtype.itemsize >= 4 and values.dtype != np.uint32 and (values >= _TOO_LARGE).any():
+        return values >= _TOO_LARGE, f"larger than {MAX_COUNT}"
     return None, ""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEMORY = 128 * 2**20  # bytes of values and indices that are read at a time
+_WIDE = 8  # bytes of a value that holds sums
 
 
 class H5adFile:
@@ -115,23 +116,28 @@ class H5adFile:
         from scipy.sparse import coo_matrix
 
         values = self._values
-        width = values["data"].dtype.itemsize + values["indices"].dtype.itemsize
+        width = 2 * (_WIDE + 8)  # as triplets, and as the rows that are made of them
         rows = max(1, int(MEMORY // width / max(values["data"].size / self.n, 1)))
         stop = min(self.n, start + rows)
         indptr = values["indptr"][:].astype(np.int64)
+        if len(indptr) != self.genes + 1 or (np.diff(indptr) < 0).any() or indptr[-1] != values["data"].size:
+            raise DataError(f"{self.path.name}: the matrix is damaged: its columns do not add up; fetch the file again")
         found: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
         first = 0
         while first < self.genes:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + MEMORY // width, side="right") - 1))
             part = slice(int(indptr[first]), int(indptr[last]))
             row = values["indices"][part]
-            gene = np.repeat(np.arange(first, last), np.diff(indptr[first : last + 1]))
+            if len(row) < part.stop - part.start or (len(row) and (int(row.min()) < 0 or int(row.max()) >= self.n)):
+                raise DataError(f"{self.path.name}: the matrix is damaged near column {first}; fetch the file again")
+            gene = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(indptr[first : last + 1]))
             inside = (row >= start) & (row < stop)
             number = self._numbers(values["data"], part)[inside]  # in a type that holds sums of what stands twice
             number = number.astype(np.float64 if number.dtype.kind == "f" else np.int64)
-            found.append((number, row[inside] - start, gene[inside]))
+            found.append((number, (row[inside] - start).astype(np.int32), gene[inside]))
             first = last
         data, row, gene = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        del found
         return coo_matrix((data, (row, gene)), shape=(stop - start, self.genes)).tocsr(), stop
 
     def obs(self, start: int = 0, stop: int | None = None, columns: list[str] | None = None) -> "pd.DataFrame":

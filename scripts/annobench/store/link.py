@@ -1,14 +1,15 @@
 """A store made of the shards of others: the counts are linked, not copied, where the file system allows it."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from annobench.errors import DataError
 from annobench.files import atomic, link, write_json
-from annobench.store.manifest import GENES, PARTS, File, Manifest, Shard, check_sizes
+from annobench.store.lock import locked
+from annobench.store.manifest import GENES, LOCK, PARTS, File, Manifest, Shard, check_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,25 @@ def link_stores(
     DataError where genes differ or a file is missing.
     """
     manifests = [Manifest.read(part) for part in parts]
-    rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    lock = locked(folder)
+    try:
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        return _linked(parts, manifests, folder, dict(uns), dict(source), genes, annotations)
+    finally:
+        os.close(lock)
+
+
+def _linked(
+    parts: Sequence[Path],
+    manifests: Sequence[Manifest],
+    folder: Path,
+    uns: dict[str, Any],
+    source: dict[str, Any],
+    genes: "pd.DataFrame | None",
+    annotations: "Callable[[int, int], pd.DataFrame] | None",
+) -> Manifest:
     if genes is None:
         if len({manifest.genes_file.sha256 for manifest in manifests}) > 1:
             raise DataError(f"{folder}: the stores {parts[0]} to {parts[-1]} have different genes; make them again")
@@ -55,8 +73,8 @@ def link_stores(
             write_json(folder / f"{found.name}.json", asdict(found))
             shards.append(found)
             first += shard.cells
-    entry = {"source": dict(source), "cells": first}
-    whole = Manifest(manifests[0].genes, File.of(folder / GENES), shards, dict(uns), [entry])
+    entry = {"source": source, "cells": first}
+    whole = Manifest(manifests[0].genes, File.of(folder / GENES), shards, uns, [entry])
     whole.write(folder)
     return whole
 

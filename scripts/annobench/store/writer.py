@@ -1,6 +1,5 @@
 """Writing a store: chunks in, whole shards out, whatever happens in between."""
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -19,7 +18,8 @@ from annobench.files import atomic, disk_full, is_disk_full, read_json, write_js
 from annobench.store import codec
 from annobench.store.checks import checked_counts
 from annobench.store.ids import hashed, repeated
-from annobench.store.manifest import GENES, LOCK, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
+from annobench.store.lock import locked
+from annobench.store.manifest import GENES, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,7 @@ class StoreWriter:
         threads: int = 1,
     ) -> None:
         self.folder, self.threads, self._shard_cells = Path(folder), threads, shard_cells
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._locked()
+        self._lock = locked(self.folder)
         try:
             self._manifest = self._begun(genes, dict(uns or {}), dict(source or {}))
         except BaseException:
@@ -58,19 +57,6 @@ class StoreWriter:
             raise
         self.done = self._manifest.sources[-1]["cells"] if self._again else sum(shard.cells for shard in self._new)
         self._open: _OpenShard | None = None
-
-    def _locked(self) -> int:
-        """A lock that the system takes back when this process ends, in whatever way."""
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            owner = "another process"
-            with suppress(DataError, OSError, KeyError):
-                owner = read_json(self.folder / SOURCE)["writer"]
-            raise DataError(f"{self.folder}: is being written by {owner}; wait for it, or stop it first") from None
-        return lock
 
     def _begun(self, genes: "pd.DataFrame", uns: dict[str, Any], source: dict[str, Any]) -> Manifest:
         """The manifest to go on from.
@@ -243,7 +229,14 @@ def _check_columns(obs: "pd.DataFrame", like: Path | None, folder: Path) -> None
             if not pa.types.is_null(t)
         }
 
-    first, here = kinds(pq.read_schema(like)), kinds(pa.Schema.from_pandas(obs, preserve_index=False))
+    there, these = pq.read_schema(like), pa.Schema.from_pandas(obs, preserve_index=False)
+    if odd := sorted(set(there.names) ^ set(these.names)):
+        whose = "the store" if odd[0] in there.names else "what is appended"
+        raise DataError(
+            f"{folder}: only {whose} has the column '{odd[0]}' of obs ({len(odd)} such columns); all studies of a "
+            "store have the same columns: add it, empty where nothing is known, or leave it out"
+        )
+    first, here = kinds(there), kinds(these)
     for name in sorted(first.keys() & here.keys()):
         if first[name] != here[name]:
             raise DataError(f"{folder}: column '{name}' of obs holds {here[name]} here and {first[name]} in the store")

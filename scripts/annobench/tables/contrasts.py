@@ -226,12 +226,14 @@ def _corrected(table: pd.DataFrame) -> "tuple[NDArray[np.float64], NDArray[np.in
 def _notes(table: pd.DataFrame, few: "NDArray[np.bool_]") -> list[str]:
     """Why a test or an interval is missing, or says less than it seems."""
     notes = []
-    columns = [table[name] for name in ("n_runs", "t", "n_units", "unit_kind")]
-    for runs, t, units, kind, missing in zip(*columns, few, strict=True):
+    columns = [table[name] for name in ("level", "n_runs", "t", "n_units", "unit_kind")]
+    for level, runs, t, units, kind, missing in zip(*columns, few, strict=True):
         parts = [f"{runs} run: no test"] if runs < 2 else []
         parts += ["identical"] if t == 0 else []
         parts += ["the same difference in all runs: no p-value"] if np.isinf(t) else []
         if missing:
             parts.append(f"known from {units} {kind if units == 1 else _PLURAL.get(kind, kind)}: no interval")
+        elif level in _WHERE and not kind:
+            parts.append("fewer than 3 donors, or some of other groups too: no interval")
         notes.append("; ".join(parts))
     return notes

@@ -1,8 +1,9 @@
 """How far the values of a contrast would move with other studies: replicates of many values at once.
 
 The bootstrap of `annobench.stats`, but over studies where each split tests at least `min_units` of them, and for the F1
-of every class, of every kind of class, and within every study (over its donors). A value is stretched by the number of
-units that have cells of it: a class that three studies have is known by three, however many studies are tested.
+of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value is
+stretched by the number of units that have cells of it: a class that three studies have is known by three, however many
+studies are tested.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from annobench.columns import NOT_GIVEN, read_columns
 from annobench.metrics.counts import f1, ratio
 from annobench.tables.fits import FitFiles, Fits
 from annobench.targets import role_file
+from annobench.truths import surroundings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +94,7 @@ class Spreads:
         sets: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
     ) -> None:
         self.fits, self.weights, self.min_units, self.sets = fits, weights, min_units, sets
-        self._studies: dict[tuple[str, str], dict[str, str]] = {}
+        self._groups: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
 
     def of(self, fits: Sequence[FitFiles]) -> Spread:
         """Of the mean over splits of the mean over seeds, for fits of one method in one evaluation."""
@@ -103,17 +105,22 @@ class Spreads:
         by_study = all(len(set(names.values())) >= self.min_units for names in studies)
         return Spread.mean([self._of_split(of_split, by_study) for of_split in by_split.values()], True)[0]
 
-    def _study_of_units(self, fit: FitFiles) -> dict[str, str]:
-        """Unit that is counted -> study; empty where not every unit belongs to one study."""
+    def _groups_of_units(self, fit: FitFiles) -> dict[str, dict[str, str]]:
+        """Level -> unit that is counted -> group in which it lies wholly."""
         key = (fit.dataset, fit.split)
-        if key not in self._studies:
+        if key not in self._groups:
             kind, units = self.fits.unit_kinds[fit], self.fits.counts[fit].units
-            found = {unit: unit for unit in units} if kind == "study" else {}
+            found = {"study": {unit: unit for unit in units}} if kind == "study" else {}
             if kind == "donor":
                 seeds = sorted({one.seed for one in self.fits.planned if (one.dataset, one.split) == key})
-                found = studies_of_donors(*key, seeds)
-            self._studies[key] = found if set(units) <= set(found) else {}
-        return self._studies[key]
+                found = groups_of_donors(*key, seeds)
+            self._groups[key] = found
+        return self._groups[key]
+
+    def _study_of_units(self, fit: FitFiles) -> dict[str, str]:
+        """Unit that is counted -> study; empty where not every unit belongs to one study."""
+        found = self._groups_of_units(fit).get("study", {})
+        return found if set(self.fits.counts[fit].units) <= set(found) else {}
 
     def _of_split(self, fits: Sequence[FitFiles], by_study: bool) -> Spread:
         """Of the mean over the seeds of one split; the seeds add their own spread."""
@@ -126,18 +133,19 @@ class Spreads:
 
     def _of_fit(self, fit: FitFiles, by_study: bool) -> Spread:
         counts, kind = self.fits.counts[fit], self.fits.unit_kinds[fit]
-        studies = self._study_of_units(fit)
-        of_unit = np.array([studies.get(unit, "") for unit in counts.units])
         names, table = list(counts.units), counts.values
         drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
         columns: dict[Target, tuple[Array, int, str]] = {}
-        if studies and kind == "donor":
-            for study in sorted(set(of_unit.tolist())):
-                rows = np.flatnonzero(of_unit == study)
+        for level, groups in self._groups_of_units(fit).items() if kind == "donor" else ():
+            of_level = np.array([groups.get(unit, "") for unit in names])
+            for group in sorted(set(groups.values())):
+                rows = np.flatnonzero(of_level == group)
                 if len(rows) >= LEAST:
-                    found = _of_study(study, table[rows], drawn[:, rows], len(counts.members))
-                    columns |= {target: (values, len(rows), kind) for target, values in found.items()}
+                    values = _of_group(level, group, table[rows], drawn[:, rows], len(counts.members))
+                    columns |= {target: (value, len(rows), kind) for target, value in values.items()}
         if by_study and kind == "donor":
+            studies = self._study_of_units(fit)
+            of_unit = np.array([studies[unit] for unit in names])
             names, kind = sorted(set(of_unit.tolist())), "study"
             table = np.array([table[of_unit == name].sum(axis=0) for name in names])
             drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
@@ -186,8 +194,8 @@ def _of_all(
     return found
 
 
-def _of_study(study: str, table: "Array", drawn: "Array", size: int) -> "dict[Target, Array]":
-    """Value and replicates within one study, (1 + replicates,); only what its own classes need is multiplied."""
+def _of_group(level: str, group: str, table: "Array", drawn: "Array", size: int) -> "dict[Target, Array]":
+    """Value and replicates within one group, (1 + replicates,); only what its own classes need is multiplied."""
     present = np.flatnonzero(table[:, size : 2 * size].any(axis=0))
     parts = [table[:, present + i * size] for i in range(5)]
     true, weights = parts[1], np.vstack([np.ones(len(table)), drawn])
@@ -196,27 +204,41 @@ def _of_study(study: str, table: "Array", drawn: "Array", size: int) -> "dict[Ta
     for start, hits, predicted in _RULES:
         # no class is without cells: the weights are never zero
         scores = (weights @ (2 * parts[hits])) / (weights @ (true + parts[predicted]))
-        found["study", f"{start}accuracy", "-", study] = weights @ parts[hits].sum(axis=1) / cells
-        found["study", f"{start}macro_f1", "truth", study] = scores.mean(axis=1)
+        found[level, f"{start}accuracy", "-", group] = weights @ parts[hits].sum(axis=1) / cells
+        found[level, f"{start}macro_f1", "truth", group] = scores.mean(axis=1)
     return found
 
 
-def studies_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str, str]:
-    """Donor -> study for the test cells of a split; empty where a donor is in several, or files are not there."""
+def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str, dict[str, str]]:
+    """Level (study, tissue, ...) -> donor -> group, for the test cells of a split; empty where files are not there.
+
+    Donors whose cells lie in several groups are left out, and so are all donors of these groups: what is left of such
+    a group would stand for the whole of it.
+    """
     obs = Path(f"results/data/{dataset}/obs.parquet")
-    roles = [path for path in (Path(role_file(dataset, split, seed)) for seed in seeds) if path.is_file()]
-    if not obs.is_file() or not roles:
+    files = [path for path in (Path(role_file(dataset, split, seed)) for seed in seeds) if path.is_file()]
+    if not obs.is_file() or not files:
         return {}
-    test: Any = False
-    for path in roles:
-        test = test | (read_columns(path, ["role"], coded=["role"])["role"] == "test")
-    columns = [read_columns(obs, [name], coded=[name], rows=test)[name] for name in ("donor", "study")]
-    found: dict[str, str] = {}
-    for donor, study in np.unique(np.stack([column.codes for column in columns]), axis=1).T:
-        names = columns[0].names[donor], columns[1].names[study]
-        if NOT_GIVEN in names:
-            continue
-        if names[0] in found:
-            return {}
-        found[names[0]] = names[1]
-    return found
+    groups: dict[str, dict[str, set[str]]] = {}
+    read: list[Any] = []
+    for file in files:
+        roles = read_columns(file, ["role"], coded=["role"])["role"]
+        text = roles.text()
+        if any(np.array_equal(text, other) for other in read):
+            continue  # seeds of one split
+        read.append(text)
+        test, names = roles == "test", ["donor", "study"]
+        columns = read_columns(obs, names, coded=names, rows=test)
+        donors = columns["donor"]
+        for level, column in ({"study": columns["study"]} | surroundings(obs, roles, test)).items():
+            for donor, group in np.unique(np.stack([donors.codes, column.codes]), axis=1).T:
+                of_level = groups.setdefault(level, {})
+                of_level.setdefault(donors.names[donor], set()).add(column.names[group])
+    return {level: _wholly(of_level) for level, of_level in groups.items()}
+
+
+def _wholly(groups: Mapping[str, set[str]]) -> dict[str, str]:
+    """Donor -> its group, where neither it nor another donor of the group is in several."""
+    known = {donor: found - {NOT_GIVEN} for donor, found in groups.items() if donor != NOT_GIVEN}
+    shared = {group for found in known.values() if len(found) > 1 for group in found}
+    return {donor: next(iter(found)) for donor, found in known.items() if found and not found & shared}

@@ -75,6 +75,8 @@ class Older:
     def _shares_of_cells(self, release: Release, used: list[str]) -> dict[str, dict[str, float]]:
         """Which share of a new dataset's cells an older one has: by new dataset, by old one that has some."""
         new = read_hashes(release.obs, CELL, Filters({"dataset_id": used}))
+        if not new:  # no chosen cell has a name
+            return {}
         every = np.unique(np.concatenate(list(new.values())))
         with opened_release(**self.place) as older:
             old = read_hashes(older.obs, CELL, Filters({}), among=every)
