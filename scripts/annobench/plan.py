@@ -147,8 +147,8 @@ def store_mb(study: Study, name: str) -> float:
 
 def _same_genes(study: Study, parts: Sequence[str]) -> bool:
     """Whether all parts say that they have the genes of one list."""
-    lists = [(study.datasets[part].get("source") or {}).get("genes") for part in parts]
-    return bool(lists[0]) and all(genes == lists[0] for genes in lists) and "file" in lists[0]
+    first, *others = [(study.datasets[part].get("source") or {}).get("genes") for part in parts]
+    return isinstance(first, Mapping) and "file" in first and all(genes == first for genes in others)
 
 
 def _counts_of_many(dataset: Mapping[str, Any]) -> bool:

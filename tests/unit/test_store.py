@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,24 @@ def test_a_cell_id_that_stands_twice_is_refused(tmp_path: Path, monkeypatch: pyt
 def test_nothing_is_no_store(tmp_path: Path) -> None:
     with StoreWriter(tmp_path, genes()) as store, pytest.raises(DataError, match="no cells were written"):
         store.finish()
+
+
+@pytest.mark.parametrize("kind", [csr_matrix, csc_matrix])
+def test_a_part_takes_a_few_times_the_memory_that_it_may(tmp_path: Path, kind: Any, monkeypatch: Any) -> None:
+    memory = 2**21
+    monkeypatch.setattr("annobench.store.h5ad.MEMORY", memory)
+    dense = np.random.default_rng(0).random((2000, 3000), dtype=np.float32) < 0.5
+    AnnData(kind(dense.astype(np.float32)), obs=obs(2000)).write_h5ad(tmp_path / "a.h5ad")
+    with H5adFile(tmp_path / "a.h5ad") as file:
+        tracemalloc.start()
+        try:
+            sizes = [part.nnz for part, _ in file.chunks(columns=[])]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert sum(sizes) == dense.sum()
+    assert len(sizes) > 5
+    assert peak < 3 * memory + 2**20  # ids and the like
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "dense"])

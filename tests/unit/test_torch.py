@@ -221,6 +221,29 @@ def test_cells_of_a_store_give_the_predictions_of_cells_in_memory(
     assert np.allclose(np.concatenate([part.probabilities for part in parts]), whole.probabilities, atol=1e-4)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_classes_without_training_cells_are_none_and_rare_ones_can_be_drawn_more_often(
+    simulated: ad.AnnData, ontology: Ontology, tmp_path: Path, stored: bool
+) -> None:
+    """One class is empty, though a category; of another three cells are left. Drawn as often as others it is found."""
+    names = simulated.obs["label_id"].astype(str).to_numpy()
+    empty, rare = sorted(set(names))[:2]
+    kept = np.flatnonzero((names != empty) & ((names != rare) | (np.cumsum(names == rare) <= 3)))
+    data = in_store(simulated, tmp_path) if stored else simulated
+    found = {}
+    for weights in (False, "sampling"):
+        method = Linear(class_weights=weights, min_steps=60, epochs=1)
+        method.fit(data[kept] if stored else data[kept].copy(), Context(seed=1, classes=[], ontology=ontology))
+        answers = method.predict(data)
+        parts = [answers] if hasattr(answers, "cell_ids") else list(answers)
+        assert empty not in parts[0].classes
+        probabilities = np.concatenate([part.probabilities for part in parts])
+        found[weights] = probabilities[names == rare, list(parts[0].classes).index(rare)].mean()
+    assert found["sampling"] > 1.5 * found[False]
+    with pytest.raises(ValueError, match="class_weights is 'yes', expected true, false or sampling"):
+        Linear(class_weights="yes").fit(simulated.copy(), Context(seed=1, classes=[], ontology=ontology))
+
+
 def test_what_is_packed_is_predicted_as_what_is_kept(
     simulated: ad.AnnData, ontology: Ontology, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,19 +317,18 @@ from annobench.torch.distributed import World
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
 world = World.current()
-if len(sys.argv) > 3 and world.rank == 1:
+if sys.argv[3:] == ["kill"] and world.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
-network = t.joint_training(world)
-if world.rank == 0:
-    torch.save(network.state_dict(), sys.argv[1])
+network = t.joint_training(world, *sys.argv[3:])
+torch.save(network.state_dict(), sys.argv[1] + ("" if world.rank == 0 else ".other"))
 torch.distributed.destroy_process_group()
 """
 
 
-def joint_training(world: World) -> torch.nn.Module:
+def joint_training(world: World, kind: str = "linear") -> torch.nn.Module:
     torch.manual_seed(0)
     matrix, codes = problem(331)
-    network = networks.linear(GENES, CLASSES)
+    network = networks.linear(GENES, CLASSES) if kind == "linear" else networks.mlp(GENES, CLASSES, width=8, blocks=2)
     if world.size == 1:
         cells: Any = Joint(matrix[:271], codes[:271])
     else:
@@ -362,6 +361,20 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     expected = joint_training(World()).state_dict()
     for name, tensor in expected.items():
         assert torch.allclose(tensor, found[name], atol=1e-6), name
+
+
+def test_two_processes_end_with_the_same_network_where_batches_have_statistics(tmp_path: Path) -> None:
+    """Batch norm sees other cells in either process; weights and running statistics are the same all the same."""
+    done = launched(tmp_path, "mlp")
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"weights.pt{end}", weights_only=True) for end in ("", ".other"))
+    alone = joint_training(World(), "mlp").state_dict()
+    untrained = networks.mlp(GENES, CLASSES, width=8, blocks=2).state_dict()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+        if name.endswith("running_mean"):  # of the same cells as in one process, in halves of its batches
+            off = (tensor - alone[name]).norm()
+            assert off < 0.5 * (untrained[name] - alone[name]).norm(), name
 
 
 def test_the_command_ends_when_a_process_dies(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ class Linear(TorchClassifier):
         *,
         loss: str = "ce",
         n_genes: int | None = None,
-        class_weights: bool = True,
+        class_weights: bool | str = True,
         learning_rate: float = 5e-4,
         weight_decay: float = 0.01,
         batch_size: int = 128,

@@ -18,7 +18,7 @@ class Perceptron(TorchClassifier):
         *,
         loss: str = "ce",
         n_genes: int | None = None,
-        class_weights: bool = True,
+        class_weights: bool | str = True,
         augment: bool = False,
         width: int = 128,
         blocks: int = 8,

@@ -21,7 +21,7 @@ class TabNet(TorchClassifier):
         *,
         loss: str = "ce",
         n_genes: int | None = None,
-        class_weights: bool = True,
+        class_weights: bool | str = True,
         augment: bool = False,
         decision: int = 128,
         attention: int = 64,

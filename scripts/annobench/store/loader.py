@@ -21,7 +21,8 @@ class Loader:
     """Batches of `rows` in an order that a seed decides.
 
     codes: (n,) class numbers, or None. shuffle: else the cells come in their own order. weights: (n,), the chance of
-    each cell to be drawn, with replacement; an epoch has as many draws as there are cells. drop_last: leave out a last
+    each cell to be drawn, with replacement, or `balanced`: every class of `codes` equally often; an epoch has as many
+    draws as there are cells. drop_last: leave out a last
     batch that is not full. memory_mb: for the bytes of cells; where all fit, they are read once and every epoch is a
     permutation of all cells, else they are read window by window, one ahead (see `order`). rank, world: the share of
     this process among several. The order depends on neither `threads` nor timing, so that an epoch can be taken up
@@ -36,7 +37,7 @@ class Loader:
         batch_size: int,
         seed: int = 0,
         shuffle: bool = True,
-        weights: "NDArray[Any] | None" = None,
+        weights: "NDArray[Any] | str | None" = None,
         drop_last: bool = False,
         threads: int = 1,
         memory_mb: float = MEMORY_MB,
@@ -47,6 +48,8 @@ class Loader:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
         if codes is not None and len(codes) != rows.n:
             raise ValueError(f"{len(codes)} codes for {rows.n} cells")
+        if isinstance(weights, str):
+            weights = balanced(weights, codes)
         if weights is not None and len(weights) != rows.n:
             raise ValueError(f"{len(weights)} weights for {rows.n} cells")
         if weights is not None and not shuffle:
@@ -149,3 +152,11 @@ class Loader:
             return None, visits, visits
         positions, inside = np.unique(visits, return_inverse=True)  # a cell that was drawn twice is read once
         return self.rows.window(positions), inside, visits
+
+
+def balanced(weights: str, codes: "NDArray[Any] | None") -> "NDArray[np.float64]":
+    """Weights (n,) by which every class that has cells is drawn equally often. Raises ValueError."""
+    if weights != "balanced" or codes is None:
+        raise ValueError(f"weights is '{weights}', expected numbers, or balanced and the codes of the classes")
+    _, of_cell, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    return 1 / counts[of_cell]

@@ -47,7 +47,7 @@ class TorchClassifier(Method):
 
     loss: str
     n_genes: int | None
-    class_weights: bool
+    class_weights: bool | str  # in the loss; `sampling`: in the batches, where every class is drawn equally often
     augment: bool = False
     recipe: Recipe
     normalises_inputs = False  # takes its cells in float32, also where products are in bf16
@@ -70,7 +70,7 @@ class TorchClassifier(Method):
         build = self._losses(codes, reachability)
         training = Training(
             self._model,
-            build(self.class_weights),
+            build(self.class_weights is True),
             self._augmented(feed, rows, codes, train_cells, context, world) if self.augment else feed,
             self.recipe,
             seed=context.seed,
@@ -110,11 +110,14 @@ class TorchClassifier(Method):
         """Shuffled batches; those of all processes together have the size of the recipe."""
         if rows.n < 2 * world.size:
             raise ValueError(f"{rows.n} cells are too few for {world.size} processes")
+        if self.class_weights not in (True, False, "sampling"):
+            raise ValueError(f"class_weights is {self.class_weights!r}, expected true, false or sampling")
         return self._feed(
             rows,
             codes,
             batch_size=max(self.recipe.batch_size // world.size, 1),
             seed=seed,
+            weights="balanced" if self.class_weights == "sampling" else None,
             drop_last=self.recipe.drop_last,
             rank=world.rank,
             world=world.size,
