@@ -11,7 +11,7 @@ import pytest
 from repo import Repo
 
 pytestmark = pytest.mark.xdist_group("released")
-METHODS = ["linear_ce", "linear_hce", "linear_ce.leaf", "linear_hce.leaf"]
+METHODS = ["linear_ce", "linear_hce", "linear_ce.leaf", "linear_hce.leaf", "mlp_ce", "mlp_hce"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Repo:
         methods=METHODS,
         evaluations=[entry | {"dataset": f"simulated_{name}"} for name in ("mixed", "leaves")],
         contrasts=[
-            {"name": "loss", "base": "linear_ce", "method": "linear_hce"},
+            {"name": "linear", "base": "linear_ce", "method": "linear_hce"},
+            {"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"},
             {"name": "decoded", "base": "linear_ce.leaf", "method": "linear_hce.leaf"},
         ],
         scoring={"primary": "ontology_macro_f1", "markers": None},
@@ -46,24 +47,28 @@ def contrast(repo: Repo, name: str, dataset: str) -> dict[str, float]:
     return {key: float(found.iloc[0][key]) for key in ("difference", "low", "high", "n_runs")}
 
 
-def test_hierarchical_loss_wins_out_of_distribution_when_studies_label_at_different_granularity(released: Repo) -> None:
-    found = contrast(released, "loss", "simulated_mixed")
+@pytest.mark.parametrize("network", ["linear", "mlp"])
+def test_hierarchical_loss_wins_out_of_distribution_when_studies_label_at_different_granularity(
+    released: Repo, network: str
+) -> None:
+    found = contrast(released, network, "simulated_mixed")
     assert found["n_runs"] == 4
     assert found["difference"] > 0.02
     assert found["low"] > 0
 
 
-def test_the_losses_are_equal_when_all_studies_label_leaves(released: Repo) -> None:
-    found = contrast(released, "loss", "simulated_leaves")
+@pytest.mark.parametrize("network", ["linear", "mlp"])
+def test_the_losses_are_equal_when_all_studies_label_leaves(released: Repo, network: str) -> None:
+    found = contrast(released, network, "simulated_leaves")
     assert abs(found["difference"]) < 0.01
     assert found["low"] <= 0 <= found["high"]
 
 
 def test_every_fit_is_trained_once_and_scored_as_all_its_views(released: Repo) -> None:
     runs = list((released.folder / "results" / "fits").glob("*/*/*/*/run.json"))
-    assert {path.parts[-3] for path in runs} == {"linear_ce", "linear_hce", "majority"}
+    assert {path.parts[-3] for path in runs} == {"linear_ce", "linear_hce", "mlp_ce", "mlp_hce", "majority"}
     assert {path.parts[-4] for path in runs} == {"release"}
-    assert len(runs) == 2 * 3 * 4
+    assert len(runs) == 2 * 5 * 4
     scores = pd.DataFrame(released.table("scores", "released"))
     assert set(scores["split"]) == {"release_id", "release_ood"}
     assert set(scores["method"]) == {*METHODS, "majority"}

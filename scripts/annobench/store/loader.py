@@ -22,11 +22,11 @@ class Loader:
 
     codes: (n,) class numbers, or None. shuffle: else the cells come in their own order. weights: (n,), the chance of
     each cell to be drawn, with replacement, or `balanced`: every class of `codes` equally often; an epoch has as many
-    draws as there are cells. drop_last: leave out a last
-    batch that is not full. memory_mb: for the bytes of cells; where all fit, they are read once and every epoch is a
-    permutation of all cells, else they are read window by window, one ahead (see `order`). rank, world: the share of
-    this process among several. The order depends on neither `threads` nor timing, so that an epoch can be taken up
-    again at any batch; with another `memory_mb` or `batch_size` it is another one.
+    draws as there are cells. drop_last: leave out a last batch that is not full. memory_mb: for the bytes of cells;
+    where all fit, they are read once and every epoch is a permutation of all cells, else they are read window by
+    window, one ahead (see `order`). rank, world: the share of this process among several. The order depends on neither
+    `threads` nor timing, so that an epoch can be taken up again at any batch; with another `memory_mb` or `batch_size`
+    it is another one.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Loader:
         if codes is not None and len(codes) != rows.n:
             raise ValueError(f"{len(codes)} codes for {rows.n} cells")
         if isinstance(weights, str):
-            weights = balanced(weights, codes)
+            weights = _balanced(weights, codes)
         if weights is not None and len(weights) != rows.n:
             raise ValueError(f"{len(weights)} weights for {rows.n} cells")
         if weights is not None and not shuffle:
@@ -154,7 +154,7 @@ class Loader:
         return self.rows.window(positions), inside, visits
 
 
-def balanced(weights: str, codes: "NDArray[Any] | None") -> "NDArray[np.float64]":
+def _balanced(weights: str, codes: "NDArray[Any] | None") -> "NDArray[np.float64]":
     """Weights (n,) by which every class that has cells is drawn equally often. Raises ValueError."""
     if weights != "balanced" or codes is None:
         raise ValueError(f"weights is '{weights}', expected numbers, or balanced and the codes of the classes")
