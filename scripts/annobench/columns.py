@@ -202,7 +202,7 @@ def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(0xEDB88320), table >> 1)
-    ends = np.frombuffer(texts.buffers()[1], dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     start, size = ends[:-1], np.diff(ends)
     found = np.full(len(texts), 0xFFFFFFFF, dtype=np.uint32)
@@ -214,10 +214,11 @@ def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
 
 
 def _one(column: "pa.ChunkedArray") -> "pa.Array":
-    """A column of text as one Arrow array of type string."""
+    """A column of text as one Arrow array, of a type that holds more than 2 GB: the ids of 40 million cells."""
     import pyarrow as pa
 
-    return pa.concat_arrays(column.cast(pa.string()).chunks) if column.num_chunks else _text([])
+    chunks = column.cast(pa.large_string()).chunks
+    return pa.concat_arrays(chunks) if chunks else _text([])
 
 
 def _coded(column: "pa.ChunkedArray") -> Coded:
@@ -299,8 +300,8 @@ def _text(values: Any) -> "pa.Array":
     import pyarrow as pa
 
     encoded = [str(value).encode() for value in values]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int32)
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
     return pa.Array.from_buffers(
-        pa.string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+        pa.large_string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     )

@@ -78,7 +78,7 @@ class Store:
 
         for shard in self.manifest.shards:
             table = pq.read_table(shard.path(self.folder, "obs"), columns=["cell_id"])
-            yield pa.concat_arrays(table["cell_id"].cast(pa.string()).chunks)
+            yield pa.concat_arrays(table["cell_id"].cast(pa.large_string()).chunks)
 
     @property
     def columns(self) -> list[str]:
