@@ -66,6 +66,13 @@ class Coded:
         number = np.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).tolist()
         return {name: n for name, n in sorted(zip(self.names, number, strict=True)) if n}
 
+    def beside(self, others: "Coded") -> dict[str, set[str]]:
+        """Which of the others' texts stand in the rows of each of these; no text may be missing."""
+        found: dict[str, set[str]] = {}
+        for pair in np.unique(self.codes.astype(np.int64) * len(others.names) + others.codes).tolist():
+            found.setdefault(self.names[pair // len(others.names)], set()).add(others.names[pair % len(others.names)])
+        return found
+
     def text(self) -> "NDArray[Any]":
         """The texts, (n,) object; None where there is none. Rows with the same text share one object."""
         table = np.empty(len(self.names) + 1, dtype=object)

@@ -45,7 +45,7 @@ def canonical(matrix: Any, where: str) -> "csr_matrix":
     """
     from scipy.sparse import csr_matrix, issparse
 
-    if issparse(matrix) and matrix.format != "csr":  # turning it into rows may add up
+    if issparse(matrix) and matrix.format == "coo":  # turning it into rows adds up
         matrix = _summable(matrix, where)
     found = matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
     indices, indptr = found.indices, found.indptr

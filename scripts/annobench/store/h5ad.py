@@ -99,8 +99,7 @@ class H5adFile:
         indptr = indptr[: max(fitting, 1) + 1]
         part = slice(int(indptr[0]), int(indptr[-1]))
         data, indices = self._numbers(self._values["data"], part), self._values["indices"][part]
-        wrong = len(indices) and (int(indices.max()) >= self.genes or int(indices.min()) < 0)
-        if len(data) < part.stop - part.start or wrong or (np.diff(indptr) < 0).any():
+        if len(data) < part.stop - part.start or _outside(indices, self.genes) or (np.diff(indptr) < 0).any():
             raise DataError(f"{self.path.name}: the matrix is damaged near cell {start}; fetch the file again")
         return csr_matrix((data, indices, indptr - indptr[0]), shape=(len(indptr) - 1, self.genes)), start + len(
             indptr
@@ -128,7 +127,7 @@ class H5adFile:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + MEMORY // width, side="right") - 1))
             part = slice(int(indptr[first]), int(indptr[last]))
             row = values["indices"][part]
-            if len(row) < part.stop - part.start or (len(row) and (int(row.min()) < 0 or int(row.max()) >= self.n)):
+            if len(row) < part.stop - part.start or _outside(row, self.n):
                 raise DataError(f"{self.path.name}: the matrix is damaged near column {first}; fetch the file again")
             gene = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(indptr[first : last + 1]))
             inside = (row >= start) & (row < stop)
@@ -148,6 +147,10 @@ class H5adFile:
         names = self.columns if columns is None else columns
         table = {name: _column(self._obs[name], part) for name in names}
         return pd.DataFrame(table, index=pd.Index(_texts(self._obs[self._index], part), name="cell_id"))
+
+
+def _outside(indices: "NDArray[Any]", bound: int) -> bool:
+    return len(indices) > 0 and (int(indices.min()) < 0 or int(indices.max()) >= bound)
 
 
 def _column(element: Any, part: slice) -> Any:

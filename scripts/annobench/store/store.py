@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.columns import read_columns
 from annobench.errors import DataError
 from annobench.store.buffers import Buffers
 from annobench.store.codec import INDEX
@@ -73,12 +74,8 @@ class Store:
 
     def ids(self) -> "Iterator[pa.Array]":
         """Ids of the cells, shard by shard."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         for shard in self.manifest.shards:
-            table = pq.read_table(shard.path(self.folder, "obs"), columns=["cell_id"])
-            yield pa.concat_arrays(table["cell_id"].cast(pa.large_string()).chunks)
+            yield read_columns(shard.path(self.folder, "obs"), ["cell_id"], texts=["cell_id"])["cell_id"]
 
     @property
     def columns(self) -> list[str]:

@@ -9,12 +9,12 @@ studies are tested.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench import stats
-from annobench.columns import NOT_GIVEN, read_columns
+from annobench.columns import NOT_GIVEN, Coded, read_columns
 from annobench.metrics.counts import f1, ratio
 from annobench.tables.fits import FitFiles, Fits
 from annobench.targets import role_file
@@ -220,20 +220,18 @@ def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str
     if not obs.is_file() or not files:
         return {}
     groups: dict[str, dict[str, set[str]]] = {}
-    read: list[Any] = []
+    read: list[Coded] = []
     for file in files:
         roles = read_columns(file, ["role"], coded=["role"])["role"]
-        text = roles.text()
-        if any(np.array_equal(text, other) for other in read):
-            continue  # seeds of one split
-        read.append(text)
+        if any(roles.names == other.names and np.array_equal(roles.codes, other.codes) for other in read):
+            continue  # seeds that share a draw of the cells
+        read.append(roles)
         test, names = roles == "test", ["donor", "study"]
         columns = read_columns(obs, names, coded=names, rows=test)
-        donors = columns["donor"]
         for level, column in ({"study": columns["study"]} | surroundings(obs, roles, test)).items():
-            for donor, group in np.unique(np.stack([donors.codes, column.codes]), axis=1).T:
-                of_level = groups.setdefault(level, {})
-                of_level.setdefault(donors.names[donor], set()).add(column.names[group])
+            of_level = groups.setdefault(level, {})
+            for donor, found in columns["donor"].beside(column).items():
+                of_level.setdefault(donor, set()).update(found)
     return {level: _wholly(of_level) for level, of_level in groups.items()}
 
 

@@ -10,7 +10,7 @@ from annobench.columns import Coded
 from annobench.sources.census.filters import Filters
 from annobench.sources.census.release import Release, Report, opened_release
 from annobench.sources.census.republished import compare, is_republished
-from annobench.sources.census.rows import donors_of, read_donors, read_hashes
+from annobench.sources.census.rows import read_donors, read_hashes
 
 CELL = "observation_joinid"  # of the cell's own name: the same in every release and dataset that has the column
 
@@ -58,7 +58,7 @@ class Older:
         The matches, of whatever strength, go into `record`.
         """
         used = sorted(obs["dataset_id"].counts())
-        donors = donors_of(obs["dataset_id"], obs["donor_id"])
+        donors = obs["dataset_id"].beside(obs["donor_id"])
         both = self.knows_cells and CELL in release.obs.schema.names
         shares = None
         if both:

@@ -112,20 +112,12 @@ def joined(parts: Sequence[Coded], between: str) -> Coded:
     return Coded(whole.codes[inverse.reshape(len(codes))], whole.names)
 
 
-def donors_of(dataset: Coded, donor: Coded) -> dict[str, set[str]]:
-    """The donors of every dataset."""
-    found: dict[str, set[str]] = {}
-    for pair in np.unique(dataset.codes.astype(np.int64) * len(donor.names) + donor.codes).tolist():
-        found.setdefault(dataset.names[pair // len(donor.names)], set()).add(donor.names[pair % len(donor.names)])
-    return found
-
-
 def read_donors(frame: Any) -> dict[str, set[str]]:
     """The donors of every dataset among all cells, a batch at a time."""
     found: dict[str, set[str]] = {}
     for table in batches(frame, ["dataset_id", "donor_id"]):
         dataset, donor = _coded(table["dataset_id"]), _coded(table["donor_id"])
-        for name, some in donors_of(dataset, donor).items():
+        for name, some in dataset.beside(donor).items():
             found.setdefault(name, set()).update(some)
     return found
 
