@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from annobench.balance import SHARES, select_cells
+from annobench.splits.balance.select import SHARES, select_cells
 
 CELLS, TYPES, SOURCES = 10**6, 200, 40
 

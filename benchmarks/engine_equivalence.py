@@ -32,10 +32,10 @@ def fit_all(name: str, implementation: str, parameters: dict[str, Any], seeds: i
     """Macro F1 and seconds of every seed, with the library that is on the path."""
     import anndata as ad
 
-    from annobench.methods.base import Context
-    from annobench.methods.registry import load_class
-    from annobench.metrics.counts import macro_f1_of_codes
-    from annobench.ontology.releases import from_wheel
+    from annobench.core.counts import macro_f1_of_codes
+    from annobench.data.ontology import from_wheel
+    from annobench.fit.method import Context
+    from annobench.fit.registry import load_class
 
     cells = ad.read_h5ad(DATA / FILES[name])
     cells.obs["label_id"] = cells.obs[LABELS].astype(str)

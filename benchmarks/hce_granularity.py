@@ -20,9 +20,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from annobench import stats
 from annobench.config.schema import load_yaml
-from annobench.paths import ROOT
+from annobench.core.paths import ROOT
+from annobench.score import statistics as stats
 
 RELEASE = "2026-03-26"
 PARTS = ("may", "december")
@@ -39,7 +39,7 @@ CONTRASTS = {  # (loss, decoding) of base and of what is compared with it
 
 def draw(world: int, ontology: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """Both releases of a world, as prepare would make them; obs keeps both names of a cell."""
-    from annobench.sources.simulate import simulate
+    from annobench.data.sources.simulate import simulate
 
     found = {}
     common = {key: value for key, value in changes.items() if key not in PARTS}
@@ -69,7 +69,7 @@ def roles(donors: Any, seed: int) -> Any:
 
 def fit(cells: Any, role: Any, model: str, loss: str, seed: int, ontology: Any, **changes: Any) -> Any:
     """A network as its method file states it, trained on the older release."""
-    from annobench.methods.base import Context
+    from annobench.fit.method import Context
     from annobench.methods.linear import Linear
     from annobench.methods.mlp import Perceptron
 
@@ -85,8 +85,8 @@ def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
     """All fits of a world; a row for each granularity, model and contrast."""
     import torch
 
-    from annobench.decoding import Decoder
-    from annobench.ontology.releases import from_wheel
+    from annobench.data.ontology import from_wheel
+    from annobench.fit.decoding import Decoder
 
     torch.set_num_threads(1)
     ontology = from_wheel(RELEASE)

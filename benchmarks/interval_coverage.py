@@ -14,8 +14,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from annobench import stats
 from annobench.ontology import Ontology
+from annobench.score import statistics as stats
 
 SHARE = np.array([240, 129, 95, 68, 54, 43, 31, 19, 13, 8]) / 700
 LOGIT = np.log(np.linspace(0.95, 0.5, 10) / (1 - np.linspace(0.95, 0.5, 10)))

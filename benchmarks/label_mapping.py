@@ -10,10 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from annobench.config import load_yaml, validate
+from annobench.core.paths import ROOT
+from annobench.data.ontology import read_release
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
-from annobench.ontology.releases import read_release
-from annobench.paths import ROOT
 
 COLUMNS = ["labels", "same id", "related id", "other id", "nothing found", "rightly nothing"]
 

@@ -106,7 +106,7 @@ def hce(place: Path | None, scripts: Path) -> None:
 
 def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
     """The same in the shape of the HCE paper: donors within studies, tissues and diseases, and all training cells."""
-    from annobench.columns import Coded, ColumnWriter, write_columns
+    from annobench.core.parquet import Coded, ColumnWriter, write_columns
 
     classes = _classes(folder)
     rng = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
 
 def _classes(folder: Path) -> list[str]:
     """Classes and ontology, written."""
-    from annobench.ontology.releases import from_wheel
+    from annobench.data.ontology import from_wheel
 
     ontology = from_wheel("2026-03-26")
     ontology.save(folder / "ontology.json")
@@ -149,7 +149,7 @@ def _classes(folder: Path) -> list[str]:
 
 def prepare(folder: Path, cells: int, keep: Any) -> None:
     """What the rules before a fit write: observations, roles, training cells, ontology. A twentieth is validation."""
-    from annobench.columns import write_columns
+    from annobench.core.parquet import write_columns
 
     classes = np.array(_classes(folder), dtype=object)
     rng = np.random.default_rng(0)
@@ -177,8 +177,8 @@ def _part(truth: np.ndarray, seed: int) -> np.ndarray:
 
 def write(folder: Path, cells: int, keep: Any) -> float:
     """Write the predictions as a fit does; returns the seconds beyond making them up."""
-    from annobench import predictions
-    from annobench.predictions import Predictions
+    from annobench.fit import predictions
+    from annobench.fit.predictions import Predictions
 
     truth = np.load(folder / "truth.npy")
     classes = json.loads((folder / "classes.json").read_text())
@@ -200,8 +200,8 @@ def write(folder: Path, cells: int, keep: Any) -> float:
 
     begin = time.perf_counter()
     try:
-        from annobench.decisions import write_decisions
-        from annobench.runner.writer import PredictionsWriter
+        from annobench.fit.decisions import write_decisions
+        from annobench.fit.writer import PredictionsWriter
     except ImportError:
         valid = predictions.validate(predicted(0, cells), ids[:cells], classes).cut(TOP_K)
         predictions.write(folder / "predictions.parquet", valid)
@@ -226,7 +226,7 @@ def write(folder: Path, cells: int, keep: Any) -> float:
 def score(folder: Path, cells: int, keep: Any) -> None:
     """Score them."""
     from annobench.ontology import Ontology
-    from annobench.score import score_fit
+    from annobench.score.score_fit import score_fit
 
     obs, split, train = (folder / f"{name}.parquet" for name in ("obs", "split", "train"))
     outputs = {name: folder / f"out.{name}.{os.getpid()}.parquet" for name in ("scores", "confusion", "confidence")}

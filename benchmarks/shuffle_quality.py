@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.atlas.measure import table
 from benchmarks.atlas.synthetic import Atlas
 
-from annobench.store.order import Layout, layout, windows
+from annobench.cells.store.order import Layout, layout, windows
 
 BATCH = 2_048
 CELL = 4_000  # bytes of a cell in our store

@@ -22,10 +22,10 @@ from training_step import CELLS, CLASSES, CLIP, DECAY, GENES, losses, synthetic_
 import torch  # after the environment was set
 from torch import Tensor, nn
 
-from annobench.store.batch import Batch
-from annobench.torch import entmax
-from annobench.torch.tabnet import TabNet
-from annobench.torch.trainer import AdamW
+from annobench.cells.store.batch import Batch
+from annobench.methods.torch import entmax
+from annobench.methods.torch.tabnet import TabNet
+from annobench.methods.torch.trainer import AdamW
 
 RATE = 5e-3
 SORT, SEARCH, SPARSE = "dense, entmax by sort", "dense, entmax by search", "ours, sparse"

@@ -4,7 +4,7 @@ Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB
 every loss adds to our step with cross-entropy (`--threads 1` where the machine is not quiet)
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
-batches in one process, in the environment of a fit (see `annobench.threads.SPIN`). Dense contestants find their batch
+batches in one process, in the environment of a fit (see `annobench.core.threads.SPIN`). Dense contestants find their batch
 dense in memory: making it so is not in their time. The reference of every ratio is dense float32 with PyTorch's default
 AdamW.
 """
@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from annobench.threads import SPIN
+from annobench.core.threads import SPIN
 
 os.environ.update({name: value for name, value in SPIN.items() if name not in os.environ})
 
@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from annobench.store.batch import Batch
-from annobench.torch import networks
-from annobench.torch.losses import LOSSES, build_loss
-from annobench.torch.trainer import AdamW
+from annobench.cells.store.batch import Batch
+from annobench.methods.torch import networks
+from annobench.methods.torch.losses import LOSSES, build_loss
+from annobench.methods.torch.trainer import AdamW
 
 GENES, CLASSES, PAIRS, CELLS = 19_331, 164, 381, 2_048
 REFERENCE = "dense float32"

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.aggregate import aggregate
-from annobench.driver import files_of, job
+from annobench.config.results import AUDIT
 from annobench.ontology import Ontology
-from annobench.targets import AUDIT
+from annobench.tables.shared.build import aggregate
+from annobench.workflow.driver import files_of, job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

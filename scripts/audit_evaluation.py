@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.audit.evaluate import audit_evaluation
-from annobench.driver import job
+from annobench.config.results import audited_splits
 from annobench.ontology import Ontology
-from annobench.targets import audited_splits
+from annobench.score.audit.evaluate import audit_evaluation
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

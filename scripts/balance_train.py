@@ -3,9 +3,9 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.balance import names_of, select_cells
-from annobench.columns import read_columns, take, write_columns
-from annobench.driver import job
+from annobench.core.parquet import read_columns, take, write_columns
+from annobench.splits.balance.select import names_of, select_cells
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

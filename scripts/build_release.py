@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.sources.census.build import Part, build_release
+from annobench.data.census.build import Part, build_release
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import files_of, job
-from annobench.sources.fetch import fetch_dataset
+from annobench.data.fetch import fetch_dataset
+from annobench.workflow.driver import files_of, job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.ontology.releases import read_release
+from annobench.data.ontology import read_release
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job, only_file
-from annobench.files import read_json
-from annobench.runner.downloads import downloaded
-from annobench.runner.parent import run_fit
+from annobench.core.files import read_json
+from annobench.fit.downloads import downloaded
+from annobench.fit.parent import run_fit
+from annobench.workflow.driver import job, only_file
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from annobench.config import load_study
-from annobench.driver import job
-from annobench.paths import ROOT
-from annobench.plan import describe
+from annobench.core.paths import ROOT
+from annobench.workflow.driver import job
+from annobench.workflow.plan import describe
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

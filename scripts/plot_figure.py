@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.figures.style import draw_figure
+from annobench.figures.shared.style import draw_figure
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

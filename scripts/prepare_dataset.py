@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.files import read_json
+from annobench.core.files import read_json
+from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.prepare.pair import prepare_pair
 from annobench.ontology import Ontology
-from annobench.prepare.cells import prepare_dataset
-from annobench.prepare.pair import prepare_pair
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,9 +3,9 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
 from annobench.report.page import render
-from annobench.targets import TABLES
+from annobench.workflow.driver import job
+from annobench.workflow.targets import TABLES
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

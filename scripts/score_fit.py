@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
 from annobench.ontology import Ontology
-from annobench.score import score_fit
+from annobench.score.score_fit import score_fit
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.sources.census.select import select_cells
-from annobench.sources.census.types import corpus_ontology
+from annobench.data.census.select import select_cells
+from annobench.data.census.types import corpus_ontology
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

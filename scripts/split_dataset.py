@@ -3,9 +3,9 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.columns import Coded, read_columns, write_columns
-from annobench.driver import job
-from annobench.splits import assign_roles, read_obs
+from annobench.core.parquet import Coded, read_columns, write_columns
+from annobench.splits.roles import assign_roles, read_obs
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

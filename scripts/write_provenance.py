@@ -3,8 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.driver import job
-from annobench.provenance import write_provenance
+from annobench.report.provenance import write_provenance
+from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

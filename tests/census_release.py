@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from annobench.config import validate
-from annobench.sources.census.build import Part, build_release
+from annobench.data.census.build import Part, build_release
 
 GENES = [(f"ENSG{i:011d}", f"GENE{i}") for i in range(100)]
 TYPES = {"CL:0000084": "T cell", "CL:0000236": "B cell", "CL:0000623": "natural killer cell"}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from annobench.core.paths import ROOT
+from annobench.data.ontology import from_wheel
 from annobench.ontology import Ontology
-from annobench.ontology.releases import from_wheel
-from annobench.paths import ROOT
 
 RELEASE = "2026-03-26"
 

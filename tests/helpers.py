@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from annobench.metrics.base import Probabilities, Scored
+from annobench.core.paths import ROOT
+from annobench.data.sources.simulate import simulate
 from annobench.ontology import Ontology, Term
-from annobench.paths import ROOT
-from annobench.sources.simulate import simulate
+from annobench.score.metrics.base import Probabilities, Scored
 
 TYPES = ["CL:0000084", "CL:0000624", "CL:0000236", "CL:0000623", "CL:0000860"]
 

@@ -26,7 +26,7 @@ def worker(task: str, *, peer: bool = False, cores: str | None = None, **paramet
     command = [python, "-m", "benchmarks.atlas.worker", json.dumps({"task": task, **parameters})]
     if cores:
         command = ["taskset", "-c", cores, *command]
-    # for ours and the peers alike: how long idle threads of PyTorch keep a core (see annobench.threads.SPIN)
+    # for ours and the peers alike: how long idle threads of PyTorch keep a core (see annobench.core.threads.SPIN)
     environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:

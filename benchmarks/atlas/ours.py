@@ -28,8 +28,8 @@ def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 800) -> Any
 
 
 def _open(folder: Path, batch: int, memory_mb: float) -> Any:
-    from annobench.store.loader import Loader
-    from annobench.store.store import Store
+    from annobench.cells.store.loader import Loader
+    from annobench.cells.store.store import Store
 
     store = Store.open(formats.path(folder, "store"))
     codes = store.codes("label", [f"class{i:04d}" for i in range(CLASSES)])
@@ -38,8 +38,8 @@ def _open(folder: Path, batch: int, memory_mb: float) -> Any:
 
 def train(folder: Path, batch: int, network: str, rates: tuple[float, float], watch: Any) -> None:
     """One batch with a network that is thrown away, then an epoch that is watched, by our trainer."""
-    from annobench.torch import networks, trainer
-    from annobench.torch.resident import feed_of
+    from annobench.methods.torch import networks, trainer
+    from annobench.methods.torch.resident import feed_of
 
     from .training import hce
 
@@ -70,8 +70,8 @@ class _Watched:
 
 def write_store(source: Path, target: Path) -> None:
     """A store of an h5ad."""
-    from annobench.store.h5ad import H5adFile
-    from annobench.store.writer import StoreWriter
+    from annobench.cells.store.h5ad import H5adFile
+    from annobench.cells.store.writer import StoreWriter
 
     with H5adFile(source) as file, StoreWriter(target, _genes(file.var), threads=THREADS) as writer:
         for counts, obs in file.chunks():
@@ -83,7 +83,7 @@ class StoreFolder:
     """Writes a store while an atlas is made."""
 
     def __init__(self, path: Path, obs: pd.DataFrame, var: pd.DataFrame) -> None:
-        from annobench.store.writer import StoreWriter
+        from annobench.cells.store.writer import StoreWriter
 
         self.obs, self.genes = obs, len(var)
         self.writer = StoreWriter(path, _genes(var), threads=THREADS).__enter__()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from annobench.torch.losses import build_loss
+from annobench.methods.torch.losses import build_loss
 
 from .measure import Record
 from .peers import LOADERS

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annobench.errors import AnnobenchError
+from annobench.core.errors import AnnobenchError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,21 +51,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _do(given: argparse.Namespace) -> int:
     if given.command in ("run", "retry"):
-        from annobench.launch import failed_records, run
+        from annobench.workflow.launch import failed_records, run
 
         again = failed_records(given.study) if given.command == "retry" else []
         return run(given.study, [*(["--forcerun", *again] if again else []), *given.rest], given.profile)
     if given.command == "plan":
-        from annobench.launch import resolve
-        from annobench.plan import describe
+        from annobench.workflow.launch import resolve
+        from annobench.workflow.plan import describe
 
         print(describe(resolve(given.study)))
     elif given.command == "verify":
-        from annobench.store.verify import verify
+        from annobench.cells.store.verify import verify
 
         return verify(Path(given.path))
     elif given.command == "census-release":
-        from annobench.sources.census.build import build_from_files
+        from annobench.data.census.build import build_from_files
 
         table = given.genes and {"file": given.genes, "id": "feature_id", "name": "feature_name"}
         build_from_files(given.date, given.dataset, Path(given.folder), know=given.know, gene_table=table)
@@ -74,7 +74,7 @@ def _do(given: argparse.Namespace) -> int:
 
         return update(check=given.check)
     else:
-        from annobench.scaffold import new_dataset, new_method
+        from annobench.workflow.scaffold import new_dataset, new_method
 
         made = (new_method if given.command == "new-method" else new_dataset)(given.name)
         print("\n".join(f"wrote {path}" for path in made))

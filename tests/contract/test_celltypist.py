@@ -9,12 +9,12 @@ import celltypist
 import numpy as np
 import pytest
 
-from annobench.config.study import load_method
-from annobench.errors import ConfigError, MethodSkipped
-from annobench.methods.base import Context
+from annobench.config.entities import load_method
+from annobench.core.errors import ConfigError, MethodSkipped
+from annobench.core.paths import ROOT
+from annobench.fit.method import Context
 from annobench.methods.celltypist_custom import CellTypistCustom, _normalised
 from annobench.ontology import Ontology
-from annobench.paths import ROOT
 from helpers import cells
 
 RECIPE: dict[str, Any] = {"use_SGD": True, "mini_batch": True, "balance_cell_type": True}

@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from annobench import predictions
-from annobench.config.study import available, load_method
-from annobench.methods.base import Context, Method
-from annobench.methods.registry import implementations, load_class
+from annobench.config.entities import available, load_method
+from annobench.config.plugins import implementations
+from annobench.core.paths import ROOT
+from annobench.fit import predictions
+from annobench.fit.method import Context, Method
+from annobench.fit.predictions import Predictions
+from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
-from annobench.paths import ROOT
-from annobench.predictions import Predictions
 from helpers import cells
 
-# a pre-trained model needs its file and real gene symbols: see tests/unit/test_celltypist_model.py; spatialcore needs
+# a pre-trained model needs its file and real gene symbols: see tests/unit/methods/test_celltypist_model.py; spatialcore needs
 # an environment of its own: see tests/contract/test_spatialcore.py
 METHODS = [
     m
     for m in available("methods", ROOT)
     if load_method(m, ROOT, "")["implementation"] != "celltypist_pretrained"
     and m != "spatialcore"
-    and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/test_hce_methods.py
+    and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss
 ]
 OTHER_LOSSES = [m for m in available("methods", ROOT) if m.split("_", 1)[0] in ("linear", "mlp", "tabnet")]

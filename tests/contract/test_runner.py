@@ -16,12 +16,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from annobench import predictions
-from annobench.columns import read_columns, write_columns
 from annobench.config import schema_folder
-from annobench.decisions import read_decisions
+from annobench.core.parquet import read_columns, write_columns
+from annobench.core.paths import ROOT
+from annobench.fit import predictions
+from annobench.fit.decisions import read_decisions
 from annobench.ontology import Ontology
-from annobench.paths import ROOT
 from helpers import cells
 
 BROKEN = Path(__file__).parents[1] / "data" / "methods"
@@ -78,7 +78,7 @@ def job(inputs: dict[str, str], implementation: str, **changes: Any) -> dict[str
 def start(library: Path, whole: dict[str, Any], folder: Path) -> subprocess.Popen[str]:
     """The parent in a process of its own, as a driver has it."""
     code = (
-        "import json, sys; from pathlib import Path; from annobench.runner.parent import run_fit;"
+        "import json, sys; from pathlib import Path; from annobench.fit.parent import run_fit;"
         "run_fit(json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))"
     )
     command = [sys.executable, "-c", code, json.dumps(whole), str(folder / "fit"), str(folder / "log" / "attempt.json")]

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annobench import predictions
-from annobench.config.study import load_method
-from annobench.errors import MethodSkipped
-from annobench.methods.base import Context
+from annobench.config.entities import load_method
+from annobench.core.errors import MethodSkipped
+from annobench.core.paths import ROOT
+from annobench.fit import predictions
+from annobench.fit.method import Context
 from annobench.methods.exec import Foreign
 from annobench.ontology import Ontology
-from annobench.paths import ROOT
 from helpers import cells
 
 OTHER = "ANNOBENCH_SPATIALCORE_PYTHON"

@@ -14,22 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from annobench.columns import read_columns, write_columns
+from annobench.cells.expression import rows_of
+from annobench.cells.panel import MEASURED
+from annobench.cells.store.loader import Loader
+from annobench.cells.stored_cells import StoredCells
 from annobench.config import validate
-from annobench.decisions import KINDS
-from annobench.errors import DataError, MethodSkipped
-from annobench.files import sha256_of, write_json
-from annobench.genesets import MEASURED
-from annobench.methods.features import rows_of
+from annobench.core.errors import DataError, MethodSkipped
+from annobench.core.files import sha256_of, write_json
+from annobench.core.parquet import read_columns, write_columns
+from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.sources.simulate import write_simulated
+from annobench.fit import inputs
+from annobench.fit.child import main
+from annobench.fit.decisions import KINDS
+from annobench.fit.inputs import FitCells, load_cells
+from annobench.fit.unrelated_cells import foreign_cells
 from annobench.ontology import Ontology
-from annobench.prepare.cells import prepare_dataset
-from annobench.runner import inputs
-from annobench.runner.child import main
-from annobench.runner.foreign import foreign_cells
-from annobench.runner.inputs import FitCells, load_cells
-from annobench.sources.simulate import write_simulated
-from annobench.store.cells import StoredCells
-from annobench.store.loader import Loader
 from helpers import TYPES
 
 
@@ -168,7 +168,7 @@ def test_damage_is_no_failure_of_the_method(
     (copy / "store" / "00000.records").write_bytes(data)
     job = jobs["store"] | {"cells": str(copy / "cells.h5ad"), "implementation": "majority", "work": str(tmp_path)}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    monkeypatch.setattr("annobench.runner.child.die_with_parent", lambda: None)
+    monkeypatch.setattr("annobench.fit.child.die_with_parent", lambda: None)
     main(tmp_path / "job.json")
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["status"] == "broken_input"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from annobench.config.study import available, load_method
-from annobench.paths import ROOT, SCRIPTS
+from annobench.config.entities import available, load_method
+from annobench.core.paths import ROOT, SCRIPTS
 
 DRIVERS = sorted(SCRIPTS.glob("*.py"))
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))

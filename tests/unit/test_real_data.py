@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from annobench.config import load_yaml, validate
-from annobench.files import sha256_of, write_json
-from annobench.methods.base import Context
-from annobench.methods.registry import load_class
-from annobench.metrics.counts import macro_f1_of_codes
+from annobench.core.counts import macro_f1_of_codes
+from annobench.core.files import sha256_of, write_json
+from annobench.core.paths import ROOT
+from annobench.data.prepare.dataset import prepare_dataset
+from annobench.fit.method import Context
+from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
-from annobench.paths import ROOT
-from annobench.prepare.cells import prepare_dataset
-from annobench.splits import assign_roles
+from annobench.splits.roles import assign_roles
 
 
 @pytest.fixture(scope="module")

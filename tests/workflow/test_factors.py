@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from annobench.config import load_yaml
+from annobench.data.sources.simulate import simulate
 from annobench.ontology import Ontology
-from annobench.sources.simulate import simulate
 from repo import Repo
 
 pytestmark = pytest.mark.xdist_group("factors")

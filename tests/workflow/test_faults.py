@@ -300,8 +300,8 @@ def test_a_limit_on_file_size_is_a_full_disk_too(repo: Repo) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     code = (
-        "import numpy as np; from pathlib import Path; from annobench.columns import write_columns\n"
-        "from annobench.errors import DataError\n"
+        "import numpy as np; from pathlib import Path; from annobench.core.parquet import write_columns\n"
+        "from annobench.core.errors import DataError\n"
         "try:\n    write_columns('x.parquet', {'a': np.random.default_rng(0).random(200_000)})\n"
         "except DataError as error:\n    print(error)\n"
         "print(sorted(p.name for p in Path('.').glob('*x.parquet*')))"

@@ -23,16 +23,16 @@ def test_a_figure_redraws_itself_only(finished: Repo, restored: Keep) -> None:
 
 
 def test_the_style_redraws_all_figures_and_refits_nothing(finished: Repo, restored: Keep) -> None:
-    restored("scripts/annobench/figures/style.py")
-    finished.edit("scripts/annobench/figures/style.py", '"font.size": 9', '"font.size": 10')
+    restored("scripts/annobench/figures/shared/style.py")
+    finished.edit("scripts/annobench/figures/shared/style.py", '"font.size": 9', '"font.size": 10')
     assert finished.jobs() == {"plot_figure": 2, "render_report": 1}
 
 
 def test_comments_and_docstrings_rerun_nothing(finished: Repo, restored: Keep) -> None:
     files = [
-        "scripts/annobench/splits.py",
-        "scripts/annobench/methods/features.py",
-        "scripts/annobench/runner/child.py",
+        "scripts/annobench/splits/roles.py",
+        "scripts/annobench/methods/shared/features.py",
+        "scripts/annobench/fit/child.py",
     ]
     restored(*files)
     for file in files:
@@ -67,7 +67,9 @@ def test_the_code_of_one_method_refits_that_method_only(finished: Repo, restored
 
 
 def test_a_metric_rescores_and_refits_nothing(finished: Repo, restored: Keep) -> None:
-    file = "scripts/annobench/metrics/topk.py"  # those of all families count: see tests/unit/test_codehash.py
+    file = (
+        "scripts/annobench/score/metrics/topk.py"  # those of all families count: see tests/unit/core/test_codehash.py
+    )
     restored(file)
     finished.edit(file, '"""\n\n', '"""\n\nADDED = 1\n', once=True)
     jobs = finished.jobs()
@@ -76,9 +78,11 @@ def test_a_metric_rescores_and_refits_nothing(finished: Repo, restored: Keep) ->
 
 
 def test_words_and_versions_refit_nothing(finished: Repo, restored: Keep) -> None:
-    restored("scripts/annobench/__init__.py", "scripts/annobench/errors.py", "config/datasets/simulated_small.yaml")
+    restored(
+        "scripts/annobench/__init__.py", "scripts/annobench/core/errors.py", "config/datasets/simulated_small.yaml"
+    )
     finished.edit("scripts/annobench/__init__.py", "__version__ = ", '__version__ = "9" + ')
-    finished.edit("scripts/annobench/errors.py", "; did you mean", "; perhaps")
+    finished.edit("scripts/annobench/core/errors.py", "; did you mean", "; perhaps")
     finished.edit("config/datasets/simulated_small.yaml", "citation: ", "citation: As said by ")
     assert set(finished.jobs()) == {"render_report", "write_provenance"}
 

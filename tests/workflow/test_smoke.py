@@ -12,9 +12,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from annobench.config import schema_folder
-from annobench.files import sha256_of
-from annobench.metrics.registry import METRICS
-from annobench.targets import TABLES
+from annobench.core.files import sha256_of
+from annobench.score.metrics.registry import METRICS
+from annobench.workflow.targets import TABLES
 from repo import Repo
 
 pytestmark = pytest.mark.xdist_group("smoke")

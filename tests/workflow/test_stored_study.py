@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from annobench.files import sha256_of
-from annobench.store.store import Store
+from annobench.cells.store.store import Store
+from annobench.core.files import sha256_of
 from helpers import annobench
 from repo import Repo, environment
 
@@ -127,10 +127,10 @@ def test_deleting_all_output_and_another_storage(both: Repo) -> None:
 
 def test_a_killed_preparation_goes_on_after_its_last_whole_shard(repo: Repo) -> None:
     """Snakemake removes the outputs of a job before it runs it again; what was written of a store is none of them."""
-    repo.edit("scripts/annobench/store/writer.py", "SHARD_CELLS = 65_536", "SHARD_CELLS = 100")
-    repo.edit("scripts/annobench/store/h5ad.py", "MEMORY = 128 * 2**20", "MEMORY = 2**14")
+    repo.edit("scripts/annobench/cells/store/writer.py", "SHARD_CELLS = 65_536", "SHARD_CELLS = 100")
+    repo.edit("scripts/annobench/cells/store/h5ad.py", "MEMORY = 128 * 2**20", "MEMORY = 2**14")
     slowly = 'writer.append(matrix, obs); time.sleep(0.3 * Path("slow").exists())'
-    repo.edit("scripts/annobench/prepare/stored.py", "writer.append(matrix, obs)", slowly)
+    repo.edit("scripts/annobench/data/prepare/stored.py", "writer.append(matrix, obs)", slowly)
     repo.edit("config/datasets/simulated_small.yaml", "cells:\n  label:", "storage: store\ncells:\n  label:")
     (repo.folder / "slow").touch()
     process = subprocess.Popen(

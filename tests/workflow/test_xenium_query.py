@@ -7,8 +7,8 @@ import yaml
 
 import xenium_bundle as bundle
 from annobench.config import load_yaml
+from annobench.data.sources.simulate import simulate
 from annobench.ontology import Ontology
-from annobench.sources.simulate import simulate
 from repo import Repo
 
 TEXT = {"label": "d", "summary": "s", "citation": "c", "licence": "l"}

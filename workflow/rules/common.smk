@@ -15,9 +15,9 @@ gc.set_threshold(50_000, 50, 50)
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from annobench.config import load_study
-from annobench.paths import ROOT
-from annobench.targets import Targets
-from annobench.workflow import Ask, named_source, stop_with_message
+from annobench.core.paths import ROOT
+from annobench.workflow.targets import Targets
+from annobench.workflow.common import Ask, named_source, stop_with_message
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))

@@ -6,7 +6,7 @@ Imported while the Snakefile is parsed: standard library only.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from annobench.errors import ConfigError, nearest
+from annobench.core.errors import ConfigError, nearest
 
 
 def census_source(dataset: Mapping[str, Any]) -> dict[str, Any] | None:

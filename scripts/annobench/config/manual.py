@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from annobench.config.schema import load_schema, resolve
-from annobench.errors import ConfigError
-from annobench.files import atomic
-from annobench.paths import ROOT
+from annobench.core.errors import ConfigError
+from annobench.core.files import atomic
+from annobench.core.paths import ROOT
 
 MANUAL = ROOT / "config" / "README.md"
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from annobench.errors import ConfigError, nearest
-from annobench.paths import ROOT
+from annobench.core.errors import ConfigError, nearest
+from annobench.core.paths import ROOT
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from annobench.figures.shared import NOT_EVIDENCE, RULE_NAMES, VERDICT_COLOURS, clean_axes, words, wrapped
-from annobench.figures.style import evaluation_name, evaluations_of, new_figure
+from annobench.figures.shared.labels import NOT_EVIDENCE, RULE_NAMES, VERDICT_COLOURS, clean_axes, words, wrapped
+from annobench.figures.shared.style import evaluation_name, evaluations_of, new_figure
 
 TABLES = ["audit"]
 REGIMES = ()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import (
+from annobench.figures.shared.style import (
     COLOURS,
     GREY,
     LIGHT,

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import wrapped
+from annobench.figures.shared.releases import (
     contrast_name,
     forest,
     light_rows,
@@ -19,9 +20,8 @@ from annobench.figures.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared import wrapped
-from annobench.figures.short_names import short_names
-from annobench.figures.style import COLOURS, new_figure
+from annobench.figures.shared.short_names import short_names
+from annobench.figures.shared.style import COLOURS, new_figure
 
 TABLES = ["contrasts"]
 REGIMES = ("release",)

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from annobench.figures.layered import components, place
-from annobench.figures.releases import (
+from annobench.figures.shared.layered import components, place
+from annobench.figures.shared.releases import (
     DIVERGING,
     contrast_name,
     differences,
@@ -26,8 +26,8 @@ from annobench.figures.releases import (
     significant,
     subtitle,
 )
-from annobench.figures.short_names import in_lines, short_names, text_width
-from annobench.figures.style import GREY, LIGHT, new_figure
+from annobench.figures.shared.short_names import in_lines, short_names, text_width
+from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
 TABLES = ["nodes", "edges", "contrasts"]
 REGIMES = ("release",)

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import wrapped
+from annobench.figures.shared.releases import (
     Place,
     colour_of,
     described,
@@ -19,9 +20,8 @@ from annobench.figures.releases import (
     subtitle,
     trained,
 )
-from annobench.figures.shared import wrapped
-from annobench.figures.short_names import short_names
-from annobench.figures.style import GREY, LIGHT, new_figure
+from annobench.figures.shared.short_names import short_names
+from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
 TABLES = ["scores", "marks", "nodes"]
 REGIMES = ("release",)

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import wrapped
+from annobench.figures.shared.releases import (
     contrast_name,
     differences,
     fitted_of,
@@ -20,8 +21,7 @@ from annobench.figures.releases import (
     subtitle,
     zero_line,
 )
-from annobench.figures.shared import wrapped
-from annobench.figures.style import COLOURS, new_figure
+from annobench.figures.shared.style import COLOURS, new_figure
 
 TABLES = ["contrasts", "nodes"]
 REGIMES = ("release",)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annobench.figures.confusion import shorten, tree_order
-from annobench.figures.style import GREY, SEQUENTIAL, evaluation_name, new_figure, ordered_methods
+from annobench.figures.shared.style import GREY, SEQUENTIAL, evaluation_name, new_figure, ordered_methods
 
 TABLES = ["ranking", "classes", "trees"]
 REGIMES = ()

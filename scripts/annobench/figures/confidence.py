@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.confidence import PUBLISHED
-from annobench.figures.shared import RULE_NAMES, chosen_per_dataset, part_of, shown_order, wrapped
-from annobench.figures.style import COLOURS, GREY, evaluation_name, new_figure
+from annobench.figures.shared.labels import RULE_NAMES, chosen_per_dataset, part_of, shown_order, wrapped
+from annobench.figures.shared.style import COLOURS, GREY, evaluation_name, new_figure
+from annobench.score.confidence import PUBLISHED
 
 TABLES = ["confidences", "ranking"]
 REGIMES = ()

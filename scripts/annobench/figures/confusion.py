@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.style import SEQUENTIAL, evaluation_title, new_figure, ordered_methods
+from annobench.figures.shared.style import SEQUENTIAL, evaluation_title, new_figure, ordered_methods
 
 TABLES = ["ranking", "confusion", "classes", "trees"]
 REGIMES = ()

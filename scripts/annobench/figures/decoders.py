@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import wrapped
+from annobench.figures.shared.releases import (
     DECODINGS,
     LOSSES,
     SCORE,
@@ -24,8 +25,7 @@ from annobench.figures.releases import (
     subtitle,
     trained,
 )
-from annobench.figures.shared import wrapped
-from annobench.figures.style import new_figure
+from annobench.figures.shared.style import new_figure
 
 TABLES = ["scores"]
 REGIMES = ("release",)

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annobench.figures.confusion import shorten
-from annobench.figures.shared import best_method, chosen_evaluation, clean_axes, part_of, place_title
-from annobench.figures.style import new_figure, ordered_methods
+from annobench.figures.shared.labels import best_method, chosen_evaluation, clean_axes, part_of, place_title
+from annobench.figures.shared.style import new_figure, ordered_methods
 
 TABLES = ["degs", "ranking"]
 REGIMES = ()

@@ -9,8 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared import LOWER_IS_BETTER, RULE_NAMES, direction, doubts, method_looks, shown_order, words
-from annobench.figures.style import COLOURS, GREY, LIGHT, Looks, new_figure
+from annobench.figures.shared.labels import (
+    LOWER_IS_BETTER,
+    RULE_NAMES,
+    direction,
+    doubts,
+    method_looks,
+    shown_order,
+    words,
+)
+from annobench.figures.shared.style import COLOURS, GREY, LIGHT, Looks, new_figure
 
 TABLES = ["effects", "ranking", "audit"]
 REGIMES = ()

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared import part_of, primary_axis
-from annobench.figures.style import (
+from annobench.figures.shared.labels import part_of, primary_axis
+from annobench.figures.shared.style import (
     Looks,
     evaluation_name,
     evaluations_of,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from annobench.figures.confusion import shorten
-from annobench.figures.shared import (
+from annobench.figures.shared.labels import (
     NOT_EVIDENCE,
     chosen_evaluation,
     method_looks,
@@ -17,7 +17,7 @@ from annobench.figures.shared import (
     shown_order,
     words,
 )
-from annobench.figures.style import COLOURS, LIGHT, new_figure
+from annobench.figures.shared.style import COLOURS, LIGHT, new_figure
 
 TABLES = ["types", "markers", "ranking"]
 REGIMES = ()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared import (
+from annobench.figures.shared.labels import (
     LOWER_IS_BETTER,
     NOT_EVIDENCE,
     chosen_evaluation,
@@ -18,7 +18,7 @@ from annobench.figures.shared import (
     shown_order,
     words,
 )
-from annobench.figures.style import COLOURS, GREY, LIGHT, new_figure
+from annobench.figures.shared.style import COLOURS, GREY, LIGHT, new_figure
 
 TABLES = ["markers", "ranking"]
 REGIMES = ()

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import direction, wrapped
+from annobench.figures.shared.releases import (
     NODE_CLASSES,
     Place,
     contrast_name,
@@ -22,8 +23,7 @@ from annobench.figures.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared import direction, wrapped
-from annobench.figures.style import COLOURS, GREY, new_figure
+from annobench.figures.shared.style import COLOURS, GREY, new_figure
 
 TABLES = ["contrasts", "nodes"]
 REGIMES = ("release",)

@@ -6,15 +6,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared import NOT_EVIDENCE, primary_axis
-from annobench.figures.style import (
-    LIGHT,
-    Looks,
-    evaluation_title,
-    evaluations_of,
-    new_figure,
-    ordered_methods,
-)
+from annobench.figures.shared.labels import NOT_EVIDENCE, primary_axis
+from annobench.figures.shared.style import LIGHT, Looks, evaluation_title, evaluations_of, new_figure, ordered_methods
 
 TABLES = ["ranking"]
 REGIMES = ()

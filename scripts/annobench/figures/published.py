@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from annobench.figures.shared import NOT_EVIDENCE, VERDICT_COLOURS, clean_axes
-from annobench.figures.style import GREY, LIGHT, new_figure, ordered_methods
+from annobench.figures.shared.labels import NOT_EVIDENCE, VERDICT_COLOURS, clean_axes
+from annobench.figures.shared.style import GREY, LIGHT, new_figure, ordered_methods
 
 TABLES = ["published", "ranking"]
 REGIMES = ()

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared import primary_axis
-from annobench.figures.style import (
+from annobench.figures.shared.labels import primary_axis
+from annobench.figures.shared.style import (
     COLOURS,
     GREY,
     LIGHT,

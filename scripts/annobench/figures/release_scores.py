@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import wrapped
+from annobench.figures.shared.releases import (
     LOSSES,
     PARTS,
     SCORE,
@@ -28,8 +29,7 @@ from annobench.figures.releases import (
     subtitle,
     trained,
 )
-from annobench.figures.shared import wrapped
-from annobench.figures.style import GREY, LIGHT, new_figure
+from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
 TABLES = ["scores", "marks"]
 REGIMES = ("release",)

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared import RULE_NAMES, chosen_per_dataset, part_of, place_title, shown_order
-from annobench.figures.style import COLOURS, DASHES, GREY, new_figure
+from annobench.figures.shared.labels import RULE_NAMES, chosen_per_dataset, part_of, place_title, shown_order
+from annobench.figures.shared.style import COLOURS, DASHES, GREY, new_figure
 
 TABLES = ["curves", "rules", "ranking"]
 REGIMES = ()

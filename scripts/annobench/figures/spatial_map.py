@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from annobench.figures.confusion import shorten
-from annobench.figures.shared import best_method, chosen_evaluation, part_of, place_title
-from annobench.figures.style import COLOURS, LIGHT, SEQUENTIAL, new_figure, ordered_methods
+from annobench.figures.shared.labels import best_method, chosen_evaluation, part_of, place_title
+from annobench.figures.shared.style import COLOURS, LIGHT, SEQUENTIAL, new_figure, ordered_methods
 
 TABLES = ["spatial", "ranking"]
 REGIMES = ()

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from annobench.figures.confusion import shorten
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import direction, wrapped
+from annobench.figures.shared.releases import (
     SCORE,
     contrast_name,
     forest,
@@ -19,8 +20,7 @@ from annobench.figures.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared import direction, wrapped
-from annobench.figures.style import COLOURS, GREY, new_figure
+from annobench.figures.shared.style import COLOURS, GREY, new_figure
 
 TABLES = ["contrasts"]
 REGIMES = ("release",)

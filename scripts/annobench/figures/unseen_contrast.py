@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.releases import (
+from annobench.figures.shared.labels import direction, wrapped
+from annobench.figures.shared.releases import (
     SCORE,
     SCORE_NAME,
     colour_of,
@@ -23,8 +24,7 @@ from annobench.figures.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared import direction, wrapped
-from annobench.figures.style import GREY, new_figure
+from annobench.figures.shared.style import GREY, new_figure
 
 TABLES = ["contrasts"]
 REGIMES = ("release",)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, log_expit, softmax
 
-from annobench.errors import ConfigError, MethodSkipped
-from annobench.genesets import only_measured, to_cp10k
-from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.predictions import Predictions
+from annobench.cells.expression import to_cp10k
+from annobench.cells.panel import only_measured
+from annobench.core.errors import ConfigError, MethodSkipped
+from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData

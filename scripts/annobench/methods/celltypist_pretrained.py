@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 
-from annobench.celltypist_model import CellTypistModel, read_model
-from annobench.errors import DataError, MethodSkipped
-from annobench.files import expanded
-from annobench.genesets import only_measured
-from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.methods.features import log_normalised
+from annobench.cells.expression import log_normalised
+from annobench.cells.panel import only_measured
+from annobench.core.errors import DataError, MethodSkipped
+from annobench.core.files import expanded
+from annobench.core.paths import ROOT
+from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.predictions import Predictions
+from annobench.methods.shared.celltypist_model import CellTypistModel, read_model
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
-from annobench.paths import ROOT
-from annobench.predictions import Predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData

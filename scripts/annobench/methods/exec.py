@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from annobench import predictions
-from annobench.errors import MethodSkipped, PredictionError
-from annobench.methods.base import Context, Method
-from annobench.paths import ROOT
-from annobench.predictions import Predictions
-from annobench.processes import die_with_parent
+from annobench.core.errors import MethodSkipped, PredictionError
+from annobench.core.paths import ROOT
+from annobench.core.processes import die_with_parent
+from annobench.fit import predictions
+from annobench.fit.method import Context, Method
+from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
     from anndata import AnnData

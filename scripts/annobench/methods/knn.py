@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.methods.features import ExpressionFeatures, PrincipalComponents
-from annobench.predictions import Predictions
+from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.predictions import Predictions
+from annobench.methods.shared.features import ExpressionFeatures, PrincipalComponents
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -2,13 +2,13 @@
 
 from torch import nn
 
-from annobench.torch import networks
-from annobench.torch.classifier import TorchClassifier
-from annobench.torch.trainer import Recipe
+from annobench.methods.torch import networks
+from annobench.methods.torch.classifier import TorchClassifier
+from annobench.methods.torch.trainer import Recipe
 
 
 class Linear(TorchClassifier):
-    """`loss` is one of annobench.torch.losses.LOSSES."""
+    """`loss` is one of annobench.methods.torch.losses.LOSSES."""
 
     def __init__(
         self,

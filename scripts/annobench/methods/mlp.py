@@ -2,15 +2,15 @@
 
 from torch import nn
 
-from annobench.torch import networks
-from annobench.torch.classifier import TorchClassifier
-from annobench.torch.trainer import Recipe
+from annobench.methods.torch import networks
+from annobench.methods.torch.classifier import TorchClassifier
+from annobench.methods.torch.trainer import Recipe
 
 
 class Perceptron(TorchClassifier):
-    """`loss` is one of annobench.torch.losses.LOSSES.
+    """`loss` is one of annobench.methods.torch.losses.LOSSES.
 
-    augment: move every training cell by a difference between donors (annobench.torch.augmentation).
+    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation).
     """
 
     def __init__(

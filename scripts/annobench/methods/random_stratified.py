@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.methods.base import Context, Method, load_state, save_state
-from annobench.predictions import Predictions
-from annobench.store.cells import StoredCells, is_stored
+from annobench.cells.stored_cells import StoredCells, is_stored
+from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,15 +2,15 @@
 
 from torch import nn
 
-from annobench.torch.classifier import TorchClassifier
-from annobench.torch.tabnet import TabNet as Network
-from annobench.torch.trainer import Recipe
+from annobench.methods.torch.classifier import TorchClassifier
+from annobench.methods.torch.tabnet import TabNet as Network
+from annobench.methods.torch.trainer import Recipe
 
 
 class TabNet(TorchClassifier):
-    """`loss` is one of annobench.torch.losses.LOSSES; `decision` and `attention` are the widths n_d and n_a.
+    """`loss` is one of annobench.methods.torch.losses.LOSSES; `decision` and `attention` are the widths n_d and n_a.
 
-    augment: move every training cell by a difference between donors (annobench.torch.augmentation). The defaults are
+    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation). The defaults are
     those of the paper, but for the size of a batch.
     """
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.errors import DataError
-from annobench.files import read_json
+from annobench.core.errors import DataError
+from annobench.core.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np

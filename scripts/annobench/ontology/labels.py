@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annobench.errors import DataError
+from annobench.core.errors import DataError
 from annobench.ontology.graph import UNKNOWN, Ontology
 
 COLUMNS = ["original", "label_id", "comment"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annobench.errors import DataError
+from annobench.core.errors import DataError
 from annobench.ontology.graph import UNKNOWN, Ontology
 from annobench.ontology.tree import class_tree
 

@@ -10,11 +10,11 @@ import pandas as pd
 from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
-from annobench.audit.verdict import INFORMATIVE, NOT_EVIDENCE
-from annobench.figures.registry import about
-from annobench.files import atomic, read_json
-from annobench.metrics.names import METRIC_NAMES
-from annobench.metrics.registry import METRICS
+from annobench.config.names import METRIC_NAMES
+from annobench.config.plugins import about
+from annobench.core.files import atomic, read_json
+from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
+from annobench.score.metrics.registry import METRICS
 
 _FOLDER = Path(__file__).parent
 EVALUATION_KEYS = ["dataset", "evaluation"]

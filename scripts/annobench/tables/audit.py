@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench.audit.controls import CONTROLS, NO_INFORMATION
-from annobench.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
-from annobench.columns import read_columns
-from annobench.metrics.registry import METRICS
+from annobench.core.parquet import read_columns
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.tables.fits import EVALUATION
+from annobench.score.audit.controls import CONTROLS, NO_INFORMATION
+from annobench.score.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
+from annobench.score.metrics.registry import METRICS
+from annobench.tables.shared.fits import EVALUATION
 
 KEYS = ["family", "metric", "variant", "rule"]
 AUDIT = [*EVALUATION, *KEYS, "verdict", "because", "reason", "best_value", *CONTROLS]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench import stats
-from annobench.tables.fits import EVALUATION, FitFiles, Fits
+from annobench.score import statistics as stats
+from annobench.tables.shared.fits import EVALUATION, FitFiles, Fits
 
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
 _SUMMARY = [*EVALUATION, "split", "method", "metric", "value", "low", "high"]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench import stats
-from annobench.score import REPLICATES
-from annobench.tables.fits import EVALUATION, FitFiles, Fits
+from annobench.score import statistics as stats
+from annobench.score.score_fit import REPLICATES
+from annobench.tables.shared.fits import EVALUATION, FitFiles, Fits
 
 RULES = [*EVALUATION, "method", "rule", "merging", "metric", "variant", "value", "low", "high", "n_fits"]
 CURVES = [*EVALUATION, "method", "rule", "coverage", "risk", "n_fits"]

@@ -2,7 +2,7 @@
 
 Two answers stand side by side. The paired t-test asks whether the difference is more than chance between runs (seeds):
 as the paper on the hierarchical loss tests it. The interval asks what other studies would have given: see
-`annobench.tables.spread`.
+`annobench.tables.shared.contrast_intervals`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from annobench import stats
-from annobench.tables.fits import FitFiles, Fits
+from annobench.score import statistics as stats
 from annobench.tables.nodes import node_classes, training_classes
-from annobench.tables.spread import LABEL_SETS, LEAST, Spreads
+from annobench.tables.shared.contrast_intervals import LABEL_SETS, LEAST, Spreads
+from annobench.tables.shared.fits import FitFiles, Fits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench import stats
-from annobench.confidence import RULES
-from annobench.metrics.selection import RESAMPLED
 from annobench.ontology.rollup import Rollup
+from annobench.score import statistics as stats
+from annobench.score.confidence import RULES
+from annobench.score.metrics.confidence_rules import RESAMPLED
+from annobench.score.truths import rolled
 from annobench.tables.confidence import Confidences
-from annobench.tables.fits import EVALUATION, FitFiles, Fits
-from annobench.truths import rolled
+from annobench.tables.shared.fits import EVALUATION, FitFiles, Fits
 
 LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
 FACTORS = [*EVALUATION, "panel", "training", "balance", "merging", "method", "metric", "value", "low", "high", "n_fits"]

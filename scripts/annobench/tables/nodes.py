@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from annobench.columns import NOT_GIVEN, Coded, column_names, read_columns
+from annobench.config.results import role_file, train_file
+from annobench.core.parquet import NOT_GIVEN, Coded, column_names, read_columns
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.targets import role_file, train_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

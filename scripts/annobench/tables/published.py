@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annobench.errors import DataError
+from annobench.core.errors import DataError
 from annobench.tables.confidence import Confidences
 
 COLUMNS = ["row", "metric", "unit", "column", "published", "method", "here", "fair", "verdict", "reason", "source"]

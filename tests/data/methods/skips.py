@@ -5,6 +5,6 @@ from annobench.methods.majority import Majority as Base
 
 class Broken(Base):
     def fit(self, train, context):
-        from annobench.errors import MethodSkipped
+        from annobench.core.errors import MethodSkipped
 
         raise MethodSkipped("this data does not suit me")

@@ -1,0 +1,46 @@
+"""Identity of genes: Ensembl ids without version, else names."""
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?(_PAR_[XY])?$")
+
+
+def strip_version(value: str) -> str:
+    """The Ensembl id without its version; empty for anything that is no Ensembl id."""
+    match = _ENSEMBL.match(value)
+    return match.group(1) if match else ""
+
+
+def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
+    """Positions in each table of the genes that all tables share, in the order of the first.
+
+    A table has feature_id (empty where not known) and feature_name, whatever its index: the var of prepared cells. Two
+    genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
+    are equal. A symbol that could be matched to several genes is matched to none.
+    """
+    chosen = [[i] for i in range(len(parts[0]))]
+    own_ids, own_names = (parts[0][column].tolist() for column in ("feature_id", "feature_name"))
+    own = Counter(own_names)
+    for table in parts[1:]:
+        ids, symbols = (table[column].tolist() for column in ("feature_id", "feature_name"))
+        by_id = {v: i for i, v in enumerate(ids) if v}
+        names = Counter(symbols)
+        by_name = {v: i for i, v in enumerate(symbols) if names[v] == 1}
+        kept = []
+        for positions in chosen:
+            feature_id, name = own_ids[positions[0]], own_names[positions[0]]
+            match = by_id.get(feature_id) if feature_id else None
+            if match is None and own[name] == 1 and name in by_name:
+                candidate = by_name[name]
+                if not feature_id or not ids[candidate]:
+                    match = candidate
+            if match is not None:
+                kept.append([*positions, match])
+        chosen = kept
+    return [list(column) for column in zip(*chosen, strict=True)] if chosen else [[] for _ in parts]

@@ -1,0 +1,121 @@
+"""Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved."""
+
+from pathlib import Path
+from typing import Any
+
+from annobench.config.census import census_source, check_census, release_parts
+from annobench.config.downloads import referenced
+from annobench.config.names import DECODINGS, NO_LABELS
+from annobench.config.plugins import resolve_parameters
+from annobench.config.schema import load_yaml, validate
+from annobench.core.errors import ConfigError, nearest
+
+
+def available(kind: str, root: Path) -> list[str]:
+    """Names of the files in config/<kind> (datasets, methods or studies)."""
+    return sorted(path.stem for path in (root / "config" / kind).glob("*.yaml"))
+
+
+def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
+    """One method file, validated, with the defaults of its implementation filled in.
+
+    A name that ends in a decoding (`mlp_hce.leaf`) is the method without, scored by its decoded labels. `fitted` names
+    the method that is fitted.
+    """
+    fitted, _, decoding = name.rpartition(".")
+    if decoding in DECODINGS:
+        method = load_method(fitted, root, source)
+        if method["decoding"] != "argmax":
+            raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {', '.join(DECODINGS)}")
+        if not method["abilities"]["probabilities"]:
+            raise ConfigError(
+                f"{source}: methods: '{name}': '{fitted}' gives no probabilities, so there is nothing to decode"
+            )
+        label = f"{method['label']}, {decoding.replace('_', '-')} decoding"
+        return {**method, "label": label, "decoding": decoding, "kind": "decoding"}
+    path = _find("methods", name, root, source)
+    method = validate(load_yaml(path), "method", str(path.relative_to(root)))
+    if (method["implementation"] == "exec") != ("exec" in method):
+        raise ConfigError(f"{path.relative_to(root)}: `exec` goes with `implementation: exec`, and only with it")
+    if method["needs"]["truth"] and method["kind"] != "control":
+        raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
+    _check_downloads(method, str(path.relative_to(root)))
+    if "exec" not in method:  # a foreign command gets its parameters as they are
+        method["parameters"] = resolve_parameters(
+            method["implementation"], method["parameters"], str(path.relative_to(root))
+        )
+    return method | {"fitted": name, "decoding": "argmax"}
+
+
+def _check_downloads(method: dict[str, Any], file: str) -> None:
+    """Every file that is declared has an address and is used, and every one that is used is declared."""
+    used = {name for value in method["parameters"].values() if (name := referenced(value))}
+    for name in used - set(method["downloads"]):
+        raise ConfigError(f"{file}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
+    for name, download in method["downloads"].items():
+        if not download["urls"] and not download["index"]:
+            raise ConfigError(f"{file}: downloads.{name}: give `urls`, or an `index`, or both")
+        if name not in used:
+            raise ConfigError(f"{file}: downloads.{name}: no parameter uses it; give one the value 'download:{name}'")
+
+
+def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
+    """One dataset file, validated."""
+    path = _find("datasets", name, root, source)
+    here = str(path.relative_to(root))
+    dataset = validate(load_yaml(path), "dataset", here)
+    if census := census_source(dataset):
+        check_census(census, here)
+    for key in ("label_id", "label_table"):
+        if _unlabelled(dataset) and dataset["cells"][key] is not None:
+            raise ConfigError(
+                f"{here}: cells.label declares that there are no labels, but cells.{key} is "
+                f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
+            )
+    return dataset
+
+
+def _unlabelled(dataset: dict[str, Any]) -> bool:
+    """Whether a dataset declares that its cells have no labels."""
+    return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
+
+
+def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
+    """One file of config/panels, config/rollups or config/releases (`kind` is the word without s), validated."""
+    path = _find(f"{kind}s", name, root, source)
+    return validate(load_yaml(path), kind, str(path.relative_to(root)))
+
+
+def _find(kind: str, name: str, root: Path, source: str) -> Path:
+    path = root / "config" / kind / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{source}: {kind}: no file config/{kind}/{name}.yaml{nearest(name, available(kind, root))}")
+    return path
+
+
+def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, dict[str, Any]]) -> None:
+    if name in into:
+        return
+    into[name] = load_dataset(name, root, source)
+    here = f"config/datasets/{name}.yaml"
+    if census := census_source(into[name]):
+        for part in release_parts(census, lambda built: load_named("release", built, root, here), here):
+            _load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into)
+            if "pair" in into[part] or census_source(into[part]):
+                raise ConfigError(
+                    f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair or of the Census itself; "
+                    "name plain datasets"
+                )
+    pair = into[name].get("pair")
+    if pair:
+        for part in [*pair["references"], pair["query"]]:
+            _load_dataset_with_parts(part, root, here, into)
+            if "pair" in into[part]:
+                raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
+        for part in pair["references"]:
+            if _unlabelled(into[part]):
+                raise ConfigError(
+                    f"{here}: pair: '{part}' declares no labels (cells.label), so nothing can train on it"
+                )
+        if pair["query"] in pair["references"]:
+            raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")

@@ -1,0 +1,25 @@
+"""Names that configuration and library share; no imports."""
+
+ARGMAX = "argmax"  # the answer that every fit gives
+DECODINGS = ("leaf", "top_down")  # answers that are decoded from its probabilities besides (annobench.fit.decoding)
+NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels
+STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,
+STORE_BYTES = 4_000_000_000  # or a matrix that takes more memory than this
+
+
+METRIC_NAMES = {
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "hierarchical_f1_micro": "hierarchical F1",
+    "ontology_macro_f1": "ontology-aware macro F1",
+}
+REGIME_NAMES = {
+    "all": "mean",
+    "holdout": "held-out cells",
+    "kfold": "all labels, k folds",
+    "low_label": "few labels",
+    "cross_study": "unseen study",
+    "pair": "reference to query",
+    "release": "release",
+}

@@ -1,0 +1,107 @@
+"""Finds plugins (methods, figures) by file name and reads what they say of themselves without importing them.
+
+The Snakefile is parsed by every cluster job, so what a plugin declares is read from the syntax tree of its file; only the
+process that uses it imports it. Every file directly in a plugin folder is one plugin.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from annobench.core.errors import ConfigError, nearest
+from annobench.core.paths import LIBRARY
+
+_KEYS = ("TABLES", "REGIMES", "TITLE", "CAPTION")
+_OPTIONAL = {"NEEDS": ""}
+
+
+def plugins(room: str) -> list[str]:
+    """Names of the plugins of a room (`methods`, `figures`): the files directly in its folder."""
+    return sorted(path.stem for path in (LIBRARY / room).glob("*.py") if path.stem != "__init__")
+
+
+def plugin_path(room: str, name: str) -> Path:
+    """File of a plugin; raises ConfigError where there is none."""
+    if name not in plugins(room):
+        one = room.removesuffix("s")
+        raise ConfigError(f"{room}: there is no {one} '{name}'{nearest(name, plugins(room))}")
+    return LIBRARY / room / f"{name}.py"
+
+
+# methods
+
+
+def implementations() -> list[str]:
+    """Names of all implementations of methods."""
+    return plugins("methods")
+
+
+@cache
+def _method_class(implementation: str) -> ast.ClassDef:
+    path = LIBRARY / "methods" / f"{implementation}.py"
+    if implementation not in implementations():
+        raise ConfigError(
+            f"implementation '{implementation}' has no file {path.name}{nearest(implementation, implementations())}"
+        )
+    classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    public = [node for node in classes if not node.name.startswith("_")]
+    if len(public) != 1:
+        raise ConfigError(f"{path}: expected exactly one public class, found {len(public)}")
+    return public[0]
+
+
+def method_class_name(implementation: str) -> str:
+    """Name of the class of an implementation."""
+    return _method_class(implementation).name
+
+
+@cache
+def _signature(implementation: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """Defaults of the keyword parameters of __init__, and the names of those without a default."""
+    for node in _method_class(implementation).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            pairs = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+            defaults = {arg.arg: ast.literal_eval(value) for arg, value in pairs if value is not None}
+            return defaults, frozenset(arg.arg for arg, value in pairs if value is None)
+    return {}, frozenset()
+
+
+def resolve_parameters(implementation: str, given: dict[str, Any], source: str) -> dict[str, Any]:
+    """Parameters with defaults filled in; raises ConfigError for an unknown or a missing one.
+
+    `source` is the file that the message names.
+    """
+    defaults, required = _signature(implementation)
+    known = set(defaults) | required
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"{source}: parameters: unknown key '{key}'{nearest(key, known)}")
+    missing = required - set(given)
+    if missing:
+        raise ConfigError(f"{source}: parameters: key '{min(missing)}' is missing")
+    return dict(sorted((defaults | given).items()))
+
+
+# figures
+
+
+@cache
+def about(figure: str) -> dict[str, Any]:
+    """TABLES, REGIMES, TITLE, CAPTION and NEEDS (empty for nothing) of a figure."""
+    path = plugin_path("figures", figure)
+    found: dict[str, Any] = dict(_OPTIONAL)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in _KEYS or name in _OPTIONAL:
+                found[name] = ast.literal_eval(node.value)
+    missing = set(_KEYS) - set(found)
+    if missing:
+        raise ConfigError(f"{path}: {', '.join(sorted(missing))} must be set, as literals")
+    return found
+
+
+def figures() -> list[str]:
+    """Names of all figures."""
+    return plugins("figures")

@@ -1,0 +1,1 @@
+"""Foundations: errors, paths, files, Arrow columns, counts, threads, processes; imports nothing else of the package."""

@@ -1,0 +1,314 @@
+"""Parquet tables as columns of numpy.
+
+pyarrow imports pandas as soon as it converts from or to numpy, and hundreds of short jobs would pay for that. Here the
+arrays are built from plain buffers and lists instead; the files are ordinary parquet. Nothing starts threads: a job has
+the core that it asked for.
+
+A column of few different texts is best read as numbers (`Coded`), and one of ids as Arrow text (`Texts`): neither makes
+a Python object for every row.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.core.errors import DataError
+from annobench.core.files import atomic, damaged
+
+NOT_GIVEN = "unknown"  # what an obs column holds where the source says nothing
+ROW_GROUP = 1 << 17  # rows that are written, and can be read, at once
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """A text for every row, by number: codes (n,) int32 into `names`, all of them different; -1 where there is none."""
+
+    codes: "NDArray[np.int32]"
+    names: list[str]
+
+    @classmethod
+    def of(cls, values: Any) -> "Coded":
+        """Texts by number, in the order in which they first come."""
+        flat = values.tolist() if isinstance(values, np.ndarray) else list(values)
+        code = {name: i for i, name in enumerate(dict.fromkeys(flat))}
+        return cls(np.fromiter(map(code.__getitem__, flat), np.int32, len(flat)), list(code))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: Any) -> "Coded":
+        """Some of the rows, with all names."""
+        return Coded(self.codes[rows], self.names)
+
+    def __eq__(self, name: object) -> "NDArray[np.bool_]":  # type: ignore[override]
+        """Which rows hold a text."""
+        return self.codes == (self.names.index(str(name)) if name in self.names else -2)
+
+    def renamed(self, change: Callable[[str], str]) -> "Coded":
+        """Every text changed; texts that become the same share a number."""
+        changed = Coded.of([change(name) for name in self.names])
+        return Coded(np.append(changed.codes, np.int32(-1))[self.codes], changed.names)
+
+    def into(self, names: Sequence[str]) -> "NDArray[np.int32]":
+        """Positions of the texts among other names; -1 for a text that is not there."""
+        at = {name: i for i, name in enumerate(names)}
+        return np.array([*(at.get(name, -1) for name in self.names), -1], dtype=np.int32)[self.codes]
+
+    def counts(self) -> dict[str, int]:
+        """How many rows hold each of the texts that occur, in sorted order."""
+        number = np.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).tolist()
+        return {name: n for name, n in sorted(zip(self.names, number, strict=True)) if n}
+
+    def beside(self, others: "Coded") -> dict[str, set[str]]:
+        """Which of the others' texts stand in the rows of each of these; no text may be missing."""
+        found: dict[str, set[str]] = {}
+        for pair in np.unique(self.codes.astype(np.int64) * len(others.names) + others.codes).tolist():
+            found.setdefault(self.names[pair // len(others.names)], set()).add(others.names[pair % len(others.names)])
+        return found
+
+    def text(self) -> "NDArray[Any]":
+        """The texts, (n,) object; None where there is none. Rows with the same text share one object."""
+        table = np.empty(len(self.names) + 1, dtype=object)
+        table[: len(self.names)] = self.names
+        return table[self.codes]
+
+
+def read_columns(
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    coded: Sequence[str] = (),
+    texts: Sequence[str] = (),
+    rows: "NDArray[np.bool_] | None" = None,
+) -> dict[str, Any]:
+    """Columns of a parquet file: text as object arrays of str, numbers as they are (a missing one as NaN).
+
+    Those named in `coded` come as Coded, those in `texts` as an Arrow array; both must be text. `rows` takes only the
+    rows where it is true; memory stays at one row group beyond what is returned. Raises DataError where the file is
+    damaged, or has another number of rows than `rows`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, read_dictionary=list(coded)) as file:  # read_table would import pandas as well
+            wanted = list(columns) if columns is not None else None
+            if rows is None:
+                table = file.read(columns=wanted, use_threads=False)
+            elif len(rows) != file.metadata.num_rows:
+                raise DataError(f"{path}: has {file.metadata.num_rows} rows, expected {len(rows)}")
+            else:
+                table = pa.concat_tables(_kept(file, wanted, rows))
+    except (pa.ArrowInvalid, OSError) as error:
+        if not Path(path).is_file():
+            raise
+        raise damaged(path, error) from error
+    found: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        found[name] = _coded(column) if name in coded else _one(column) if name in texts else _to_numpy(column)
+    return found
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns of a parquet file. Raises DataError where the file is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowInvalid, OSError) as error:
+        if not Path(path).is_file():
+            raise
+        raise damaged(path, error) from error
+
+
+def _kept(file: Any, columns: list[str] | None, rows: "NDArray[np.bool_]") -> "Iterator[pa.Table]":
+    import pyarrow as pa
+
+    start = 0
+    yield file.read_row_groups([], columns=columns, use_threads=False)
+    for group in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        mask = rows[start : start + size]
+        start += size
+        if mask.any():
+            bits = pa.py_buffer(np.packbits(mask, bitorder="little").tobytes())
+            part = file.read_row_group(group, columns=columns, use_threads=False)
+            yield part.filter(pa.Array.from_buffers(pa.bool_(), size, [None, bits]))
+
+
+def write_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length to a parquet file, atomically; None instead of values gives a column of nulls."""
+    with atomic(path) as temporary, ColumnWriter(temporary) as writer:
+        writer.write(columns)
+
+
+class ColumnWriter:
+    """Writes a parquet file part by part; every part has the same columns. Not atomic by itself.
+
+    Text that is given as Coded is written from its numbers; to readers it is text like any other.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        length = max((len(values) for values in columns.values() if values is not None), default=0)
+        arrays = [pa.nulls(length, pa.float64()) if values is None else to_arrow(values) for values in columns.values()]
+        table = pa.Table.from_arrays(arrays, list(columns))
+        if self._writer is None:
+            # a schema of Arrow's own in the file would make other readers see numbered text as categories
+            self._writer = pq.ParquetWriter(self._path, table.schema, store_schema=False)
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> "ColumnWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def positions(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
+    """Where each of the wanted texts stands among the given ones; -1 where it does not. The first of several counts."""
+    if wanted.equals(given):  # as a rule everything is in the order of the split
+        return np.arange(len(wanted))
+    import pyarrow.compute as pc
+
+    found = pc.index_in(wanted, value_set=given)
+    return np.where(_valid(found), _buffer(found, np.dtype(np.int32)), -1).astype(np.int64)
+
+
+def take(texts: "pa.Array", rows: "NDArray[np.intp]") -> "pa.Array":
+    """Some of the texts."""
+    import pyarrow as pa
+
+    indices = pa.py_buffer(np.ascontiguousarray(rows, np.int64))
+    return texts.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, indices]))
+
+
+def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
+    """zlib.crc32 of every text in UTF-8, (n,): all texts at once, byte after byte."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> 1) ^ np.uint32(0xEDB88320), table >> 1)
+    ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
+    start, size = ends[:-1], np.diff(ends)
+    found = np.full(len(texts), 0xFFFFFFFF, dtype=np.uint32)
+    for place in range(int(size.max(initial=0))):
+        longer = slice(None) if place < size.min() else np.flatnonzero(size > place)
+        now = found[longer]
+        found[longer] = table[(now ^ data[start[longer] + place]) & 0xFF] ^ (now >> 8)
+    return ~found
+
+
+def _one(column: "pa.ChunkedArray") -> "pa.Array":
+    """A column of text as one Arrow array, of a type that holds more than 2 GB: the ids of 40 million cells."""
+    import pyarrow as pa
+
+    chunks = column.cast(pa.large_string()).chunks
+    return pa.concat_arrays(chunks) if chunks else _text([])
+
+
+def _coded(column: "pa.ChunkedArray") -> Coded:
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    names = chunks[0].dictionary.to_pylist() if chunks else []
+    codes = [np.where(_valid(c), _buffer(c.indices, np.dtype(np.int32)), np.int32(-1)) for c in chunks]
+    return Coded(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), names)
+
+
+def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[Any]":
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return _coded(column).text()
+    if kind in (pa.float64(), pa.int64()):
+        dtype = np.dtype(np.float64 if kind == pa.float64() else np.int64)
+        parts = [_buffer(chunk, dtype) for chunk in column.chunks]
+        if column.null_count and kind == pa.float64():
+            parts = [np.where(_valid(chunk), part, np.nan) for chunk, part in zip(column.chunks, parts, strict=True)]
+        if not column.null_count or kind == pa.float64():
+            return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+    values = column.to_pylist()
+    if pa.types.is_floating(kind):
+        return np.array(values, dtype=np.float64)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return np.array(values, dtype=bool if pa.types.is_boolean(kind) else np.int64)
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _buffer(array: "pa.Array", dtype: "np.dtype[Any]") -> "NDArray[Any]":
+    """The numbers of an Arrow array without copying; what stands where a value is missing is arbitrary."""
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array), dtype=dtype)
+    return np.frombuffer(data, dtype=dtype, count=len(array), offset=array.offset * dtype.itemsize)
+
+
+def _valid(array: "pa.Array") -> "NDArray[np.bool_]":
+    """Where an Arrow array has a value."""
+    bits = array.buffers()[0]
+    if array.null_count == 0 or bits is None:
+        return np.ones(len(array), dtype=bool)
+    flags = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), bitorder="little", count=array.offset + len(array))
+    return flags[array.offset :].astype(bool)
+
+
+def to_arrow(values: Any) -> "pa.Array":
+    """int64, float64 or text; Coded as text by number, an Arrow array as it is."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array):
+        return values
+    if isinstance(values, Coded):
+        codes = np.ascontiguousarray(values.codes, np.int32)
+        missing = codes < 0
+        bits = pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes()) if missing.any() else None
+        indices = pa.Array.from_buffers(pa.int32(), len(codes), [bits, pa.py_buffer(codes)])
+        return pa.DictionaryArray.from_arrays(indices, _text(values.names))
+    array = np.asarray(values)
+    if array.dtype.kind in "iub":
+        return pa.Array.from_buffers(
+            pa.int64(), len(array), [None, pa.py_buffer(np.ascontiguousarray(array, np.int64))]
+        )
+    if array.dtype.kind == "f":
+        return pa.Array.from_buffers(
+            pa.float64(), len(array), [None, pa.py_buffer(np.ascontiguousarray(array, np.float64))]
+        )
+    return _text(values if array.dtype.kind == "U" else array)  # numpy cuts zeros off the end of a text
+
+
+def _text(values: Any) -> "pa.Array":
+    import pyarrow as pa
+
+    encoded = [str(value).encode() for value in values]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.large_string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    )

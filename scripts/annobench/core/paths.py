@@ -1,0 +1,7 @@
+"""Where the repository lies."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPTS = ROOT / "scripts"
+LIBRARY = SCRIPTS / "annobench"

@@ -1,0 +1,1 @@
+"""Data: sources become prepared datasets (data.smk, census.smk)."""

@@ -1,0 +1,123 @@
+"""Rows of a table by the values of its columns: data that becomes a filter of the client, never text that is pasted."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.core.errors import DataError, nearest
+from annobench.core.files import expanded
+from annobench.core.paths import ROOT
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Value = str | bool | int
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Column -> values that are taken; all columns must hold."""
+
+    columns: Mapping[str, Sequence[Value]]
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Filters":
+        """From `source.filters`: lists of values, or a file and the column in which they stand."""
+        return cls(
+            {
+                column: read_values(values["file"], values["column"]) if isinstance(values, Mapping) else list(values)
+                for column, values in settings.items()
+            }
+        )
+
+    def checked(self, schema: "pa.Schema", where: str) -> "Filters":
+        """The same, whole numbers out of tables as such.
+
+        Raises DataError for a column that is not there, or values of another type than the column's.
+        """
+        found = dict(self.columns)
+        for column, values in self.columns.items():
+            if column not in schema.names:
+                raise DataError(
+                    f"source.filters: the cells of {where} have no column '{column}'{nearest(column, schema.names)}"
+                )
+            kind = _kind(schema.field(column).type)
+            if kind is int:  # a table holds texts
+                values = [int(v) if isinstance(v, str) and _WHOLE.fullmatch(v) else v for v in values]
+                found[column] = values
+            for value in values:
+                if kind is not None and not _fits(value, kind):
+                    raise DataError(
+                        f"source.filters.{column}: {value!r} is no {kind.__name__}, but the column of {where} holds "
+                        f"{kind.__name__}"
+                    )
+        return Filters(found)
+
+    def expression(self, schema: "pa.Schema") -> str | None:
+        """What the client can filter itself, in its language; None where that is nothing.
+
+        A text is written as a Python literal, which is what the client parses: quotes, backslashes and line ends
+        arrive as they are. It knows no list of true and false.
+        """
+        parts = []
+        for column, values in self.columns.items():
+            kind = _kind(schema.field(column).type)
+            name = column if column.isidentifier() else f"attr({column!r})"
+            if kind is bool:
+                parts += [f"{name} == {bool(values[0])}"] if len(set(values)) == 1 else []
+            elif kind is not None and all(_can_be_sent(value) for value in values):
+                parts.append(f"{name} in {list(values)!r}")
+        return " and ".join(f"({part})" for part in parts) or None
+
+    def mask(self, column: str, found: Sequence[Any]) -> list[bool]:
+        """Which of some values of a column are taken: what the client cannot filter, and a check of what it did."""
+        wanted = set(self.columns[column])
+        return [value in wanted for value in found]
+
+
+def _kind(of: "pa.DataType") -> type[Value] | None:
+    """Text, truth or whole number, as the client can filter it; None for other types."""
+    import pyarrow as pa
+
+    kind = of.value_type if pa.types.is_dictionary(of) else of
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return str
+    if pa.types.is_boolean(kind):
+        return bool
+    return int if pa.types.is_integer(kind) else None
+
+
+def _fits(value: Value, kind: type[Value]) -> bool:
+    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
+
+
+def _can_be_sent(value: Value) -> bool:
+    """Half of a surrogate pair is no text that could be sent."""
+    return not isinstance(value, str) or not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
+
+
+def read_values(file: str, column: str) -> list[str]:
+    """The different values of a column of a .csv, or else tab-separated, file of the repository; in their order.
+
+    A relative path starts at the repository. Raises DataError where the file, the column or all values are missing.
+    """
+    path = local_file(file)
+    if not path.is_file():
+        raise DataError(f"{file}: there is no such file ({path}); relative paths start at the repository")
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = csv.DictReader(handle, delimiter="," if path.suffix == ".csv" else "\t")
+        if column not in (rows.fieldnames or []):
+            raise DataError(f"{file}: there is no column '{column}'{nearest(column, rows.fieldnames or [])}")
+        values = list(dict.fromkeys(row[column] for row in rows if row[column]))
+    if not values:
+        raise DataError(f"{file}: column '{column}' is empty")
+    return values
+
+
+def local_file(file: str) -> Path:
+    """A file as the configuration names it; a relative path starts at the repository."""
+    return ROOT / expanded(file)

@@ -1,0 +1,99 @@
+"""One list of genes for several datasets, some of which know them by symbol only."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.core.errors import DataError, nearest
+from annobench.data.census.filters import local_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class GeneMap:
+    """ids, names: the genes, by id. places: of every dataset's genes among them, -1 for one that has no place.
+
+    about: how the genes of a dataset were found, for the record.
+    """
+
+    ids: list[str]
+    names: list[str]
+    places: "Mapping[str, NDArray[np.int64]]"
+    about: Mapping[str, dict[str, int]]
+
+
+def gene_map(tables: "Mapping[str, pd.DataFrame]", gene_table: Mapping[str, Any] | None = None) -> GeneMap:
+    """Join tables of genes (feature_id, empty where not known; feature_name) on their Ensembl ids.
+
+    A gene without an id gets the one that its symbol has in the other tables or in `gene_table` (file, and the columns
+    `id` and `name`), where all of them agree on one; else it is dropped and counted. So is a gene whose symbol stands
+    twice in its table, or whose id another gene of the table has. Raises DataError where no gene is left.
+    """
+    known: dict[str, set[str]] = {}
+    named: dict[str, str] = {}
+    for table in tables.values():
+        _learn(zip(table["feature_id"].astype(str), table["feature_name"].astype(str), strict=True), known, named)
+    if gene_table:
+        _learn(_rows(gene_table), known, dict(named))
+    chosen = {name: _ids(table, known) for name, table in tables.items()}
+    ids = sorted({one for found, _ in chosen.values() for one in found if one})
+    if not ids:
+        raise DataError(
+            f"no gene of {', '.join(tables)} has an Ensembl id; add a dataset that has them, or a gene table (`genes`)"
+        )
+    position = {one: i for i, one in enumerate(ids)}
+    symbols = {next(iter(of)): symbol for symbol, of in known.items() if len(of) == 1}
+    places = {name: np.array([position.get(one, -1) for one in found]) for name, (found, _) in chosen.items()}
+    return GeneMap(
+        ids,
+        [named.get(one) or symbols.get(one, one) for one in ids],
+        {name: found.astype(np.int64) for name, found in places.items()},
+        {name: about for name, (_, about) in chosen.items()},
+    )
+
+
+def _learn(rows: Any, known: dict[str, set[str]], named: dict[str, str]) -> None:
+    for one, symbol in rows:
+        if one and symbol:
+            known.setdefault(symbol, set()).add(one)
+            named.setdefault(one, symbol)
+
+
+def _ids(table: "pd.DataFrame", known: Mapping[str, set[str]]) -> tuple[list[str], dict[str, int]]:
+    """The id of every gene of a table, empty for one that is dropped; and the counts for the record."""
+    own = table["feature_id"].astype(str).tolist()
+    symbols = table["feature_name"].astype(str).tolist()
+    taken = {one for one in own if one}
+    often: dict[str, int] = {}
+    for symbol in symbols:
+        often[symbol] = often.get(symbol, 0) + 1
+    found = list(own)
+    by_symbol = 0
+    for i, symbol in enumerate(symbols):
+        if not own[i] and often[symbol] == 1 and len(known.get(symbol, ())) == 1:
+            (one,) = known[symbol]
+            if one not in taken:
+                found[i], by_symbol = one, by_symbol + 1
+                taken.add(one)
+    about = {"by_id": sum(map(bool, own)), "by_symbol": by_symbol, "dropped": sum(not one for one in found)}
+    return found, about
+
+
+def _rows(gene_table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    path = local_file(gene_table["file"])
+    if not path.is_file():
+        raise DataError(f"genes.file: no file {path} (from '{gene_table['file']}')")
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = csv.DictReader(handle, delimiter="," if path.suffix == ".csv" else "\t")
+        for key in ("id", "name"):
+            if gene_table[key] not in (rows.fieldnames or []):
+                raise DataError(
+                    f"{path}: there is no column '{gene_table[key]}'{nearest(gene_table[key], rows.fieldnames or [])}"
+                )
+        return [(row[gene_table["id"]], row[gene_table["name"]]) for row in rows]

@@ -1,0 +1,224 @@
+"""Downloads: atomic, verified, resumed, retried with back-off, tried on every mirror, with progress."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+
+from annobench.core.errors import DownloadError
+from annobench.core.files import disk_full, expanded, is_disk_full, read_json, sha256_of, write_json
+
+_CHUNK = 1 << 16  # what a broken connection loses at most
+_FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Connection:
+    """How to reach servers: what the user's own configuration says, plus patience."""
+
+    verify: bool | str = True
+    proxies: dict[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    attempts: int = 5
+    first_wait: float = 1.0
+
+    def get(self, url: str, **options: Any) -> requests.Response:
+        """One GET request; netrc and the proxy variables of the environment are honoured by requests."""
+        return requests.get(url, verify=self.verify, proxies=self.proxies or None, timeout=self.timeout, **options)
+
+
+def cache_folder() -> Path:
+    """Where verified downloads are kept: $ANNOBENCH_CACHE, else `annobench` in the user's cache folder."""
+    own = os.environ.get("ANNOBENCH_CACHE")
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "annobench"
+    base.mkdir(parents=True, exist_ok=True)
+    return base
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Let one process at a time work on a file; the lock is gone when its holder is, however it died."""
+    with open(path.with_name(path.name + ".lock"), "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def download(
+    urls: Sequence[str],
+    destination: Path,
+    sha256: str | None = None,
+    *,
+    connection: Connection | None = None,
+    report: Report = lambda text: None,
+) -> dict[str, Any]:
+    """Fetch one file to `destination` and return its record (url, bytes, sha256, cached).
+
+    A finished file is taken as it is when its hash is right; `<destination>.origin.json` remembers its address. Bytes
+    arrive in `<destination>.part`, which is resumed after an interruption and renamed when complete and verified.
+    Raises DownloadError.
+    """
+    connection = connection or Connection()
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(destination):
+        if destination.is_file():
+            found = sha256_of(destination)
+            if sha256 in (None, found):
+                return _record(_origin(destination), destination, found, cached=True)
+            destination.unlink()  # not the file that is asked for now
+        problems: list[str] = []
+        for url in urls:
+            try:
+                found = _fetch(url, destination, sha256, connection, report)
+            except DownloadError as error:
+                problems.append(str(error))
+                report(str(error))
+                continue
+            write_json(_origin_file(destination), {"url": without_password(url)})
+            return _record(url, destination, found, cached=False)
+        raise DownloadError(
+            f"{destination.name}: could not be downloaded.\n  " + "\n  ".join(problems) + "\n"
+            "Check the network and the address, then run the same command again; finished parts are kept."
+        )
+
+
+def verified_file(source: Mapping[str, Any], report: Report = lambda text: None) -> tuple[Path, dict[str, Any]]:
+    """The file `file` behind the addresses `urls`, in the cache, and the step that brought it there.
+
+    `sha256` is checked where it is stated.
+    """
+    # the folder in the cache is keyed by the address: two sources may call their files the same
+    key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
+    cached = cache_folder() / "url" / key[:16] / source["file"]
+    # a file:// address may lie under a variable such as $ANNOBENCH_DATA
+    local = "file://"
+    urls = [
+        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url
+        for url in source["urls"]
+    ]
+    step = download(urls, cached, source.get("sha256"), report=report)
+    return cached, {"step": "download", "file": source["file"], **step}
+
+
+def _origin_file(path: Path) -> Path:
+    return path.with_name(path.name + ".origin.json")
+
+
+def _origin(path: Path) -> str | None:
+    """Address that a finished file was fetched from; None where it was put there by other means."""
+    return read_json(_origin_file(path))["url"] if _origin_file(path).is_file() else None
+
+
+def _record(url: str | None, path: Path, sha256: str, *, cached: bool) -> dict[str, Any]:
+    return {"url": url and without_password(url), "bytes": path.stat().st_size, "sha256": sha256, "cached": cached}
+
+
+def _fetch(url: str, destination: Path, sha256: str | None, connection: Connection, report: Report) -> str:
+    """Bring one address to `destination`; returns the hash."""
+    part = destination.with_name(destination.name + ".part")
+    wait = connection.first_wait
+    for attempt in range(1, connection.attempts + 1):
+        try:
+            _receive(url, part, connection, report)
+        except requests.RequestException as error:
+            status = error.response.status_code if error.response is not None else None
+            reason = f"HTTP status {status}" if status else f"{type(error).__name__}: {error}"
+            if status in _FINAL or attempt == connection.attempts:
+                raise DownloadError(
+                    f"{without_password(url)}: {reason} (attempt {attempt} of {connection.attempts})"
+                ) from error
+            report(
+                f"{without_password(url)}: {reason}; trying again in {wait:.0f} s (attempt {attempt} of "
+                f"{connection.attempts})"
+            )
+            time.sleep(wait)
+            wait *= 2
+            continue
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(part) from error
+            raise DownloadError(f"{without_password(url)}: {error}") from error
+        found = sha256_of(part)
+        if sha256 in (None, found):
+            os.replace(part, destination)
+            _state(part).unlink(missing_ok=True)
+            return found
+        part.unlink()
+        _state(part).unlink(missing_ok=True)
+        raise DownloadError(
+            f"{without_password(url)}: sha256 is {found}, expected {sha256}; the bytes were thrown away"
+        )
+    raise AssertionError("unreachable")
+
+
+def _state(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _receive(url: str, part: Path, connection: Connection, report: Report) -> None:
+    """Append to `part` what is missing of `url`; raises requests.RequestException when it stays incomplete."""
+    if urlsplit(url).scheme == "file":
+        shutil.copyfile(unquote(urlsplit(url).path), part)
+        return
+    state = json.loads(_state(part).read_text()) if _state(part).is_file() and part.is_file() else {}
+    have = part.stat().st_size if state.get("url") == url and state.get("tag") else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        # If-Range: a file that has changed since comes whole, so that two versions are never joined
+        headers |= {"Range": f"bytes={have}-", "If-Range": state["tag"]}
+    with connection.get(url, headers=headers, stream=True) as response:
+        if response.status_code == 416:  # nothing is left to fetch, or the file shrank: the hash will tell
+            return
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        have = have if resumed else 0
+        tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        _state(part).write_text(json.dumps({"url": url, "tag": None if (tag or "").startswith("W/") else tag}))
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        tell = _Progress(part.name.removesuffix(".part"), have, total, report)
+        with open(part, "ab" if resumed else "wb") as handle:
+            for block in response.iter_content(_CHUNK):
+                handle.write(block)
+                tell.add(len(block))
+    got = part.stat().st_size
+    if total is not None and got != total:
+        raise requests.ConnectionError(f"the connection ended after {got} of {total} bytes")
+
+
+class _Progress:
+    """Reports every three seconds how far a download is and how long it still takes."""
+
+    def __init__(self, name: str, have: int, total: int | None, report: Report) -> None:
+        self.name, self.begun, self.have, self.total, self.report = name, have, have, total, report
+        self.start = self.last = time.monotonic()
+
+    def add(self, size: int) -> None:
+        self.have += size
+        now = time.monotonic()
+        if now - self.last > 3:
+            self.last = now
+            rate = (self.have - self.begun) / (now - self.start)
+            left = (
+                f" of {self.total / 1e6:.1f} MB, about {(self.total - self.have) / rate:.0f} s left"
+                if self.total
+                else " MB"
+            )
+            self.report(f"{self.name}: {self.have / 1e6:.1f}{left} ({rate / 1e6:.1f} MB/s)")
+
+
+def without_password(url: str) -> str:
+    """An address that may be written down."""
+    return re.sub(r"//[^/@]*@", "//****@", url)

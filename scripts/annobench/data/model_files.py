@@ -1,0 +1,91 @@
+"""Files that methods declare under `downloads`, such as models that others trained.
+
+A file that cannot be had must not hold up a study: the record says so, and the fits that need it are skipped with its
+reason.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from annobench import __version__
+from annobench.core.errors import DownloadError, nearest
+from annobench.core.files import link, write_json
+from annobench.data.download.http import Connection, Report, cache_folder, download
+from annobench.data.download.lock import enforce
+
+
+def fetch_file(
+    method: str,
+    name: str,
+    source: Mapping[str, Any],
+    folder: Path,
+    record: Path,
+    *,
+    lock_file: Path,
+    connection: Connection | None = None,
+    report: Report = lambda text: None,
+) -> None:
+    """Bring one file of a method into `folder` and write its `record` (JSON) last, also where it could not be had.
+
+    `source` is the entry of the method's YAML (urls, index, version, file, sha256). `lock_file` keeps the hash where
+    none is stated.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    connection = connection or Connection(attempts=3, timeout=30)  # one method waits for this, not the study
+    found: dict[str, Any] = {"status": "ok", "reason": None, "sha256": None, "bytes": None, "url": None}
+    try:
+        cached, step = _download(source, connection, report)
+        if not source["sha256"]:
+            enforce(lock_file, f"methods/{method}", source["file"], step["sha256"])
+        link(cached, folder / source["file"])
+        found |= {key: step[key] for key in ("sha256", "bytes", "url")}
+    except DownloadError as error:
+        reason = " ".join(str(error).split())
+        report(f"{reason} The fits of {method} are skipped.")
+        found |= {"status": "failed", "reason": reason}
+    fetched = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"method": method, "download": name, "file": source["file"], "source": dict(source)}
+    write_json(record, {**about, **found, "fetched": fetched, "annobench": __version__})
+
+
+def _download(source: Mapping[str, Any], connection: Connection, report: Report) -> tuple[Path, dict[str, Any]]:
+    """The file in the cache and the record of its download: from its addresses, else from the one in the index."""
+    key = source["sha256"] or hashlib.sha256("\n".join([*source["urls"], str(source["index"])]).encode()).hexdigest()
+    cached = cache_folder() / "files" / key[:16] / source["file"]
+    try:
+        # without an address this still finds a file that the cache holds
+        return cached, download(source["urls"], cached, source["sha256"], connection=connection, report=report)
+    except DownloadError as error:
+        if not source["index"]:
+            raise
+        if source["urls"]:
+            report(f"{source['file']}: the stated addresses do not help ({error}); looking into {source['index']}")
+    url = find_in_index(source["index"], source["file"], source["version"], connection, report)
+    return cached, download([url], cached, source["sha256"], connection=connection, report=report)
+
+
+def find_in_index(url: str, file: str, version: str | None, connection: Connection, report: Report) -> str:
+    """Address of a file by an index in the form of CellTypist's models.json. Raises DownloadError.
+
+    The index holds {"models": [{"filename", "url", "version", ...}, ...]}, the newest version of each.
+    """
+    with TemporaryDirectory(prefix="annobench-index-") as folder:
+        path = Path(folder) / "index.json"
+        download([url], path, connection=connection, report=report)
+        try:
+            entries = {str(entry["filename"]): entry for entry in json.loads(path.read_bytes())["models"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DownloadError(f"{url}: is no index of models ({type(error).__name__}: {error})") from error
+    if file not in entries:
+        raise DownloadError(f"{url}: names no file '{file}'{nearest(file, entries)}")
+    address, newest = str(entries[file].get("url")), str(entries[file].get("version"))
+    if version not in (None, newest):
+        raise DownloadError(f"{url}: has version {newest} of {file}, expected {version}")
+    if not address.startswith(("https://", "http://")):
+        raise DownloadError(f"{url}: the address of {file} is '{address}', expected one of http or https")
+    return address

@@ -1,0 +1,124 @@
+"""Reading a Cell Ontology release: from the wheel that carries several (offline), or from an OBO or OWL file."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from annobench.core.errors import DataError, nearest
+from annobench.core.files import expanded
+from annobench.ontology.graph import Ontology, Term
+
+
+def wheel_releases() -> dict[str, str]:
+    """Release date -> file name, of the releases that the installed cellxgene-ontology-guide carries."""
+    prefix, suffix = "CL-ontology-v", ".json.zst"
+    names = (entry.name for entry in (files("cellxgene_ontology_guide") / "data").iterdir())
+    return {
+        n.removeprefix(prefix).removesuffix(suffix): n
+        for n in sorted(names)
+        if n.startswith(prefix) and n.endswith(suffix)
+    }
+
+
+def from_wheel(release: str) -> Ontology:
+    """A release out of cellxgene-ontology-guide; raises DataError that lists the releases it has."""
+    from cellxgene_ontology_guide.supported_versions import load_ontology_file
+
+    known = wheel_releases()
+    if release not in known:
+        raise DataError(
+            f"ontology.release: the installed cellxgene-ontology-guide has no Cell Ontology of {release}"
+            f"{nearest(release, known)} (or read an OBO file with `source: obo`)"
+        )
+    return _from_guide(load_ontology_file(known[release]), release)
+
+
+def _from_guide(raw: Mapping[str, Mapping[str, Any]], release: str) -> Ontology:
+    """From the entries of the ontology guide: the ancestors of a term with their distance, or, shortened, all alike."""
+    terms = {}
+    for key, entry in raw.items():
+        above = entry["ancestors"]
+        # where distances are not known all ancestors are taken as parents, which leaves the closure as it is
+        parents = (ancestor for ancestor in above if not isinstance(above, Mapping) or above[ancestor] == 1)
+        terms[key] = Term(
+            entry["label"],
+            tuple(sorted(parent for parent in parents if parent in raw)),
+            tuple(sorted(entry.get("synonyms", []))),
+            bool(entry["deprecated"]),
+            entry.get("replaced_by"),
+        )
+    return Ontology(release, terms)
+
+
+def from_json(path: str | Path, release: str) -> Ontology:
+    """A release out of a JSON file of the ontology guide (CL-ontology-v<release>.json, also .gz).
+
+    Raises DataError where the file is none, or its name states another release.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"ontology.path: no file {path}")
+    if release not in path.name:
+        raise DataError(f"{path}: its name states no release {release}; correct `release` or the file")
+    try:
+        content = path.read_bytes()
+        return _from_guide(json.loads(gzip.decompress(content) if path.suffix == ".gz" else content), release)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: is no Cell Ontology in the ontology guide's JSON ({error!r})") from error
+
+
+def from_obo(path: str | Path, release: str) -> Ontology:
+    """A release out of an OBO or OWL file (also .gz); raises DataError where the file states another release."""
+    import warnings
+
+    import pronto
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"ontology.path: no file {path}; download the release's cl-basic.obo and give its path")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pronto warns of every syntax oddity in the release
+        try:
+            source = pronto.Ontology(str(path))
+        except Exception as error:  # pronto raises whatever its parsers raise
+            raise DataError(f"{path}: not a readable OBO or OWL file: {error}") from error
+    stated = source.metadata.data_version or ""
+    if release not in stated:
+        raise DataError(
+            f"{path}: states release '{stated}', but the study asks for {release}; correct `ontology.release` or the "
+            "file"
+        )
+    terms = {}
+    for term in source.terms():
+        if term.id.startswith("CL:"):
+            replacement = sorted(term.replaced_by.ids) if term.obsolete else []
+            terms[term.id] = Term(
+                term.name or term.id,
+                tuple(
+                    sorted(
+                        parent.id
+                        for parent in term.superclasses(distance=1, with_self=False)
+                        if parent.id.startswith("CL:")
+                    )
+                ),
+                tuple(sorted(synonym.description for synonym in term.synonyms if synonym.scope == "EXACT")),
+                term.obsolete,
+                replacement[0] if replacement else None,
+            )
+    return Ontology(release, terms)
+
+
+def read_release(settings: dict[str, Any]) -> Ontology:
+    """The release that a study's `ontology` settings name."""
+    if settings["source"] == "obo":
+        if settings["urls"]:
+            from annobench.data.download.http import verified_file
+
+            return from_obo(verified_file(settings, lambda text: None)[0], settings["release"])
+        if not settings["path"]:
+            raise DataError("ontology.path: is missing; `source: obo` needs `path` or `urls` of an OBO or OWL file")
+        return from_obo(expanded(settings["path"]), settings["release"])
+    return from_wheel(settings["release"])

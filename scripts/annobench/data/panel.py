@@ -1,0 +1,70 @@
+"""Gene panels: a published list of genes, brought here and read into the columns that everything else uses."""
+
+import csv
+import gzip
+import zlib
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from annobench.cells.genes import strip_version
+from annobench.core.errors import DataError, nearest
+from annobench.core.files import atomic
+from annobench.data.download.http import Report
+from annobench.data.fetch import fetch_dataset
+
+
+def fetch_panel(
+    name: str, panel: dict[str, Any], genes: Path, record: Path, *, lock_file: Path, report: Report = lambda text: None
+) -> None:
+    """Fetch a panel (`source`, `columns`) and write its genes as CSV: feature_id (empty where not known), feature_name.
+
+    Raises DataError or DownloadError.
+    """
+    with TemporaryDirectory(prefix="annobench-panel-") as folder:
+        fetch_dataset(name, panel["source"], Path(folder), record, lock_file=lock_file, report=report)
+        file = next(path for path in Path(folder).iterdir())
+        table = read_panel(file, panel["columns"])
+    with atomic(genes) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _rows(file: Path) -> dict[str, list[str]]:
+    """Columns of the table. The separator is what the header has most of; short rows end in empty values."""
+    try:
+        data = file.read_bytes()
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8-sig")
+        separator = max("\t,;", key=text.partition("\n")[0].count)
+        header, *rows = [row for row in csv.reader(StringIO(text, newline=""), delimiter=separator) if row]
+        long = next((row for row in rows if len(row) > len(header)), None)
+        if long:
+            raise ValueError(f"a row has {len(long)} parts, the header {len(header)} ({separator.join(long)})")
+    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{file.name}: not a readable table of genes: {error}") from error
+    return {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(header)}
+
+
+def read_panel(file: Path, columns: dict[str, Any]) -> Any:
+    """The genes of a CSV or TSV file (also .gz), a pandas table; a gene that stands twice is taken once."""
+    import pandas as pd
+
+    table = pd.DataFrame(_rows(file), dtype=object)
+    for key in ("name", "id"):
+        if columns[key] and columns[key] not in table:
+            raise DataError(
+                f"{file.name}: columns.{key}: there is no column '{columns[key]}'{nearest(columns[key], table.columns)}"
+            )
+    names = table[columns["name"]].str.strip()
+    ids = [strip_version(value.strip()) for value in table[columns["id"]]] if columns["id"] else [""] * len(table)
+    if columns["id"] and not any(ids):
+        raise DataError(
+            f"{file.name}: columns.id: nothing in '{columns['id']}' is an Ensembl id (first value: "
+            f"'{table[columns['id']].iloc[0] if len(table) else ''}'); use null where there are none"
+        )
+    found = pd.DataFrame({"feature_id": ids, "feature_name": names})
+    found = found[(found["feature_id"] != "") | (found["feature_name"] != "")]
+    key = found["feature_id"].where(found["feature_id"] != "", found["feature_name"])
+    if found.empty:
+        raise DataError(f"{file.name}: holds no gene")
+    return found[~key.duplicated()].reset_index(drop=True)

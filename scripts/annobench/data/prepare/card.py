@@ -1,0 +1,106 @@
+"""Card and cells file of a prepared dataset."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from annobench.cells.store.store import Store
+from annobench.core.errors import DataError
+from annobench.core.files import atomic, sha256_of, write_json
+from annobench.data.prepare.storage import store_of, unreadable
+from annobench.ontology import UNKNOWN, Ontology
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def source_notes(fetched: Mapping[str, Any], not_required: int, duplicates: int) -> dict[str, Any]:
+    """What the card says of the source, and of the genes that were dropped."""
+    dropped = {"genes_not_required": not_required, "duplicated_genes": duplicates}
+    for step in fetched.get("steps", []):  # what the reader of a bundle has left out before
+        dropped |= {key: step[key] for key in ("control_features",) if key in step}
+    return {"source": fetched, "dropped": dropped}
+
+
+def read_h5ad(path: Path) -> "AnnData":
+    """Read an h5ad file, or a store; raises DataError where it is none, is cut off, or is empty."""
+    import anndata
+
+    if path.is_dir():
+        return Store.open(path, verify=True).read()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names that stand twice are dealt with below, as an error or a rule
+            adata = anndata.read_h5ad(path)
+    except MemoryError as error:
+        raise DataError(
+            f"{path.name}: does not fit into memory ({path.stat().st_size / 1e6:.0f} MB on disk); counts fit with "
+            "`storage: store`"
+        ) from error
+    except Exception as error:  # whatever h5py and anndata raise on broken files
+        raise unreadable(path, error) from error
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise DataError(f"{path.name}: is empty ({adata.n_obs} cells, {adata.n_vars} genes)")
+    return adata
+
+
+def write_cells(
+    name: str,
+    cells: "AnnData",
+    outputs: dict[str, Path],
+    ontology: Ontology,
+    notes: dict[str, Any],
+) -> None:
+    """Write cells.h5ad, obs.parquet and, last, card.json."""
+    store, begun = store_of(outputs["cells"])
+    for folder in (store, begun):  # of other settings
+        rmtree(folder, ignore_errors=True)
+    table = cells.obs.reset_index(names="cell_id").astype(str)
+    with atomic(outputs["cells"]) as path:
+        cells.write_h5ad(path)
+    with atomic(outputs["obs"]) as path:
+        table.to_parquet(path, index=False)
+    write_card(
+        name,
+        outputs,
+        ontology,
+        {
+            "matrix": str(cells.uns["annobench"]["matrix"]),
+            "storage": "memory",
+            "cells": cells.n_obs,
+            "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()),
+            **notes,
+        },
+        cells.var,
+        {key: cells.obs[key].value_counts().to_dict() for key in ("label_id", "study", "donor")},
+    )
+
+
+def write_card(
+    name: str,
+    outputs: Mapping[str, Path],
+    ontology: Ontology,
+    facts: Mapping[str, Any],
+    genes: "pd.DataFrame",
+    counts: Mapping[str, Mapping[Any, int]],
+) -> None:
+    """Write card.json; `counts` has the cells by label_id, study and donor."""
+    number = {key: {str(value): int(n) for value, n in of.items()} for key, of in counts.items()}
+    write_json(
+        outputs["card"],
+        {
+            "dataset": name,
+            "ontology": ontology.release,
+            "genes": len(genes),
+            "genes_with_ensembl_id": int((genes["feature_id"] != "").sum()),
+            "labels": {i: {"label": ontology.label(i), "cells": n} for i, n in number["label_id"].items()},
+            "cells_with_unknown_label": number["label_id"].get(UNKNOWN, 0),
+            "studies": number["study"],
+            "donors": number["donor"],
+            "sha256": sha256_of(outputs["cells"]),
+            **facts,
+        },
+    )

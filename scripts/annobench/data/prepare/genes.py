@@ -1,0 +1,94 @@
+"""Gene identity: Ensembl ids without version where they are known, symbols kept, duplicates resolved.
+
+Rules, each decided over all genes:
+- a value is an Ensembl id if it looks like one (`ENSG00000141510`, also with a version or `_PAR_Y`); versions are cut;
+- where the YAML says `auto`, the column (or index) with most Ensembl ids holds the ids, and the first of
+  feature_name, gene_symbol, gene_symbols, gene_name, symbol that exists, else the index, holds the symbols;
+- of several columns of the matrix for one gene, the one with most counts is kept.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from annobench.cells.genes import strip_version
+from annobench.core.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_SYMBOL_COLUMNS = ("feature_name", "gene_symbol", "gene_symbols", "gene_name", "symbol")
+
+
+def gene_table(var: "pd.DataFrame", settings: dict[str, Any], file: str) -> "pd.DataFrame":
+    """feature_id (empty where not known) and feature_name for every column of the matrix, in order.
+
+    Raises DataError for a column that does not exist, or an id column in which nothing is an Ensembl id.
+    """
+    import pandas as pd
+
+    columns = {"index": var.index.astype(str), **{c: var[c].astype(str) for c in var.columns}}
+    ids = {name: [strip_version(v) for v in values] for name, values in columns.items()}
+    found = {name: sum(map(bool, values)) for name, values in ids.items()}
+    id_column, name_column = settings["id"], settings["name"]
+    if id_column == "auto":
+        id_column = max(found, key=lambda name: found[name])
+        id_column = id_column if found[id_column] else None
+    elif id_column is not None:
+        if id_column not in columns:
+            raise DataError(f"{file}: genes.id: var has no column '{id_column}'{nearest(id_column, columns)}")
+        if not found[id_column]:
+            raise DataError(
+                f"{file}: genes.id: nothing in '{id_column}' is an Ensembl id (first value: "
+                f"'{columns[id_column][0]}'); use `auto` or null"
+            )
+    if name_column == "auto":
+        name_column = next((c for c in _SYMBOL_COLUMNS if c in columns), "index")
+    elif name_column not in columns:
+        raise DataError(f"{file}: genes.name: var has no column '{name_column}'{nearest(name_column, columns)}")
+    feature_id = ids[id_column] if id_column else [""] * len(var)
+    return pd.DataFrame({"feature_id": feature_id, "feature_name": list(columns[name_column])})
+
+
+def gene_keys(genes: "pd.DataFrame") -> "pd.Series":
+    """What a gene is known by: its Ensembl id, or its symbol where it has none."""
+    return genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
+
+
+def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndarray", int]:
+    """Positions of the columns to keep, in order, and how many were dropped as duplicates.
+
+    `totals` is the sum of each column of the matrix; on a tie the first column stays.
+    """
+    import numpy as np
+
+    key = gene_keys(genes)
+    order = np.lexsort((np.arange(len(genes)), -totals))
+    keep = np.sort(order[~key.iloc[order].duplicated().to_numpy()])
+    return keep, len(genes) - len(keep)
+
+
+def required_genes(var: "pd.DataFrame", columns: "list[str]", file: str) -> "np.ndarray":
+    """Which genes are true in all boolean columns that `genes.require` names."""
+    import numpy as np
+
+    found = np.ones(len(var), dtype=bool)
+    for column in columns:
+        if column not in var.columns:
+            raise DataError(f"{file}: genes.require: there is no column '{column}'{nearest(column, var.columns)}")
+        words = var[column].astype(str).str.lower()
+        other = words[~words.isin(["true", "false"])]
+        if len(other):
+            raise DataError(f"{file}: genes.require: column '{column}' holds '{other.iloc[0]}', expected true or false")
+        found &= (words == "true").to_numpy()
+    return found
+
+
+def gene_index(genes: "pd.DataFrame") -> list[str]:
+    """Unique names for var: the Ensembl id, else the symbol, numbered where a symbol of one is the id of another."""
+    seen: Counter[str] = Counter()
+    index = []
+    for key in gene_keys(genes):
+        seen[key] += 1
+        index.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return index

@@ -1,0 +1,176 @@
+"""Counts of any number of cells with a known truth: real cell types, studies, donors and batch effects.
+
+Every node of the ontology above a type carries an expression program, and a type is the sum of its own and its
+ancestors' programs: related types look alike, as in life. Counts are negative binomial, their means log-normal over the
+genes. Studies may name the same cells at different depths (granularity).
+
+Cells are drawn in blocks of a fixed size, each from a random stream of its own: what a cell holds does not depend on
+how many blocks are in memory, nor on the order in which they are drawn. Simulations with the same seed, types and genes
+are of one world: they share programs and means. With numbered studies an older and a newer release can be drawn of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.data.sources.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
+from annobench.data.sources.granularity import Granularity, chosen_types
+from annobench.ontology import UNKNOWN, Ontology
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+__all__ = ["BLOCK", "Simulation", "simulate", "write_simulated"]
+
+_PROGRAM_GENES = 0.1  # share of the genes that one program moves
+_DEPTH_SPREAD = 0.3  # standard deviation of the log depth between cells
+
+
+class Simulation:
+    """A dataset to be drawn; see `workflow/schemas/dataset.schema.yaml` for the parameters.
+
+    cells: their number. var: the genes. Studies differ in their mix of types (Dirichlet) and by a log fold change per
+    gene, donors by a third of it. Without `first_study` the cells of all studies are mixed; with it studies follow one
+    another, as large as each other, and are what the seed and their number make them. Raises DataError for a type that
+    is no live term of the ontology, and for studies that cannot differ in granularity.
+    """
+
+    def __init__(
+        self,
+        *,
+        types: Sequence[str] | Mapping[str, Any],
+        ontology: Ontology,
+        cells: int = 600,
+        genes: int = 300,
+        studies: int = 3,
+        donors_per_study: int = 2,
+        first_study: int | None = None,
+        granularity: str | Mapping[str, float] = "types",
+        program_strength: float = 1.0,
+        batch_strength: float = 0.3,
+        mean_spread: float = 1.5,
+        depth: float = 1500,
+        dispersion: float = 0.5,
+        unlabelled: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        import numpy as np
+        import pandas as pd
+
+        self.cells, self._ontology, self._unlabelled = cells, ontology, unlabelled
+        self._depth, self._dispersion = depth, dispersion
+        self._types = Granularity(chosen_types(types, ontology, seed), granularity, ontology, seed)
+        rng = np.random.default_rng(seed)
+        kinds = self._types.kinds
+        self._log_mean = _log_means(kinds, ontology, rng, (genes, mean_spread, program_strength))
+        shape = Shape(cells, len(kinds), genes, studies, donors_per_study, batch_strength, seed)
+        self._cohort: Cohort = Mixed(shape, rng) if first_study is None else Numbered(shape, first_study)
+        ids = [f"ENSG9{i:010d}" for i in range(genes)]
+        self.var: pd.DataFrame = pd.DataFrame({"ensembl_id": ids}, index=[f"GENE{i}" for i in range(genes)])
+
+    def blocks(self) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
+        """Counts (CSR float32) and annotations of consecutive cells."""
+        for number in range(len(self._cohort)):
+            yield self.block(number)
+
+    def block(self, number: int) -> "tuple[csr_matrix, pd.DataFrame]":
+        """One of the blocks; any order gives the same."""
+        import numpy as np
+        from scipy.sparse import csr_matrix
+
+        block = self._cohort.block(number)
+        rate, rng, cells = block.effect, block.rng, len(block.kind)
+        rate += self._log_mean[block.kind]
+        np.exp(rate, out=rate)
+        rate *= (self._depth * np.exp(rng.normal(0, _DEPTH_SPREAD, cells)) / rate.sum(axis=1))[:, None]
+        rate *= self._dispersion
+        counts = rng.poisson(rng.gamma(1 / self._dispersion, rate))
+        return csr_matrix(counts, dtype=np.float32), self._obs(block, rng.random(cells) < self._unlabelled)
+
+    def _obs(self, block: Block, unlabelled: "NDArray[np.bool_]") -> "pd.DataFrame":
+        import numpy as np
+        import pandas as pd
+
+        def named(names: list[str], codes: Any) -> "NDArray[Any]":  # cells share the texts
+            return np.array(names, dtype=object)[codes]
+
+        labels = [*self._types.names, UNKNOWN]
+        studies, place = np.unique(block.study, return_inverse=True)
+        numbers = studies.tolist()
+        label = np.array([self._types.labels(study) for study in numbers])[place, block.kind]
+        label = np.where(unlabelled, len(labels) - 1, label)
+        donors = int(block.donor.max()) + 1
+        people = [f"study{study}_donor{donor + 1}" for study in numbers for donor in range(donors)]
+        return pd.DataFrame(
+            {
+                "cell_type": named([self._ontology.label(i) for i in labels], label),
+                "cell_type_ontology_term_id": named(labels, label),
+                "study": named([f"study{study}" for study in numbers], place),
+                "donor_id": named(people, place * donors + block.donor),
+                "assay": "simulated",
+                "true_type": named(self._types.kinds, block.kind),
+            },
+            index=block.names,
+        )
+
+
+def _log_means(
+    kinds: list[str], ontology: Ontology, rng: "np.random.Generator", shape: tuple[int, float, float]
+) -> "NDArray[np.float64]":
+    """Log mean of every kind and gene; shape: genes, and the standard deviations of means and of log fold changes."""
+    import numpy as np
+
+    genes, mean_spread, strength = shape
+    nodes = sorted(set().union(*(ontology.closure(kind) for kind in kinds)))
+    program = rng.normal(0, strength, (len(nodes), genes))
+    program *= rng.random((len(nodes), genes)) < _PROGRAM_GENES
+    belongs = np.array([[node in ontology.closure(kind) for node in nodes] for kind in kinds], dtype=float)
+    found: NDArray[np.float64] = rng.normal(0, mean_spread, genes) + belongs @ program
+    return found
+
+
+def simulate(**parameters: Any) -> "AnnData":
+    """Draw a `Simulation`; obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay, true_type."""
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix, vstack
+
+    simulation = Simulation(**parameters)
+    counts, obs = zip(*simulation.blocks(), strict=True)
+    return AnnData(csr_matrix(vstack(counts)), obs=pd.concat(obs), var=simulation.var)
+
+
+def write_simulated(path: Path, **parameters: Any) -> None:
+    """Write the same as an h5ad file, a block at a time."""
+    import h5py
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from anndata.io import write_elem
+    from scipy.sparse import csr_matrix
+
+    simulation = Simulation(**parameters)
+    n, genes = simulation.cells, len(simulation.var)
+    AnnData(csr_matrix((0, genes), dtype=np.float32), var=simulation.var).write_h5ad(path)
+    lengths, tables = [np.zeros(1, dtype=np.int64)], []
+    with h5py.File(path, "r+") as file:
+        matrix = file["X"]
+        for name, dtype in (("data", np.float32), ("indices", np.int32)):
+            del matrix[name]
+            matrix.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(1 << 18,))
+        for counts, obs in simulation.blocks():
+            for name in ("data", "indices"):
+                there = len(matrix[name])
+                matrix[name].resize(there + counts.nnz, axis=0)
+                matrix[name][there:] = getattr(counts, name)
+            lengths.append(np.diff(counts.indptr))
+            tables.append(obs)
+        del matrix["indptr"]
+        ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
+        matrix.create_dataset("indptr", data=ends.astype(np.int32) if ends[-1] < 2**31 else ends)
+        matrix.attrs["shape"] = (n, genes)
+        write_elem(file, "obs", pd.concat(tables).astype("category"))

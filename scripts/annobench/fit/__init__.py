@@ -1,0 +1,1 @@
+"""Fit: one method on one split with one seed, in a child process that is watched (fit.smk)."""

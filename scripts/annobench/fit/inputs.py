@@ -1,0 +1,194 @@
+"""What a fit is given: training, validation and test cells, from memory or from a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from annobench.cells.panel import hidden, measured, restricted
+from annobench.cells.stored_cells import SPATIAL, StoredCells, is_stored, open_store, some_cells
+from annobench.core.errors import DataError, MethodSkipped
+from annobench.core.parquet import ROW_GROUP, positions, read_columns, take, to_arrow
+from annobench.fit.decisions import sample
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pyarrow as pa
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from annobench.cells.store.store import Store
+
+    Cells: TypeAlias = "AnnData | StoredCells"
+
+_HIDDEN = ("label_id", "label", "label_original")  # obs columns that a method never sees of test cells
+_BYTES = 8  # of a value of a sparse matrix: float32, and the int32 position of its gene
+_LOOKED_AT = 1000  # cells from which the memory of all of them is estimated
+
+
+class FitCells(NamedTuple):
+    """Cells of a fit.
+
+    truth: label of every test cell, for a control that declares `needs.truth`, else empty. judged: the validation cells
+    as the test cells are seen (without labels; where a panel hides genes, without these), for calibration.
+    """
+
+    train: "Cells"
+    validation: "Cells | None"
+    query: "Cells"
+    truth: dict[str, str]
+    judged: "Cells | None"
+
+
+def load_cells(job: dict[str, Any], *, streams: bool = False) -> FitCells:
+    """Cells of a job; for a method that streams those of a store stay there.
+
+    The test cells carry no label column. Labels of the training cells come from the balanced selection. Where a panel
+    measures some of the genes, all cells are cut down to these; or, where the job trains on all genes, the test cells
+    have zeros in the others. Every byte of a store is compared with its hash. Raises DataError for what is damaged or
+    does not belong together, MethodSkipped where the cells do not fit into the memory that the method may use.
+    """
+    store = open_store(job["cells"], verify=True)
+    return _from_memory(job) if store is None else _from_store(job, store, streams)
+
+
+def _from_memory(job: dict[str, Any]) -> FitCells:
+    import anndata
+
+    cells = anndata.read_h5ad(job["cells"])
+    mask = measured(cells.var, _panel(job))
+    all_genes = job.get("training") == "all"
+    if not all_genes and not mask.all():
+        cells = restricted(cells, mask)
+    roles = read_columns(job["split"], coded=["role"], texts=["cell_id"])
+    chosen = read_columns(job["train"], ["cell_id", "label_id"], texts=["cell_id"])
+    names = to_arrow(cells.obs_names.to_numpy())
+
+    def those(ids: "pa.Array", file: str) -> "AnnData":
+        rows = positions(ids, names)
+        if (rows < 0).any():
+            absent = take(ids, np.flatnonzero(rows < 0)[:1])[0]
+            raise DataError(f"{job[file]}: cell '{absent}' is not in {job['cells']}; split the data again")
+        return cells[rows].copy()
+
+    def of_role(role: str) -> "AnnData":
+        return those(take(roles["cell_id"], np.flatnonzero(roles["role"] == role)), "split")
+
+    train = those(chosen["cell_id"], "train")
+    train.obs["label_id"] = chosen["label_id"].astype(str)
+    validation = of_role("val")
+    return _as_seen(job, train, validation if validation.n_obs else None, of_role("test"), mask)
+
+
+def _from_store(job: dict[str, Any], store: "Store", streams: bool) -> FitCells:
+    import pandas as pd
+
+    mask = measured(store.var, _panel(job))
+    all_genes = job.get("training") == "all"
+    kept = None if all_genes or mask.all() else np.flatnonzero(mask)
+    roles = read_columns(job["split"], coded=["role"], texts=["cell_id"])
+    _check_order(store, roles["cell_id"], job["split"])
+    columns = [name for name in store.columns if not name.startswith(SPATIAL)]
+
+    def those(rows: "NDArray[np.int64]") -> StoredCells:
+        return StoredCells(store, rows, store.obs(columns, rows), kept)
+
+    chosen = read_columns(job["train"], ["cell_id", "label_id"], coded=["label_id"], texts=["cell_id"])
+    candidates = np.flatnonzero(roles["role"] == "train")
+    inside = _rows_in_order(chosen["cell_id"], take(roles["cell_id"], candidates))
+    if inside is None:
+        raise DataError(f"{job['train']}: its cells are not training cells of {job['split']} in their order")
+    train = those(candidates[inside])
+    train.obs["label_id"] = pd.Categorical.from_codes(chosen["label_id"].codes, chosen["label_id"].names)
+    val = np.flatnonzero(roles["role"] == "val")
+    validation, query = those(val) if len(val) else None, those(np.flatnonzero(roles["role"] == "test"))
+    del roles, chosen
+    if streams and not (all_genes and not mask.all()):
+        return _as_seen(job, train, validation, query, mask)
+    # a method that streams may be given test cells in memory: zeros for what a panel hides are no record of the store
+    parts: list[StoredCells] = [part for part in (train, validation, query) if part is not None and not streams]
+    _check_fits(parts or [query], job)
+    return _as_seen(
+        job,
+        train if streams else train.to_memory(),
+        validation if streams or validation is None else validation.to_memory(),
+        query.to_memory(),
+        mask,
+    )
+
+
+def _as_seen(
+    job: dict[str, Any], train: "Cells", validation: "Cells | None", query: "Cells", mask: "NDArray[np.bool_]"
+) -> FitCells:
+    """The cells as a method may see them: no labels on test cells, and nothing in genes that a panel hides."""
+    truth = {}
+    if job["needs"]["truth"]:
+        truth = dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True))
+    if job.get("training") == "all" and not mask.all():
+        # only a sample of stored validation cells is judged
+        some = None if validation is None else some_cells(validation, sample(validation.n_obs, job["seed"]))
+        query, judged = hidden(query, mask), None if some is None else hidden(some, mask)
+    else:
+        judged = validation if validation is None or is_stored(validation) else validation.copy()
+    return FitCells(train, validation, _unlabelled(query), truth, None if judged is None else _unlabelled(judged))
+
+
+def _unlabelled(cells: "Cells") -> "Cells":
+    """The cells without what a method must not see; an AnnData is changed."""
+    obs = cells.obs.drop(columns=[column for column in _HIDDEN if column in cells.obs])
+    if is_stored(cells):
+        return StoredCells(cells.store.without(_HIDDEN), cells.positions, obs, cells.kept)
+    cells.obs = obs
+    return cells
+
+
+def _panel(job: dict[str, Any]) -> Path | None:
+    return Path(job["panel"]) if job.get("panel") else None
+
+
+def _check_order(store: "Store", ids: "pa.Array", split: str) -> None:
+    """Raise DataError where a split is not one of the cells of a store, in their order."""
+    start = 0
+    if len(ids) == store.n:
+        for part in store.ids():
+            if not part.equals(ids[start : start + len(part)]):
+                break
+            start += len(part)
+    if start < store.n:
+        raise DataError(f"{split}: its cells are not those of {store.folder} in their order; split the data again")
+
+
+def _rows_in_order(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64] | None":
+    """Where the wanted texts stand among the given ones, if both are in the same order; else None.
+
+    Never looks at more than a part of them at once, whatever their number.
+    """
+    if wanted.equals(given):
+        return np.arange(len(given))
+    found, done = [], 0
+    for start in range(0, len(given), ROW_GROUP):
+        part = given[start : start + ROW_GROUP]
+        place = positions(part, wanted[done : done + len(part)])
+        rows = np.flatnonzero(place >= 0)
+        if not (place[rows] == np.arange(len(rows))).all():
+            return None
+        found.append(start + rows)
+        done += len(rows)
+    return np.concatenate(found) if done == len(wanted) else None
+
+
+def _check_fits(parts: "list[StoredCells]", job: dict[str, Any]) -> None:
+    """Raise MethodSkipped where the values of cells alone take more memory than the method may use."""
+    values = 0.0
+    for part in parts:
+        looked_at = np.sort(np.random.default_rng(0).choice(part.n_obs, min(_LOOKED_AT, part.n_obs), replace=False))
+        values += some_cells(part, looked_at).X.nnz / max(len(looked_at), 1) * part.n_obs
+    needed, limit = values * _BYTES / 1e6, job["limits"]["memory_mb"]
+    if needed > limit:
+        cells = sum(part.n_obs for part in parts)
+        raise MethodSkipped(
+            f"the method reads its cells into memory, and the values of {cells:,} take {needed:,.0f} MB of the "
+            f"{limit:,.0f} MB that it may use (resources.memory_mb); raise that, let `balance` choose fewer training "
+            "cells, or take a method that streams"
+        )

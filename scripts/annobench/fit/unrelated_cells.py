@@ -1,0 +1,139 @@
+"""Cells that a trained method should not be sure of: noise, shuffled cells, and cells of another tissue.
+
+All of them are as deep as the cells of the query, so that depth alone gives nothing away:
+
+- `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
+- `shuffled`: cells of the query with their values permuted over the measured genes;
+- `wrong_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of a type
+  that is a training class, or lies below or above one, are left out, because for them an answer may be right.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.cells.expression import in_state, linear
+from annobench.cells.genes import shared_genes
+from annobench.cells.panel import DEPTH, measured
+from annobench.cells.stored_cells import is_stored, read_cells, some_cells
+from annobench.fit.decisions import FOREIGN
+from annobench.ontology.graph import ROOT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from annobench.cells.stored_cells import StoredCells
+    from annobench.ontology import Ontology
+
+_LOOKED_AT = 5000  # cells of a store that stand for all of them: their mean, their depths, those of another tissue
+_MIN_COUNTS = 10  # emptier cells say nothing
+
+
+def foreign_cells(
+    query: "AnnData | StoredCells", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
+) -> dict[str, "AnnData"]:
+    """Foreign cells for a query: kind -> cells with the genes and the state of the query.
+
+    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no
+    cells is left out.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 0xF0])
+    if is_stored(query):
+        query = some_cells(query, np.sort(rng.permutation(query.n_obs)[:_LOOKED_AT]))
+    state = str(query.uns["annobench"]["matrix"])
+    genes = measured(query.var, None)
+    profiles = linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
+    depth = _depth(query, profiles)
+    usable = np.flatnonzero(depth >= _MIN_COUNTS)
+    if len(usable) == 0:
+        return {}
+    chosen = usable[rng.integers(0, len(usable), FOREIGN)]
+    mean = np.asarray(profiles[usable].sum(axis=0, dtype=np.float64)).ravel()
+    drawn = {
+        "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
+        "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen].toarray()]),
+    }
+    other = _other_tissue(query, genes, path, classes, ontology, seed) if path else None
+    if other is not None:
+        cells = other[rng.permutation(other.shape[0])[:FOREIGN]].toarray()
+        wanted = depth[rng.choice(usable, len(cells))]
+        drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
+    found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
+    return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
+
+
+def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
+    """Counts of every query cell over the measured genes.
+
+    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value
+    of a cell one count.
+    """
+    import numpy as np
+
+    sums = np.asarray(profiles.sum(axis=1, dtype=np.float64)).ravel()
+    if str(query.uns["annobench"]["matrix"]) == "counts":
+        return sums.astype(np.int64)
+    if DEPTH in query.obs and np.isfinite(query.obs[DEPTH].astype(float)).all():
+        return query.obs[DEPTH].to_numpy(dtype=float).round().astype(np.int64)
+    smallest = np.full(len(sums), np.inf)
+    np.minimum.at(smallest, np.repeat(np.arange(len(sums)), np.diff(profiles.indptr)), profiles.data)
+    return np.divide(sums, smallest, out=np.zeros_like(sums), where=sums > 0).round().astype(np.int64)
+
+
+def _other_tissue(
+    query: "AnnData",
+    genes: "NDArray[np.bool_]",
+    path: Path,
+    classes: Collection[str],
+    ontology: "Ontology",
+    seed: int,
+) -> "csr_matrix | None":
+    """Cells of another dataset over the measured genes of the query, (cells, genes); absent genes are zero."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    other = read_cells(path, at_most=_LOOKED_AT, seed=seed)
+    labels = other.obs["label_id"].astype(str)
+    related = {label for known in classes for label in ontology.ancestors(known)} - {ROOT}
+    known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}
+    known |= related  # a cell that is only called T cell may be one of the trained subtypes
+    other = other[(~labels.isin(known)).to_numpy()]
+    own, theirs = shared_genes([query.var[genes], other.var])
+    if other.n_obs == 0 or not own:
+        return None
+    values = linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"])).tocoo()
+    place = np.asarray(own)[values.col]
+    found = csr_matrix((values.data, (values.row, place)), shape=(other.n_obs, int(genes.sum())))
+    found = found[np.asarray(found.sum(axis=1)).ravel() >= _MIN_COUNTS]
+    return found if found.shape[0] else None
+
+
+def _thinned(cell: "NDArray[Any]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":
+    """A draw of at most `depth` counts from the expression of a cell."""
+    import numpy as np
+
+    total = float(cell.sum())
+    return rng.multinomial(
+        int(min(depth, total)), (cell / total).astype(np.float64) / (cell / total).sum(dtype=np.float64)
+    ).astype(np.float32)
+
+
+def _like(query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[Any]", kind: str, state: str) -> "AnnData":
+    """Cells with the genes, the state and the columns of the query."""
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+    dense = np.zeros((len(values), query.n_vars), dtype=np.float32)
+    dense[:, genes] = values
+    names = pd.Index([f"{kind}:{i}" for i in range(len(values))], name=query.obs.index.name)
+    obs = pd.DataFrame(dict.fromkeys(query.obs.columns, "unknown"), index=names)
+    found = AnnData(in_state(csr_matrix(dense), state), obs=obs, var=query.var.copy())
+    found.uns["annobench"] = dict(query.uns["annobench"])
+    return found

@@ -1,0 +1,1 @@
+"""What methods share: features, CellTypist model files."""

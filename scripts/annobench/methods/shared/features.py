@@ -1,0 +1,75 @@
+"""Features that several methods share: log-normalised expression of variable genes, chosen on the training cells."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.cells.expression import log_normalised, variable_genes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+
+class ExpressionFeatures:
+    """Log-normalised values of variable genes, which are chosen on the training cells."""
+
+    def __init__(self, n_genes: int | None) -> None:
+        self.n_genes = n_genes
+        self.genes: NDArray[Any] = np.array([], dtype=int)
+
+    def fit(self, train: "AnnData") -> "csr_matrix":
+        """Choose genes; returns the features of the training cells, CSR float32 (cells, genes)."""
+        matrix = log_normalised(train)
+        self.genes = np.arange(matrix.shape[1]) if self.n_genes is None else variable_genes(matrix, self.n_genes)
+        return matrix[:, self.genes]
+
+    def transform(self, query: "AnnData") -> "csr_matrix":
+        """Features of other cells, CSR float32 (cells, genes)."""
+        return log_normalised(query)[:, self.genes]
+
+    def state(self) -> dict[str, "NDArray[Any]"]:
+        """Arrays that `restore` needs."""
+        return {"genes": self.genes}
+
+    @classmethod
+    def restore(cls, arrays: dict[str, Any]) -> "ExpressionFeatures":
+        """Features with the chosen genes."""
+        features = cls(None)
+        features.genes = arrays["genes"]
+        return features
+
+
+class PrincipalComponents:
+    """Principal components of training features (scikit-learn's PCA; sparse input never becomes dense)."""
+
+    def __init__(self, n_components: int, seed: int = 0) -> None:
+        self.n_components, self.seed = n_components, seed
+        self.components: NDArray[Any] = np.empty((0, 0))
+        self.offset: NDArray[Any] = np.empty(0)
+
+    def fit(self, features: Any) -> "NDArray[np.float32]":
+        """Learn the components; returns the scores of the training cells, float32 (cells, components)."""
+        from sklearn.decomposition import PCA
+
+        rank = min(self.n_components, min(features.shape) - 1)
+        pca = PCA(rank, svd_solver="arpack", random_state=self.seed).fit(features)
+        self.components = pca.components_.astype(np.float32)
+        self.offset = (pca.mean_ @ pca.components_.T).astype(np.float32)
+        return self.transform(features)
+
+    def transform(self, features: Any) -> "NDArray[np.float32]":
+        """Scores of other cells."""
+        return np.asarray(features @ self.components.T - self.offset, dtype=np.float32)
+
+    def state(self) -> dict[str, "NDArray[Any]"]:
+        """Arrays that `restore` needs."""
+        return {"components": self.components, "offset": self.offset}
+
+    @classmethod
+    def restore(cls, arrays: dict[str, Any]) -> "PrincipalComponents":
+        """Components as they were learned."""
+        found = cls(len(arrays["components"]))
+        found.components, found.offset = arrays["components"], arrays["offset"]
+        return found

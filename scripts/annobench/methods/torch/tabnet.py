@@ -1,0 +1,99 @@
+"""TabNet with one decision step, as scTab and the HCE paper train it (Arik and Pfister, AAAI 2021).
+
+    cells -> batch norm -> splitter -> attention -> entmax-1.5 -> mask
+    mask x normalised cells -> step -> ReLU -> head -> logits
+
+With one step the prior of the attention is one everywhere and the relaxation factor gamma has no effect; neither is
+here. Cells come as a dense tensor, on any device, or as a sparse Batch on the CPU, which never becomes dense.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from annobench.methods.torch.entmax import entmax15
+from annobench.methods.torch.tabnet_layers import (
+    LOG_EPSILON,
+    FeatureTransformer,
+    GhostBatchNorm,
+    Products,
+    gated,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from annobench.cells.store.batch import Batch
+
+
+class TabNet(nn.Module):
+    """Logits (rows, classes) of cells; `penalty` holds the extra term of the loss of the last batch.
+
+    decision, attention: the widths n_d and n_a. shared, own: numbers of gated linear units that splitter and step share
+    and do not. ghost: rows of a ghost batch. sparsity: the factor lambda of the penalty -lambda * mean of
+    sum M log(M + 1e-15), which makes masks sparser.
+    """
+
+    penalty: Tensor
+
+    def __init__(
+        self,
+        genes: int,
+        classes: int,
+        *,
+        decision: int = 128,
+        attention: int = 64,
+        shared: int = 3,
+        own: int = 5,
+        ghost: int = 256,
+        momentum: float = 0.02,
+        sparsity: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        width = decision + attention
+        self.genes, self.decision, self.sparsity = genes, decision, sparsity
+        self.input_norm = GhostBatchNorm(genes, None, 0.01)
+        self.first = nn.Parameter(gated(genes, 2 * width).T.contiguous())  # gene-major, as the sparse products need it
+        self.shared = nn.ParameterList(gated(width, 2 * width) for _ in range(shared - 1))
+        self.splitter = FeatureTransformer(width, shared, own, ghost, momentum)
+        self.attention = nn.Parameter(plain(attention, genes))
+        self.attention_norm = GhostBatchNorm(genes, ghost, momentum)
+        self.step = FeatureTransformer(width, shared, own, ghost, momentum)
+        self.head = nn.Parameter(plain(decision, classes))
+
+    def forward(self, cells: "Batch | Tensor") -> Tensor:
+        """Cells: a Batch, or a dense tensor (rows, genes)."""
+        products = self._products(cells)
+        attention = self.splitter(products.first(), self.shared)[:, self.decision :]
+        product, entropy = products.masked(attention)
+        self.penalty = -self.sparsity * entropy
+        return functional.relu(self.step(product, self.shared)[:, : self.decision]) @ self.head.T
+
+    def _products(self, cells: "Batch | Tensor") -> Products:
+        genes = cells.shape[1] if isinstance(cells, Tensor) else cells.genes
+        if genes != self.genes:
+            raise ValueError(f"the cells have {genes} genes, the network {self.genes}")
+        if isinstance(cells, Tensor):
+            return DenseProducts(self, cells)
+        from annobench.methods.torch.tabnet_sparse import SparseProducts  # numba takes half a second to import
+
+        return SparseProducts(self, cells)
+
+
+class DenseProducts:
+    """The wide products of a dense tensor, in plain PyTorch."""
+
+    def __init__(self, network: TabNet, cells: Tensor) -> None:
+        self.network = network
+        self.x = network.input_norm(cells)
+
+    def first(self) -> Tensor:
+        """See Products."""
+        return self.x @ self.network.first
+
+    def masked(self, attention: Tensor) -> tuple[Tensor, Tensor]:
+        """See Products."""
+        mask = entmax15(self.network.attention_norm(attention @ self.network.attention.T))
+        entropy = (mask * torch.log(mask + LOG_EPSILON)).sum(1).mean()
+        return (mask * self.x) @ self.network.first, entropy

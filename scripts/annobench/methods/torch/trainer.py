@@ -1,0 +1,405 @@
+"""The training loop: AdamW, step schedule, clipping, early stopping on the macro F1 of the validation cells.
+
+Whatever is random in a step follows from the seed, the epoch and the number of the batch. A training that is taken up
+from a checkpoint therefore ends with the same weights as one that ran through: on a CPU with as many threads, bit for
+bit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+from annobench.core.counts import macro_f1
+from annobench.methods.torch.world import World
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from annobench.cells.store.batch import Batch
+    from annobench.methods.torch.checkpoint import Checkpoint
+
+SELECTIONS = ("macro_f1", "ontology_macro_f1")
+_REPORT = 2.0  # seconds between two reports of progress
+
+
+class Feed(Protocol):
+    """Batches as a network takes them, cut and ordered as by a Loader."""
+
+    cells: int  # of an epoch
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, number: int = 0, start: int = 0) -> "Iterator[tuple[Batch | Tensor, Tensor]]":
+        """Cells, sparse on a CPU or a dense tensor (n, genes) on the device, and their class numbers, int64 (n,)."""
+
+
+@dataclass
+class Recipe:
+    """Hyperparameters of training; the defaults are those of the HCE paper, but for the size of a batch.
+
+    `epochs` is raised until `min_steps` are reached, so that tiny training sets get enough of them. precision: `auto`
+    (bf16 where a GPU has it), `float32` (with TF32 products on a GPU), or `bf16`; a CPU always computes in float32.
+    selection: by which score of the validation cells the best epoch is kept: `macro_f1` over their classes, or
+    `ontology_macro_f1`, for which a prediction below the label is right, as in the paper. drop_last: leave out a last
+    batch that is not full.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    min_steps: int
+    patience: int
+    decay: float = 0.9
+    clip: float = 1.0
+    precision: str = "auto"
+    selection: str = "macro_f1"
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection is '{self.selection}', expected {' or '.join(SELECTIONS)}")
+
+
+class AdamW:
+    """PyTorch's fused AdamW with its default betas, through the functional form.
+
+    The class torch.optim.AdamW imports the compiler with its first call: 0.7 s of every short fit.
+    """
+
+    def __init__(self, network: nn.Module, weight_decay: float) -> None:
+        self.parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
+        self.weight_decay = weight_decay
+        self.mean = [torch.zeros_like(p) for p in self.parameters]
+        self.square = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients that the last backward pass left."""
+        found = [p.grad for p in self.parameters if p.grad is not None]
+        if len(found) != len(self.parameters):
+            raise ValueError("every trainable parameter needs a gradient")
+        return found
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, clip: float | None = None) -> None:
+        """One step with the gradients that are there; clip: largest norm of all of them together.
+
+        Clipping divides by max(norm / clip, 1) within the step, which spares a pass over all gradients.
+        """
+        gradients = self.gradients()
+        scale = None
+        if clip is not None:
+            norms = torch._foreach_norm(gradients)
+            scale = (torch.linalg.vector_norm(torch.stack(norms)) / clip).clamp_min(1)
+        adamw(
+            self.parameters,
+            gradients,
+            self.mean,
+            self.square,
+            [],
+            self.steps,
+            fused=True,
+            grad_scale=scale,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that make up the state, by name."""
+        named = {"mean": self.mean, "square": self.square, "steps": self.steps}
+        return {f"{name}.{i}": tensor for name, tensors in named.items() for i, tensor in enumerate(tensors)}
+
+
+@dataclass
+class _Position:
+    """How far a training has come: the next batch, and the best epoch so far."""
+
+    epoch: int = 1
+    batch: int = 0
+    best: tuple[float, float] = (-1.0, 0.0)
+    best_epoch: int = 0  # 0: there is none
+    seconds: float = 0.0  # of earlier attempts
+    weights: dict[str, Tensor] = field(default_factory=dict)  # those of the best epoch
+
+
+class Training:
+    """One training of one network, in place. See `train`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        feed: Feed,
+        recipe: Recipe,
+        *,
+        seed: int,
+        validation: tuple[Feed, nn.Module] | None = None,
+        reachability: Tensor | None = None,
+        device: str = "cpu",
+        progress: Callable[[float, str], None] = lambda fraction, text: None,
+        checkpoint: "Checkpoint | None" = None,
+        world: World | None = None,
+    ) -> None:
+        self.network, self.loss, self.feed, self.recipe = network.to(device), loss.to(device), feed, recipe
+        self.validation, self.device, self.seed = validation, device, seed
+        self.below: Tensor | None = None
+        if recipe.selection == "ontology_macro_f1":
+            if reachability is None:
+                raise ValueError("selection ontology_macro_f1 needs the reachability of the classes")
+            self.below = reachability.bool().to(device)
+        self.progress, self.checkpoint, self.world = progress, checkpoint, world or World.current()
+        self.epochs = max(recipe.epochs, -(-recipe.min_steps // len(feed)))
+        # the schedule is per epoch in the paper; stretched where epochs are many and short
+        self.decay = recipe.decay ** (recipe.epochs / self.epochs)
+        self.patience = recipe.patience * self.epochs // recipe.epochs
+        self.optimiser = AdamW(self.network, recipe.weight_decay)
+        self.at = _Position()
+        self.total = torch.zeros((), device=device)  # of the losses since the last look: NaN once one of them is
+        self.clock = _Clock(len(feed), feed.cells * self.world.size)
+
+    def run(self) -> int:
+        """Train; returns the epoch (from 1) whose weights are kept."""
+        self._take_up()
+        self.clock.begin(self.at.epoch, self.at.batch)
+        while self.at.epoch <= self.epochs and not self._stale():
+            self._epoch()
+        if self.at.weights:
+            self.network.load_state_dict(self.at.weights)
+        return self.at.best_epoch or self.epochs
+
+    def _stale(self) -> bool:
+        """Whether the last epochs brought nothing better."""
+        return self.at.best_epoch > 0 and self.at.epoch - 1 - self.at.best_epoch >= max(self.patience, 1)
+
+    def _epoch(self) -> None:
+        epoch, rate = self.at.epoch, self.recipe.learning_rate * self.decay ** (self.at.epoch - 1)
+        self.network.train()
+        for cells, codes in self.feed.epoch(epoch, self.at.batch):
+            self._step(cells, codes, rate)
+            self.at.batch += 1
+            if self.clock.due():
+                self._check()
+                self._report()
+            if self.checkpoint is not None and self.world.rank == 0 and self.checkpoint.due(inside=True):
+                self._save()
+        self._check()
+        self.world.average_statistics(self.network)
+        if self.validation is not None:
+            self._validate(*self.validation)
+        self.at.epoch, self.at.batch = epoch + 1, 0
+        if self.checkpoint is not None and self.world.rank == 0 and self.checkpoint.due(inside=False):
+            self._save()
+        self._report()
+
+    def _step(self, cells: "Batch | Tensor", codes: Tensor, rate: float) -> None:
+        seed_step(self.seed, self.world.rank, self.at.epoch, self.at.batch)
+        self.network.zero_grad(set_to_none=True)
+        with precision(self.recipe.precision, self.device):
+            scores = self.network(cells)
+        value = self.loss(scores.float(), codes)
+        penalty = getattr(self.network, "penalty", None)
+        if penalty is not None:
+            value = value + penalty
+        value.backward()
+        if self.world.size > 1:
+            weight = self.loss.weight
+            each = weight[codes] if isinstance(weight, Tensor) else torch.ones_like(codes, dtype=torch.float32)
+            self.world.average(self.optimiser.gradients(), each.sum())
+        self.optimiser.step(rate, self.recipe.clip)
+        self.total += value.detach()
+
+    def _check(self) -> None:
+        """Raise FloatingPointError where a loss since the last look was not finite; a GPU is waited for."""
+        total = float(self.total)
+        if not np.isfinite(total):
+            raise FloatingPointError(f"the loss became {total} in epoch {self.at.epoch}; lower the learning rate")
+        self.total.zero_()
+
+    def _validate(self, feed: Feed, loss: nn.Module) -> None:
+        """Keep the weights where they are the best so far; rank 0 decides for all."""
+        found = None
+        if self.world.rank == 0:
+            found = score(self.network, loss.to(self.device), feed, self.recipe.precision, self.below)
+        best = tuple(self.world.agree(found))
+        if best > self.at.best:
+            self.at.best, self.at.best_epoch = best, self.at.epoch
+            self.at.weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+    def _report(self) -> None:
+        if self.world.rank == 0:
+            epoch = min(self.at.epoch, self.epochs)
+            fraction, pace = self.clock.pace(self.at.epoch, self.at.batch, self.epochs)
+            best = f", best validation macro F1 {self.at.best[0]:.3f}" if self.at.best_epoch else ""
+            self.progress(fraction, f"epoch {epoch} of at most {self.epochs}, {pace}{best}")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        found |= {f"best.{name}": tensor for name, tensor in self.at.weights.items()}
+        return found | {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
+
+    def _save(self) -> None:
+        """Write a checkpoint, of finite weights only."""
+        assert self.checkpoint is not None
+        self._check()
+        state = {name: getattr(self.at, name) for name in ("epoch", "batch", "best", "best_epoch")}
+        state["seconds"] = self.at.seconds + self.clock.seconds()
+        self.checkpoint.save(self._tensors(), state)
+
+    def _take_up(self) -> None:
+        """Go to where the checkpoint is, if there is one; rank 0 judges it."""
+        if self.checkpoint is None:
+            return
+        found = self.checkpoint.load() if self.world.rank == 0 else None
+        if self.world.agree(found is not None):
+            tensors, state = found or self.checkpoint.load() or ({}, {})
+            self.at = _Position(
+                state["epoch"], state["batch"], tuple(state["best"]), state["best_epoch"], state["seconds"]
+            )
+            parts = {name: _part(tensors, name) for name in ("weights", "best", "optimiser")}
+            self.network.load_state_dict(parts["weights"])
+            self.at.weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
+            for name, tensor in self.optimiser.state().items():
+                tensor.copy_(parts["optimiser"][name])
+            self.progress(0, f"taken up in epoch {self.at.epoch} after {self.at.batch} of {len(self.feed)} batches")
+
+
+def train(network: nn.Module, loss: nn.Module, feed: Feed, recipe: Recipe, *, seed: int, **more: Any) -> int:
+    """Train in place; returns the epoch (from 1) whose weights are kept.
+
+    validation: cells that decide which epoch is the best and when to stop, and the loss (without class weights) that
+    decides between equal scores; without them the last epoch is kept. reachability: bool (classes, classes), which
+    selection by ontology_macro_f1 needs. progress: takes a fraction and a text.
+    checkpoint: where to go on from and what to write. world: the processes that train together, else those of the
+    launcher. Raises FloatingPointError where a loss is not finite.
+    """
+    return Training(network, loss, feed, recipe, seed=seed, **more).run()
+
+
+def seed_step(seed: int, *place: int) -> None:
+    """Seed PyTorch's generators for one step."""
+    value = int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0] >> 1)
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed(value)
+
+
+def uses_bf16(name: str, device: str) -> bool:
+    """Whether a precision means bf16 on a device; raises ValueError for a name that is none."""
+    if name not in ("auto", "float32", "bf16"):
+        raise ValueError(f"precision is '{name}', expected auto, float32 or bf16")
+    if torch.device(device).type != "cuda" or name == "float32":
+        return False
+    return name == "bf16" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def precision(name: str, device: str) -> torch.autocast:
+    """The context for the products of a network."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=uses_bf16(name, device))
+
+
+@torch.inference_mode()
+def score(
+    network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto", below: Tensor | None = None
+) -> tuple[float, float]:
+    """Macro F1, and the negative mean loss, which decides between equals.
+
+    A few validation cells soon are all right. Counts are kept on the device; no more than a batch of logits is alive.
+    The mean is over the true classes. With `below`, bool (classes, classes), [i, j] true where j is i or below i, a
+    prediction below the label counts as the label, and the mean is over the classes that are labelled or predicted: the
+    validation score of the HCE paper's code.
+    """
+    counts, losses = torch.zeros(0), torch.zeros(0)
+    for scores, codes in outputs(network, feed, kind):
+        if not len(counts):
+            counts = scores.new_zeros((3, scores.shape[1]), dtype=torch.int64)
+            losses = scores.new_zeros((), dtype=torch.float64)
+        best = scores.argmax(1)
+        if below is not None:
+            best = torch.where(below[codes, best], codes, best)
+        hits, ones = (best == codes).long(), torch.ones_like(codes)
+        for row, places, amounts in ((0, codes, hits), (1, codes, ones), (2, best, ones)):
+            counts[row].scatter_add_(0, places, amounts)
+        losses += loss(scores, codes).double() * len(codes)
+    hit, true, predicted = counts.cpu().numpy()
+    mean = float(losses) / feed.cells
+    members = true > 0 if below is None else true + predicted > 0
+    return float(macro_f1(hit, true, predicted, members)), -mean if np.isfinite(mean) else -np.inf
+
+
+@torch.inference_mode()
+def outputs(network: nn.Module, feed: Feed, kind: str = "auto") -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits of cells batch by batch, float32 (n, classes) on the device, and their class numbers."""
+    network.eval()
+    device = next(network.parameters()).device.type
+    for cells, codes in feed.epoch():
+        with precision(kind, device):
+            scores = network(cells)
+        yield scores.float(), codes
+
+
+def logits(network: nn.Module, feed: Feed, kind: str = "auto") -> "NDArray[np.float32]":
+    """Logits of all cells of a feed, float32 (cells, classes)."""
+    found: NDArray[np.float32] = torch.cat([scores.cpu() for scores, _ in outputs(network, feed, kind)]).numpy()
+    return found
+
+
+class _Clock:
+    """Cells per second and time left."""
+
+    def __init__(self, batches: int, cells: int) -> None:
+        self._batches, self._cells = batches, cells
+
+    def begin(self, epoch: int, batch: int) -> None:
+        """Start at a position."""
+        self._start = self._done(epoch, batch)
+        self._began = self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time for a report."""
+        now = time.monotonic()
+        if now - self._last < _REPORT:
+            return False
+        self._last = now
+        return True
+
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    def pace(self, epoch: int, batch: int, epochs: int) -> tuple[float, str]:
+        """How much is done (0..1), and how fast it goes."""
+        done = self._done(epoch, batch)
+        seconds = max(self.seconds(), 1e-9)
+        each = seconds / max(done - self._start, 1e-9)  # of one epoch, validation included
+        left = [duration(each * rest) for rest in (1 - batch / self._batches, epochs - done)]
+        text = f"{self._cells / each:,.0f} cells/s, {left[0]} left of this epoch, at most {left[1]} in all"
+        return done / epochs, text if batch else text.replace(f", {left[0]} left of this epoch", "")
+
+    def _done(self, epoch: int, batch: int) -> float:
+        return epoch - 1 + batch / self._batches
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors under a prefix, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,1 +1,0 @@
-"""Runs one fit in a child process and writes down what happened."""

@@ -1,0 +1,219 @@
+"""What every metric starts from, and what it returns.
+
+A label set says over which classes an average is taken:
+- `truth`: classes that occur among the true labels of the scored test cells;
+- `either`: classes that occur among the true or the predicted labels (scikit-learn's default);
+- `shared`: classes of `truth` that the training cells have as well;
+- `ood`: classes of `truth` that the cells of another release have as well, on which the same fit is scored; only where
+  the evaluation names them;
+- `-`: the metric is no average over classes.
+`unknown` is never a class: as a prediction it is simply wrong.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.core.parquet import Coded
+from annobench.ontology import UNKNOWN, Ontology
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LABEL_SETS = ("truth", "either", "shared")
+_BLOCK = 1 << 22  # values of a matrix that are looked at together
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Description of a metric: `best` is its best value, None where no value is better than another."""
+
+    name: str
+    family: str
+    summary: str
+    low: float
+    high: float
+    best: float | None
+    needs: str = "labels"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value. `level` is overall, class, a column of `Scored.groups`, bin or fit; `group` says which one; `n` counts
+    its cells.
+    """
+
+    family: str
+    metric: str
+    label_set: str
+    level: str
+    group: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Probability of every class for every cell, looked at a block of cells at a time.
+
+    values: (stored cells, columns) of any float type, as a rule 16 bit and memory-mapped. classes: (c,) names.
+    rows: (n,) stored cell of every cell; None where all are meant in their order. groups: (columns,) class number of
+    every column, where classes are sums of columns; None where columns are classes.
+    """
+
+    values: "NDArray[Any]"
+    classes: Sequence[str]
+    rows: "NDArray[np.intp] | None" = None
+    groups: "NDArray[np.integer[Any]] | None" = None
+
+    def __len__(self) -> int:
+        return len(self.values if self.rows is None else self.rows)
+
+    def blocks(self) -> "Iterator[tuple[slice, NDArray[np.float64]]]":
+        """Cells and a copy of their probabilities, (cells, classes)."""
+        step = max(1, _BLOCK // max(1, self.values.shape[1]))
+        for start in range(0, len(self), step):
+            cells = slice(start, start + step)
+            values = self._stored(cells).astype(np.float64)
+            yield cells, values if self.groups is None else values @ self._sums
+
+    def stored(self) -> "Iterator[tuple[slice, NDArray[Any]]]":
+        """Cells and what is stored of them."""
+        step = max(1, _BLOCK // max(1, self.values.shape[1]))
+        for start in range(0, len(self), step):
+            cells = slice(start, start + step)
+            yield cells, self._stored(cells)
+
+    def column(self, number: int) -> "NDArray[np.float64]":
+        """Probability of one class, (n,)."""
+        columns = [number] if self.groups is None else np.flatnonzero(self.groups == number).tolist()
+        rows = slice(None) if self.rows is None else self.rows
+        total = np.zeros(len(self))
+        for column in columns:
+            total += self.values[rows, column]
+        return total
+
+    def matrix(self) -> "NDArray[np.float64]":
+        """All of it at once, (n, classes)."""
+        return np.vstack([np.empty((0, len(self.classes))), *(values for _, values in self.blocks())])
+
+    def _stored(self, cells: slice) -> "NDArray[Any]":
+        return self.values[cells] if self.rows is None else self.values[self.rows[cells]]
+
+    @cached_property
+    def _sums(self) -> "NDArray[np.float64]":
+        assert self.groups is not None
+        return np.equal.outer(self.groups, np.arange(len(self.classes))).astype(np.float64)
+
+
+@dataclass
+class Scored:
+    """Test cells with a known true label, beside what a method said of them. Labels are numbers into one table.
+
+    names: (m,) labels; first `classes`, then labels that only stand at later ranks. true_codes: (n,). label_codes:
+    (n, k), best first. training: classes of the training cells. confidence: (n,) or None; `is_probability` says whether
+    it is one. groups: column name -> value of every cell. ood: classes of the label set of that name; None where there
+    is none. Made by `of`.
+    """
+
+    names: "NDArray[Any]"
+    classes: "NDArray[Any]"
+    true_codes: "NDArray[np.int32]"
+    label_codes: "NDArray[np.int32]"
+    training: list[str]
+    ontology: Ontology
+    confidence: "NDArray[Any] | None" = None
+    is_probability: bool = False
+    probabilities: Probabilities | None = None
+    groups: Mapping[str, Coded] = field(default_factory=dict)
+    bins: int = 15
+    ood: list[str] | None = None
+
+    @classmethod
+    def of(
+        cls, truth: Any, labels: Any, training: Sequence[str], ontology: Ontology, groups: Any = None, **more: Any
+    ) -> "Scored":
+        """From texts: truth (n,) and labels (n, k), or Coded and one Coded for every rank.
+
+        Classes are the sorted union of true, predicted and training classes, `unknown` last where it occurs.
+        """
+        true = _coded(truth)
+        ranked = labels if isinstance(labels, list) else [_coded(column) for column in np.asarray(labels).T]
+        found = set(true.counts()) | set(ranked[0].counts()) | set(training)
+        classes = sorted(found - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in found else [])
+        names = classes + sorted({name for one in ranked for name in one.names} - found)
+        codes = np.empty((len(ranked), len(true)), dtype=np.int32)
+        for rank, one in enumerate(ranked):
+            codes[rank] = one.into(names)
+        return cls(
+            np.array(names, dtype=object),
+            np.array(classes, dtype=object),
+            true.into(names),
+            codes.T,
+            list(training),
+            ontology,
+            groups={name: _coded(values) for name, values in (groups or {}).items()},
+            **more,
+        )
+
+    @property
+    def truth(self) -> "NDArray[Any]":
+        """The true labels, (n,) text."""
+        return self.names[self.true_codes]
+
+    @property
+    def labels(self) -> "NDArray[Any]":
+        """The predicted labels, (n, k) text."""
+        return self.names[self.label_codes]
+
+    @property
+    def predicted_codes(self) -> "NDArray[np.int32]":
+        """Class number of every predicted label."""
+        return self.label_codes[:, 0]
+
+    @cached_property
+    def correct(self) -> "NDArray[np.bool_]":
+        """Which cells are predicted exactly."""
+        return self.true_codes == self.predicted_codes
+
+    @cached_property
+    def confusion(self) -> "NDArray[np.int64]":
+        """Number of cells by true and predicted class, (classes, classes)."""
+        size = len(self.classes)
+        pairs = self.true_codes.astype(np.int64) * size + self.predicted_codes
+        return np.bincount(pairs, minlength=size * size).reshape(size, size)
+
+    @property
+    def n(self) -> int:
+        """Number of scored cells."""
+        return len(self.true_codes)
+
+    @property
+    def label_sets(self) -> tuple[str, ...]:
+        """The label sets that these cells have."""
+        return LABEL_SETS if self.ood is None else (*LABEL_SETS, "ood")
+
+    @cached_property
+    def reachability(self) -> "NDArray[np.bool_]":
+        """Whether a class (column) is another (row) or a descendant of it, (classes, classes)."""
+        return self.ontology.reachability(list(self.classes))
+
+    def members(self, label_set: str, true: "NDArray[Any]", predicted: "NDArray[Any]") -> "NDArray[np.bool_]":
+        """Which of `classes` a label set holds, given the counts of true and predicted labels per class (last axis)."""
+        known = self.classes != UNKNOWN
+        if label_set == "truth":
+            return (true > 0) & known
+        if label_set == "either":
+            return ((true > 0) | (predicted > 0)) & known
+        wanted = self.training if label_set == "shared" else self.ood or []
+        return (true > 0) & np.isin(self.classes, wanted) & known
+
+
+def _coded(values: Any) -> Coded:
+    return values if isinstance(values, Coded) else Coded.of(np.asarray(values, dtype=object))
+
+
+Compute = Callable[[Scored], Iterable[Row]]

@@ -1,0 +1,259 @@
+"""Confidence rules compared: what a rule says of right and wrong cells, and of cells that do not belong.
+
+A share of cells below a cut says nothing by itself: any rule may be made to call every cell known. Beside it stands
+what the same rule with the same cut accepts of noise, of shuffled cells and of cells of another tissue. `published` is
+the cut that was published for a rule, `fair` the one above which 95 % of the validation cells lie.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.fit.decisions import KINDS
+from annobench.score.confidence import PUBLISHED, Groups, Platt, by_rule, strength
+from annobench.score.metrics.base import Metric, Row
+from annobench.score.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ACCEPTED = 0.95  # share of the validation cells above the fair cut
+MIXED = 0.2  # share of foreign cells in a mixed query
+COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
+_CHUNK = 25  # replicates at a time, which bounds the memory
+MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
+BINS = 25  # of the histograms of confidences
+_WORDS = {"noise": "noise", "shuffled": "shuffled cells", "wrong_tissue": "cells of another tissue"}
+
+METRICS = [
+    Metric("unknown_rate", "confidence", "share of test cells below the cut of a rule", 0, 1, 0, "confidence"),
+    *(
+        Metric(f"accepted_{k}", "confidence", f"share of {w} above the cut of a rule", 0, 1, 0, "confidence")
+        for k, w in _WORDS.items()
+    ),
+    *(
+        Metric(f"{k}_auroc", "confidence", f"chance that a test cell is above one of {w}", 0, 1, 1, "confidence")
+        for k, w in _WORDS.items()
+    ),
+    Metric(
+        "wrong_tissue_found",
+        "confidence",
+        f"a query mixed with {MIXED:.0%} cells of another tissue: share of these among its {MIXED:.0%} least confident",
+        0,
+        1,
+        1,
+        "confidence",
+    ),
+]
+RESAMPLED = ("auroc_correct", "aurc", "selective_accuracy", "ece", "wrong_tissue_auroc", "wrong_tissue_found")
+
+
+@dataclass
+class Judged:
+    """Confidences of one fit by one rule: of test cells (with what was right) and of cells that do not belong.
+
+    test, right: (n,). validation: (m,) or None. foreign: kind -> (k,).
+    """
+
+    rule: str
+    test: "NDArray[np.float64]"
+    right: "NDArray[np.bool_]"
+    validation: "NDArray[np.float64] | None"
+    foreign: Mapping[str, "NDArray[np.float64]"]
+
+    def cuts(self) -> dict[str, float]:
+        """The cuts that the rule has: `published`, `fair`."""
+        found = {"published": PUBLISHED[self.rule]} if self.rule in PUBLISHED else {}
+        if self.validation is not None and len(self.validation):
+            found["fair"] = float(np.quantile(self.validation, 1 - ACCEPTED))
+        return found
+
+    def values(self, bins: int) -> dict[tuple[str, str], float]:
+        """(metric, variant) -> value; what is undefined is left out."""
+        found: dict[tuple[str, str], float] = {}
+        if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
+            found["auroc_correct", "-"] = auroc(self.test, self.right)
+        risks = risk_coverage(self.test, self.right)
+        found["aurc", "-"] = float(risks.mean())
+        found["selective_accuracy", "-"] = 1 - float(risks[max(1, round(COVERAGE * len(risks))) - 1])
+        if self.test.min() >= 0 and self.test.max() <= 1:
+            parts = reliability(self.test, self.right, bins)
+            found["ece", "-"] = sum(abs(a - c) * n for _, a, c, n in parts) / len(self.test)
+        for kind, values in self.foreign.items():
+            own = np.r_[np.ones(len(self.test), bool), np.zeros(len(values), bool)]
+            found[f"{kind}_auroc", "-"] = auroc(np.r_[self.test, values], own)
+        if "wrong_tissue" in self.foreign:
+            weights = np.ones((1, len(self.test) + len(self.foreign["wrong_tissue"])))
+            found["wrong_tissue_found", "-"] = float(share_found(self.test, self.foreign["wrong_tissue"], weights)[0])
+        for variant, cut in self.cuts().items():
+            found["unknown_rate", variant] = float((self.test < cut).mean())
+            for kind, values in self.foreign.items():
+                found[f"accepted_{kind}", variant] = float((values >= cut).mean())
+        return found
+
+    def replicates(
+        self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
+    ) -> dict[str, "NDArray[np.float64]"]:
+        """Values under random weights of the test cells (replicates, n) and of foreign cells (replicates, >= k)."""
+        parts = [
+            self._replicates(weights[start : start + _CHUNK], of_foreign[start : start + _CHUNK], bins)
+            for start in range(0, len(weights), _CHUNK)
+        ]
+        return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+    def _replicates(
+        self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
+    ) -> dict[str, "NDArray[np.float64]"]:
+        found = {}
+        ties = self._ties
+        if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
+            found["auroc_correct"] = weighted_auroc(self.test, self.right, weights, ties)
+        found["aurc"], found["selective_accuracy"] = weighted_risk(self.test, self.right, weights, COVERAGE, ties)
+        if self.test.min() >= 0 and self.test.max() <= 1:
+            found["ece"] = weighted_ece(self.test, self.right, weights, bins)
+        if "wrong_tissue" in self.foreign:
+            values = self.foreign["wrong_tissue"]
+            both = np.hstack([weights, of_foreign[:, : len(values)]])
+            own = np.r_[np.ones(len(self.test), bool), np.zeros(len(values), bool)]
+            found["wrong_tissue_auroc"] = weighted_auroc(np.r_[self.test, values], own, both, self._mixed_ties)
+            found["wrong_tissue_found"] = share_found(self.test, values, both, self._mixed_ties)
+        return found
+
+    @cached_property
+    def _ties(self) -> "Ties":
+        return Ties(self.test)
+
+    @cached_property
+    def _mixed_ties(self) -> "Ties":
+        return Ties(np.r_[self.test, self.foreign["wrong_tissue"]])
+
+    def curve(self) -> dict[str, float]:
+        """Error among the most confident cells, by coverage."""
+        risks = risk_coverage(self.test, self.right)
+        return {f"{c:.2f}": float(risks[max(1, round(c * len(risks))) - 1]) for c in COVERAGES}
+
+    def histograms(self) -> dict[str, "NDArray[np.float64]"]:
+        """Share of right, wrong and foreign cells in each of 25 bins of confidence from 0 to 1."""
+        groups = {"right": self.test[self.right], "wrong": self.test[~self.right], **self.foreign}
+        return {
+            name: np.histogram(np.clip(values, 0, 1), BINS, (0, 1))[0] / len(values)
+            for name, values in groups.items()
+            if len(values)
+        }
+
+
+def judge(
+    correct: "NDArray[np.bool_]",
+    decisions: Mapping[str, Any],
+    at: "NDArray[np.intp]",
+    validation: "NDArray[np.intp]",
+    right: "NDArray[np.bool_]",
+    groups: Groups | None = None,
+) -> list[Judged]:
+    """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells that `correct` is of.
+
+    `validation` are its rows of validation cells with a known label, and `right` says which of them are right. `groups`
+    are the targets of its classes and answers, where labels are rolled up.
+    """
+    values, part = decisions["decisions"].astype(np.float64), decisions["part"]
+    calibration = Platt(strength(values, groups)[validation], right) if len(validation) else None
+    own = decisions["confidence"]
+    rules = by_rule(values, None if np.isnan(own[at]).any() else own, calibration, groups)
+    return [
+        Judged(
+            rule,
+            confidence[at],
+            correct,
+            confidence[validation] if len(validation) else None,
+            {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
+        )
+        for rule, confidence in rules.items()
+    ]
+
+
+def rows(judged: list[Judged], bins: int) -> Iterator[Row]:
+    """Values of every rule, for the scores of a fit."""
+    for one in judged:
+        for (metric, variant), value in one.values(bins).items():
+            yield Row("confidence", metric, variant, "rule", one.rule, value, len(one.test))
+
+
+class Ties:
+    """Scores in order, lowest first, with equal ones together: made once, used for every metric and set of weights."""
+
+    def __init__(self, score: "NDArray[Any]") -> None:
+        self.order = np.argsort(score, kind="stable")
+        ordered = score[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def sums(self, weights: "NDArray[Any]", member: "NDArray[np.bool_] | None" = None) -> "NDArray[np.float64]":
+        """Weight at every score that occurs, of all cells or of some; (replicates, n) -> (replicates, scores)."""
+        found = np.take(weights, self.order, axis=1)
+        if member is not None:
+            found *= member[self.order]
+        return found if len(self.starts) == len(self.order) else np.add.reduceat(found, self.starts, axis=1)
+
+
+def weighted_auroc(
+    score: "NDArray[Any]", positive: "NDArray[np.bool_]", weights: "NDArray[Any]", ties: Ties | None = None
+) -> "NDArray[np.float64]":
+    """AUROC with weighted cells, ties counting half; weights (replicates, n) -> (replicates,)."""
+    ties = ties or Ties(score)
+    up, down = ties.sums(weights, positive), ties.sums(weights, ~positive)
+    below = np.cumsum(down, axis=1)
+    below -= down / 2
+    return np.einsum("ij,ij->i", up, below) / (up.sum(axis=1) * down.sum(axis=1))
+
+
+def weighted_risk(
+    confidence: "NDArray[Any]",
+    right: "NDArray[np.bool_]",
+    weights: "NDArray[Any]",
+    coverage: float,
+    ties: Ties | None = None,
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Area under the risk-coverage curve and accuracy at a coverage, weighted cells, expected over orders of ties."""
+    ties = ties or Ties(confidence)
+    size, wrong = (found[:, ::-1] for found in (ties.sums(weights), ties.sums(weights, ~right)))
+    before, errors = np.cumsum(size, axis=1) - size, np.cumsum(wrong, axis=1) - wrong
+    rate = np.divide(wrong, size, out=np.zeros_like(size), where=size > 0)  # cells may weigh nothing
+    # the integral of (errors + rate * (c - before)) / c over the group
+    log = np.log1p(np.divide(size, before, out=np.zeros_like(size), where=before > 0))
+    area = (rate * size + (errors - rate * before) * log).sum(axis=1) / size.sum(axis=1)
+    target = coverage * size.sum(axis=1, keepdims=True)
+    taken = np.clip(target - before, 0, size)
+    return area, 1 - (rate * taken).sum(axis=1) / target[:, 0]
+
+
+def weighted_ece(
+    confidence: "NDArray[Any]", right: "NDArray[np.bool_]", weights: "NDArray[Any]", bins: int
+) -> "NDArray[np.float64]":
+    """Expected calibration error with weighted cells; bins as in `reliability`."""
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    member = np.zeros((len(number), bins))
+    member[np.arange(len(number)), number] = right.astype(float) - confidence
+    return np.abs(weights @ member).sum(axis=1) / weights.sum(axis=1)
+
+
+def share_found(
+    own: "NDArray[Any]", foreign: "NDArray[Any]", weights: "NDArray[Any]", ties: Ties | None = None
+) -> "NDArray[np.float64]":
+    """Share of foreign cells among the 20 % least confident of a mix that holds 20 % of them; ties count in part.
+
+    weights: (replicates, own + foreign) before mixing.
+    """
+    n = len(own)
+    mixed = np.hstack(
+        [
+            weights[:, :n] * ((1 - MIXED) / weights[:, :n].sum(axis=1, keepdims=True)),
+            weights[:, n:] * (MIXED / weights[:, n:].sum(axis=1, keepdims=True)),
+        ]
+    )
+    ties = ties or Ties(np.r_[own, foreign])
+    size, strange = ties.sums(mixed), ties.sums(mixed, np.arange(mixed.shape[1]) >= n)
+    before = np.cumsum(size, axis=1) - size
+    taken = np.clip(MIXED - before, 0, size)
+    return (strange * np.divide(taken, size, out=np.zeros_like(size), where=size > 0)).sum(axis=1) / MIXED

@@ -1,1 +1,0 @@
-"""Where cells come from. Each kind of source puts its files into a folder and returns a provenance record."""

@@ -1,0 +1,1 @@
+"""Splits: the role of every cell, and the balanced selection of training cells (splits.smk)."""

@@ -1,0 +1,1 @@
+"""Balancing: which training cells are used."""

@@ -1,0 +1,1 @@
+"""What tables share: reading fits, intervals of contrasts, building and writing."""

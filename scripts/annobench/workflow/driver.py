@@ -1,0 +1,69 @@
+"""What every driver script does first: send its output to the log, and its last words to the user.
+
+A driver is a map from Snakemake's inputs, params and outputs to one library call. It runs inside `with job(snakemake)`.
+"""
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annobench.core.errors import AnnobenchError
+from annobench.core.files import is_disk_full
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+
+@contextmanager
+def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
+    """Redirect stdout and stderr, those of child processes too, to the log of the job.
+
+    Gives a function that says one line to the user's terminal and to the log. An AnnobenchError ends the job with its
+    message; any other error with its traceback, which stands in the log in either case.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(log, "w", encoding="utf-8", buffering=1) as handle:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(handle.fileno(), stream.fileno())
+        faulthandler.enable()
+
+        def say(text: str) -> None:
+            print(text, flush=True)
+            print(f"  {snakemake.rule}: {text}", file=terminal)
+
+        try:
+            yield say
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user and the log hear of it
+            traceback.print_exc()
+            if is_disk_full(error) and not isinstance(error, AnnobenchError):
+                print(f"the disk is full: {error}; make room and run the same command again", file=terminal)
+            elif isinstance(error, AnnobenchError):
+                print(f"\n{snakemake.rule}: {error}\n", file=terminal)
+            else:
+                print(
+                    f"\n{snakemake.rule}: {type(error).__name__}: {error}\nThis is a bug; the traceback is in {log}\n",
+                    file=terminal,
+                )
+            sys.exit(1)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def files_of(found: Any) -> list[str]:
+    """The files of an input that may have one, several or none."""
+    return [found] if isinstance(found, str) else list(found or [])
+
+
+def only_file(found: Any) -> str | None:
+    """The absolute path of the one file of an input, or None where it has none."""
+    files = files_of(found)
+    return str(Path(files[0]).resolve()) if files else None

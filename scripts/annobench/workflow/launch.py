@@ -1,0 +1,276 @@
+"""Running a study on this machine: one run at a time in a folder, recovered after a kill, summed up at the end."""
+
+import csv
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from annobench.config import Study, load_study, load_yaml
+from annobench.config.entities import available
+from annobench.config.names import METRIC_NAMES
+from annobench.config.results import fit_paths
+from annobench.config.study import named_study
+from annobench.core.errors import AnnobenchError, ConfigError, nearest
+from annobench.core.files import read_json
+from annobench.core.paths import ROOT, SCRIPTS
+from annobench.workflow.common import HEADROOM_MB, TABLE_MB_A_MILLION
+from annobench.workflow.targets import Targets
+
+
+class BusyError(AnnobenchError):
+    """Another run works in the same folder."""
+
+
+def study_file(name: str | None) -> Path | None:
+    """The file of a study: a name in config/studies, or a path; None for the default study."""
+    if name in (None, "", "quickstart"):
+        return None
+    path = Path(str(name))
+    named = ROOT / "config" / "studies" / f"{name}.yaml"
+    if named.is_file():
+        return named
+    if path.is_file():
+        return path
+    raise ConfigError(f"there is no study '{name}'{nearest(str(name), ['quickstart', *available('studies', ROOT)])}")
+
+
+def resolve(name: str | None) -> Study:
+    """A study as Snakemake will see it: its file merged over config/config.yaml."""
+    base = load_yaml(ROOT / "config" / "config.yaml")
+    path = study_file(name)
+    if path is None:
+        return load_study(base, ROOT, "config/config.yaml")
+    return load_study(_merged(base, named_study(path)), ROOT, str(path))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else is replaced: what Snakemake does with --configfile."""
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = (
+            _merged(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        )
+    return merged
+
+
+def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local") -> int:
+    """Run a study and print what came out; returns Snakemake's exit status.
+
+    `profile` is the name of a folder in workflow/profiles, or the path of one.
+    """
+    study = resolve(name)
+    started, began = time.monotonic(), time.time()
+    with only_run_here():
+        lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study)
+        if lost:
+            print(f"{len(lost)} fits of earlier tables are gone, and are done again.", flush=True)
+        forced = ["--forcerun", *lost] if lost else []
+        status = snakemake(name, *arguments, *forced, profile=profile, largest_mb=_largest_job_mb(study))
+    if {"-n", "--dry-run", "--report"} & set(arguments):
+        return status
+    ranking = Path("results") / "tables" / study.name / "ranking.csv"
+    if status == 0 or (ranking.is_file() and ranking.stat().st_mtime >= began):  # never the tables of an earlier run
+        print(summary(study, Path("results")), flush=True)
+    print(f"\nTook {time.monotonic() - started:.0f} s.")
+    if status:
+        print(
+            "\nThe study is not complete: some jobs failed, see the messages above. The next run does only what is "
+            "missing.\n"
+            "To see the tables of what is there: make partial" + (f" STUDY={name}" if name else "")
+        )
+    return status
+
+
+def profile_folder(name: str) -> Path:
+    """The folder of a profile: a name in workflow/profiles, or a path. Raises ConfigError."""
+    profiles = ROOT / "workflow" / "profiles"
+    for folder in (profiles / name, Path(name)):
+        if (folder / "profile.yaml").is_file() or (folder / "config.yaml").is_file():
+            return folder
+    names = [path.parent.name for path in profiles.glob("*/profile.yaml")]
+    raise ConfigError(f"there is no profile '{name}'{nearest(name, names)}")
+
+
+def failed_records(name: str | None) -> list[str]:
+    """Run records of the fits of a study that failed, were killed, ran out of time or were skipped.
+
+    Recorded failures are results, and are not repeated by themselves. Files of methods that could not be fetched are
+    among them.
+    """
+    study = resolve(name)
+    records = [*Targets(study).downloads(), *(fit_paths(fit)["run"] for fit in study.fits())]
+    again = ("failed", "killed", "timeout", "skipped")
+    return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
+
+
+def lost_fits(study: Study) -> list[str]:
+    """Run records that are gone although their scores are there; Snakemake looks no further than newer tables."""
+    paths = map(fit_paths, study.fits())
+    return [p["run"] for p in paths if Path(p["scores"]).is_file() and not Path(p["run"]).is_file()]
+
+
+def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:
+    """Call Snakemake on this repository. On this machine its jobs share memory and GPUs.
+
+    `largest_mb`: memory that the largest job asks for; it may run alone where the machine has less.
+    """
+    path = study_file(name)
+    folder = profile_folder(profile)
+    # arguments stand first: options that follow take as many words as they can, and would take a target
+    command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--workflow-profile", str(folder), "--logger", "annobench"]
+    if "executor" not in load_yaml(next(folder.glob("*.yaml"))):
+        available_mb = memory_mb()
+        if largest_mb > available_mb:
+            print(
+                f"The largest job asks for {largest_mb} MB, this machine has {available_mb} MB: it may not fit.",
+                flush=True,
+            )
+        command += ["--resources", f"mem_mb={max(available_mb, largest_mb)}"]
+        command += [f"cuda_jobs={gpus}"] if (gpus := count_gpus()) else []
+    command += ["--configfile", str(path)] if path else []
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+    }
+    process = subprocess.Popen(command, env=environment)
+    with passing_signals_on(process):
+        return process.wait()
+
+
+@contextmanager
+def passing_signals_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let Snakemake end its jobs, on a cluster too, before this process ends.
+
+    Ctrl-C reaches Snakemake by itself, which cancels its jobs; SIGTERM is passed on: it lets running jobs finish.
+    """
+
+    def wait(number: int, frame: Any) -> None:
+        if number == signal.SIGTERM:
+            process.send_signal(number)
+
+    old = {number: signal.signal(number, wait) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def memory_mb() -> int:
+    """Nine tenths of the memory of this machine or container: jobs that ask for more together wait for each other."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        with suppress(OSError, ValueError):  # `max` where there is no limit
+            total = min(total, int(limit.read_text()))
+    return int(total / 1e6 * 0.9)
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs of this machine; 0 where their driver is not installed."""
+    try:
+        done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return len(done.stdout.splitlines()) if done.returncode == 0 else 0
+
+
+def _largest_job_mb(study: Study) -> int:
+    """Memory of the largest job of a study."""
+    table = TABLE_MB_A_MILLION * max(dataset["resources"]["cells"] for dataset in study.datasets.values()) / 1e6
+    fits = [method["resources"]["memory_mb"] + table + HEADROOM_MB for method in study.methods.values()]
+    return int(max([*fits, *(dataset["resources"]["memory_mb"] for dataset in study.datasets.values())]))
+
+
+@contextmanager
+def only_run_here() -> Iterator[None]:
+    """Hold the lock of this folder; remove a lock that a killed Snakemake left behind. Raises BusyError."""
+    folder = Path(".snakemake")
+    folder.mkdir(exist_ok=True)
+    with open(folder / "annobench.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"another run is at work in {Path.cwd()}; wait until it has ended") from None
+        if any((folder / "locks").glob("*")):
+            if others := _snakemake_here():
+                raise BusyError(
+                    f"Snakemake or a job of it is at work in {Path.cwd()} (process {', '.join(map(str, others))}); "
+                    "wait until it has ended, or end it"
+                )
+            print(
+                "A run in this folder was killed; its lock is removed and its unfinished jobs are done again.",
+                flush=True,
+            )
+            snakemake(None, "--unlock", "--quiet", "all")
+        yield
+
+
+def _snakemake_here() -> list[int]:
+    """Processes of a Snakemake that was not started by this command and works in this folder."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            words = process.info["cmdline"] or []
+            if (
+                process.pid != os.getpid()
+                and any("snakemake" in word for word in words[:4])
+                and process.cwd() == os.getcwd()
+            ):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def summary(study: Study, results: Path) -> str:
+    """Ranking table, failures, and where the report is, as text; empty where there are no tables yet."""
+    tables = results / "tables" / study.name
+    if not (tables / "ranking.csv").is_file():
+        return ""
+    ranking, failed = (_read(tables / f"{name}.csv") for name in ("ranking", "failed"))
+    lines = []
+    evaluations = list(dict.fromkeys((row["dataset"], row["evaluation"]) for row in ranking))
+    if len(evaluations) == 2:  # the mean of one evaluation says nothing new
+        evaluations = [one for one in evaluations if one[0] != "all"]
+    metric = METRIC_NAMES[study.settings["scoring"]["primary"]]
+    for dataset, evaluation in evaluations:
+        part = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
+        title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"
+        lines += ["", f"{title}: {metric}, interval over {part[0]['interval_over']}"]
+        lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
+        for row in part:
+            if row["kind"] == "decoding":  # stands in the tables; here it would hide the methods
+                continue
+            seconds = float(row["fit_seconds"] or 0) + float(row["predict_seconds"] or 0)
+            fits = f"{row['n_fits']}/{row['n_planned']}"
+            rank = str(int(float(row["rank"]))) if row["rank"] else "-"
+            between = f"{float(row['low']):.3f} - {float(row['high']):.3f}"
+            lines.append(
+                f"  {rank:>4}  {row['label']:<44}{float(row['score']):6.3f}  {between:<15}{fits:>9}{seconds:9.2f}"
+            )
+    lines += ["", f"Failed, skipped or missing fits: {len(failed) or 'none'}"]
+    reasons: dict[tuple[str, str, str], int] = {}
+    for row in failed:
+        key = (row["method"], row["status"], row["reason"])
+        reasons[key] = reasons.get(key, 0) + 1
+    lines += [f"  {n:4d} x {method}: {status}: {reason}" for (method, status, reason), n in reasons.items()]
+    if failed:
+        lines += ["  To run them again: make retry" + ("" if study.name == "quickstart" else f" STUDY={study.name}")]
+    lines += ["", f"Report: {results / 'report' / study.name / 'index.html'}"]
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))

@@ -1,0 +1,159 @@
+"""Files of a study: where everything lies that a run makes.
+
+Imported while the Snakefile is parsed: standard library and annobench.config only.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from annobench.config import Fit, Split, Study
+from annobench.config.plugins import about
+from annobench.config.results import AUDIT, fit_paths, role_file, train_file
+
+TABLES = (
+    "scores",
+    "summary",
+    "ranking",
+    "tests",
+    "audit",
+    "rules",
+    "curves",
+    "confidences",
+    "factors",
+    "effects",
+    "markers",
+    "types",
+    "degs",
+    "spatial",
+    "published",
+    "failed",
+    "resources",
+    "confusion",
+    "calibration",
+    "classes",
+    "trees",
+    "splits",
+    "contrasts",
+    "nodes",
+    "edges",
+    "marks",
+)
+
+
+class Targets:
+    """Files of the study."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @property
+    def ontology(self) -> str:
+        """JSON of the study's ontology release."""
+        settings = self.study.settings["ontology"]
+        # a release in OBO format is not byte for byte the one of the wheel
+        return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
+
+    def panel(self, name: str) -> str:
+        """Genes of a panel."""
+        return f"results/panels/{name}.csv"
+
+    def tables(self, names: Iterable[str] = TABLES) -> dict[str, str]:
+        """Files of tables by name; of all where none is named."""
+        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in names}
+
+    @cached_property
+    def figure_names(self) -> list[str]:
+        """Figures that the study gives something to draw for."""
+        regimes = {split.regime for split in self.study.splits.values()}
+        return [
+            name
+            for name in self.study.settings["figures"]
+            if (not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])) and self._has(about(name)["NEEDS"])
+        ]
+
+    def _has(self, need: str) -> bool:
+        """Whether the study has what a figure needs (NEEDS)."""
+        study = self.study
+        specs = [split.spec for split in study.splits.values()]
+        scored = [study.datasets[name] for name in study.scored_datasets()]
+        cells = [study.datasets[d["pair"]["query"]] if d.get("pair") else d for d in scored]
+        real = any((one.get("source") or {}).get("kind") != "simulate" for one in cells)  # simulated genes mark nothing
+        changed = any(spec["genes"]["training"] != "all" or spec["balance"]["policy"] != "none" for spec in specs)
+        plain = {(spec["genes"]["training"], spec["balance"]["policy"]) for spec in specs}
+        return {
+            "": True,
+            "markers": study.settings["scoring"]["markers"] is not None and real,
+            "published": study.settings["published"] is not None,
+            "spatial": any(one["spatial"] for one in cells),
+            "factors": study.settings["scoring"]["merge"] is not None or (changed and len(plain) > 1),
+            "decisions": bool(study.settings["keep"]["decisions"]),
+            "contrasts": bool(study.settings["contrasts"]),
+            "decodings": any(method["kind"] == "decoding" for method in study.methods.values()),
+            "marks": bool(study.settings["marks"]),
+        }[need]
+
+    def figures(self, *suffixes: str) -> list[str]:
+        """Files of all figures, as PDF and PNG where no suffix is named."""
+        return [
+            f"results/figures/{self.study.name}/{name}{suffix}"
+            for name in self.figure_names
+            for suffix in suffixes or (".pdf", ".png")
+        ]
+
+    def audit(self) -> dict[str, list[str]]:
+        """Tables of the audits of all evaluations, by name; for a partial study of those that have a fit."""
+        places = [
+            f"results/audit/{self.study.name}/{dataset}/{name}"
+            for (dataset, name), splits in self.study.evaluations().items()
+            if not self.study.settings["partial"] or any(self._has_fit(split) for split in splits)
+        ]
+        return {table: [f"{place}/{table}.parquet" for place in places] for table in AUDIT}
+
+    def _has_fit(self, split: Split) -> bool:
+        """Whether a fit of a split has a record."""
+        views = (Fit(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
+        return any(Path(fit_paths(self.study.fit_of(view))["run"]).is_file() for view in views)
+
+    def report(self) -> str:
+        """The page."""
+        return f"results/report/{self.study.name}/index.html"
+
+    def provenance(self) -> str:
+        """The provenance record."""
+        return f"results/provenance/{self.study.name}.json"
+
+    def there(self, paths: list[str]) -> list[str]:
+        """All paths; for a partial study those that exist, so that no missing fit is started for it."""
+        return [path for path in paths if Path(path).is_file()] if self.study.settings["partial"] else paths
+
+    def cards(self) -> list[str]:
+        """Cards of all datasets, the components of pairs included."""
+        return self.there([f"results/data/{name}/card.json" for name in self.study.datasets])
+
+    def data(self) -> list[str]:
+        """Prepared matrices of all datasets."""
+        return [f"results/data/{name}/cells.h5ad" for name in self.study.datasets]
+
+    def downloads(self, *methods: str) -> list[str]:
+        """Records of the files that methods declare; of all methods where none is named."""
+        return [
+            f"results/files/{method}/{name}.json"
+            for method in methods or self.study.methods
+            for name in self.study.methods[method]["downloads"]
+            if self.study.methods[method]["fitted"] == method
+        ]
+
+    def obs(self) -> list[str]:
+        """Observations of the datasets that are evaluated."""
+        return self.there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
+
+    def splits(self) -> list[str]:
+        """Roles of all splits and seeds."""
+        splits = self.study.splits.values()
+        return self.there([role_file(s.dataset, s.name, seed) for s in splits for seed in s.seeds])
+
+    def train(self) -> list[str]:
+        """Training selections of all splits that are fitted, and seeds."""
+        fitted = dict.fromkeys((s.dataset, s.fitted, seed) for s in self.study.splits.values() for seed in s.seeds)
+        return self.there([train_file(*one) for one in fitted])

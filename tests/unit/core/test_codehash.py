@@ -1,0 +1,91 @@
+"""What is promised: a rule reruns exactly when code that it imports changes; comments and docstrings do not count."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from annobench.core import codehash
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small package: a imports b inside a function, c stands apart."""
+    package = tmp_path / "annobench"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("def f():\n    from annobench.b import g\n    return g()\n")
+    (package / "b.py").write_text('"""Doc."""\n\ndef g():\n    """Doc."""\n    return 1\n')
+    (package / "c.py").write_text("import annobench.a\n")
+    monkeypatch.setattr(codehash, "SCRIPTS", tmp_path)
+    return package
+
+
+def fresh(*modules: str) -> str:
+    for cached in (codehash.code_hash, codehash._tree, codehash._digest, codehash._imports):
+        cached.cache_clear()
+    return codehash.code_hash(*modules)
+
+
+def test_a_change_behind_an_import_inside_a_function_counts(library: Path) -> None:
+    before = fresh("annobench.a")
+    (library / "b.py").write_text("def g():\n    return 2\n")
+    assert fresh("annobench.a") != before
+
+
+def test_a_change_elsewhere_does_not_count(library: Path) -> None:
+    before = fresh("annobench.a")
+    (library / "c.py").write_text("x = 1\n")
+    assert fresh("annobench.a") == before
+
+
+def test_comments_and_docstrings_do_not_count(library: Path) -> None:
+    before = fresh("annobench.a")
+    (library / "b.py").write_text('"""Other words."""\n\n# a comment\ndef g():\n    """Other."""\n    return 1\n')
+    assert fresh("annobench.a") == before
+
+
+def test_imports_for_type_checkers_do_not_count(library: Path) -> None:
+    before = fresh("annobench.b")
+    (library / "b.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import annobench.c\ndef g():\n    return 1\n"
+    )
+    with_typing = fresh("annobench.b")
+    (library / "c.py").write_text("y = 2\n")
+    assert fresh("annobench.b") == with_typing != before
+
+
+def test_a_missing_module_is_an_error(library: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"annobench\.nowhere"):
+        fresh("annobench.nowhere")
+
+
+def reached(*modules: str) -> set[str]:
+    """Modules whose code counts for a rule that begins with `modules`."""
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module not in seen:
+            seen.add(module)
+            queue.extend(codehash._imports(module))
+    return seen
+
+
+@pytest.mark.parametrize(
+    "family", ["flat", "topk", "hierarchical", "ontology_aware", "calibration", "markers", "resources"]
+)
+def test_scores_depend_on_every_metric(family: str) -> None:
+    assert f"annobench.score.metrics.{family}" in reached("score_fit")
+
+
+def test_fits_do_not_depend_on_figures_tables_or_reports() -> None:
+    for method in ("logistic_regression", "mlp", "exec"):
+        seen = reached("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{method}")
+        others = ("figures", "tables", "report", "stats", "score", "workflow", "metrics.flat", "metrics.topk")
+        assert not [m for m in seen if any(part in m for part in others)]
+        assert not [m for m in seen if m.startswith("annobench.methods.") and m.rsplit(".", 1)[1] in {"knn", "oracle"}]
+
+
+def test_the_tree_of_a_real_module_parses() -> None:
+    assert isinstance(codehash._tree("annobench.splits.roles"), ast.Module)

@@ -1,0 +1,434 @@
+"""What is promised: every figure draws from tables alone, whatever is missing in them, and looks are never shared."""
+
+import importlib
+import io
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from annobench.config.plugins import about, figures
+from annobench.figures import low_label
+from annobench.figures.shared.labels import chosen_evaluation
+from annobench.figures.shared.style import _SETTINGS, Looks, draw_figure, spread_labels
+from annobench.workflow.common import Ask
+from annobench.workflow.launch import resolve
+from annobench.workflow.targets import TABLES, Targets
+
+METHODS = ["one", "two", "three"]
+OTHERS = [name for name in figures() if "release" not in about(name)["REGIMES"]]  # those have a file of their own
+LABELS = ("cell one", "cell two")
+MARKER_METRICS = ("marker_cv", "marker_log2fc", "marker_purity", "marker_recovery", "contamination", "cells")
+OF_EVALUATIONS = ["audit", "markers", "marker_validation", "deg_heatmap", "confidence", "risk_coverage", "spatial_map"]
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Tables of a study with every regime; method three failed everywhere but once."""
+    ranking, summary, classes, confusion, calibration = [], [], [], [], []
+    evaluations = [
+        ("d", "kfold", ["kfold_1"]),
+        ("d", "low_label", ["lowlabel_0.05", "lowlabel_0.1"]),
+        ("e", "cross_study", ["crossstudy_x"]),
+    ]
+    for i, method in enumerate([*METHODS, "oracle"]):
+        kind = "control" if method == "oracle" else "method"
+        for dataset, regime, splits in [*evaluations, ("all", "all", [])]:
+            if method == "three" and regime != "kfold":
+                continue
+            score = {"value": 0.9 - 0.2 * i, "low": 0.8 - 0.2 * i, "high": 0.95 - 0.2 * i}
+            base = {"dataset": dataset, "evaluation": regime, "regime": regime, "method": method}
+            verdict = {"verdict": "informative"}
+            row = {
+                "score": score["value"],
+                "low": score["low"],
+                "high": score["high"],
+                "rank": i + 1 if kind == "method" else None,
+            }
+            row |= {"label": method.title(), "kind": kind, "n_fits": 1, "n_planned": 2 if method == "three" else 1}
+            ranking.append(
+                base
+                | row
+                | verdict
+                | {"fit_seconds": 0.1 * i, "predict_seconds": None, "peak_rss_mb": 100.0, "interval_over": "cells"}
+            )
+            for split in ["all", *splits]:
+                summary.append(base | {"split": split, "metric": "macro_f1"} | score | verdict)
+            if dataset == "all":
+                continue
+            for label_id, label in (("CL:1", "cell one"), ("CL:2", "cell two")):
+                classes.append(base | {"label_id": label_id, "label": label, "f1": 0.5, "cells": 10.0})
+                confusion.append(base | {"true": label_id, "predicted": "CL:1", "n": 10})
+            for b in ("03", "10"):
+                calibration.append(base | {"bin": b, "bin_accuracy": 0.4, "bin_confidence": 0.5, "n": 8})
+    trees = [
+        {"dataset": d, "label_id": i, "label": label, "parent": parent, "is_class": is_class}
+        for d in "de"
+        for i, label, parent, is_class in (
+            ("CL:0", "above", None, False),
+            ("CL:1", "cell one", "CL:0", True),
+            ("CL:2", "cell two", "CL:0", True),
+        )
+    ]
+    splits = [
+        {
+            "dataset": "d",
+            "split": "kfold_1",
+            "regime": "kfold",
+            "evaluation": "kfold",
+            "fraction": None,
+            "held_out": None,
+            "test": 10,
+            "unseen": 0,
+        },
+        {
+            "dataset": "d",
+            "split": "lowlabel_0.05",
+            "regime": "low_label",
+            "evaluation": "low_label",
+            "fraction": 0.05,
+            "held_out": None,
+            "test": 10,
+            "unseen": 0,
+        },
+        {
+            "dataset": "d",
+            "split": "lowlabel_0.1",
+            "regime": "low_label",
+            "evaluation": "low_label",
+            "fraction": 0.1,
+            "held_out": None,
+            "test": 10,
+            "unseen": 0,
+        },
+        {
+            "dataset": "e",
+            "split": "crossstudy_x",
+            "regime": "cross_study",
+            "evaluation": "cross_study",
+            "fraction": None,
+            "held_out": "x",
+            "test": 10,
+            "unseen": 2,
+        },
+    ]
+    rows = {
+        "ranking": ranking,
+        "summary": summary,
+        "classes": classes,
+        "confusion": confusion,
+        "calibration": calibration,
+        "trees": trees,
+        "splits": splits,
+    }
+    return {name: pd.DataFrame(found) for name, found in (rows | audit_rows() | rule_rows()).items()}
+
+
+def audit_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables that come from the audit, of two evaluations; `two` has but one type of cells."""
+    found: dict[str, list[dict[str, Any]]] = {
+        t: [] for t in ("audit", "markers", "types", "degs", "spatial", "published")
+    }
+    verdicts = [("informative", None), ("not evidence", "circular"), ("untested", None), ("descriptive", None)]
+    for dataset, evaluation in (("d", "kfold"), ("e", "cross_study")):
+        base = {"dataset": dataset, "evaluation": evaluation, "regime": evaluation}
+        for i, (verdict, because) in enumerate(verdicts):
+            of = {"family": "markers", "metric": f"metric_{i}", "variant": "-", "rule": "-"}
+            found["audit"].append(base | of | {"verdict": verdict, "because": because})
+        aurc = {"family": "confidence", "metric": "aurc", "variant": "-", "rule": "zscore"}
+        found["audit"].append(base | aurc | {"verdict": "not evidence", "because": "wrong tissue"})
+        for name in ("one", "two", "oracle", "marker_argmax", "shuffled"):
+            kind = "method" if name in METHODS else "control"
+            for reading, metric in itertools.product(("published", "fair"), MARKER_METRICS):
+                value = {"value": 0.4, "low": 0.2, "high": None if name == "two" else 0.6, "verdict": "not evidence"}
+                found["markers"].append(
+                    base | {"kind": kind, "name": name, "reading": reading, "metric": metric} | value
+                )
+                for label in ("cell one", "cell two")[: 1 if name == "two" else 2]:
+                    of_type = {"name": name, "reading": reading, "label_id": label, "label": label, "metric": metric}
+                    found["types"].append(base | of_type | {"value": None if label == "cell two" else 0.5, "n": 3})
+        for name, of, label in itertools.product(("oracle", "one"), LABELS, LABELS):
+            gene = {"name": name, "gene_of": of, "gene_of_label": of, "gene": f"G {of}", "label_id": label}
+            found["degs"].append(base | gene | {"label": label, "value": 1.0 if of == label else -1.0})
+    for i in range(12):
+        cell = {"dataset": "d", "evaluation": "kfold", "regime": "kfold", "name": "one", "cell_id": f"c{i}"}
+        at = {"x": None if i == 11 else 10.0 * i, "y": float(i % 4), "true": LABELS[i % 2], "predicted": LABELS[0]}
+        found["spatial"].append(cell | at | {"confidence": None if i == 3 else i / 12})
+    for row, column in itertools.product(("Overlap", "Unknown"), ("first", "second")):
+        number = {"row": row, "metric": "gene_overlap", "unit": "%" if row == "Overlap" else None, "column": column}
+        here = {"published": 98.0, "method": "one", "here": 9.2, "fair": None, "source": "a page"}
+        found["published"].append(
+            number | here | {"verdict": "not evidence", "reason": "majority 1, the best method 1"}
+        )
+    return found
+
+
+def rule_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables on confidence rules and on factors."""
+    found: dict[str, list[dict[str, Any]]] = {"confidences": [], "curves": [], "rules": [], "effects": []}
+    for (dataset, evaluation), method, rule in itertools.product(
+        (("d", "kfold"), ("e", "cross_study")), ("one", "two"), ("raw", "zscore", "calibrated")
+    ):
+        base = {"dataset": dataset, "evaluation": evaluation, "regime": evaluation, "method": method, "rule": rule}
+        for cells, b in itertools.product(("right", "wrong", "noise"), range(5)):
+            found["confidences"].append(base | {"cells": cells, "bin": b, "share": None if cells == "noise" else 0.2})
+        found["rules"].append(base | {"merging": "none", "metric": "aurc", "variant": "-", "value": 0.123})
+        for coverage in (0.25, 0.5, 1.0):
+            found["curves"].append(base | {"coverage": coverage, "risk": 0.3 * coverage, "n_fits": 1})
+    for method, metric in itertools.product(
+        ("all", "one", "two"), ("macro_f1", "accuracy", "aurc", "wrong_tissue_found")
+    ):
+        of_rule = metric in ("aurc", "wrong_tissue_found")
+        factor = ("confidence rule", "raw", "zscore") if of_rule else ("training", "all", "panel")
+        levels = dict(zip(("factor", "from", "to"), factor, strict=True))
+        change = {"difference": 0.1, "low": None if method == "two" else 0.05, "high": 0.2}
+        found["effects"].append({"dataset": "d", "method": method, "metric": metric, "n_fits": 1} | levels | change)
+    return found
+
+
+SETTINGS = {
+    "primary": "macro_f1",
+    "datasets": {"d": "Data, one", "e": "Data, two"},
+    "evaluations": {"d/kfold": "all labels", "d/low_label": "few labels", "e/cross_study": "unseen study"},
+}
+
+
+def drawn(name: str, folder: Path, changed: dict[str, pd.DataFrame]) -> Path:
+    paths = {}
+    for table in about(name)["TABLES"]:
+        paths[table] = str(folder / f"{table}.csv")
+        changed[table].to_csv(paths[table], index=False)
+    png = folder / f"{name}.png"
+    draw_figure(name, paths, SETTINGS, pdf=str(folder / f"{name}.pdf"), png=str(png))
+    return png
+
+
+@pytest.fixture
+def one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are written as PNG, and as PDF not at all: that takes as long again, and is the same drawing."""
+    save = Figure.savefig
+
+    def png_only(figure: Figure, path: Path, format: str, **more: Any) -> None:
+        path.touch() if format == "pdf" else save(figure, path, format=format, **more)
+
+    monkeypatch.setattr(Figure, "savefig", png_only)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_figure_draws_and_the_same_tables_give_the_same_file(name: str, tmp_path: Path) -> None:
+    png = drawn(name, tmp_path, tables())
+    first, pdf = png.read_bytes(), (tmp_path / f"{name}.pdf").read_bytes()
+    assert first[:4] == b"\x89PNG"
+    assert pdf[:5] == b"%PDF-"
+    image = plt.imread(png)
+    assert image[..., :3].std() > 0.02  # something is on it
+    assert drawn(name, tmp_path, tables()).read_bytes() == first
+    assert (tmp_path / f"{name}.pdf").read_bytes() == pdf
+
+
+@pytest.mark.parametrize(
+    "name", ["ranking", "pareto", "confusion", "calibration", "class_tree", "effects", "published", *OF_EVALUATIONS]
+)
+@pytest.mark.usefixtures("one_format")
+def test_one_evaluation_and_one_method_are_enough(name: str, tmp_path: Path) -> None:
+    changed = {
+        key: t[(t["dataset"] == "d") | (t["dataset"] == "all")] if "dataset" in t else t for key, t in tables().items()
+    }
+    changed = {key: t[t["regime"].isin(["kfold", "all"])] if "regime" in t else t for key, t in changed.items()}
+    changed = {key: t[t["method"] == "one"] if "method" in t else t for key, t in changed.items()}
+    changed = {key: t[t["name"].isin(["one", "oracle"])] if "name" in t else t for key, t in changed.items()}
+    drawn(name, tmp_path, changed)
+
+
+@pytest.mark.parametrize(
+    ("missing", "name"),
+    [
+        *(("low_label", name) for name in ("low_label", "ranking", "pareto")),
+        *((missing, name) for missing in ("cross_study", "everything") for name in OTHERS),
+    ],
+)
+@pytest.mark.usefixtures("one_format")
+def test_what_has_not_finished_leaves_a_figure_all_the_same(missing: str, name: str, tmp_path: Path) -> None:
+    changed = {
+        key: t[t["regime"] != missing] if missing != "everything" and "regime" in t else t
+        for key, t in tables().items()
+    }
+    changed["splits"] = tables()["splits"]  # splits are there before fits
+    if missing == "everything":
+        changed = {key: t.head(0) for key, t in changed.items()}
+    assert drawn(name, tmp_path, changed).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_all_labels_are_never_those_of_held_out_donors(tmp_path: Path) -> None:
+    changed = tables()
+    changed["summary"] = changed["summary"].replace({"evaluation": {"kfold": "kfold_donor"}})
+    summary = changed["summary"][changed["summary"]["dataset"] == "d"]
+    assert low_label._points(summary, changed["splits"], "low_label")["fraction"].max() == 10
+    plain = tables()["summary"]
+    points = low_label._points(plain[plain["dataset"] == "d"], changed["splits"], "low_label")
+    assert points["fraction"].max() == 100
+
+
+def test_figures_are_those_of_the_schema_and_the_default_study() -> None:
+    assert sorted(resolve(None).settings["figures"]) == figures()
+    assert all(set(about(name)["TABLES"]) <= set(TABLES) for name in figures())
+
+
+def test_figures_without_data_are_not_asked_for() -> None:
+    smoke, default = Targets(resolve("smoke")), Targets(resolve(None))
+    assert "low_label" in smoke.figure_names
+    assert "markers" not in smoke.figure_names  # simulated genes mark nothing
+    assert set(default.figure_names) == set(OTHERS) - {"published", "spatial_map", "effects"}
+    assert {"published", "spatial_map", "effects", "markers"} <= set(Targets(resolve("spatial")).figure_names)
+    lung = Targets(resolve("lung"))
+    assert "low_label" not in lung.figure_names
+    assert "cross_study" in lung.figure_names  # a pair is shown there as well
+
+
+def test_every_need_is_one_that_studies_can_have() -> None:
+    targets = Targets(resolve(None))
+    assert targets._has("")
+    assert {about(name)["NEEDS"] for name in figures()} >= {
+        "",
+        "markers",
+        "published",
+        "spatial",
+        "factors",
+        "decisions",
+    }
+    for name in figures():
+        targets._has(about(name)["NEEDS"])  # a KeyError for one that is unknown
+
+
+def test_looks_tell_many_methods_apart() -> None:
+    names = [f"m{i}" for i in range(28)]
+    looks = Looks(names, ["c"])
+    seen = {(look["color"], look["marker"]) for look in map(looks.of, names)}
+    assert len(seen) == 28
+    assert looks.of("c")["color"] not in {looks.of(n)["color"] for n in names}
+
+
+def test_labels_beside_a_line_never_overlap() -> None:
+    _, axes = plt.subplots()
+    axes.set_ylim(0, 1)
+    wanted = {f"m{i}": 0.9 + 0.001 * i for i in range(8)}
+    spread_labels(axes, 1, wanted, {m: m for m in wanted}, Looks(list(wanted), []), gap=0.05)
+    heights = sorted(text.xyann[1] for text in axes.texts)
+    plt.close()
+    assert all(b - a >= 0.05 - 1e-9 for a, b in itertools.pairwise(heights))
+    assert heights[-1] <= 1
+
+
+def test_captions_reach_snakemake() -> None:
+    ask = Ask(resolve("smoke"))
+    for name in figures():
+        assert ask.figure_caption(SimpleNamespace(figure=name)) == about(name)["CAPTION"]
+        json.loads(ask.figure_settings(SimpleNamespace(figure=name)))
+
+
+def figure_of(name: str, changed: dict[str, pd.DataFrame] | None = None) -> Figure:
+    """A figure with everything laid out; tables as they are read from files."""
+    found = changed or tables()
+    read = {table: pd.read_csv(io.StringIO(found[table].to_csv(index=False))) for table in about(name)["TABLES"]}
+    with plt.rc_context(_SETTINGS):
+        figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read, SETTINGS)
+        assert figure is not None
+        figure.canvas.draw()
+    return figure
+
+
+def texts(figure: Figure) -> set[str]:
+    return {text.get_text() for text in figure.findobj(Text) if text.get_visible()}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("audit", {"C", "✓", "–", "metric 1", "markers", "all labels", "Data, one"}),
+        ("markers", {"One", "truth", "highest markers", "† not evidence", "← better", "better →"}),
+        ("marker_validation", {"cell one (0)", "the truth", "One", "Marker purity†"}),
+        ("deg_heatmap", {"The truth", "One", "G cell one", "cell two"}),
+        ("confidence", {"right", "wrong", "noise", "z-score", "calibrated", "One"}),
+        ("risk_coverage", {"raw", "z-score", "One", "coverage", "risk", ".123"}),
+        (
+            "effects",
+            {
+                "Macro F1",
+                "AURC†",
+                "† not evidence in 2 of 2",
+                "all genes → panel genes",
+                "rule: raw → z-score",
+                "mean over methods",
+            },
+        ),
+        ("spatial_map", {"Truth", "One", "Confidence", "Wrong: 45% of 11 cells", "20"}),
+        ("published", {"Overlap (%)", "98.0", "9.2", "–", "✗ not evidence", "first", "here: One"}),
+    ],
+)
+def test_figures_name_what_they_show(name: str, expected: set[str]) -> None:
+    figure = figure_of(name)
+    missing = expected - texts(figure)
+    plt.close(figure)
+    assert not missing
+
+
+def test_metrics_of_a_family_that_agree_everywhere_share_a_row() -> None:
+    changed = tables()
+    more = changed["audit"].assign(
+        metric=changed["audit"]["metric"] + "_again_and_with_a_name_that_is_longer_than_a_row"
+    )
+    changed["audit"] = pd.concat([changed["audit"], more, more.assign(rule="raw")])
+    figure = figure_of("audit", changed)
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    plt.close(figure)
+    assert len(labels) == 4  # what describes is left out
+    assert sum(label.startswith("3 metrics: ") for label in labels) == 4
+
+
+@pytest.mark.parametrize("name", ["audit", "published", "effects", "markers", "marker_validation", "deg_heatmap"])
+def test_labels_of_rows_and_columns_never_overlap(name: str) -> None:
+    figure = figure_of(name)
+    for axes in figure.axes:
+        for ticks in (axes.get_yticklabels(), [] if name == "audit" else axes.get_xticklabels()):
+            boxes = [tick.get_window_extent() for tick in ticks if tick.get_visible() and tick.get_text()]
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2)), name
+    if name == "published":
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    plt.close(figure)
+
+
+def test_a_published_evaluation_is_shown_before_that_with_most_methods() -> None:
+    table = pd.DataFrame({"dataset": list("ddde"), "evaluation": list("aabb"), "name": ["x", "y", "x", "x"]})
+    assert chosen_evaluation(table, {}) == ("d", "a")
+    assert chosen_evaluation(table, {"published": {"dataset": "e", "evaluation": "b"}}) == ("e", "b")
+    assert chosen_evaluation(table, {"published": {"dataset": "e", "evaluation": "gone"}}) == ("d", "a")
+
+
+@pytest.mark.parametrize("name", ["ranking", "pareto", "low_label", "cross_study"])
+def test_a_primary_metric_that_is_no_evidence_says_so(name: str) -> None:
+    plain = figure_of(name)
+    assert not any("not evidence" in text for text in texts(plain))
+    changed = tables()
+    changed |= {key: changed[key].assign(verdict="not evidence") for key in ("ranking", "summary")}
+    marked = figure_of(name, changed)
+    assert "macro F1 (not evidence)" in texts(marked)
+    plt.close("all")
+
+
+def test_one_held_out_study_may_be_no_evidence_where_others_are() -> None:
+    changed = tables()
+    more = changed["summary"][changed["summary"]["split"] == "crossstudy_x"].assign(split="crossstudy_y")
+    changed["summary"] = pd.concat([changed["summary"], more.assign(verdict="not evidence")])
+    split = changed["splits"][changed["splits"]["split"] == "crossstudy_x"]
+    changed["splits"] = pd.concat([changed["splits"], split.assign(split="crossstudy_y", held_out="y")])
+    figure = figure_of("cross_study", changed)
+    labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    plt.close(figure)
+    assert [label.endswith("(not evidence)") for label in labels] == [False, True]

@@ -1,0 +1,144 @@
+"""What is promised: published values have a source, agree with each other, and say what data they are of."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from annobench.config.plugins import about, figures
+from annobench.config.published import mark_files, marked_datasets
+from annobench.config.study import load_study
+from annobench.core.errors import ConfigError, DataError
+from annobench.core.paths import ROOT
+from annobench.tables.published_values import COLUMNS, marks
+from annobench.workflow.figures import other_data, release_settings
+from annobench.workflow.targets import Targets
+
+FILES = [str(path) for path in mark_files(["hce", "sctab_per_class"], ROOT)]
+METHODS = ["mlp_ce", "mlp_hce", "mlp_ce.leaf"]
+
+
+def study(**more: Any) -> Any:
+    config = {"study": "s", "methods": METHODS, "evaluations": [{"dataset": "simulated_mixed", "regime": "release"}]}
+    return load_study(config | more, ROOT)
+
+
+def test_class_values_average_to_the_printed_ones() -> None:
+    table = marks(FILES)
+    overall = table[(table["level"] == "overall") & (table["metric"] == "ontology_macro_f1") & (table["set"] == "id")]
+    per_class = table[(table["level"] == "class") & (table["metric"] == "ontology_f1")]
+    classes = pd.read_csv(ROOT / "config" / "classes" / "hce_164.tsv", sep="\t")
+    assert set(per_class["group"]) == set(classes["label_id"])
+    newer = classes.loc[classes["ood_80"] == 1, "label_id"]
+    for model in ("linear", "tabnet", "xgboost"):
+        mine = per_class[per_class["model"] == model].set_index("group")["value"]
+        assert len(mine) == 164
+        printed = overall[(overall["model"] == model) & (overall["label_set"] == "164")]["value"].item()
+        assert mine.mean() == pytest.approx(printed, abs=0.001)
+        digitised = overall[(overall["model"] == model) & (overall["kind"] == "digitised")]["value"].item()
+        assert mine[newer].mean() == pytest.approx(digitised, abs=0.001)
+
+
+def test_every_value_has_a_source_and_bounds_that_hold_it() -> None:
+    table = marks(FILES)
+    assert list(table.columns) == COLUMNS
+    assert table["source"].str.len().min() > 10
+    bounded = table.dropna(subset=["value", "low", "high"])
+    assert ((bounded["low"] <= bounded["value"]) & (bounded["value"] <= bounded["high"])).all()
+    assert table[["value", "low", "high"]].stack().between(0, 1).all()
+    assert marked_datasets(Path(f) for f in FILES) == ["hce_release"]
+    gain = table[table["loss"] == "hce-ce"].iloc[0]
+    for model in ("linear", "mlp", "tabnet"):  # what is inferred is the sum of what is printed
+        of = table[(table["model"] == model) & (table["set"] == "ood")].set_index("loss")
+        assert of.loc["hce", "low"] == pytest.approx(of.loc["ce", "value"] + gain["low"])
+        assert of.loc["hce", "high"] == pytest.approx(of.loc["ce", "value"] + gain["high"])
+
+
+def test_no_files_give_a_table_with_its_columns() -> None:
+    assert list(marks([]).columns) == COLUMNS
+
+
+GOOD = dict(
+    zip(COLUMNS, ["d", "id", "80", "mlp", "ce", "m", "overall", "all", "0.5", "", "", "printed", "x"], strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"set": "train"}, "set: expected one of id, ood, found 'train' in row 1"),
+        ({"kind": "guessed"}, "kind: expected one of printed, digitised, inferred"),
+        ({"value": "a half"}, "value: 'a half' in row 1 is no number"),
+        ({"value": ""}, "row 1 has neither a value nor both of low and high"),
+        ({"value": "", "low": "0.1"}, "row 1 has neither"),
+    ],
+)
+def test_malformed_files_are_refused(change: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    pd.DataFrame([GOOD | change]).to_csv(path, sep="\t", index=False)
+    with pytest.raises(DataError, match=message):
+        marks([str(path)])
+    pd.DataFrame([GOOD]).drop(columns="kind").to_csv(path, sep="\t", index=False)
+    with pytest.raises(DataError, match="expected the columns"):
+        marks([str(path)])
+
+
+def test_lines_that_begin_with_a_hash_are_remarks_and_others_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "m.tsv"
+    rows = ["# a remark", "\t".join(COLUMNS), "\t".join((GOOD | {"source": "thread #12, Fig. 1"}).values())]
+    path.write_text("\n".join(rows) + "\n")
+    assert marks([str(path)])["source"].tolist() == ["thread #12, Fig. 1"]
+
+
+def test_a_file_that_is_not_there_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"s.yaml: marks: no file config/published/hcee.tsv.*hce"):
+        mark_files("hcee", ROOT, "s.yaml")
+    with pytest.raises(ConfigError, match="marks"):
+        study(marks="hcee")
+    assert mark_files(None, ROOT) == []
+
+
+def test_settings_say_which_views_methods_and_losses_there_are() -> None:
+    one = study(marks="hce", contrasts=[{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}])
+    found = release_settings(one, ROOT)
+    assert found["views"] == {"simulated_mixed/release_id": "id", "simulated_mixed/release_ood": "ood"}
+    assert found["methods"]["mlp_hce"] == {
+        "label": one.methods["mlp_hce"]["label"], "kind": "method", "fitted": "mlp_hce", "decoding": "argmax",
+        "model": "mlp", "loss": "hce",
+    }  # fmt: skip
+    assert found["methods"]["mlp_ce.leaf"]["decoding"] == "leaf"
+    assert found["methods"]["oracle"]["loss"] is None
+    assert found["marked"] == ["hce_release"]
+    assert found["simulated"] == ["simulated_mixed"]
+    lung = study(evaluations=[{"dataset": "lung_release", "regime": "release"}])
+    assert release_settings(lung, ROOT)["simulated"] == []
+
+
+def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
+    from annobench.workflow.common import Ask
+
+    one = study(marks=["hce"])
+    label = one.datasets["simulated_mixed"]["label"]
+    assert other_data(one, ROOT) == f"Drawn from {label}: not the data of the paper."
+    assert other_data(study(), ROOT) == ""
+    ask = Ask(one)
+    assert ask.figure_caption(SimpleNamespace(figure="release_scores")).endswith("not the data of the paper.")
+    assert "not the data" not in ask.figure_caption(SimpleNamespace(figure="ranking"))
+    assert '"release"' not in ask.figure_settings(SimpleNamespace(figure="ranking"))
+    assert '"views"' in ask.figure_settings(SimpleNamespace(figure="decoders"))
+    assert ask.marks() == FILES[:1]
+
+
+def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:
+    of_release = {name for name in figures() if "release" in about(name)["REGIMES"]}
+    contrasts = [{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}]
+    whole = set(Targets(study(marks="hce", contrasts=contrasts)).figure_names)
+    assert of_release <= whole
+    assert set(Targets(study(methods=["mlp_ce"])).figure_names) & of_release == {"release_scores"}
+    assert "class_marks" not in Targets(study(contrasts=contrasts)).figure_names
+    other = [{"dataset": "simulated_small", "regime": "kfold"}]
+    assert not of_release & set(Targets(study(evaluations=other, marks="hce", contrasts=contrasts)).figure_names)
+    assert np.all([about(name)["NEEDS"] in ("", "contrasts", "marks", "decodings") for name in of_release])

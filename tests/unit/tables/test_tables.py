@@ -1,0 +1,235 @@
+"""What is promised: tables say how many fits they rest on, who is missing, and who may be ranked."""
+
+import json
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from annobench.core.errors import DataError
+from annobench.core.parquet import Coded, to_arrow, write_columns
+from annobench.score.score_fit import CONFIDENCE, count_confusion, resampling_units
+from annobench.score.truths import Truths
+from annobench.tables import overview as describe
+from annobench.tables.audit import AUDIT, Verdicts
+from annobench.tables.compare import Comparison
+from annobench.tables.shared.build import write_csv
+from annobench.tables.shared.fits import FitFiles, Fits
+from helpers import toy_ontology
+
+SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
+METHODS = {
+    name: {"label": name.upper(), "kind": "control" if name == "zero" else "method"} for name in ("good", "bad", "zero")
+}
+
+
+def fit(
+    folder: Path,
+    method: str,
+    split: str,
+    seed: int,
+    share: float | None,
+    status: str = "ok",
+    evaluation: str = "holdout",
+    **run: object,
+) -> FitFiles:
+    """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
+    place = folder / method / split / str(seed)
+    place.mkdir(parents=True)
+    paths = (
+        place / name
+        for name in ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
+    )
+    files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
+    if share is None:
+        return files
+    record = dict.fromkeys(
+        ["traceback", "predict_seconds", "startup_seconds", "peak_gpu_mb", "model_mb", "device", "host"]
+    )
+    record |= {
+        "status": status,
+        "reason": None if status == "ok" else "a bad day",
+        "fit_seconds": 1.0,
+        "peak_rss_mb": 100.0,
+    }
+    record |= {"trainable_parameters": 10, "threads": 1, "total_seconds": 2.0, "cpu_seconds": 2.0, **run}
+    files.run.write_text(json.dumps(record))
+    truth = np.array(["A1", "A2x", "B"] * 20, dtype=object)
+    predicted = np.where(np.arange(60) < share * 60, truth, np.roll(truth, 1))
+    pairs = (
+        count_confusion(np.array([str(i) for i in range(60)], dtype=object), truth, predicted)
+        if status == "ok"
+        else {key: np.empty(0, dtype=object) for key in ("unit", "true", "predicted", "n")}
+    )
+    n = len(pairs["n"])
+    view = {"split": [split] * n, "method": [method] * n}
+    write_columns(files.confusion, {**view, "unit_kind": np.full(n, "cell", dtype=object), **pairs})
+    write_columns(files.confidence, {name: [] for name in ("split", "method", *CONFIDENCE)})
+    row = {
+        **files.key,
+        "status": status,
+        "family": "flat",
+        "metric": "macro_f1",
+        "label_set": "truth",
+        "level": "overall",
+    }
+    write_columns(
+        files.scores, {key: [value] for key, value in {**row, "group": "all", "value": float(share), "n": 60}.items()}
+    )
+    return files
+
+
+def build(planned: list[FitFiles]) -> tuple[Fits, pd.DataFrame, pd.DataFrame]:
+    fits = Fits(planned, toy_ontology())
+    comparison = Comparison(fits, SETTINGS, METHODS)
+    tests = comparison.tests()
+    return fits, comparison.ranking(comparison.summary(), fits.resources(), tests), tests
+
+
+def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
+    fits = [
+        fit(tmp_path, m, s, k, share)
+        for m, share in (("bad", 0.5), ("good", 0.9), ("zero", 0.0))
+        for s in "xy"
+        for k in (1, 2)
+    ]
+    _, ranking, tests = build(fits)
+    part = ranking[ranking["dataset"] == "d"]
+    assert part["method"].tolist() == ["good", "bad", "zero"]
+    assert part["rank"].tolist()[:2] == [1, 2]
+    assert pd.isna(part["rank"].iloc[2])
+    assert part["n_fits"].tolist() == [4, 4, 4]
+    assert part.iloc[0]["accuracy"] == pytest.approx(0.9)
+    assert part.iloc[0]["low"] < part.iloc[0]["score"] < part.iloc[0]["high"]
+    assert part["interval_over"].tolist() == ["cells"] * 3
+    # one pair of methods: Holm changes nothing
+    assert tests[["method_a", "method_b"]].to_numpy().tolist() == [["good", "bad"]]
+    assert (
+        tests["p_holm"].item() == tests["p_value"].item() == pytest.approx(1 / 101)
+    )  # 100 swaps are enough for one pair
+    assert part["p_against_best"].tolist()[1] == tests["p_holm"].item()
+    whole = ranking[ranking["dataset"] == "all"]
+    assert whole["score"].tolist() == pytest.approx(part["score"].tolist())
+
+
+def test_ties_are_broken_by_parameters_then_time(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9, trainable_parameters=100), fit(tmp_path, "bad", "x", 1, 0.9)]
+    assert build(fits)[1].query("dataset == 'd'")["method"].tolist() == ["bad", "good"]
+
+
+def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Path) -> None:
+    fits = [
+        fit(tmp_path, "good", "x", 1, 0.9),
+        fit(tmp_path, "good", "x", 2, 0.0, status="failed", traceback="traceback.txt"),
+        fit(tmp_path, "bad", "x", 1, 0.5),
+        fit(tmp_path, "bad", "x", 2, None),
+    ]
+    tables, ranking, tests = build(fits)
+    failed = tables.failed()
+    assert failed["status"].tolist() == ["failed", "missing"]
+    assert failed["reason"].tolist() == ["a bad day", "has not been run"]
+    assert failed["traceback"].tolist()[0].endswith("good/x/2/traceback.txt")
+    assert ranking["rank"].isna().all()
+    assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
+    assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
+    assert tests["n_fits"].tolist() == [1]  # the fit that both have
+    assert len(describe.scores(tables, Verdicts(pd.DataFrame(columns=AUDIT)))) == 3
+
+
+def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, None)]
+    tables, ranking, tests = build(fits)
+    assert set(ranking["method"]) == {"good"}
+    assert tables.failed()["method"].tolist() == ["bad"]
+    assert tests.empty
+
+
+def test_nothing_finished_at_all(tmp_path: Path) -> None:
+    fits, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
+    scores = describe.scores(fits, Verdicts(pd.DataFrame(columns=AUDIT)))
+    classes = describe.classes(fits, scores)
+    trees = describe.trees(classes, toy_ontology())
+    tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]
+    tables += [fits.resources(), describe.split_sizes([])]
+    assert all(table.empty and len(table.columns) > 3 for table in tables)
+
+
+def test_views_share_a_fit_and_a_view_that_was_never_scored_is_said(tmp_path: Path) -> None:
+    one = fit(tmp_path, "good", "a", 1, 0.9)
+    other = replace(one, method="good.leaf")
+    assert Fits([one, other], toy_ontology()).resources()["fit"].tolist() == [str(one.run.parent)] * 2
+    assert one.rows(one.scores)["value"].size
+    with pytest.raises(DataError, match=r"no rows of split a and method good.leaf.*--forcerun"):
+        other.rows(other.scores)
+
+
+def test_evaluations_of_one_dataset_and_regime_stay_apart(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, 0.8)]
+    fits += [fit(tmp_path, m, "y", 1, s, evaluation="capped") for m, s in (("good", 0.3), ("bad", 0.5))]
+    _, ranking, tests = build(fits)
+    best = ranking[ranking["rank"] == 1].set_index("evaluation")["method"].to_dict()
+    assert best["holdout"] == "good"
+    assert best["capped"] == "bad"
+    assert ranking.loc[ranking["dataset"] == "d", "n_planned"].tolist() == [1, 1, 1, 1]
+    assert tests["evaluation"].tolist() == ["holdout", "capped"]
+    whole = ranking[ranking["dataset"] == "all"].set_index("method")
+    assert whole.loc["good", "accuracy"] == pytest.approx(0.6)
+
+
+def test_units_are_counted_once_over_the_fits_of_an_evaluation(tmp_path: Path) -> None:
+    _, ranking, _ = build([fit(tmp_path, "good", split, 1, 0.9) for split in "xy"])
+    assert ranking["n_units"].tolist() == [60, 60]
+
+
+def test_confusion_sums_over_fits(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", seed, 1.0) for seed in (1, 2)]
+    table = describe.confusion(Fits(fits, toy_ontology()))
+    assert table[["true", "predicted", "n"]].to_numpy().tolist() == [
+        ["A1", "A1", 40],
+        ["A2x", "A2x", 40],
+        ["B", "B", 40],
+    ]
+
+
+def truths(donors: list[str], studies: list[str], places: np.ndarray | None = None, total: int = 0) -> Truths:
+    places = np.arange(len(donors)) if places is None else places
+    ids = to_arrow([f"c{place}" for place in places])
+    columns = {"donor": Coded.of(donors), "study": Coded.of(studies)}
+    known = np.ones(len(donors), dtype=bool)
+    return Truths(ids, columns["donor"], known, columns, places, total or len(donors), (ids, Coded.of([])), [], None)
+
+
+def test_units_are_donors_else_studies_else_cells() -> None:
+    every = truths(["d1", "d2", "d3", "d4"] * 2, ["s1", "s2"] * 4)
+    assert resampling_units(every, 4)[0] == "donor"
+    assert resampling_units(every.of(np.arange(3)), 4)[0] == "cell"
+    assert resampling_units(every.of(np.arange(3)), 2)[0] == "donor"
+    unknown = truths(["unknown"] * 8, ["s1", "s2"] * 4)
+    kind, units = resampling_units(unknown, 2)
+    assert (kind, len(units.counts())) == ("study", 2)
+    kind, units = resampling_units(unknown, 4)
+    assert (kind, len(units.counts())) == ("cell", 8)
+
+
+def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
+    n = 5000
+    whole = resampling_units(truths(["unknown"] * n, ["one"] * n), 4)[1].text()
+    part = truths(["unknown"] * 100, ["one"] * 100, np.arange(100, 200), n)
+    assert len(set(whole)) <= 2000
+    assert (resampling_units(part, 4)[1].text() == whole[100:200]).all()
+    assert whole[:50].tolist() == [str(zlib.crc32(f"c{i}".encode()) % 2000) for i in range(50)]
+
+
+def test_count_confusion() -> None:
+    u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
+    found = count_confusion(u, t, p)
+    rows = list(zip(*(found[key].text() for key in ("unit", "true", "predicted")), found["n"], strict=True))
+    assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
+
+
+def test_numbers_are_written_with_six_digits(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1 / 3, None], "b": [1, 2]}))
+    assert (tmp_path / "t.csv").read_text() == "a,b\n0.333333,1\n,2\n"

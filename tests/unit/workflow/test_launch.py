@@ -1,0 +1,194 @@
+"""What is promised: a plan before, progress during, a summary after, and help for whoever writes a new file."""
+
+import io
+import json
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from annobench.__main__ import main
+from annobench.config import load_yaml
+from annobench.core.errors import ConfigError
+from annobench.core.paths import ROOT
+from annobench.workflow import launch
+from annobench.workflow.common import Ask
+from annobench.workflow.launch import resolve, study_file, summary
+from annobench.workflow.plan import History, describe, plan_method
+from annobench.workflow.targets import Targets
+from snakemake_logger_plugin_annobench import LogHandler
+
+RANKING = (
+    "dataset,evaluation,rank,method,label,kind,score,low,high,interval_over,n_fits,n_planned,fit_seconds,predict_seconds\n"
+    "all,all,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
+    "d,kfold,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
+    "d,kfold,,awk,Foreign,method,0.5,0.4,0.6,cells,1,2,3,\n"
+)
+FAILED = "dataset,split,method,seed,status,reason,traceback\n" + "".join(
+    f"d,kfold_{fold},awk,1,timeout,took too long,\n" for fold in (1, 2)
+)
+
+
+def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> None:
+    study = resolve("smoke")
+    folder = tmp_path / "tables" / "smoke"
+    folder.mkdir(parents=True)
+    assert summary(study, tmp_path) == ""
+    (folder / "ranking.csv").write_text(RANKING)
+    (folder / "failed.csv").write_text(FAILED)
+    text = summary(study, tmp_path)
+    assert "d, kfold: macro F1, interval over cells" in text
+    assert "Mean of all" not in text  # one evaluation only
+    lines = text.splitlines()
+    assert any(
+        line.split() == ["1", "k", "nearest", "neighbours", "0.800", "0.700", "-", "0.900", "2/2", "2.00"]
+        for line in lines
+    )
+    assert any(line.split()[:1] == ["-"] and "Foreign" in line for line in lines)
+    assert "     2 x awk: timeout: took too long" in text
+    assert text.endswith("report/smoke/index.html")
+
+
+def test_studies_are_found_by_name_or_path(tmp_path: Path) -> None:
+    assert study_file(None) is None
+    assert study_file("smoke") == ROOT / "config" / "studies" / "smoke.yaml"
+    (tmp_path / "own.yaml").write_text("study: own\n")
+    assert study_file(str(tmp_path / "own.yaml")) == tmp_path / "own.yaml"
+    assert resolve(str(tmp_path / "own.yaml")).name == "own"  # merged over the default study
+    with pytest.raises(ConfigError, match="there is no study 'smok'; did you mean 'smoke'"):
+        study_file("smok")
+
+
+def test_a_study_file_replaces_lists_and_merges_mappings(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("study: own\nmethods: [knn]\nstatistics: {replicates: 150}\n")
+    study = resolve(str(tmp_path / "own.yaml"))
+    assert study.settings["methods"] == ["knn"]
+    assert study.settings["statistics"]["replicates"] == 150
+    assert study.settings["evaluations"] == resolve(None).settings["evaluations"]
+
+
+def test_jobs_share_the_memory_and_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert 500 < launch.memory_mb() < psutil.virtual_memory().total / 1e6
+    commands = []
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, **_: commands.append(command) or Ended())
+    monkeypatch.setattr(launch, "memory_mb", lambda: 3000)
+    monkeypatch.setattr(launch, "count_gpus", lambda: 2)
+    launch.snakemake("smoke", largest_mb=4500)
+    launch.snakemake("smoke", profile="slurm", largest_mb=4500)
+    assert commands[0][commands[0].index("--resources") + 1 :][:2] == ["mem_mb=4500", "cuda_jobs=2"]
+    assert "--resources" not in commands[1]
+
+
+class Ended:
+    """A process that is over."""
+
+    def wait(self) -> int:
+        return 0
+
+
+def test_fits_that_may_use_a_gpu_wait_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = resolve("smoke")
+    torch, other = SimpleNamespace(method="mlp_ce"), SimpleNamespace(method="knn")
+    for device, expected in (("auto", (1, 0)), ("cuda", (1, 1)), ("cpu", (0, 0))):
+        study.settings["device"] = device
+        ask = Ask(study)
+        assert (ask.method_cuda_jobs(torch), ask.method_gpus(torch)) == expected
+        assert (ask.method_cuda_jobs(other), ask.method_gpus(other)) == (0, 0)
+
+
+def test_a_change_of_the_ontology_file_is_noticed(tmp_path: Path) -> None:
+    study = resolve("smoke")
+    assert Ask(study).ontology_file(None) == []
+    file = tmp_path / "cl.obo"
+    file.write_text("")
+    study.settings["ontology"] |= {"source": "obo", "path": str(file)}
+    assert Ask(study).ontology_file(None) == [str(file)]
+    assert Targets(study).ontology.endswith("-obo.json")
+
+
+def test_the_plan_counts_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = resolve("smoke")
+    text = describe(study)
+    assert "fit_method, score_fit                         31, 31 (31 fits left)" in text
+    assert "estimates of the method file" in text
+    run = tmp_path / "results/fits/simulated_small/holdout_donor/knn/seed1/run.json"
+    run.parent.mkdir(parents=True)
+    record = {
+        "status": "ok",
+        "method": "knn",
+        "dataset": "simulated_small",
+        "split": "holdout_donor",
+        "total_seconds": 7200,
+    }
+    run.write_text(json.dumps(record))
+    plan = plan_method(study, "knn", History())
+    assert (plan.fits, plan.left, plan.seconds_a_fit) == (1, 0, 7200)
+    assert plan.basis == "1 of 1 fits from run records"
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--study", "smoke"]) == 0
+    assert "Left to do" in capsys.readouterr().out
+    assert main(["plan", "--study", "smok"]) == 2
+    assert "did you mean 'smoke'" in capsys.readouterr().err
+    assert main(["manual", "--check"]) == 0
+
+
+def handler(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> tuple[LogHandler, io.StringIO]:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("snakemake_logger_plugin_annobench.time.monotonic", lambda: clock[0])
+    return LogHandler(common_settings=None, settings=None), stream
+
+
+def event(kind: LogEvent | None, message: str = "", level: int = logging.INFO, **more: object) -> logging.LogRecord:
+    record = logging.LogRecord("snakemake", level, "", 0, message, None, None)
+    record.__dict__.update({"event": kind} | more if kind else more)
+    return record
+
+
+def test_progress_says_what_runs_how_many_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    display, stream = handler(monkeypatch, clock)
+    display.emit(event(LogEvent.RUN_INFO, stats={"fit_method": 40, "total": 40}))
+    for job in range(40):
+        wildcards = {"dataset": "d", "split": "s", "method": "knn", "seed": job}
+        display.emit(event(LogEvent.JOB_INFO, jobid=job, rule_name="fit_method", wildcards=wildcards))
+    for job in range(20):
+        clock[0] += 6
+        display.emit(event(LogEvent.JOB_FINISHED, job_id=job))
+    text = stream.getvalue()
+    assert "40 jobs to do" in text
+    assert "   20 of 40 jobs,  50%" in text
+    assert "left | fit d s knn seed 20; fit d s knn seed 21; fit d s knn seed 22 and 17 more" in text
+
+
+def test_progress_passes_errors_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    display, stream = handler(monkeypatch, [0.0])
+    display.emit(event(LogEvent.JOB_INFO, jobid=1, rule_name="prepare_dataset", wildcards={"dataset": "d"}))
+    display.emit(event(LogEvent.JOB_ERROR, jobid=1, log=["a.log"]))
+    display.emit(event(None, "the file is locked", logging.ERROR))
+    display.emit(event(None, "Nothing to be done (all requested files are present)."))
+    assert stream.getvalue().splitlines() == [
+        "FAILED: prepare d  (log: a.log)",
+        "the file is locked",
+        "nothing to be done: everything is up to date",
+    ]
+
+
+def test_templates_are_valid(tmp_path: Path) -> None:
+    from annobench.workflow import scaffold
+
+    dataset = scaffold._DATASET_YAML.format(name="mine", label="Mine")
+    method = scaffold._METHOD_YAML.format(name="mine", label="Mine")
+    for text, schema in ((dataset, "dataset"), (method, "method")):
+        from annobench.config import validate
+
+        file = tmp_path / f"{schema}.yaml"
+        file.write_text(text)
+        validate(load_yaml(file), schema, "template")
