@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.config.results import audited_splits
+from annobench.config.results import Results
 from annobench.ontology import Ontology
 from annobench.score.audit.evaluate import audit_evaluation
+from annobench.score.audit.splits import audited_splits
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ with job(snakemake):
             "obs": snakemake.input.obs,
             "foreign": snakemake.params.foreign,
             "markers": snakemake.params.markers,
-            "splits": audited_splits(settings["dataset"], settings["splits"]),
+            "splits": audited_splits(settings["dataset"], settings["splits"], Results()),
         },
         Ontology.load(snakemake.input.ontology),
         {key: Path(path) for key, path in snakemake.output.items()},

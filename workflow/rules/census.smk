@@ -9,10 +9,14 @@ out  results/releases/<built>/<date>/, .json          a release in the form of t
      results/data/<dataset>/chunks/<chunk>/           counts of some of the cells, a store
 """
 
+from annobench.workflow.census import CensusRules
+
+CENSUS = CensusRules(STUDY)
+
 
 rule build_release:
     input:
-        unpack(ASK.built_inputs),
+        unpack(CENSUS.built_inputs),
     output:
         folder=directory("results/releases/{built}/{date}"),
         record="results/releases/{built}/{date}.json",
@@ -23,18 +27,18 @@ rule build_release:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.built_memory,
-        runtime=ASK.built_minutes,
+        mem_mb=CENSUS.built_memory,
+        runtime=CENSUS.built_minutes,
     params:
-        settings=ASK.built_settings,
-        code=ASK.code("build_release"),
+        settings=CENSUS.built_settings,
+        code=CENSUS.code_of("build_release"),
     script:
         "../../scripts/build_release.py"
 
 
 rule select_census_cells:
     input:
-        unpack(ASK.select_inputs),
+        unpack(CENSUS.select_inputs),
     output:
         cells="results/data/{dataset}/selection/cells.parquet",
         genes="results/data/{dataset}/selection/genes.parquet",
@@ -46,19 +50,19 @@ rule select_census_cells:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.select_memory,
-        runtime=ASK.data_minutes,
+        mem_mb=CENSUS.select_memory,
+        runtime=DATA.minutes,
     params:
-        source=ASK.select_source,
-        tables=ASK.table_state,
-        code=ASK.code("select_census_cells"),
+        source=CENSUS.select_source,
+        tables=CENSUS.table_state,
+        code=CENSUS.code_of("select_census_cells"),
     script:
         "../../scripts/select_census_cells.py"
 
 
 rule fetch_census_chunk:
     input:
-        unpack(ASK.chunk_inputs),
+        unpack(CENSUS.chunk_inputs),
     output:
         folder=directory("results/data/{dataset}/chunks/{chunk}"),
     log:
@@ -68,10 +72,10 @@ rule fetch_census_chunk:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.chunk_memory,
-        runtime=ASK.chunk_minutes,
+        mem_mb=CENSUS.chunk_memory,
+        runtime=CENSUS.chunk_minutes,
     params:
-        source=ASK.chunk_source,
-        code=ASK.code("fetch_census_chunk"),
+        source=CENSUS.chunk_source,
+        code=CENSUS.code_of("fetch_census_chunk"),
     script:
         "../../scripts/fetch_census_chunk.py"

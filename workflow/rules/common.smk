@@ -1,8 +1,8 @@
 """
-Common: the study that the configuration names, and the functions that rules ask for inputs, params and resources.
+Common: the study that the configuration names, and the files that it makes.
 
 in   config/config.yaml, or what --configfile puts over it
-out  STUDY (validated and resolved), TARGETS (files of the study), ASK (functions of wildcards)
+out  STUDY (validated and resolved), TARGETS (files of the study)
 """
 
 import gc
@@ -17,14 +17,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from annobench.config import load_study
 from annobench.core.paths import ROOT
 from annobench.workflow.targets import Targets
-from annobench.workflow.common import Ask, named_source, stop_with_message
+from annobench.workflow.common import constraints_of, named_source, stop_with_message
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))
 
-ASK = Ask(STUDY)
 TARGETS = Targets(STUDY)
 
 
 wildcard_constraints:
-    **ASK.wildcard_constraints(),
+    **constraints_of(STUDY),

@@ -12,10 +12,14 @@ out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/files/<method>/<download>/, .json    a file that a method declares, and where it came from or why it did not
 """
 
+from annobench.workflow.data import DataRules
+
+DATA = DataRules(STUDY)
+
 
 rule fetch_ontology:
     input:
-        file=ASK.ontology_file,
+        file=DATA.ontology_file,
     output:
         "results/ontology/{ontology}.json",
     log:
@@ -28,15 +32,15 @@ rule fetch_ontology:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=ASK.ontology_settings,
-        code=ASK.code("fetch_ontology"),
+        settings=DATA.ontology_settings,
+        code=DATA.code_of("fetch_ontology"),
     script:
         "../../scripts/fetch_ontology.py"
 
 
 rule fetch_dataset:
     input:
-        unpack(ASK.fetch_inputs),
+        unpack(DATA.fetch_inputs),
     output:
         folder=directory("results/data/{dataset}/source"),
         record="results/data/{dataset}/source.json",
@@ -47,12 +51,12 @@ rule fetch_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.fetch_memory,
-        runtime=ASK.data_minutes,
+        mem_mb=DATA.fetch_memory_mb,
+        runtime=DATA.minutes,
     params:
-        source=ASK.source,
-        local_state=ASK.local_state,
-        code=ASK.fetch_code,
+        source=DATA.source,
+        local_state=DATA.local_state,
+        code=DATA.fetch_code,
     script:
         "../../scripts/fetch_dataset.py"
 
@@ -71,15 +75,15 @@ rule fetch_file:
         mem_mb=1000,
         runtime=60,
     params:
-        source=ASK.download,
-        code=ASK.code("fetch_file"),
+        source=DATA.download,
+        code=DATA.code_of("fetch_file"),
     script:
         "../../scripts/fetch_file.py"
 
 
 rule prepare_dataset:
     input:
-        unpack(ASK.prepare_inputs),
+        unpack(DATA.prepare_inputs),
         ontology=TARGETS.ontology,
     output:
         cells="results/data/{dataset}/cells.h5ad",
@@ -93,18 +97,18 @@ rule prepare_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.data_memory,
-        runtime=ASK.data_minutes,
+        mem_mb=DATA.memory_mb,
+        runtime=DATA.minutes,
     params:
-        dataset=ASK.dataset,
-        code=ASK.code("prepare_dataset"),
+        dataset=DATA.dataset,
+        code=DATA.code_of("prepare_dataset"),
     script:
         "../../scripts/prepare_dataset.py"
 
 
 rule fetch_panel:
     input:
-        file=ASK.panel_file,
+        file=DATA.panel_file,
     output:
         genes="results/panels/{panel}.csv",
         record="results/panels/{panel}.json",
@@ -118,7 +122,7 @@ rule fetch_panel:
         mem_mb=1000,
         runtime=10,
     params:
-        panel=ASK.panel,
-        code=ASK.code("fetch_panel"),
+        panel=DATA.panel,
+        code=DATA.code_of("fetch_panel"),
     script:
         "../../scripts/fetch_panel.py"

@@ -5,10 +5,14 @@ in   the tables that the figure names
 out  results/figures/<study>/<figure>.pdf and .png
 """
 
+from annobench.workflow.figures import FigureRules
+
+FIGURES = FigureRules(STUDY)
+
 
 rule plot_figure:
     input:
-        unpack(ASK.figure_tables),
+        unpack(FIGURES.tables),
     output:
         pdf=f"results/figures/{STUDY.name}/{{figure}}.pdf",
         png=report(
@@ -27,8 +31,8 @@ rule plot_figure:
         mem_mb=2000,
         runtime=15,
     params:
-        settings=ASK.figure_settings,
-        code=ASK.figure_code,
-        caption=ASK.figure_caption,
+        settings=FIGURES.settings,
+        code=FIGURES.code,
+        caption=FIGURES.caption,
     script:
         "../../scripts/plot_figure.py"

@@ -10,10 +10,14 @@ out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one ro
 A failure is a result: the job succeeds, and run.json says what happened.
 """
 
+from annobench.workflow.fit import FitRules
+
+FIT = FitRules(STUDY)
+
 
 rule fit_method:
     input:
-        unpack(ASK.fit_inputs),
+        unpack(FIT.inputs),
         cells="results/data/{dataset}/cells.h5ad",
         store="results/data/{dataset}/store",
         card="results/data/{dataset}/card.json",
@@ -28,18 +32,18 @@ rule fit_method:
     benchmark:
         "results/benchmarks/fit_method/{dataset}/{split}/{method}/seed{seed}.tsv"
     conda:
-        ASK.method_environment
-    threads: ASK.method_threads
+        FIT.environment
+    threads: FIT.threads
     resources:
-        mem_mb=ASK.method_memory,
-        runtime=ASK.method_minutes,
-        gpu=ASK.method_gpus,
-        cuda_jobs=ASK.method_cuda_jobs,
-        limit_mb=ASK.method_limit_mb,
-        limit_seconds=ASK.method_limit_seconds,
+        mem_mb=FIT.memory_mb,
+        runtime=FIT.minutes,
+        gpu=FIT.gpus,
+        cuda_jobs=FIT.cuda_jobs,
+        limit_mb=FIT.limit_mb,
+        limit_seconds=FIT.limit_seconds,
     params:
-        method=ASK.method,
-        training=ASK.fit_training,
-        code=ASK.method_code,
+        method=FIT.method,
+        training=FIT.training,
+        code=FIT.code,
     script:
         "../../scripts/fit_method.py"

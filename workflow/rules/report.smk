@@ -5,10 +5,14 @@ in   tables, figures and provenance of the study
 out  results/report/<study>/index.html
 """
 
+from annobench.workflow.report import ReportRules
+
+REPORT = ReportRules(STUDY)
+
 
 rule render_report:
     input:
-        unpack(ASK.table_files),
+        unpack(REPORT.tables),
         figures=TARGETS.figures(".png"),
         cards=TARGETS.cards(),
         provenance=f"results/provenance/{STUDY.name}.json",
@@ -24,8 +28,8 @@ rule render_report:
         mem_mb=2000,
         runtime=15,
     params:
-        study=ASK.report_settings,
-        code=ASK.report_code,
+        study=REPORT.settings,
+        code=REPORT.code,
     script:
         "../../scripts/render_report.py"
 

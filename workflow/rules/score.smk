@@ -11,13 +11,17 @@ out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one ro
      .../types.parquet, degs.parquet, spatial.parquet              marker biology by type, top genes, cells in space
 """
 
+from annobench.workflow.score import ScoreRules
+
+SCORE = ScoreRules(STUDY)
+
 
 rule score_fit:
     input:
         predictions="results/fits/{dataset}/{split}/{method}/seed{seed}/predictions.parquet",
         run="results/fits/{dataset}/{split}/{method}/seed{seed}/run.json",
         obs="results/data/{dataset}/obs.parquet",
-        roles=ASK.scored_roles,
+        roles=SCORE.scored_roles,
         train="results/train/{dataset}/{split}/seed{seed}.parquet",
         ontology=TARGETS.ontology,
     output:
@@ -31,18 +35,18 @@ rule score_fit:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.table_memory,
+        mem_mb=SCORE.memory_mb,
         runtime=10,
     params:
-        settings=ASK.scoring_settings,
-        code=ASK.code("score_fit"),
+        settings=SCORE.settings,
+        code=SCORE.code_of("score_fit"),
     script:
         "../../scripts/score_fit.py"
 
 
 rule audit_evaluation:
     input:
-        unpack(ASK.audit_inputs),
+        unpack(SCORE.audit_inputs),
         ontology=TARGETS.ontology,
     output:
         metrics=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/metrics.parquet",
@@ -56,12 +60,12 @@ rule audit_evaluation:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.audit_memory,
+        mem_mb=SCORE.audit_memory_mb,
         runtime=60,
     params:
-        settings=ASK.audit_settings,
-        foreign=ASK.foreign,
-        markers=ASK.audit_markers,
-        code=ASK.code("audit_evaluation"),
+        settings=SCORE.audit_settings,
+        foreign=SCORE.foreign,
+        markers=SCORE.audit_markers,
+        code=SCORE.code_of("audit_evaluation"),
     script:
         "../../scripts/audit_evaluation.py"

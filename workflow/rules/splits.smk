@@ -6,6 +6,10 @@ out  results/splits/<dataset>/<split>/seed<k>.parquet  cell_id, role
      results/train/<dataset>/<split>/seed<k>.parquet   cell_id, label_id, source: the balanced selection
 """
 
+from annobench.workflow.splits import SplitRules
+
+SPLITS = SplitRules(STUDY)
+
 
 rule split_dataset:
     input:
@@ -19,11 +23,11 @@ rule split_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.table_memory,
+        mem_mb=SPLITS.memory_mb,
         runtime=10,
     params:
-        spec=ASK.split_spec,
-        code=ASK.code("split_dataset"),
+        spec=SPLITS.split_spec,
+        code=SPLITS.code_of("split_dataset"),
     script:
         "../../scripts/split_dataset.py"
 
@@ -41,10 +45,10 @@ rule balance_train:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.table_memory,
+        mem_mb=SPLITS.memory_mb,
         runtime=10,
     params:
-        policy=ASK.balance_policy,
-        code=ASK.code("balance_train"),
+        policy=SPLITS.balance_policy,
+        code=SPLITS.code_of("balance_train"),
     script:
         "../../scripts/balance_train.py"

@@ -10,17 +10,21 @@ out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed
      results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
 """
 
+from annobench.workflow.tables import TableRules
+
+TABLES = TableRules(STUDY)
+
 
 rule aggregate_scores:
     input:
-        unpack(ASK.fit_files),
-        unpack(ASK.audit_files),
+        unpack(TABLES.fit_files),
+        unpack(TABLES.audit_files),
         cards=TARGETS.cards(),
         splits=TARGETS.splits(),
         train=TARGETS.train(),
         obs=TARGETS.obs(),
         ontology=TARGETS.ontology,
-        marks=ASK.marks(),
+        marks=TABLES.marks(),
     output:
         scores=f"results/tables/{STUDY.name}/scores.csv",
         summary=f"results/tables/{STUDY.name}/summary.csv",
@@ -80,11 +84,11 @@ rule aggregate_scores:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=ASK.aggregate_memory,
+        mem_mb=TABLES.memory_mb,
         runtime=60,
     params:
-        study=ASK.study_settings,
-        code=ASK.code("aggregate_scores"),
+        study=TABLES.study_settings,
+        code=TABLES.code_of("aggregate_scores"),
     script:
         "../../scripts/aggregate_scores.py"
 
@@ -107,7 +111,7 @@ rule write_provenance:
         mem_mb=1000,
         runtime=10,
     params:
-        study=ASK.resolved_study,
-        code=ASK.code("write_provenance"),
+        study=TABLES.resolved_study,
+        code=TABLES.code_of("write_provenance"),
     script:
         "../../scripts/write_provenance.py"

@@ -4,7 +4,8 @@ Only the standard library, yaml and jsonschema are imported here, because every 
 """
 
 from annobench.config.evaluations import Split
+from annobench.config.results import Fit, Results, View
 from annobench.config.schema import load_yaml, schema_folder, validate
-from annobench.config.study import Fit, Study, load_study
+from annobench.config.study import Study, load_study
 
-__all__ = ["Fit", "Split", "Study", "load_study", "load_yaml", "schema_folder", "validate"]
+__all__ = ["Fit", "Results", "Split", "Study", "View", "load_study", "load_yaml", "schema_folder", "validate"]

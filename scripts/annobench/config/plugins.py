@@ -1,7 +1,7 @@
 """Finds plugins (methods, figures) by file name and reads what they say of themselves without importing them.
 
-The Snakefile is parsed by every cluster job, so what a plugin declares is read from the syntax tree of its file; only the
-process that uses it imports it. Every file directly in a plugin folder is one plugin.
+The Snakefile is parsed by every cluster job, so what a plugin declares is read from the syntax tree of its file; only
+the process that uses it imports it. Every file directly in a plugin folder is one plugin.
 """
 
 import ast

@@ -1,6 +1,7 @@
 """Published values that are drawn as references: the files that a study names, and which data they are of.
 
-Imported while the Snakefile is parsed: standard library and errors only. `annobench.tables.published_values` reads the values.
+Imported while the Snakefile is parsed: standard library and errors only. The values are read by
+`annobench.tables.published_values`.
 """
 
 import csv

@@ -9,18 +9,9 @@ from annobench.config.census import census_source
 from annobench.config.entities import _load_dataset_with_parts, load_method, load_named
 from annobench.config.evaluations import Split, _expand
 from annobench.config.published import mark_files
+from annobench.config.results import Fit, View
 from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The unit of work and of failure; or a view of one, where `split` or `method` only scores what another fitted."""
-
-    dataset: str
-    split: str
-    method: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -45,14 +36,14 @@ class Study:
         """All fits of the study, in the order of the configuration."""
         yield from dict.fromkeys(map(self.fit_of, self.views()))
 
-    def views(self) -> Iterator[Fit]:
+    def views(self) -> Iterator[View]:
         """Everything that is scored, in the order of the configuration: fits, and views of fits."""
         for split in self.splits.values():
             for method in split.methods:
                 for seed in split.seeds:
-                    yield Fit(split.dataset, split.name, method, seed)
+                    yield View(split.dataset, split.name, method, seed)
 
-    def fit_of(self, view: Fit) -> Fit:
+    def fit_of(self, view: View) -> Fit:
         """The fit that a view shows."""
         fitted = self.splits[view.dataset, view.split].fitted
         return Fit(view.dataset, fitted, self.methods[view.method]["fitted"], view.seed)

@@ -28,6 +28,7 @@ def processes_of(job: dict[str, Any], context: "Context") -> int:
 def context_of(
     job: dict[str, Any], ontology: "Ontology", train: "AnnData", validation: "AnnData | None", truth: dict[str, str]
 ) -> "Context":
+    """What the method may know besides the training cells."""
     from annobench.fit.method import Context
 
     last = 0.0
@@ -69,6 +70,7 @@ def device_of(job: dict[str, Any]) -> str:
 
 
 def create_method(kind: "type[Method]", job: dict[str, Any]) -> "Method":
+    """The method with its parameters, those that name downloads as paths."""
     parameters = with_paths(job["parameters"], job.get("downloads", {}))
     if job["exec"]:
         return kind(options=parameters, command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]

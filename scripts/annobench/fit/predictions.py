@@ -28,7 +28,8 @@ class Predictions:
 
     cell_ids: (n,) text. labels: (n, k) Cell Ontology ids or `unknown`, best first. scores: (n, k) or None.
     confidence: (n,) or None; calibration needs it within 0..1. probabilities: (n, classes) or None, with `classes`.
-    decoded: by the name of a decoding (annobench.fit.decoding) codes into `classes` and confidences, each (n,); or None.
+    decoded: by the name of a decoding (annobench.fit.decoding), codes into `classes` and confidences, (n,) each; or
+        None.
     """
 
     cell_ids: "NDArray[Any]"

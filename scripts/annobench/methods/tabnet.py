@@ -10,8 +10,8 @@ from annobench.methods.torch.trainer import Recipe
 class TabNet(TorchClassifier):
     """`loss` is one of annobench.methods.torch.losses.LOSSES; `decision` and `attention` are the widths n_d and n_a.
 
-    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation). The defaults are
-    those of the paper, but for the size of a batch.
+    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation). The
+    defaults are those of the paper, but for the size of a batch.
     """
 
     normalises_inputs = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from annobench.config.results import role_file, train_file
+from annobench.config.results import Results
 from annobench.core.parquet import NOT_GIVEN, Coded, column_names, read_columns
 from annobench.ontology import UNKNOWN, Ontology
 
@@ -47,7 +47,7 @@ def _relatives(classes: Sequence[str], ontology: Ontology) -> "tuple[NDArray[np.
 def training_classes(dataset: str, fitted: str, seeds: Iterable[int]) -> list[str]:
     """Classes that any seed of a split trains, sorted; empty where there are no such files."""
     found: set[str] = set()
-    for path in (Path(train_file(dataset, fitted, seed)) for seed in seeds):
+    for path in (Path(Results().train(dataset, fitted, seed)) for seed in seeds):
         if path.is_file():
             found |= set(read_columns(path, ["label_id"], coded=["label_id"])["label_id"].counts())
     return sorted(found - {UNKNOWN})
@@ -76,15 +76,20 @@ def nodes_and_edges(splits: Sequence[Mapping[str, Any]], ontology: Ontology) -> 
 
 
 def _there(dataset: str, fitted: str, scored: Iterable[Mapping[str, Any]], seed: int) -> bool:
-    files = [train_file(dataset, fitted, seed), *(role_file(dataset, view["split"], seed) for view in scored)]
+    files = [
+        Results().train(dataset, fitted, seed),
+        *(Results().roles(dataset, view["split"], seed) for view in scored),
+    ]
     return all(Path(file).is_file() for file in files)
 
 
 def _nodes(
     dataset: str, fitted: str, scored: Sequence[Mapping[str, Any]], seed: int, ontology: Ontology
 ) -> pd.DataFrame:
-    obs = f"results/data/{dataset}/obs.parquet"
-    training = read_columns(train_file(dataset, fitted, seed), ["label_id"], coded=["label_id"])["label_id"].counts()
+    obs = Results().obs(dataset)
+    training = read_columns(Results().train(dataset, fitted, seed), ["label_id"], coded=["label_id"])[
+        "label_id"
+    ].counts()
     classes = sorted(set(training) - {UNKNOWN})
     labels = _column(obs, "label_id").into(classes)
     above, below = _relatives(classes, ontology)
@@ -96,7 +101,7 @@ def _nodes(
         **{"n_ancestors": above, "n_descendants": below},
         "train_cells": [training[label] for label in classes],
     }
-    roles = {view["spec"]["part"]: _column(role_file(dataset, view["split"], seed), "role") for view in scored}
+    roles = {view["spec"]["part"]: _column(Results().roles(dataset, view["split"], seed), "role") for view in scored}
     train = np.flatnonzero((next(iter(roles.values())) == "train") & (labels >= 0))
     given = column_names(obs)
     for name, column in _COUNTED.items():

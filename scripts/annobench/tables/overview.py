@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from annobench.config.results import role_file, train_file
+from annobench.config.results import Results
 from annobench.core.parquet import read_columns
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.tree import class_tree
@@ -83,11 +83,11 @@ def split_sizes(splits: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     for split in splits:
         for seed in split["seeds"]:
-            roles = Path(role_file(split["dataset"], split["split"], seed))
-            train = Path(train_file(split["dataset"], split["fitted"], seed))
+            roles = Path(Results().roles(split["dataset"], split["split"], seed))
+            train = Path(Results().train(split["dataset"], split["fitted"], seed))
             if not (roles.is_file() and train.is_file()):
                 continue
-            obs = f"results/data/{split['dataset']}/obs.parquet"
+            obs = Results().obs(split["dataset"])
             labels = read_columns(obs, ["label_id"], coded=["label_id"])["label_id"]
             role = read_columns(roles, ["role"], coded=["role"])["role"]
             training = read_columns(train, ["label_id"], coded=["label_id"])["label_id"].counts()

@@ -5,14 +5,12 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
-from annobench.config import Study
-from annobench.config.census import census_source, chunk_names, family
+from annobench.config.census import census_source, family
 from annobench.core.files import expanded, sha256_of
-from annobench.workflow.targets import Targets
+from annobench.workflow.common import Chapter
 
 _OF_CHUNKS = ("release", "uri", "built", "organism", "chunks")
 SELECT_MB = 1500  # and so much for every million of expected cells, whose annotations are held as numbers:
@@ -22,22 +20,8 @@ CHUNK_MB_A_MILLION = 2000  # annotations of a chunk, as texts
 CELLS_A_SECOND = 300  # over a network: scTab's 22 million cells took 19.5 hours
 
 
-class AskCensus:
-    """Functions of wildcards for the rules of census.smk."""
-
-    study: Study
-    root: Path
-    targets: Targets
-
-    def census_constraints(self) -> dict[str, str]:
-        """Wildcards that only these rules have."""
-        releases = self.study.releases
-        dates = sorted({date for release in releases.values() for date in release["releases"]})
-        return {
-            "chunk": "[0-9]{4}",
-            "built": "|".join(map(re.escape, releases)) or "(?!)",
-            "date": "|".join(dates) or "(?!)",
-        }
+class CensusRules(Chapter):
+    """Inputs, params and resources as functions of wildcards."""
 
     def _census(self, wildcards: Any) -> dict[str, Any]:
         source = census_source(self.study.datasets[wildcards.dataset])
@@ -48,7 +32,7 @@ class AskCensus:
     def _built(self, source: dict[str, Any], key: str) -> dict[str, str]:
         """The folder of a release that is built here."""
         there = source["built"] and source[key]
-        return {key: f"results/releases/{source['built']}/{source[key]}"} if there else {}
+        return {key: self.results.release(source["built"], source[key])} if there else {}
 
     def select_inputs(self, wildcards: Any) -> dict[str, Any]:
         """Releases that are built here, the tables of values and genes, and the ontology of the study."""
@@ -75,7 +59,7 @@ class AskCensus:
 
     def chunk_inputs(self, wildcards: Any) -> dict[str, str]:
         """The selection, and the release where it is built here."""
-        return {**_selection(wildcards.dataset), **self._built(self._census(wildcards), "release")}
+        return {**self.results.selection(wildcards.dataset), **self._built(self._census(wildcards), "release")}
 
     def chunk_source(self, wildcards: Any) -> str:
         """What a chunk uses of a source besides the selection."""
@@ -92,19 +76,14 @@ class AskCensus:
         cells = self.study.datasets[wildcards.dataset]["resources"]["cells"] / self._census(wildcards)["chunks"]
         return math.ceil(10 + 3 * cells / CELLS_A_SECOND / 60) * attempt
 
-    def gather_inputs(self, dataset: str, source: dict[str, Any]) -> dict[str, Any]:
-        """What `fetch_dataset` gathers."""
-        chunks = [f"results/data/{dataset}/chunks/{name}" for name in chunk_names(source)]
-        return {"chunks": chunks, "selection": _selection(dataset)["record"]}
-
     def built_inputs(self, wildcards: Any) -> dict[str, Any]:
         """All datasets of a family of releases, since they share one list of genes; the gene table."""
         file = self.study.releases[wildcards.built]
         parts = family(file["releases"])
         table = [str(self.root / expanded(file["genes"]["file"]))] if file["genes"] else []
         return {
-            "parts": [f"results/data/{part}/cells.h5ad" for part in parts],
-            "stores": [f"results/data/{part}/store" for part in parts],
+            "parts": [self.results.cells(part) for part in parts],
+            "stores": [self.results.store(part) for part in parts],
             "genes": table,
         }
 
@@ -128,8 +107,3 @@ class AskCensus:
         """Hashes of the tables of a selection: they may be replaced by older files."""
         tables = self.select_inputs(wildcards)["tables"]
         return [sha256_of(path)[:16] if Path(path).is_file() else "missing" for path in tables]
-
-
-def _selection(dataset: str) -> dict[str, str]:
-    folder = f"results/data/{dataset}/selection"
-    return {"cells": f"{folder}/cells.parquet", "genes": f"{folder}/genes.parquet", "record": f"{folder}/record.json"}

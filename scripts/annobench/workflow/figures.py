@@ -1,13 +1,48 @@
-"""What the rule of figures.smk asks for."""
+"""What the rules of figures.smk ask for."""
 
 from pathlib import Path
 from typing import Any
 
+from annobench.config.plugins import about
 from annobench.config.published import mark_files, marked_datasets
+from annobench.core.codehash import code_hash
+from annobench.workflow.common import Chapter, canonical
+
+
+class FigureRules(Chapter):
+    """Inputs, params and resources as functions of wildcards."""
+
+    def tables(self, wildcards: Any) -> dict[str, str]:
+        """The tables that a figure is drawn from."""
+        return self.targets.tables(about(wildcards.figure)["TABLES"])
+
+    def settings(self, wildcards: Any) -> str:
+        """What figures use of the study."""
+        datasets = {name: d["label"] for name, d in self.study.datasets.items()}
+        used = {"primary": self.study.settings["scoring"]["primary"], "datasets": datasets}
+        published = self.study.settings["published"]
+        place = published and {key: published[key] for key in ("dataset", "evaluation")}
+        if "release" in about(wildcards.figure)["REGIMES"]:
+            used["release"] = release_settings(self.study, self.root)
+        return canonical(used | {"evaluations": self.evaluation_names(), "published": place})
+
+    def caption(self, wildcards: Any) -> str:
+        """Caption of a figure, for Snakemake's report."""
+        return self.caption_of(wildcards.figure)
+
+    def caption_of(self, figure: str) -> str:
+        """What a figure says of itself; of the regime release also on what other data than the paper's it is drawn."""
+        said = about(figure)
+        note = other_data(self.study, self.root) if "release" in said["REGIMES"] else ""
+        return f"{said['CAPTION']} {note}".strip()
+
+    def code(self, wildcards: Any) -> str:
+        """Hash of the file of a figure and all that it imports."""
+        return code_hash(f"annobench.figures.{wildcards.figure}")
 
 
 def release_settings(study: Any, root: Path) -> dict[str, Any]:
-    """What figures of the regime `release` use of a study (annobench.config.Study): see annobench.figures.shared.releases."""
+    """What figures of the regime `release` use of a study: see annobench.figures.shared.releases."""
     parts = {"reference": "id", "query": "ood"}
     views = {
         f"{split.dataset}/{split.evaluation}": parts[split.spec["part"]]

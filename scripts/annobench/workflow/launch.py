@@ -15,12 +15,12 @@ from typing import Any
 from annobench.config import Study, load_study, load_yaml
 from annobench.config.entities import available
 from annobench.config.names import METRIC_NAMES
-from annobench.config.results import fit_paths
+from annobench.config.results import Results
 from annobench.config.study import named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS
-from annobench.workflow.common import HEADROOM_MB, TABLE_MB_A_MILLION
+from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.targets import Targets
 
 
@@ -105,15 +105,16 @@ def failed_records(name: str | None) -> list[str]:
     among them.
     """
     study = resolve(name)
-    records = [*Targets(study).downloads(), *(fit_paths(fit)["run"] for fit in study.fits())]
+    records = [*Targets(study).downloads(), *map(Results().run, study.fits())]
     again = ("failed", "killed", "timeout", "skipped")
     return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
 
 
 def lost_fits(study: Study) -> list[str]:
     """Run records that are gone although their scores are there; Snakemake looks no further than newer tables."""
-    paths = map(fit_paths, study.fits())
-    return [p["run"] for p in paths if Path(p["scores"]).is_file() and not Path(p["run"]).is_file()]
+    results = Results()
+    pairs = ((results.run(fit), results.scores(fit)["scores"]) for fit in study.fits())
+    return [run for run, scores in pairs if Path(scores).is_file() and not Path(run).is_file()]
 
 
 def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:

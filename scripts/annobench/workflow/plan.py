@@ -7,7 +7,6 @@ in the method's file.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,10 +14,10 @@ from typing import Any
 from annobench.config import Fit, Study
 from annobench.config.census import census_source, chunk_names
 from annobench.config.names import STORE_CELLS
-from annobench.config.results import fit_paths
+from annobench.config.results import Results
 from annobench.core.files import read_json
 from annobench.workflow.census import CELLS_A_SECOND
-from annobench.workflow.common import HEADROOM_MB, TABLE_MB_A_MILLION
+from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.targets import Targets
 
 _STORE_MB = 0.0045  # of a cell: 2 bytes for each of some 2,000 values, and its annotations
@@ -88,7 +87,8 @@ def _on_gpu(study: Study, method: Mapping[str, Any]) -> bool:
 
 def _scoring_seconds(study: Study) -> float:
     """Seconds for scoring the cells of the views that are left, besides starting the jobs."""
-    left = [view for view in study.views() if not Path(fit_paths(study.fit_of(view))["scores"]).is_file()]
+    results = Results()
+    left = [view for view in study.views() if not Path(results.scores(study.fit_of(view))["scores"]).is_file()]
     million = sum(study.datasets[view.dataset]["resources"]["cells"] for view in left) / 1e6
     return million * _SCORE_SECONDS_A_MILLION
 
@@ -97,7 +97,7 @@ def _datasets(study: Study) -> list[str]:
     """Cells and disk of every dataset."""
     rows = []
     for name, dataset in study.datasets.items():
-        card = Path(f"results/data/{name}/card.json")
+        card = Path(Results().card(name))
         cells = read_json(card)["cells"] if card.is_file() else dataset["resources"]["cells"]
         known = "prepared" if card.is_file() else "expected"
         rows.append([name, f"{cells:,}", f"{dataset['resources']['disk_mb'] + store_mb(study, name):,.0f}", known])
@@ -119,7 +119,7 @@ def _census(study: Study) -> list[str]:
     for name, dataset in study.datasets.items():
         source = census_source(dataset)
         if source and not source["built"]:
-            chunks = [Path(f"results/data/{name}/chunks/{chunk}") for chunk in chunk_names(source)]
+            chunks = [Path(Results().chunk(name, chunk)) for chunk in chunk_names(source)]
             left = sum(not chunk.is_dir() for chunk in chunks)
             cells = dataset["resources"]["cells"] * left / len(chunks)
             hours = f"{cells / CELLS_A_SECOND / 3600:.1f}"
@@ -132,7 +132,7 @@ def _census(study: Study) -> list[str]:
 
 def store_mb(study: Study, name: str) -> float:
     """Disk (MB) of the store of a dataset: what it has, else what so many cells are expected to take."""
-    card = Path(f"results/data/{name}/card.json")
+    card = Path(Results().card(name))
     if card.is_file():
         return float(read_json(card).get("store", {}).get("bytes", 0) / 1e6)
     dataset = study.datasets[name]
@@ -162,7 +162,7 @@ def plan_method(study: Study, method: str, history: "History") -> MethodPlan:
     """The plan of one method; a fit with a run record is done."""
     file = study.methods[method]
     fits = [fit for fit in study.fits() if fit.method == method]
-    left = [fit for fit in fits if not Path(fit_paths(fit)["run"]).is_file()]
+    left = [fit for fit in fits if not Path(Results().run(fit)).is_file()]
     seconds = {fit: expected_seconds(study, fit, history) for fit in fits}
     hours = sum(seconds[fit] for fit in left) / 3600
     cells = max(study.datasets[fit.dataset]["resources"]["cells"] for fit in fits)
@@ -185,7 +185,7 @@ class History:
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, ...], list[float]] = {}
-        for path in glob("results/fits/*/*/*/seed*/run.json"):
+        for path in Results().runs():
             run = read_json(path)
             if run["status"] == "ok":
                 for key in (

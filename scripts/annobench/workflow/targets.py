@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from annobench.config import Fit, Split, Study
+from annobench.config import Split, Study
 from annobench.config.plugins import about
-from annobench.config.results import AUDIT, fit_paths, role_file, train_file
+from annobench.config.results import AUDIT, Results, View
 
 TABLES = (
     "scores",
@@ -44,23 +44,22 @@ TABLES = (
 class Targets:
     """Files of the study."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, results: Results | None = None) -> None:
+        self.study, self.results = study, results or Results()
 
     @property
     def ontology(self) -> str:
         """JSON of the study's ontology release."""
         settings = self.study.settings["ontology"]
-        # a release in OBO format is not byte for byte the one of the wheel
-        return f"results/ontology/cl-{settings['release']}{'-obo' if settings['source'] == 'obo' else ''}.json"
+        return self.results.ontology(settings["release"], settings["source"])
 
     def panel(self, name: str) -> str:
         """Genes of a panel."""
-        return f"results/panels/{name}.csv"
+        return self.results.panel(name)
 
     def tables(self, names: Iterable[str] = TABLES) -> dict[str, str]:
         """Files of tables by name; of all where none is named."""
-        return {name: f"results/tables/{self.study.name}/{name}.csv" for name in names}
+        return {name: self.results.table(self.study.name, name) for name in names}
 
     @cached_property
     def figure_names(self) -> list[str]:
@@ -96,7 +95,7 @@ class Targets:
     def figures(self, *suffixes: str) -> list[str]:
         """Files of all figures, as PDF and PNG where no suffix is named."""
         return [
-            f"results/figures/{self.study.name}/{name}{suffix}"
+            self.results.figure(self.study.name, name, suffix)
             for name in self.figure_names
             for suffix in suffixes or (".pdf", ".png")
         ]
@@ -104,24 +103,24 @@ class Targets:
     def audit(self) -> dict[str, list[str]]:
         """Tables of the audits of all evaluations, by name; for a partial study of those that have a fit."""
         places = [
-            f"results/audit/{self.study.name}/{dataset}/{name}"
+            self.results.audit(self.study.name, dataset, name)
             for (dataset, name), splits in self.study.evaluations().items()
             if not self.study.settings["partial"] or any(self._has_fit(split) for split in splits)
         ]
-        return {table: [f"{place}/{table}.parquet" for place in places] for table in AUDIT}
+        return {table: [place[table] for place in places] for table in AUDIT}
 
     def _has_fit(self, split: Split) -> bool:
         """Whether a fit of a split has a record."""
-        views = (Fit(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
-        return any(Path(fit_paths(self.study.fit_of(view))["run"]).is_file() for view in views)
+        views = (View(split.dataset, split.name, m, seed) for m in split.methods for seed in split.seeds)
+        return any(Path(self.results.run(self.study.fit_of(view))).is_file() for view in views)
 
     def report(self) -> str:
         """The page."""
-        return f"results/report/{self.study.name}/index.html"
+        return self.results.report(self.study.name)
 
     def provenance(self) -> str:
         """The provenance record."""
-        return f"results/provenance/{self.study.name}.json"
+        return self.results.provenance(self.study.name)
 
     def there(self, paths: list[str]) -> list[str]:
         """All paths; for a partial study those that exist, so that no missing fit is started for it."""
@@ -129,16 +128,16 @@ class Targets:
 
     def cards(self) -> list[str]:
         """Cards of all datasets, the components of pairs included."""
-        return self.there([f"results/data/{name}/card.json" for name in self.study.datasets])
+        return self.there([self.results.card(name) for name in self.study.datasets])
 
     def data(self) -> list[str]:
         """Prepared matrices of all datasets."""
-        return [f"results/data/{name}/cells.h5ad" for name in self.study.datasets]
+        return [self.results.cells(name) for name in self.study.datasets]
 
     def downloads(self, *methods: str) -> list[str]:
         """Records of the files that methods declare; of all methods where none is named."""
         return [
-            f"results/files/{method}/{name}.json"
+            self.results.download(method, name)
             for method in methods or self.study.methods
             for name in self.study.methods[method]["downloads"]
             if self.study.methods[method]["fitted"] == method
@@ -146,14 +145,14 @@ class Targets:
 
     def obs(self) -> list[str]:
         """Observations of the datasets that are evaluated."""
-        return self.there([f"results/data/{name}/obs.parquet" for name in self.study.scored_datasets()])
+        return self.there([self.results.obs(name) for name in self.study.scored_datasets()])
 
     def splits(self) -> list[str]:
         """Roles of all splits and seeds."""
         splits = self.study.splits.values()
-        return self.there([role_file(s.dataset, s.name, seed) for s in splits for seed in s.seeds])
+        return self.there([self.results.roles(s.dataset, s.name, seed) for s in splits for seed in s.seeds])
 
     def train(self) -> list[str]:
         """Training selections of all splits that are fitted, and seeds."""
         fitted = dict.fromkeys((s.dataset, s.fitted, seed) for s in self.study.splits.values() for seed in s.seeds)
-        return self.there([train_file(*one) for one in fitted])
+        return self.there([self.results.train(*one) for one in fitted])

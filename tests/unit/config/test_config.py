@@ -16,8 +16,9 @@ from annobench.config.schema import load_schema
 from annobench.config.study import named_study
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
-from annobench.workflow.common import Ask
+from annobench.workflow.fit import FitRules
 from annobench.workflow.launch import resolve
+from annobench.workflow.score import ScoreRules
 from helpers import clone
 
 KEYWORDS = {
@@ -308,13 +309,13 @@ def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
         "kind": 0,
         "decoding": 0,
     }
-    ask = Ask(found)
+    score = ScoreRules(found)
     place = SimpleNamespace(dataset="simulated_mixed", split="release_draw1", method="mlp_ce", seed="2")
-    assert json.loads(ask.scoring_settings(place))["views"] == [
+    assert json.loads(score.settings(place))["views"] == [
         {"split": f"release_draw1_{end}", "part": part, "methods": {"mlp_ce": "argmax", "mlp_ce.leaf": "leaf"}}
         for end, part in (("id", "reference"), ("ood", "query"))
     ]
-    assert ask.scored_roles(place) == [
+    assert score.scored_roles(place) == [
         f"results/splits/simulated_mixed/release_draw1_{part}/seed2.parquet" for part in ("id", "ood")
     ]
 
@@ -347,5 +348,5 @@ def test_limits_of_a_fit_grow_with_the_table_of_cells() -> None:
     found = load_study(study(evaluations=[{"dataset": "hce_release", "regime": "release"}], methods=["knn"]), ROOT)
     own, millions = found.methods["knn"]["resources"], found.datasets["hce_release"]["resources"]["cells"] / 1e6
     place = SimpleNamespace(dataset="hce_release", split="release", method="knn", seed="1")
-    assert Ask(found).method_limit_mb(place, 2) == int(2 * (own["memory_mb"] + 150 * millions))
-    assert Ask(found).method_limit_seconds(place, 1) == own["minutes"] * 60 + int(30 * millions)
+    assert FitRules(found).limit_mb(place, 2) == int(2 * (own["memory_mb"] + 150 * millions))
+    assert FitRules(found).limit_seconds(place, 1) == own["minutes"] * 60 + int(30 * millions)

@@ -23,7 +23,8 @@ from annobench.data.census.chunks import fetch_chunk
 from annobench.data.census.release import client_context, opened_release
 from annobench.data.census.select import select_cells
 from annobench.data.census.symbols import gene_map
-from annobench.workflow.common import Ask
+from annobench.workflow.census import CensusRules
+from annobench.workflow.data import DataRules
 from annobench.workflow.plan import describe
 from census_release import DECEMBER, GENES, MAY, outputs, prepared, source
 
@@ -213,25 +214,25 @@ def test_all_datasets_of_the_census_are_valid() -> None:
 def test_a_release_that_is_built_here_brings_its_datasets_along() -> None:
     found = study("lung_release")
     assert set(found.datasets) >= {"lung_may", "lung_december", "lung_travaglini", "lung_maynard"}
-    ask = Ask(found, ROOT)
-    select = ask.select_inputs(SimpleNamespace(dataset="lung_december"))
+    census, data = CensusRules(found), DataRules(found)
+    select = census.select_inputs(SimpleNamespace(dataset="lung_december"))
     assert select["release"] == "results/releases/lung/2023-12-15"
     assert select["new_since"] == "results/releases/lung/2023-05-15"
-    gathered = ask.fetch_inputs(SimpleNamespace(dataset="lung_december"))
+    gathered = data.fetch_inputs(SimpleNamespace(dataset="lung_december"))
     assert gathered["chunks"] == [f"results/data/lung_december/chunks/{i}" for i in ("0000", "0001")]
-    built = ask.built_inputs(SimpleNamespace(built="lung", date=MAY))
+    built = census.built_inputs(SimpleNamespace(built="lung", date=MAY))
     assert "results/data/lung_maynard/cells.h5ad" in built["parts"]  # its genes are known to every release
 
 
 def test_the_whole_hce_corpus_is_planned_without_a_network() -> None:
     found = study("hce_release")
-    ask = Ask(found, ROOT)
+    census, data = CensusRules(found), DataRules(found)
     where = SimpleNamespace(dataset="hce_may", chunk="0000")
-    assert len(ask.fetch_inputs(where)["chunks"]) == 64
-    assert [Path(table).name for table in ask.select_inputs(where)["tables"]] == ["sctab_19331.tsv"]
-    assert ask.select_memory(where, 1) < 10_000
-    assert ask.chunk_memory(where, 1) < 4_500
-    assert ask.chunk_minutes(where, 2) == 2 * ask.chunk_minutes(where, 1)
+    assert len(data.fetch_inputs(where)["chunks"]) == 64
+    assert [Path(table).name for table in census.select_inputs(where)["tables"]] == ["sctab_19331.tsv"]
+    assert census.select_memory(where, 1) < 10_000
+    assert census.chunk_memory(where, 1) < 4_500
+    assert census.chunk_minutes(where, 2) == 2 * census.chunk_minutes(where, 1)
     assert "hours of download" in describe(found)
     assert chunk_names({"chunks": 3}) == ["0000", "0001", "0002"]
 

@@ -18,7 +18,7 @@ from annobench.config.plugins import about, figures
 from annobench.figures import low_label
 from annobench.figures.shared.labels import chosen_evaluation
 from annobench.figures.shared.style import _SETTINGS, Looks, draw_figure, spread_labels
-from annobench.workflow.common import Ask
+from annobench.workflow.figures import FigureRules
 from annobench.workflow.launch import resolve
 from annobench.workflow.targets import TABLES, Targets
 
@@ -326,10 +326,10 @@ def test_labels_beside_a_line_never_overlap() -> None:
 
 
 def test_captions_reach_snakemake() -> None:
-    ask = Ask(resolve("smoke"))
+    rules = FigureRules(resolve("smoke"))
     for name in figures():
-        assert ask.figure_caption(SimpleNamespace(figure=name)) == about(name)["CAPTION"]
-        json.loads(ask.figure_settings(SimpleNamespace(figure=name)))
+        assert rules.caption(SimpleNamespace(figure=name)) == about(name)["CAPTION"]
+        json.loads(rules.settings(SimpleNamespace(figure=name)))
 
 
 def figure_of(name: str, changed: dict[str, pd.DataFrame] | None = None) -> Figure:

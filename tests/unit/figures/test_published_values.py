@@ -14,7 +14,8 @@ from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
 from annobench.tables.published_values import COLUMNS, marks
-from annobench.workflow.figures import other_data, release_settings
+from annobench.workflow.figures import FigureRules, other_data, release_settings
+from annobench.workflow.tables import TableRules
 from annobench.workflow.targets import Targets
 
 FILES = [str(path) for path in mark_files(["hce", "sctab_per_class"], ROOT)]
@@ -118,18 +119,16 @@ def test_settings_say_which_views_methods_and_losses_there_are() -> None:
 
 
 def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
-    from annobench.workflow.common import Ask
-
     one = study(marks=["hce"])
     label = one.datasets["simulated_mixed"]["label"]
     assert other_data(one, ROOT) == f"Drawn from {label}: not the data of the paper."
     assert other_data(study(), ROOT) == ""
-    ask = Ask(one)
-    assert ask.figure_caption(SimpleNamespace(figure="release_scores")).endswith("not the data of the paper.")
-    assert "not the data" not in ask.figure_caption(SimpleNamespace(figure="ranking"))
-    assert '"release"' not in ask.figure_settings(SimpleNamespace(figure="ranking"))
-    assert '"views"' in ask.figure_settings(SimpleNamespace(figure="decoders"))
-    assert ask.marks() == FILES[:1]
+    rules = FigureRules(one)
+    assert rules.caption(SimpleNamespace(figure="release_scores")).endswith("not the data of the paper.")
+    assert "not the data" not in rules.caption(SimpleNamespace(figure="ranking"))
+    assert '"release"' not in rules.settings(SimpleNamespace(figure="ranking"))
+    assert '"views"' in rules.settings(SimpleNamespace(figure="decoders"))
+    assert TableRules(one).marks() == FILES[:1]
 
 
 def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:

@@ -16,7 +16,8 @@ from annobench.config import load_yaml
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow import launch
-from annobench.workflow.common import Ask
+from annobench.workflow.data import DataRules
+from annobench.workflow.fit import FitRules
 from annobench.workflow.launch import resolve, study_file, summary
 from annobench.workflow.plan import History, describe, plan_method
 from annobench.workflow.targets import Targets
@@ -95,18 +96,18 @@ def test_fits_that_may_use_a_gpu_wait_for_one(monkeypatch: pytest.MonkeyPatch) -
     torch, other = SimpleNamespace(method="mlp_ce"), SimpleNamespace(method="knn")
     for device, expected in (("auto", (1, 0)), ("cuda", (1, 1)), ("cpu", (0, 0))):
         study.settings["device"] = device
-        ask = Ask(study)
-        assert (ask.method_cuda_jobs(torch), ask.method_gpus(torch)) == expected
-        assert (ask.method_cuda_jobs(other), ask.method_gpus(other)) == (0, 0)
+        rules = FitRules(study)
+        assert (rules.cuda_jobs(torch), rules.gpus(torch)) == expected
+        assert (rules.cuda_jobs(other), rules.gpus(other)) == (0, 0)
 
 
 def test_a_change_of_the_ontology_file_is_noticed(tmp_path: Path) -> None:
     study = resolve("smoke")
-    assert Ask(study).ontology_file(None) == []
+    assert DataRules(study).ontology_file(None) == []
     file = tmp_path / "cl.obo"
     file.write_text("")
     study.settings["ontology"] |= {"source": "obo", "path": str(file)}
-    assert Ask(study).ontology_file(None) == [str(file)]
+    assert DataRules(study).ontology_file(None) == [str(file)]
     assert Targets(study).ontology.endswith("-obo.json")
 
 

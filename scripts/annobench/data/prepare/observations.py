@@ -164,8 +164,8 @@ def coded(column: "pd.Series") -> Coded:
 class CellIds:
     """Ids of cells, block by block: refused where one stands twice, or numbered (`suffix`) as AnnData does it.
 
-    `blocks` gives all ids, as often as it is called. Ids are compared by a 64-bit hash (see `annobench.cells.store.ids`),
-    and as texts where hashes are equal.
+    `blocks` gives all ids, as often as it is called. Ids are compared by a 64-bit hash
+    (see `annobench.cells.store.ids`), and as texts where hashes are equal.
     """
 
     def __init__(self, blocks: Callable[[], Iterator[Any]], cells: int, rule: str, file: str) -> None:

@@ -1,8 +1,8 @@
 """Feeds: batches for a network on a CPU or a GPU.
 
 A CPU takes sparse batches, decoded by the loader. A GPU takes dense ones, which it makes itself: the packed bytes of
-all cells (two for every non-zero, see `annobench.cells.store.codec`) lie in its memory where they fit, else windows of them
-pass through it, the next one on its way while one is used. Decoding is a few dozen PyTorch operations over all
+all cells (two for every non-zero, see `annobench.cells.store.codec`) lie in its memory where they fit, else windows of
+them pass through it, the next one on its way while one is used. Decoding is a few dozen PyTorch operations over all
 non-zeros of a batch at once, on any device; the host knows the sizes beforehand and never waits for the device.
 """
 

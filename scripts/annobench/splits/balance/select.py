@@ -30,8 +30,8 @@ def select_cells(
     dataset are called (id -> name), for the keys of `target_proportions`. Policy `none` keeps all. `cap` keeps exactly
     max_cells of every class that has more, shared over its sources as `share` says, with min_per_source of every source
     that has them as far as the cap allows; classes with fewer than min_cells are left out; target_proportions set the
-    shares of some classes (see annobench.splits.balance.proportions). `spatialcore` is the published rule, which is not exact
-    (see annobench.splits.balance.spatialcore). Raises DataError where nothing is left, or a share cannot be understood.
+    shares of some classes (see annobench.splits.balance.proportions). `spatialcore` is the published rule, which is
+    not exact (see annobench.splits.balance.spatialcore). Raises DataError where nothing is left, or a share cannot be understood.
     """
     if policy["policy"] == "none":
         return np.arange(len(labels))

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from annobench.config import Fit
-from annobench.config.results import fit_paths
+from annobench.config.results import Fit, Results
 from annobench.core.files import atomic
 from annobench.ontology import Ontology
 from annobench.ontology.rollup import Rollup
@@ -100,7 +99,9 @@ def build(
 
 
 def _files(fit: Fit) -> dict[str, Path]:
-    return {name: Path(path) for name, path in fit_paths(fit).items()}
+    results = Results()
+    paths = {"run": results.run(fit), **results.scores(fit), "attempt": results.attempt(fit)}
+    return {name: Path(path) for name, path in paths.items()}
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """How far the values of a contrast would move with other studies: replicates of many values at once.
 
-The bootstrap of `annobench.score.statistics`, but over studies where each split tests at least `min_units` of them, and for the F1
-of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value is
+The bootstrap of `annobench.score.statistics`, but over studies where each split tests at least `min_units` of them, and
+for the F1 of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value is
 stretched by the number of units that have cells of it: a class that three studies have is known by three, however many
 studies are tested.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.config.results import role_file
+from annobench.config.results import Results
 from annobench.core.counts import f1, ratio
 from annobench.core.parquet import NOT_GIVEN, Coded, read_columns
 from annobench.score import statistics as stats
@@ -215,8 +215,8 @@ def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str
     Donors whose cells lie in several groups are left out, and so are all donors of these groups: what is left of such
     a group would stand for the whole of it.
     """
-    obs = Path(f"results/data/{dataset}/obs.parquet")
-    files = [path for path in (Path(role_file(dataset, split, seed)) for seed in seeds) if path.is_file()]
+    obs = Path(Results().obs(dataset))
+    files = [path for path in (Path(Results().roles(dataset, split, seed)) for seed in seeds) if path.is_file()]
     if not obs.is_file() or not files:
         return {}
     groups: dict[str, dict[str, set[str]]] = {}

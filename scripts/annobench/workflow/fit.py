@@ -1,0 +1,91 @@
+"""What the rules of fit.smk ask for."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from annobench.core.codehash import code_hash
+from annobench.core.files import expanded, sha256_of
+from annobench.workflow.common import Chapter, canonical
+from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
+
+
+class FitRules(Chapter):
+    """Inputs, params and resources as functions of wildcards."""
+
+    def inputs(self, wildcards: Any) -> dict[str, list[str]]:
+        """Panel of a split, foreign cells of its dataset, files that a method declares: where there are any."""
+        records = self.targets.downloads(wildcards.method)
+        panel = self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["panel"]
+        foreign = self.foreign(wildcards)
+        return {
+            "panel": [self.targets.panel(panel)] if panel else [],
+            "foreign": [foreign] if foreign else [],
+            "foreign_store": [str(Path(foreign).with_name("store"))] if foreign else [],
+            "downloads": records,
+            "folders": [path.removesuffix(".json") for path in records],
+        }
+
+    def training(self, wildcards: Any) -> str:
+        """Whether a fit is trained on the measured genes (`panel`) or on all."""
+        return str(self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["training"])
+
+    def method(self, wildcards: Any) -> str:
+        """What a fit uses of a method file and of the study."""
+        method, settings = self.study.methods[wildcards.method], self.study.settings
+        used = {key: method.get(key) for key in ("implementation", "parameters", "exec", "needs", "abilities")}
+        used["device"] = settings["device"] if method["needs"]["gpu"] or method["abilities"]["gpu"] else "cpu"
+        return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
+
+    def code(self, wildcards: Any) -> str:
+        """Hash of the runner, of the method's own modules, and of the files that it names."""
+        method = self.study.methods[wildcards.method]
+        return self._method_code(method["implementation"], tuple(method["files"]))
+
+    def _method_code(self, implementation: str, files: tuple[str, ...]) -> str:
+        code = code_hash("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{implementation}")
+        paths = [self.root / expanded(file) for file in files]
+        return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
+
+    def threads(self, wildcards: Any) -> int:
+        """Threads of a fit."""
+        return int(self.study.methods[wildcards.method]["resources"]["threads"])
+
+    def limit_mb(self, wildcards: Any, attempt: int) -> int:
+        """Memory limit (MB) of the fit itself, enforced by the runner."""
+        own = self.study.methods[wildcards.method]["resources"]["memory_mb"]
+        return int((own + TABLE_MB_A_MILLION * self._millions(wildcards.dataset)) * attempt)
+
+    def _millions(self, dataset: str) -> float:
+        """Million cells of a dataset."""
+        return float(self.study.datasets[dataset]["resources"]["cells"] / 1e6)
+
+    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+        """Memory (MB) of the job around a fit."""
+        return self.limit_mb(wildcards, attempt) + HEADROOM_MB
+
+    def limit_seconds(self, wildcards: Any, attempt: int) -> int:
+        """Time limit (seconds) of the fit itself, enforced by the runner."""
+        own = self.study.methods[wildcards.method]["resources"]["minutes"] * 60
+        return math.ceil((own + int(TABLE_SECONDS_A_MILLION * self._millions(wildcards.dataset))) * attempt)
+
+    def minutes(self, wildcards: Any, attempt: int) -> int:
+        """Minutes of the job around a fit."""
+        return math.ceil(self.limit_seconds(wildcards, attempt) / 60) + HEADROOM_MINUTES
+
+    def gpus(self, wildcards: Any) -> int:
+        """GPUs that a fit asks a cluster for: where it needs one, or may use one and the study asks for CUDA."""
+        return self._gpus(wildcards, ("cuda",))
+
+    def cuda_jobs(self, wildcards: Any) -> int:
+        """GPUs that a fit uses where there are any: `make run` lets no more be used at once than it finds."""
+        return self._gpus(wildcards, ("cuda", "auto"))
+
+    def _gpus(self, wildcards: Any, devices: tuple[str, ...]) -> int:
+        method = self.study.methods[wildcards.method]
+        used = method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] in devices)
+        return int(method["resources"]["gpus"]) if used else 0
+
+    def environment(self, wildcards: Any) -> str:
+        """Conda file of a method."""
+        return str(self.root / "envs" / f"{self.study.methods[wildcards.method]['environment']}.yaml")
