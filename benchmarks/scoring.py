@@ -106,7 +106,7 @@ def hce(place: Path | None, scripts: Path) -> None:
 
 def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
     """The same in the shape of the HCE paper: donors within studies, tissues and diseases, and all training cells."""
-    from annobench.core.parquet import Coded, ColumnWriter, write_columns
+    from annobench.core.parquet import Categorical, ColumnWriter, write_columns
 
     classes = _classes(folder)
     rng = np.random.default_rng(0)
@@ -127,10 +127,10 @@ def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
                 codes[key] = codes[key] + names[key] * ~test
             for key in ("tissue", "disease"):  # the test cells have some that no training cell has
                 codes[key] = codes[key] + names[key] // 5 * ~test
-            columns = {key: Coded(values.astype(np.int32), coded[key]) for key, values in codes.items()}
-            obs.write({"cell_id": ids, "label_id": Coded(truth.astype(np.int32), classes), **columns})
+            columns = {key: Categorical(values.astype(np.int32), coded[key]) for key, values in codes.items()}
+            obs.write({"cell_id": ids, "label_id": Categorical(truth.astype(np.int32), classes), **columns})
             role = np.where(test, 0, np.where(at < cells + 5000, 1, 2)).astype(np.int32)
-            roles.write({"cell_id": ids, "role": Coded(role, ["test", "val", "train"])})
+            roles.write({"cell_id": ids, "role": Categorical(role, ["test", "val", "train"])})
     write_columns(folder / "train.parquet", {"cell_id": [str(i) for i in range(CLASSES)], "label_id": classes})
     np.save(folder / "truth.npy", np.concatenate(truths))
 

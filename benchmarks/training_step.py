@@ -5,8 +5,8 @@ every loss adds to our step with cross-entropy (`--threads 1` where the machine 
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
 batches in one process, in the environment of a fit (see `annobench.core.threads.SPIN`). Dense contestants find their
-batch dense in memory: making it so is not in their time. The reference of every ratio is dense float32 with PyTorch's default
-AdamW.
+batch dense in memory: making it so is not in their time. The reference of every ratio is dense float32 with PyTorch's
+default AdamW.
 """
 
 import argparse

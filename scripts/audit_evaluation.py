@@ -20,7 +20,7 @@ with job(snakemake):
             **settings,
             "cells": snakemake.input.cells,
             "obs": snakemake.input.obs,
-            "foreign": snakemake.params.foreign,
+            "unrelated": snakemake.params.unrelated,
             "markers": snakemake.params.markers,
             "splits": audited_splits(settings["dataset"], settings["splits"], Results()),
         },

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    train = read_columns(snakemake.input.split, ["role"], coded=["role"])["role"] == "train"
+    train = read_columns(snakemake.input.split, ["role"], categorical=["role"])["role"] == "train"
     coded = ["label_id", "label", "study"]
-    obs = read_columns(snakemake.input.obs, coded, coded=coded)
+    obs = read_columns(snakemake.input.obs, coded, categorical=coded)
     labels, studies = obs["label_id"][train], obs["study"][train]
     policy, seed = json.loads(snakemake.params.policy), int(snakemake.wildcards.seed)
     chosen = select_cells(labels, studies, policy, seed, names_of(obs["label_id"], obs["label"]))

@@ -20,7 +20,7 @@ with job(snakemake):
         {
             **json.loads(snakemake.params.method),
             **{key: str(Path(snakemake.input[key]).resolve()) for key in ("cells", "split", "train", "ontology")},
-            **{key: only_file(snakemake.input.get(key)) for key in ("panel", "foreign")},
+            **{key: only_file(snakemake.input.get(key)) for key in ("panel", "unrelated")},
             "training": snakemake.params.training,
             **{"downloads": paths, "missing": missing},
             "seed": int(wildcards.seed),

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from annobench.core.parquet import Coded, read_columns, write_columns
+from annobench.core.parquet import Categorical, read_columns, write_columns
 from annobench.splits.roles import assign_roles, read_obs
 from annobench.workflow.driver import job
 
@@ -14,4 +14,4 @@ with job(snakemake):
     spec = json.loads(snakemake.params.spec)
     roles = assign_roles(read_obs(snakemake.input.obs, spec), spec, int(snakemake.wildcards.seed))
     ids = read_columns(snakemake.input.obs, ["cell_id"], texts=["cell_id"])
-    write_columns(snakemake.output[0], {**ids, "role": Coded.of(roles)})
+    write_columns(snakemake.output[0], {**ids, "role": Categorical.of(roles)})

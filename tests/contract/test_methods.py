@@ -21,7 +21,7 @@ from annobench.ontology import Ontology
 from helpers import cells
 
 # a pre-trained model needs its file and real gene symbols: see tests/unit/methods/test_celltypist_model.py; spatialcore
-# needs # an environment of its own: see tests/contract/test_spatialcore.py
+# needs an environment of its own: see tests/contract/test_spatialcore.py
 METHODS = [
     m
     for m in available("methods", ROOT)

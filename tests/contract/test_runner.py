@@ -303,7 +303,7 @@ def test_foreign_commands_may_say_why(
 
 
 def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    script = tmp_path / "foreign.py"
+    script = tmp_path / "external.py"
     script.write_text(
         "import json, sys, anndata\n"
         "train, test = anndata.read_h5ad(sys.argv[1]), anndata.read_h5ad(sys.argv[2])\n"

@@ -28,7 +28,7 @@ from annobench.fit import inputs
 from annobench.fit.child import main
 from annobench.fit.decisions import KINDS
 from annobench.fit.inputs import FitCells, load_cells
-from annobench.fit.unrelated_cells import foreign_cells
+from annobench.fit.unrelated_cells import unrelated_cells
 from annobench.ontology import Ontology
 from helpers import TYPES
 
@@ -180,7 +180,7 @@ def test_foreign_cells_of_a_stored_query_and_of_a_stored_tissue(
 ) -> None:
     found: FitCells = load_cells(jobs["store"], streams=True)
     path = Path(jobs["store"]["cells"])
-    drawn = foreign_cells(found.query, path, ["CL:0000066"], ontology, 1)
+    drawn = unrelated_cells(found.query, path, ["CL:0000066"], ontology, 1)
     assert set(drawn) == set(KINDS)
     for cells in drawn.values():
         assert isinstance(cells.X, csr_matrix)

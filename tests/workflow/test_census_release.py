@@ -28,7 +28,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     cells = {"label": "cell_type", "label_id": "cell_type_ontology_term_id", "study": "dataset_id"}
     cells |= {"donor": "tech_sample", "republished": "republished"}
     (config / "datasets" / "toy.yaml").write_text(
-        yaml.safe_dump(other | {"source": source, "cells": cells, "foreign": None, "families": {}})
+        yaml.safe_dump(other | {"source": source, "cells": cells, "unrelated": None, "families": {}})
     )
     repo.study("tiny", evaluations=[{"dataset": "toy", "regime": "holdout"}])
     repo.snakemake(CARD)

@@ -28,7 +28,7 @@ def declare(repo: Repo, folder: Path, ontology: Ontology) -> None:
     pair = {"references": ["simulated_small"], "query": "section", "genes": "reference", "values": "log1p_cp10k"}
     for name, block in (
         ("section", {"source": {"kind": "local", "path": str(folder / "section.h5ad")}, "cells": cells}),
-        ("to_section", {"pair": pair, "foreign": "simulated_foreign"}),
+        ("to_section", {"pair": pair, "unrelated": "simulated_unrelated"}),
     ):
         (repo.folder / "config" / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(TEXT | block))
     panel = pd.DataFrame({"gene": raw.var_names[:60], "id": raw.var["ensembl_id"].iloc[:60]})
@@ -130,7 +130,7 @@ def test_unknown_cells_stand_beside_what_is_accepted(factorial: Repo) -> None:
     here = rules[(rules["evaluation"] == "panel_none") & (rules["method"] == "logistic_regression")]
     for rule in ("raw", "softmax", "zscore", "calibrated"):
         metrics = set(here.loc[(here["rule"] == rule) & (here["variant"] == "fair"), "metric"])
-        assert metrics == {"unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_wrong_tissue"}
+        assert metrics == {"unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_unrelated_tissue"}
 
 
 def test_nothing_is_left_to_do_and_a_merged_study_refits_nothing(factorial: Repo) -> None:

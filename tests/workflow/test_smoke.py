@@ -165,7 +165,7 @@ def test_the_provenance_names_everything(smoke: tuple[Repo, str]) -> None:
     assert found["settings"]["study"] == "smoke"
     assert found["packages"]["snakemake"]
     assert found["machine"]["cores"]
-    assert set(found["data"]) == {"simulated_small", "simulated_foreign"}
+    assert set(found["data"]) == {"simulated_small", "simulated_unrelated"}
     assert found["methods"]["linear_hce"]["parameters"]["loss"] == "hce"
 
 

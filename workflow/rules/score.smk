@@ -64,7 +64,7 @@ rule audit_evaluation:
         runtime=60,
     params:
         settings=SCORE.audit_settings,
-        foreign=SCORE.foreign,
+        unrelated=SCORE.unrelated,
         markers=SCORE.audit_markers,
         code=SCORE.code_of("audit_evaluation"),
     script:

@@ -40,7 +40,7 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
     _check_downloads(method, str(path.relative_to(root)))
-    if "exec" not in method:  # a foreign command gets its parameters as they are
+    if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(
             method["implementation"], method["parameters"], str(path.relative_to(root))
         )

@@ -91,9 +91,9 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
         _load_dataset_with_parts(name, root, source, datasets)
     for name in list(datasets):  # cells that do not belong to what is evaluated
-        foreign = datasets[name]["foreign"]
-        if foreign and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
-            _load_dataset_with_parts(foreign, root, f"config/datasets/{name}.yaml", datasets)
+        unrelated = datasets[name]["unrelated"]
+        if unrelated and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
+            _load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
     splits: dict[tuple[str, str], Split] = {}
     fitted: dict[tuple[str, str], Split] = {}
     for position, evaluation in enumerate(settings["evaluations"]):

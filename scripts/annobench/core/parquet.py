@@ -4,8 +4,8 @@ pyarrow imports pandas as soon as it converts from or to numpy, and hundreds of 
 arrays are built from plain buffers and lists instead; the files are ordinary parquet. Nothing starts threads: a job has
 the core that it asked for.
 
-A column of few different texts is best read as numbers (`Coded`), and one of ids as Arrow text (`Texts`): neither makes
-a Python object for every row.
+A column of few different texts is best read as numbers (`Categorical`), and one of ids as Arrow text: neither
+makes a Python object for every row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Coded:
+class Categorical:
     """A text for every row, by number: codes (n,) int32 into `names`, all of them different; -1 where there is none."""
 
     codes: "NDArray[np.int32]"
     names: list[str]
 
     @classmethod
-    def of(cls, values: Any) -> "Coded":
+    def of(cls, values: Any) -> "Categorical":
         """Texts by number, in the order in which they first come."""
         flat = values.tolist() if isinstance(values, np.ndarray) else list(values)
         code = {name: i for i, name in enumerate(dict.fromkeys(flat))}
@@ -43,20 +43,20 @@ class Coded:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: Any) -> "Coded":
+    def __getitem__(self, rows: Any) -> "Categorical":
         """Some of the rows, with all names."""
-        return Coded(self.codes[rows], self.names)
+        return Categorical(self.codes[rows], self.names)
 
     def __eq__(self, name: object) -> "NDArray[np.bool_]":  # type: ignore[override]
         """Which rows hold a text."""
         return self.codes == (self.names.index(str(name)) if name in self.names else -2)
 
-    def renamed(self, change: Callable[[str], str]) -> "Coded":
+    def renamed(self, change: Callable[[str], str]) -> "Categorical":
         """Every text changed; texts that become the same share a number."""
-        changed = Coded.of([change(name) for name in self.names])
-        return Coded(np.append(changed.codes, np.int32(-1))[self.codes], changed.names)
+        changed = Categorical.of([change(name) for name in self.names])
+        return Categorical(np.append(changed.codes, np.int32(-1))[self.codes], changed.names)
 
-    def into(self, names: Sequence[str]) -> "NDArray[np.int32]":
+    def recode(self, names: Sequence[str]) -> "NDArray[np.int32]":
         """Positions of the texts among other names; -1 for a text that is not there."""
         at = {name: i for i, name in enumerate(names)}
         return np.array([*(at.get(name, -1) for name in self.names), -1], dtype=np.int32)[self.codes]
@@ -66,14 +66,14 @@ class Coded:
         number = np.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).tolist()
         return {name: n for name, n in sorted(zip(self.names, number, strict=True)) if n}
 
-    def beside(self, others: "Coded") -> dict[str, set[str]]:
+    def crosstab(self, others: "Categorical") -> dict[str, set[str]]:
         """Which of the others' texts stand in the rows of each of these; no text may be missing."""
         found: dict[str, set[str]] = {}
         for pair in np.unique(self.codes.astype(np.int64) * len(others.names) + others.codes).tolist():
             found.setdefault(self.names[pair // len(others.names)], set()).add(others.names[pair % len(others.names)])
         return found
 
-    def text(self) -> "NDArray[Any]":
+    def to_text(self) -> "NDArray[Any]":
         """The texts, (n,) object; None where there is none. Rows with the same text share one object."""
         table = np.empty(len(self.names) + 1, dtype=object)
         table[: len(self.names)] = self.names
@@ -84,21 +84,21 @@ def read_columns(
     path: str | Path,
     columns: Sequence[str] | None = None,
     *,
-    coded: Sequence[str] = (),
+    categorical: Sequence[str] = (),
     texts: Sequence[str] = (),
     rows: "NDArray[np.bool_] | None" = None,
 ) -> dict[str, Any]:
     """Columns of a parquet file: text as object arrays of str, numbers as they are (a missing one as NaN).
 
-    Those named in `coded` come as Coded, those in `texts` as an Arrow array; both must be text. `rows` takes only the
-    rows where it is true; memory stays at one row group beyond what is returned. Raises DataError where the file is
-    damaged, or has another number of rows than `rows`.
+    Those named in `categorical` come as Categorical, those in `texts` as an Arrow array; both must be text. `rows`
+    takes only the rows where it is true; memory stays at one row group beyond what is returned. Raises DataError where
+    the file is damaged, or has another number of rows than `rows`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, read_dictionary=list(coded)) as file:  # read_table would import pandas as well
+        with pq.ParquetFile(path, read_dictionary=list(categorical)) as file:  # read_table would import pandas as well
             wanted = list(columns) if columns is not None else None
             if rows is None:
                 table = file.read(columns=wanted, use_threads=False)
@@ -113,7 +113,9 @@ def read_columns(
     found: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name)
-        found[name] = _coded(column) if name in coded else _one(column) if name in texts else _to_numpy(column)
+        found[name] = (
+            _categorical(column) if name in categorical else _one(column) if name in texts else _to_numpy(column)
+        )
     return found
 
 
@@ -154,7 +156,7 @@ def write_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
 class ColumnWriter:
     """Writes a parquet file part by part; every part has the same columns. Not atomic by itself.
 
-    Text that is given as Coded is written from its numbers; to readers it is text like any other.
+    Text that is given as Categorical is written from its numbers; to readers it is text like any other.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -228,7 +230,7 @@ def _one(column: "pa.ChunkedArray") -> "pa.Array":
     return pa.concat_arrays(chunks) if chunks else _text([])
 
 
-def _coded(column: "pa.ChunkedArray") -> Coded:
+def _categorical(column: "pa.ChunkedArray") -> Categorical:
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):
@@ -236,7 +238,7 @@ def _coded(column: "pa.ChunkedArray") -> Coded:
     chunks = column.unify_dictionaries().chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []
     codes = [np.where(_valid(c), _buffer(c.indices, np.dtype(np.int32)), np.int32(-1)) for c in chunks]
-    return Coded(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), names)
+    return Categorical(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), names)
 
 
 def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[Any]":
@@ -244,7 +246,7 @@ def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[Any]":
 
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return _coded(column).text()
+        return _categorical(column).to_text()
     if kind in (pa.float64(), pa.int64()):
         dtype = np.dtype(np.float64 if kind == pa.float64() else np.int64)
         parts = [_buffer(chunk, dtype) for chunk in column.chunks]
@@ -280,12 +282,12 @@ def _valid(array: "pa.Array") -> "NDArray[np.bool_]":
 
 
 def to_arrow(values: Any) -> "pa.Array":
-    """int64, float64 or text; Coded as text by number, an Arrow array as it is."""
+    """int64, float64 or text; Categorical as text by number, an Arrow array as it is."""
     import pyarrow as pa
 
     if isinstance(values, pa.Array):
         return values
-    if isinstance(values, Coded):
+    if isinstance(values, Categorical):
         codes = np.ascontiguousarray(values.codes, np.int32)
         missing = codes < 0
         bits = pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes()) if missing.any() else None

@@ -1,4 +1,4 @@
-"""Confidence: how sure the methods are of right, wrong and foreign cells, under three rules."""
+"""Confidence: how sure the methods are of right, wrong and unrelated cells, under three rules."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from annobench.score.confidence import PUBLISHED
 TABLES = ["confidences", "ranking"]
 REGIMES = ()
 NEEDS = "decisions"
-TITLE = "Confidence of right, wrong and foreign cells"
+TITLE = "Confidence of right, wrong and unrelated cells"
 CAPTION = (
     "Distribution of the confidence in cells that are annotated right, in cells that are annotated wrong, and in "
     "cells that belong to no type of the training data (noise, shuffled expression, another tissue), for every "
@@ -29,7 +29,7 @@ CELLS = {
     "wrong": ("wrong", COLOURS[1], "-", 1.4),
     "noise": ("noise", "#000000", ":", 1.1),
     "shuffled": ("shuffled expression", COLOURS[2], "--", 1.1),
-    "wrong_tissue": ("another tissue", COLOURS[3], "-.", 1.3),
+    "unrelated_tissue": ("another tissue", COLOURS[3], "-.", 1.3),
 }
 
 

@@ -32,7 +32,7 @@ CAPTION = (
     "so many of the evaluations and rules."
 )
 LABELS = ("macro_f1", "balanced_accuracy", "accuracy")
-CONFIDENCE = ("aurc", "ece", "wrong_tissue_found")
+CONFIDENCE = ("aurc", "ece", "unrelated_tissue_found")
 _LEVELS = {"all": "all genes", "panel": "panel genes", "merged": "merged", "none": "none"} | RULE_NAMES
 
 

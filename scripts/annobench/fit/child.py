@@ -55,7 +55,7 @@ def main(job_file: Path) -> int:
         traceback.print_exc()
         with suppress(OSError):
             (work / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        # a message of ours says everything; a foreign one needs the name of its type
+        # a message of ours says everything; an unrelated one needs the name of its type
         reason = str(error) if isinstance(error, AnnobenchError) else f"{type(error).__name__}: {error}"
         if isinstance(error, MemoryError):
             reason = f"out of memory: {error}"
@@ -204,22 +204,22 @@ def _keep_decisions(
     query: "AnnData",
     context: "Context",
 ) -> bool:
-    """Write the decision values of test, validation and foreign cells; returns whether the method gives any.
+    """Write the decision values of test, validation and unrelated cells; returns whether the method gives any.
 
     `tested` are the predictions of (a sample of) the test cells (`query`), `judged` the validation cells, of which a
-    sample is taken as well. A method that cannot predict twice (a foreign command) is asked for nothing more.
+    sample is taken as well. A method that cannot predict twice (an external command) is asked for nothing more.
     """
     from annobench.cells.stored_cells import some_cells
     from annobench.fit.decisions import sample, write_decisions
     from annobench.fit.predictions import Predictions, joined, validate
-    from annobench.fit.unrelated_cells import foreign_cells
+    from annobench.fit.unrelated_cells import unrelated_cells
 
     if not job["keep"]["decisions"] or method.one_step or job["needs"]["truth"] or tested is None:
         return False
     answers: dict[str, Any] = {}
     try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
-        path = Path(job["foreign"]) if job.get("foreign") else None
-        asked = foreign_cells(query, path, context.classes, context.ontology, context.seed)
+        path = Path(job["unrelated"]) if job.get("unrelated") else None
+        asked = unrelated_cells(query, path, context.classes, context.ontology, context.seed)
         if judged is not None and judged.n_obs:
             asked["validation"] = some_cells(judged, sample(judged.n_obs, job["seed"]))
         # one call for all of them: some methods take longer to begin than to predict

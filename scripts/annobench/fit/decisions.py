@@ -1,4 +1,4 @@
-"""decisions.npz: decision values of test, validation and foreign cells, from which confidence rules are compared.
+"""decisions.npz: decision values of test, validation and unrelated cells, from which confidence rules are compared.
 
 Rules of confidence are compared over thousands of cells, not millions: of a large set of cells a sample is kept.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from annobench.fit.predictions import Predictions
 
-KINDS = ("noise", "shuffled", "wrong_tissue")  # of foreign cells, see runner.foreign
-FOREIGN = 250  # cells of each kind: the standard error of a share is then at most 0.03
+KINDS = ("noise", "shuffled", "unrelated_tissue")  # of unrelated cells, see runner.unrelated
+UNRELATED = 250  # cells of each kind: the standard error of a share is then at most 0.03
 SAMPLE = 20_000  # cells of a set: a share is then known to 0.004 (standard error)
 
 
@@ -29,7 +29,7 @@ def sample(cells: int, seed: int) -> "NDArray[np.intp]":
 
 
 def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> bool:
-    """Write the decision values of several sets of cells (`test`, `validation`, kinds of foreign cells).
+    """Write the decision values of several sets of cells (`test`, `validation`, kinds of unrelated cells).
 
     Holds, all readable without pickle: float32 matrix, classes, cell ids, the name of the set, the first label and the
     method's own confidence (NaN where it gives none). Returns whether there was anything to write.

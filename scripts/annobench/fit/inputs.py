@@ -61,7 +61,7 @@ def _from_memory(job: dict[str, Any]) -> FitCells:
     all_genes = job.get("training") == "all"
     if not all_genes and not mask.all():
         cells = restricted(cells, mask)
-    roles = read_columns(job["split"], coded=["role"], texts=["cell_id"])
+    roles = read_columns(job["split"], categorical=["role"], texts=["cell_id"])
     chosen = read_columns(job["train"], ["cell_id", "label_id"], texts=["cell_id"])
     names = to_arrow(cells.obs_names.to_numpy())
 
@@ -87,14 +87,14 @@ def _from_store(job: dict[str, Any], store: "Store", streams: bool) -> FitCells:
     mask = measured(store.var, _panel(job))
     all_genes = job.get("training") == "all"
     kept = None if all_genes or mask.all() else np.flatnonzero(mask)
-    roles = read_columns(job["split"], coded=["role"], texts=["cell_id"])
+    roles = read_columns(job["split"], categorical=["role"], texts=["cell_id"])
     _check_order(store, roles["cell_id"], job["split"])
     columns = [name for name in store.columns if not name.startswith(SPATIAL)]
 
     def those(rows: "NDArray[np.int64]") -> StoredCells:
         return StoredCells(store, rows, store.obs(columns, rows), kept)
 
-    chosen = read_columns(job["train"], ["cell_id", "label_id"], coded=["label_id"], texts=["cell_id"])
+    chosen = read_columns(job["train"], ["cell_id", "label_id"], categorical=["label_id"], texts=["cell_id"])
     candidates = np.flatnonzero(roles["role"] == "train")
     inside = _rows_in_order(chosen["cell_id"], take(roles["cell_id"], candidates))
     if inside is None:

@@ -13,7 +13,7 @@ from annobench.config.names import ARGMAX, DECODINGS
 from annobench.core.errors import PredictionError
 from annobench.core.files import atomic, damaged
 from annobench.core.npz import NpzWriter, mapped
-from annobench.core.parquet import Coded, column_names, read_columns, write_columns
+from annobench.core.parquet import Categorical, column_names, read_columns, write_columns
 from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     labels = predictions.labels
     if labels.ndim != 2 or labels.shape[0] != n or labels.shape[1] < 1:
         raise PredictionError(f"labels have shape {labels.shape}, expected ({n}, k)")
-    coded = Coded.of(labels.ravel())
+    coded = Categorical.of(labels.ravel())
     unknown = {str(name) for name in coded.names if not isinstance(name, str) or name not in allowed | {UNKNOWN}}
     if unknown:
         raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {_some(unknown)}")
@@ -158,7 +158,7 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
         strange = set(predictions.classes) - allowed
         if strange or len(set(predictions.classes)) < len(predictions.classes):
             raise PredictionError(f"classes of the probabilities stand twice, or are not allowed: {_some(strange)}")
-        _check_probabilities(predictions, coded[:: labels.shape[1]].into(predictions.classes))
+        _check_probabilities(predictions, coded[:: labels.shape[1]].recode(predictions.classes))
     if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
         raise PredictionError("scores are not in falling order")
     return replace(predictions, cell_ids=wanted) if order is None else replace(predictions.rows(order), cell_ids=wanted)
@@ -180,7 +180,7 @@ def _order(wanted: "NDArray[Any]", given: "NDArray[Any]") -> "NDArray[np.intp] |
     return np.fromiter(map(row.__getitem__, wanted), np.intp, len(wanted))
 
 
-def _check_repeats(coded: Coded, labels: "NDArray[Any]") -> None:
+def _check_repeats(coded: Categorical, labels: "NDArray[Any]") -> None:
     codes: NDArray[Any] = coded.codes.reshape(labels.shape)
     real = ~(coded == UNKNOWN).reshape(labels.shape)
     again = np.zeros(len(codes), dtype=bool)
@@ -233,11 +233,11 @@ def as_columns(predictions: Predictions) -> dict[str, Any]:
     """Columns of predictions.parquet."""
     k = predictions.labels.shape[1]
     columns: dict[str, Any] = {"cell_id": predictions.cell_ids}
-    columns |= {f"label_{i + 1}": Coded.of(predictions.labels[:, i]) for i in range(k)}
+    columns |= {f"label_{i + 1}": Categorical.of(predictions.labels[:, i]) for i in range(k)}
     columns |= {f"score_{i + 1}": None if predictions.scores is None else predictions.scores[:, i] for i in range(k)}
     columns["confidence"] = predictions.confidence
     for name, (codes, confidence) in (predictions.decoded or {}).items():
-        columns[name] = Coded(codes, list(predictions.classes))
+        columns[name] = Categorical(codes, list(predictions.classes))
         columns[f"confidence_{name}"] = confidence
     return columns
 
@@ -278,7 +278,7 @@ class Answers:
     """What scoring needs of predictions.parquet: ids as Arrow text, labels of every rank, confidences or None."""
 
     cell_ids: Any
-    labels: list[Coded]
+    labels: list[Categorical]
     confidence: "NDArray[np.float64] | None"
 
 
@@ -295,7 +295,7 @@ def read_answers(path: str | Path, decoding: str = ARGMAX) -> Answers:
             raise PredictionError(f"decoding is '{decoding}', expected {', '.join((ARGMAX, *DECODINGS))}")
         if decoding in present:
             names, sure = [decoding], f"confidence_{decoding}"
-    columns = read_columns(path, ["cell_id", *names, sure], coded=names, texts=["cell_id"])
+    columns = read_columns(path, ["cell_id", *names, sure], categorical=names, texts=["cell_id"])
     if decoding != ARGMAX and decoding not in present and len(columns["cell_id"]):
         raise PredictionError(
             f"{path}: has no column {decoding}, which only methods with probabilities have (abilities.probabilities); "

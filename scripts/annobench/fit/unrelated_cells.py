@@ -4,8 +4,8 @@ All of them are as deep as the cells of the query, so that depth alone gives not
 
 - `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
 - `shuffled`: cells of the query with their values permuted over the measured genes;
-- `wrong_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of a type
-  that is a training class, or lies below or above one, are left out, because for them an answer may be right.
+- `unrelated_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of
+  a type that is a training class, or lies below or above one, are left out, because for them an answer may be right.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from annobench.cells.expression import in_state, linear
 from annobench.cells.genes import shared_genes
 from annobench.cells.panel import DEPTH, measured
 from annobench.cells.stored_cells import is_stored, read_cells, some_cells
-from annobench.fit.decisions import FOREIGN
+from annobench.fit.decisions import UNRELATED
 from annobench.ontology.graph import ROOT
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ _LOOKED_AT = 5000  # cells of a store that stand for all of them: their mean, th
 _MIN_COUNTS = 10  # emptier cells say nothing
 
 
-def foreign_cells(
+def unrelated_cells(
     query: "AnnData | StoredCells", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
 ) -> dict[str, "AnnData"]:
-    """Foreign cells for a query: kind -> cells with the genes and the state of the query.
+    """Unrelated cells for a query: kind -> cells with the genes and the state of the query.
 
     `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no
     cells is left out.
@@ -52,7 +52,7 @@ def foreign_cells(
     usable = np.flatnonzero(depth >= _MIN_COUNTS)
     if len(usable) == 0:
         return {}
-    chosen = usable[rng.integers(0, len(usable), FOREIGN)]
+    chosen = usable[rng.integers(0, len(usable), UNRELATED)]
     mean = np.asarray(profiles[usable].sum(axis=0, dtype=np.float64)).ravel()
     drawn = {
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
@@ -60,9 +60,9 @@ def foreign_cells(
     }
     other = _other_tissue(query, genes, path, classes, ontology, seed) if path else None
     if other is not None:
-        cells = other[rng.permutation(other.shape[0])[:FOREIGN]].toarray()
+        cells = other[rng.permutation(other.shape[0])[:UNRELATED]].toarray()
         wanted = depth[rng.choice(usable, len(cells))]
-        drawn["wrong_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
+        drawn["unrelated_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
     found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
     return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
 

@@ -1,4 +1,4 @@
-"""Foreign methods: any command line, in any language, that reads files and writes predictions."""
+"""External methods: any command line, in any language, that reads files and writes predictions."""
 
 import json
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SKIPPED = 77  # the status by which test harnesses say "skipped" (GNU Automake)
 
 
-class Foreign(Method):
+class External(Method):
     """Runs the command once with train and test data: fitting and predicting are one step.
 
     `options` is handed to the command as params.json. Status 77 means that it cannot run here: a skip. The first line
@@ -88,11 +88,11 @@ class Foreign(Method):
         return RuntimeError(f"`{self.command}` {how}; {reason or 'its output is in the log of this fit'}")
 
     def save(self, folder: Path) -> None:
-        pass  # what a foreign method keeps is its own affair
+        pass  # what an external method keeps is its own affair
 
     @classmethod
-    def load(cls, folder: Path) -> "Foreign":
-        raise NotImplementedError("a foreign method is fitted and run in one step")
+    def load(cls, folder: Path) -> "External":
+        raise NotImplementedError("an external method is fitted and run in one step")
 
 
 def fill_in(word: str, places: Mapping[str, object]) -> str:

@@ -137,7 +137,7 @@ def _rules(rules: pd.DataFrame) -> pd.DataFrame:
     cuts = plain[plain["variant"] != "-"].pivot_table(index=[*keys, "variant"], columns="metric", values="value")
     whole = plain[plain["variant"] == "-"].pivot_table(index=keys, columns="metric", values="value")
     joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"})
-    first = [*keys, "cut", "unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_wrong_tissue"]
+    first = [*keys, "cut", "unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_unrelated_tissue"]
     return joined[[c for c in first if c in joined] + [c for c in joined if c not in first]]
 
 

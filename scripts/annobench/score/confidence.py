@@ -7,7 +7,7 @@
   Shifting or scaling the values changes nothing, so it knows where a cell leans but not how much speaks for it.
 - `calibrated`: chance that the answer is right: a logistic function of the largest decision value and of its
   logarithmic softmax, rising in both, fitted on the validation cells (Platt 1999). The first keeps the strength of the
-  evidence, which tells foreign cells from known ones and which neither the z-score nor the softmax has (Hendrycks et
+  evidence, which tells unrelated cells from known ones and which neither the z-score nor the softmax has (Hendrycks et
   al. 2022, MaxLogit); the second says how far the best class is ahead.
 """
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, read_json
-from annobench.core.parquet import NOT_GIVEN, Coded, ColumnWriter, crc32, positions, to_arrow
+from annobench.core.parquet import NOT_GIVEN, Categorical, ColumnWriter, crc32, positions, to_arrow
 from annobench.fit import predictions
-from annobench.fit.decisions import FOREIGN, read_decisions
+from annobench.fit.decisions import UNRELATED, read_decisions
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
 from annobench.score.confidence import Groups
@@ -130,11 +130,13 @@ def _score_view(
             rows.extend(compute(scored))
         kind, units = resampling_units(truths, settings["min_units"])
         names = list(scored.names)
-        confusion = count_confusion(units, Coded(scored.true_codes, names), Coded(scored.predicted_codes, names))
+        confusion = count_confusion(
+            units, Categorical(scored.true_codes, names), Categorical(scored.predicted_codes, names)
+        )
         if run.get("decisions") and decoding == "argmax":
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
             cells, judged = judged_rules(fit, scored, truths)
-            drawn = [f"unit:{about['dataset']}/{unit}" for unit in units[cells].text()]
+            drawn = [f"unit:{about['dataset']}/{unit}" for unit in units[cells].to_text()]
             confidence = _confidence(judged, scored, cells, drawn, bins, merge)
             rows.extend(selection.rows(judged, bins))
     view = {name: about[name] for name in ("split", "method")}
@@ -156,17 +158,23 @@ def _by_name(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> dict[str,
 def _repeated(fixed: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Columns in types that do not depend on what is in them, behind others that hold one value."""
     n = len(next(iter(columns.values())))
-    found = {name: Coded.of([value]) if isinstance(value, str) else [value] for name, value in fixed.items()}
+    found = {name: Categorical.of([value]) if isinstance(value, str) else [value] for name, value in fixed.items()}
     behind = np.zeros(n, dtype=np.intp)
     return {
-        **{name: value[behind] if isinstance(value, Coded) else np.repeat(value, n) for name, value in found.items()},
-        **{name: values if isinstance(values, Coded) else _typed(name, values) for name, values in columns.items()},
+        **{
+            name: value[behind] if isinstance(value, Categorical) else np.repeat(value, n)
+            for name, value in found.items()
+        },
+        **{
+            name: values if isinstance(values, Categorical) else _typed(name, values)
+            for name, values in columns.items()
+        },
     }
 
 
 def _typed(name: str, values: Any) -> Any:
     numbers = {"n": np.int64, "replicate": np.int64, "value": np.float64}
-    return np.array(values, dtype=numbers[name]) if name in numbers else Coded.of(values)
+    return np.array(values, dtype=numbers[name]) if name in numbers else Categorical.of(values)
 
 
 def read_scored(
@@ -213,17 +221,17 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
     cells, and is no probability any more.
     """
     names = list(scored.names)
-    ranked = [Coded(codes, names) for codes in scored.label_codes.T]
+    ranked = [Categorical(codes, names) for codes in scored.label_codes.T]
     labels = without_repeats([rolled_codes(one, rule, scored.ontology) for one in ranked])
     confidence, probabilities = scored.confidence, scored.probabilities
     if probabilities is not None:
-        groups = rolled_codes(Coded.of(probabilities.classes), rule, scored.ontology)
+        groups = rolled_codes(Categorical.of(probabilities.classes), rule, scored.ontology)
         targets = sorted(groups.names)
-        probabilities = replace(probabilities, classes=targets, groups=groups.into(targets))
+        probabilities = replace(probabilities, classes=targets, groups=groups.recode(targets))
         if scored.is_probability and confidence is not None:
-            confidence = _of_answer(probabilities, labels[0].into(targets), confidence)
+            confidence = _of_answer(probabilities, labels[0].recode(targets), confidence)
     return Scored.of(
-        Coded(scored.true_codes, names),
+        Categorical(scored.true_codes, names),
         labels,
         scored.training,
         scored.ontology,
@@ -236,13 +244,13 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
     )
 
 
-def without_repeats(ranked: list[Coded]) -> list[Coded]:
+def without_repeats(ranked: list[Categorical]) -> list[Categorical]:
     """Labels of every rank where none stands twice: a target that comes again is no second guess.
 
     Later labels move up, and `unknown` fills what is left.
     """
     names = list(dict.fromkeys([*(name for one in ranked for name in one.names), UNKNOWN]))
-    codes = np.stack([one.into(names) for one in ranked], axis=1)
+    codes = np.stack([one.recode(names) for one in ranked], axis=1)
     again = np.zeros(codes.shape, dtype=bool)
     for rank in range(1, len(ranked)):
         again[:, rank] = (codes[:, :rank] == codes[:, [rank]]).any(axis=1)
@@ -251,7 +259,7 @@ def without_repeats(ranked: list[Coded]) -> list[Coded]:
     moved = np.take_along_axis(codes[cells], order, axis=1)
     moved[np.take_along_axis(again[cells], order, axis=1)] = names.index(UNKNOWN)
     codes[cells] = moved
-    return [Coded(column, names) for column in codes.T]
+    return [Categorical(column, names) for column in codes.T]
 
 
 def _of_answer(
@@ -284,13 +292,13 @@ def judged_rules(fit: Path, scored: Scored, truths: Truths) -> "tuple[NDArray[np
     judged = np.flatnonzero(part == "validation")
     row = positions(to_arrow(ids[judged]), truths.validation[0])
     judged, row = judged[row >= 0], row[row >= 0]
-    expected = truths.validation[1][row].text()
+    expected = truths.validation[1][row].to_text()
     known = expected != UNKNOWN
     groups = None
     if truths.rollup is not None:
         targets = rolled(decisions["classes"], truths.rollup, scored.ontology)
         names = sorted({*targets, *answered})
-        groups = Groups(Coded.of(targets).into(names), Coded.of(answered).into(names))
+        groups = Groups(Categorical.of(targets).recode(names), Categorical.of(answered).recode(names))
     right = (answered[judged] == expected)[known]
     return cells, selection.judge(scored.correct[cells], decisions, at, judged[known], right, groups)
 
@@ -306,17 +314,17 @@ def _confidence(
     """Rows of the table of confidence rules: values, replicates, curves and histograms."""
     weights = Weights(REPLICATES)
     of_cells = weights.of(units)
-    of_foreign = weights.of([f"foreign:{i}" for i in range(FOREIGN)])
+    of_unrelated = weights.of([f"foreign:{i}" for i in range(UNRELATED)])
     readings = {"none": scored.correct[cells]}
     if merge:
-        target = rolled_codes(Coded.of(scored.names), merge, scored.ontology).codes
+        target = rolled_codes(Categorical.of(scored.names), merge, scored.ontology).codes
         readings["merged"] = target[scored.true_codes[cells]] == target[scored.predicted_codes[cells]]
     found: list[tuple[Any, ...]] = []
     for merging, right in readings.items():
         for one in (replace(one, right=right) for one in judged):
             key = (one.rule, merging)
             found += [(*key, metric, variant, -1, value) for (metric, variant), value in one.values(bins).items()]
-            for metric, values in one.replicates(of_cells, of_foreign, bins).items():
+            for metric, values in one.replicates(of_cells, of_unrelated, bins).items():
                 found += [(*key, metric, "-", i, value) for i, value in enumerate(values)]
             if merging == "none":
                 found += [(*key, "risk", coverage, -1, value) for coverage, value in one.curve().items()]
@@ -325,7 +333,7 @@ def _confidence(
     return found
 
 
-def resampling_units(truths: Truths, min_units: int) -> tuple[str, Coded]:
+def resampling_units(truths: Truths, min_units: int) -> tuple[str, Categorical]:
     """What intervals resample, and the unit of every scored cell.
 
     Donors where the test cells have at least `min_units` of them, else studies, else cells. Cells of a dataset with
@@ -336,23 +344,23 @@ def resampling_units(truths: Truths, min_units: int) -> tuple[str, Coded]:
         if NOT_GIVEN not in names and len(names) >= min_units:
             return column, truths.columns[column]
     if truths.cells <= MAX_BLOCKS:
-        return "cell", Coded.of([str(place) for place in truths.places.tolist()])
+        return "cell", Categorical.of([str(place) for place in truths.places.tolist()])
     blocks = (crc32(truths.ids) % MAX_BLOCKS).astype(np.int32)
-    return "cell", Coded(blocks, [str(block) for block in range(MAX_BLOCKS)])
+    return "cell", Categorical(blocks, [str(block) for block in range(MAX_BLOCKS)])
 
 
 def count_confusion(units: Any, true: Any, predicted: Any) -> dict[str, Any]:
     """Number of cells for every combination of unit, true and predicted label that occurs, in sorted order.
 
-    Texts, or Coded; what is returned is Coded.
+    Texts, or Categorical; what is returned is Categorical.
     """
     names, shape, place = [], [], np.zeros(len(units), dtype=np.int64)
     for values in (units, true, predicted):
-        one = values if isinstance(values, Coded) else Coded.of(values)
+        one = values if isinstance(values, Categorical) else Categorical.of(values)
         names.append(list(one.counts()))
         shape.append(len(names[-1]))
-        place = place * shape[-1] + one.into(names[-1])
+        place = place * shape[-1] + one.recode(names[-1])
     cells, counts = np.unique(place, return_counts=True)
     codes = (code.astype(np.int32) for code in np.unravel_index(cells, shape))
     pairs = zip(("unit", "true", "predicted"), codes, names, strict=True)
-    return {key: Coded(code, of) for key, code, of in pairs} | {"n": counts}
+    return {key: Categorical(code, of) for key, code, of in pairs} | {"n": counts}

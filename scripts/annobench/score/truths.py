@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.core.parquet import NOT_GIVEN, Coded, column_names, read_columns, take
+from annobench.core.parquet import NOT_GIVEN, Categorical, column_names, read_columns, take
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
 
@@ -28,12 +28,12 @@ class Truths:
     """
 
     ids: Any
-    labels: Coded
+    labels: Categorical
     known: "NDArray[np.bool_]"
-    columns: Mapping[str, Coded]
+    columns: Mapping[str, Categorical]
     places: "NDArray[np.intp]"
     cells: int
-    validation: tuple[Any, Coded]
+    validation: tuple[Any, Categorical]
     training: list[str]
     rollup: Rollup | None
     unlabelled: int = 0
@@ -56,13 +56,13 @@ class Truths:
 def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
     """True labels of the test and validation cells, rolled up where the evaluation says so."""
     rule = Rollup.from_config(rollup, ontology) if rollup else None
-    roles = read_columns(split, ["role"], coded=["role"])["role"]
+    roles = read_columns(split, ["role"], categorical=["role"])["role"]
     test = roles == "test"
     text = ("label_id", "study", "donor")
-    columns = read_columns(obs, ["cell_id", *text], coded=text, texts=["cell_id"], rows=test)
-    judged = read_columns(obs, ["cell_id", "label_id"], coded=text, texts=["cell_id"], rows=roles == "val")
+    columns = read_columns(obs, ["cell_id", *text], categorical=text, texts=["cell_id"], rows=test)
+    judged = read_columns(obs, ["cell_id", "label_id"], categorical=text, texts=["cell_id"], rows=roles == "val")
     labels = rolled_codes(columns["label_id"], rule, ontology)
-    fine = read_columns(train, ["label_id"], coded=["label_id"])["label_id"]
+    fine = read_columns(train, ["label_id"], categorical=["label_id"])["label_id"]
     return Truths(
         ids=columns["cell_id"],
         labels=labels,
@@ -77,16 +77,16 @@ def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup:
     )
 
 
-def surroundings(obs: Path, roles: Coded, test: "NDArray[np.bool_]") -> dict[str, Coded]:
+def surroundings(obs: Path, roles: Categorical, test: "NDArray[np.bool_]") -> dict[str, Categorical]:
     """Tissue and disease of the test cells, whether any training cell has them (`seen` or `unseen`), and republished.
 
     `obs` is the table of all cells, `roles` what each is, `test` which are meant. Where nothing is unseen there is
     nothing to tell apart, and no such column.
     """
     train = roles == "train"
-    found: dict[str, Coded] = {}
+    found: dict[str, Categorical] = {}
     for column in (name for name in ("tissue", "disease") if name in column_names(obs)):
-        values = read_columns(obs, [column], coded=[column])[column]
+        values = read_columns(obs, [column], categorical=[column])[column]
         found[column] = values[test]
         trained = np.zeros(len(values.names) + 1, dtype=bool)  # the last one stands for a missing text
         trained[values.codes[train]] = True
@@ -95,7 +95,7 @@ def surroundings(obs: Path, roles: Coded, test: "NDArray[np.bool_]") -> dict[str
         if known and any(seen[name] == "unseen" for name in found[column].counts()):
             found[f"seen_{column}"] = found[column].renamed(seen.__getitem__)
     if "republished" in column_names(obs):  # cells of the training studies that came again under another name
-        again = read_columns(obs, ["republished"], coded=["republished"], rows=test)["republished"]
+        again = read_columns(obs, ["republished"], categorical=["republished"], rows=test)["republished"]
         if again.counts().get("true"):
             found["republished"] = again
     return found
@@ -105,9 +105,9 @@ def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "
     """Labels rolled up by a rule; as they are without one."""
     if rule is None:
         return labels
-    return rolled_codes(Coded.of(labels.ravel()), rule, ontology).text().reshape(labels.shape)
+    return rolled_codes(Categorical.of(labels.ravel()), rule, ontology).to_text().reshape(labels.shape)
 
 
-def rolled_codes(labels: Coded, rule: Rollup | None, ontology: Ontology) -> Coded:
+def rolled_codes(labels: Categorical, rule: Rollup | None, ontology: Ontology) -> Categorical:
     """The same for labels by number."""
     return labels if rule is None else labels.renamed(lambda label: rule.of(label, ontology))

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError, nearest
-from annobench.core.parquet import NOT_GIVEN, Coded, column_names, read_columns
+from annobench.core.parquet import NOT_GIVEN, Categorical, column_names, read_columns
 from annobench.ontology import UNKNOWN
 from annobench.splits.rounding import largest_remainder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Columns = Mapping[str, "Coded | NDArray[Any]"]
+    Columns = Mapping[str, "Categorical | NDArray[Any]"]
 
 ROLES = ("train", "val", "test", "unused")
 _TEST, _VAL, _LABELS = range(3)  # separate random streams
 
 
-def read_obs(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Coded]:
+def read_obs(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Categorical]:
     """The columns of obs.parquet that a regime looks at. Raises DataError where it has none that a family names."""
     rule = spec.get("rule", {})
     known = column_names(path)
@@ -36,7 +36,7 @@ def read_obs(path: str | Path, spec: Mapping[str, Any]) -> dict[str, Coded]:
     also = ["part"] if spec["regime"] in ("pair", "release") else []
     also += [spec["group_by"]] if spec.get("group_by") else []
     names = list(dict.fromkeys(["label_id", *also, *rule]))
-    return read_columns(path, names, coded=names)
+    return read_columns(path, names, categorical=names)
 
 
 def assign_roles(obs: "Columns", spec: Mapping[str, Any], seed: int) -> "NDArray[Any]":
@@ -68,12 +68,12 @@ def assign_roles(obs: "Columns", spec: Mapping[str, Any], seed: int) -> "NDArray
     return roles
 
 
-def _by_number(obs: "Columns") -> dict[str, Coded]:
+def _by_number(obs: "Columns") -> dict[str, Categorical]:
     """Columns as texts by number, whatever they come as."""
-    return {name: values if isinstance(values, Coded) else Coded.of(values) for name, values in obs.items()}
+    return {name: values if isinstance(values, Categorical) else Categorical.of(values) for name, values in obs.items()}
 
 
-def _release_roles(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int) -> "NDArray[Any]":
+def _release_roles(obs: Mapping[str, Categorical], spec: Mapping[str, Any], seed: int) -> "NDArray[Any]":
     """Roles where one fit is scored on held-out cells of its references and on the query of a pair.
 
     Donors are drawn as for scTab's corpus (Fischer et al. 2024): in the order in which they first come, shuffled, the
@@ -104,7 +104,7 @@ def _release_roles(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int)
             cells = cells[: len(cells) // spec["multiple"] * spec["multiple"]]
         roles[cells] = role
     known = labels[roles == "train"].counts()
-    query = (obs["part"] == "query") & (labels.into(list(known)) >= 0)
+    query = (obs["part"] == "query") & (labels.recode(list(known)) >= 0)
     if spec["part"] == "query":
         roles[roles == "test"] = "unused"
     if spec["part"] != "reference":
@@ -112,7 +112,9 @@ def _release_roles(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int)
     return roles
 
 
-def _drawn_groups(groups: Coded, pool: "NDArray[np.bool_]", spec: Mapping[str, Any], seed: int) -> "NDArray[np.intp]":
+def _drawn_groups(
+    groups: Categorical, pool: "NDArray[np.bool_]", spec: Mapping[str, Any], seed: int
+) -> "NDArray[np.intp]":
     """0 (train), 1 (validation) or 2 (test) for every cell of the pool, by whole groups."""
     codes, first = np.unique(groups.codes[pool], return_index=True)
     order = codes[np.argsort(first)]
@@ -129,7 +131,7 @@ def _drawn_groups(groups: Coded, pool: "NDArray[np.bool_]", spec: Mapping[str, A
     return number[groups.codes]
 
 
-def _test_cells(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int) -> "NDArray[np.bool_]":
+def _test_cells(obs: Mapping[str, Categorical], spec: Mapping[str, Any], seed: int) -> "NDArray[np.bool_]":
     labels, rng = obs["label_id"], np.random.default_rng([seed, _TEST])
     regime = spec["regime"]
     if regime == "pair":
@@ -148,7 +150,7 @@ def _test_cells(obs: Mapping[str, Coded], spec: Mapping[str, Any], seed: int) ->
     return test
 
 
-def _classes(labels: Coded, pool: "NDArray[np.bool_]") -> "Iterator[NDArray[np.intp]]":
+def _classes(labels: Categorical, pool: "NDArray[np.bool_]") -> "Iterator[NDArray[np.intp]]":
     """Rising positions of the cells of the pool, class by class in the order of their names."""
     rows = np.flatnonzero(pool)
     rank = _ranks(labels)[rows]
@@ -159,14 +161,16 @@ def _classes(labels: Coded, pool: "NDArray[np.bool_]") -> "Iterator[NDArray[np.i
             yield rows[order[start:end]]
 
 
-def _ranks(values: Coded) -> "NDArray[Any]":
+def _ranks(values: Categorical) -> "NDArray[Any]":
     """Place of every value among the sorted names, in a type that is sorted fast where there are few of them."""
     rank = np.empty(len(values.names), dtype=np.int16 if len(values.names) < 2**15 else np.int32)
     rank[np.argsort(np.array(values.names, dtype=object), kind="stable")] = np.arange(len(values.names))
     return rank[values.codes]
 
 
-def _draw(labels: Coded, pool: "NDArray[np.bool_]", fraction: float, rng: np.random.Generator) -> "NDArray[np.intp]":
+def _draw(
+    labels: Categorical, pool: "NDArray[np.bool_]", fraction: float, rng: np.random.Generator
+) -> "NDArray[np.intp]":
     """Positions of a share of the pool, stratified by class (largest remainder).
 
     A class of two or more cells gives at least one and keeps at least one; a class of one cell keeps it.
@@ -180,13 +184,15 @@ def _draw(labels: Coded, pool: "NDArray[np.bool_]", fraction: float, rng: np.ran
     return np.concatenate(chosen) if chosen else np.array([], dtype=int)
 
 
-def _beyond(labels: Coded, pool: "NDArray[np.bool_]", fraction: float, rng: np.random.Generator) -> "NDArray[np.intp]":
+def _beyond(
+    labels: Categorical, pool: "NDArray[np.bool_]", fraction: float, rng: np.random.Generator
+) -> "NDArray[np.intp]":
     """Positions that a label budget leaves out: all but the first round(n * fraction), at least one, of each class."""
     left = [rng.permutation(rows)[max(1, round(len(rows) * fraction)) :] for rows in _classes(labels, pool)]
     return np.concatenate(left) if left else np.array([], dtype=int)
 
 
-def _folds(labels: Coded, folds: int, rng: np.random.Generator) -> "NDArray[np.intp]":
+def _folds(labels: Categorical, folds: int, rng: np.random.Generator) -> "NDArray[np.intp]":
     """Fold 1..folds of every cell: each class is dealt out in turn, starting where the class before it ended."""
     fold = np.zeros(len(labels), dtype=int)
     start = 0
@@ -196,7 +202,7 @@ def _folds(labels: Coded, folds: int, rng: np.random.Generator) -> "NDArray[np.i
     return fold
 
 
-def _grouped_folds(labels: Coded, groups: Coded, folds: int, column: str, seed: int) -> "NDArray[np.intp]":
+def _grouped_folds(labels: Categorical, groups: Categorical, folds: int, column: str, seed: int) -> "NDArray[np.intp]":
     """Fold 1..folds of every cell, with each group in one fold and the class mix of the folds as even as can be.
 
     Cells of unknown group are in fold 0.
@@ -217,7 +223,7 @@ def _grouped_folds(labels: Coded, groups: Coded, folds: int, column: str, seed: 
     return fold
 
 
-def _whole_groups(groups: Coded, fraction: float, column: str, rng: np.random.Generator) -> "NDArray[np.bool_]":
+def _whole_groups(groups: Categorical, fraction: float, column: str, rng: np.random.Generator) -> "NDArray[np.bool_]":
     """Cells of groups that are drawn in turn, each where it brings the number of cells nearer to the fraction.
 
     At least one group is drawn and one is left; cells of unknown group are never drawn.
@@ -237,10 +243,10 @@ def _whole_groups(groups: Coded, fraction: float, column: str, rng: np.random.Ge
             drawn.append(i)
     if not drawn:  # every group is larger than twice the target
         drawn = [int(np.argmin(sizes))]
-    return groups.into([names[i] for i in drawn]) >= 0
+    return groups.recode([names[i] for i in drawn]) >= 0
 
 
-def _matching(obs: Mapping[str, Coded], rule: Mapping[str, list[str]], family: str) -> "NDArray[np.bool_]":
+def _matching(obs: Mapping[str, Categorical], rule: Mapping[str, list[str]], family: str) -> "NDArray[np.bool_]":
     """Cells that match a family: in every column that it names, one of the values."""
     match = np.ones(len(obs["label_id"]), dtype=bool)
     for column, values in rule.items():
@@ -250,7 +256,7 @@ def _matching(obs: Mapping[str, Coded], rule: Mapping[str, list[str]], family: s
         for value in values:
             if value not in known:
                 raise DataError(f"families.{family}.{column}: no cell has the value '{value}'{nearest(value, known)}")
-        match &= obs[column].into(values) >= 0
+        match &= obs[column].recode(values) >= 0
     if not match.any():
         raise DataError(f"families.{family}: no cell matches all of {dict(rule)}")
     return match
@@ -265,7 +271,7 @@ def check_roles(obs: "Columns", roles: "NDArray[Any]", spec: Mapping[str, Any]) 
 
     Leaks are: a held-out group, family or query with cells on the training side, or an unknown label that trains.
     """
-    columns, given = _by_number(obs), Coded.of(roles)
+    columns, given = _by_number(obs), Categorical.of(roles)
     labels = columns["label_id"]
     train, test = given == "train", given == "test"
     seen = train | (given == "val")

@@ -88,7 +88,7 @@ def audit(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accepted(means: pd.DataFrame) -> dict[tuple[str, ...], dict[str, float]]:
-    """What the median method accepts of each kind of foreign cells: evaluation, variant and rule -> kind -> share."""
+    """What the median method accepts of each kind of unrelated cells: evaluation, variant and rule -> kind -> share."""
     rows = means[means["metric"].str.startswith("accepted_") & (means["kind"] == "method")]
     found: dict[tuple[str, ...], dict[str, float]] = {}
     for key, value in rows.groupby([*EVALUATION, "variant", "rule", "metric"])["value"].median().items():
@@ -135,7 +135,7 @@ class Verdicts:
         rule = row.group if row.level == "rule" else "-"
         return self._exact.get((dataset, evaluation, row.metric, row.label_set, rule), "")
 
-    def beside(self, table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    def added_to(self, table: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
         """A table of evaluations with a last column `verdict` on its column `metric`, or on one metric."""
         names = [metric] * len(table) if metric else table["metric"]
         found = [self.of(*key) for key in zip(table["dataset"], table["evaluation"], names, strict=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.config.results import Results
-from annobench.core.parquet import NOT_GIVEN, Coded, column_names, read_columns
+from annobench.core.parquet import NOT_GIVEN, Categorical, column_names, read_columns
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def training_classes(dataset: str, fitted: str, seeds: Iterable[int]) -> list[st
     found: set[str] = set()
     for path in (Path(Results().train(dataset, fitted, seed)) for seed in seeds):
         if path.is_file():
-            found |= set(read_columns(path, ["label_id"], coded=["label_id"])["label_id"].counts())
+            found |= set(read_columns(path, ["label_id"], categorical=["label_id"])["label_id"].counts())
     return sorted(found - {UNKNOWN})
 
 
@@ -87,11 +87,11 @@ def _nodes(
     dataset: str, fitted: str, scored: Sequence[Mapping[str, Any]], seed: int, ontology: Ontology
 ) -> pd.DataFrame:
     obs = Results().obs(dataset)
-    training = read_columns(Results().train(dataset, fitted, seed), ["label_id"], coded=["label_id"])[
+    training = read_columns(Results().train(dataset, fitted, seed), ["label_id"], categorical=["label_id"])[
         "label_id"
     ].counts()
     classes = sorted(set(training) - {UNKNOWN})
-    labels = _column(obs, "label_id").into(classes)
+    labels = _column(obs, "label_id").recode(classes)
     above, below = _relatives(classes, ontology)
     kinds = node_classes(classes, ontology)
     found: dict[str, Any] = {
@@ -112,12 +112,12 @@ def _nodes(
     return pd.DataFrame(found)[NODES]
 
 
-def _column(path: str, name: str) -> Coded:
-    column: Coded = read_columns(path, [name], coded=[name])[name]
+def _column(path: str, name: str) -> Categorical:
+    column: Categorical = read_columns(path, [name], categorical=[name])[name]
     return column
 
 
-def _different(labels: "NDArray[np.int32]", values: Coded, classes: int) -> "NDArray[np.intp]":
+def _different(labels: "NDArray[np.int32]", values: Categorical, classes: int) -> "NDArray[np.intp]":
     """How many different values the cells of each class have; one that is not given is none."""
     there = np.zeros((classes, len(values.names) + 1), dtype=bool)
     there[labels, values.codes] = True  # the last column is that of missing ones

@@ -88,9 +88,9 @@ def split_sizes(splits: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             if not (roles.is_file() and train.is_file()):
                 continue
             obs = Results().obs(split["dataset"])
-            labels = read_columns(obs, ["label_id"], coded=["label_id"])["label_id"]
-            role = read_columns(roles, ["role"], coded=["role"])["role"]
-            training = read_columns(train, ["label_id"], coded=["label_id"])["label_id"].counts()
+            labels = read_columns(obs, ["label_id"], categorical=["label_id"])["label_id"]
+            role = read_columns(roles, ["role"], categorical=["role"])["role"]
+            training = read_columns(train, ["label_id"], categorical=["label_id"])["label_id"].counts()
             test, of_role = labels[role == "test"].counts(), role.counts()
             unseen = sum(n for label, n in test.items() if label not in training and label != UNKNOWN)
             sizes = [sum(training.values()), *(of_role.get(name, 0) for name in counted[1:4])]

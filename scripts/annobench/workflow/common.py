@@ -63,10 +63,10 @@ class Chapter:
         """Hash of library modules and all that they import."""
         return code_hash(*modules)
 
-    def foreign(self, wildcards: Any) -> str | None:
+    def unrelated(self, wildcards: Any) -> str | None:
         """Cells of another tissue, where a dataset names some."""
-        foreign = self.study.datasets[wildcards.dataset]["foreign"]
-        return self.results.cells(foreign) if foreign else None
+        unrelated = self.study.datasets[wildcards.dataset]["unrelated"]
+        return self.results.cells(unrelated) if unrelated else None
 
     def rollup(self, name: str | None) -> dict[str, Any] | None:
         """What rolling up uses of its file; None where there is none."""

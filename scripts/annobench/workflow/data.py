@@ -68,7 +68,7 @@ class DataRules(Chapter):
 
     def dataset(self, wildcards: Any) -> str:
         """What prepare uses of a dataset file: no prose, no resources, nothing that other steps use."""
-        used = ("pair", "matrix", "storage", "genes", "cells")  # `foreign` is used by fits and the audit
+        used = ("pair", "matrix", "storage", "genes", "cells")  # `unrelated` is used by fits and the audit
         return canonical({k: v for k, v in self.study.datasets[wildcards.dataset].items() if k in used})
 
     def prepare_inputs(self, wildcards: Any) -> dict[str, Any]:

@@ -14,14 +14,14 @@ class FitRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
     def inputs(self, wildcards: Any) -> dict[str, list[str]]:
-        """Panel of a split, foreign cells of its dataset, files that a method declares: where there are any."""
+        """Panel of a split, unrelated cells of its dataset, files that a method declares: where there are any."""
         records = self.targets.downloads(wildcards.method)
         panel = self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["panel"]
-        foreign = self.foreign(wildcards)
+        unrelated = self.unrelated(wildcards)
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
-            "foreign": [foreign] if foreign else [],
-            "foreign_store": [str(Path(foreign).with_name("store"))] if foreign else [],
+            "unrelated": [unrelated] if unrelated else [],
+            "unrelated_store": [str(Path(unrelated).with_name("store"))] if unrelated else [],
             "downloads": records,
             "folders": [path.removesuffix(".json") for path in records],
         }

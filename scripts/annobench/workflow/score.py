@@ -51,7 +51,7 @@ class ScoreRules(Chapter):
         ]
         pairs = [(split, seed) for split in splits for seed in split.seeds]
         panels = {split.spec["genes"]["panel"] for split in splits} - {None}
-        foreign, markers = self.foreign(wildcards), self.audit_markers(wildcards)
+        unrelated, markers = self.unrelated(wildcards), self.audit_markers(wildcards)
         there = self.targets.there
         return {
             "cells": self.results.cells(dataset),
@@ -62,7 +62,9 @@ class ScoreRules(Chapter):
             "roles": there([self.results.roles(dataset, split.name, seed) for split, seed in pairs]),
             "train": there([self.results.train(dataset, split.fitted, seed) for split, seed in pairs]),
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
-            "other": [path for path in (foreign, foreign and str(Path(foreign).with_name("store")), markers) if path],
+            "other": [
+                path for path in (unrelated, unrelated and str(Path(unrelated).with_name("store")), markers) if path
+            ],
         }
 
     def _audited(self, split: Split) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from annobench.core.errors import AnnobenchError, DataError, DownloadError
 from annobench.core.files import sha256_of
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.core.paths import ROOT
 from annobench.data.census import filters as filtering
 from annobench.data.census.corpus import CorpusRules, kept_types
@@ -104,7 +104,7 @@ def test_what_the_client_cannot_filter_is_filtered_here(tmp_path: Path) -> None:
         for i, text in enumerate(texts):
             for column in ("plain", "orig.ident"):
                 ids, found = read_cells(frame, [column], Filters({column: [text, "not there"]}))
-                assert (ids.tolist(), found[column].text().tolist()) == ([i], [text])
+                assert (ids.tolist(), found[column].to_text().tolist()) == ([i], [text])
         wanted = Filters({"score": [0.5, 2.0], "plain": texts[1:]}).checked(frame.schema, "here")  # a float stays here
         assert "score" not in str(wanted.expression(frame.schema))
         assert read_cells(frame, ["plain"], wanted)[0].tolist() == [1, 4]
@@ -198,11 +198,11 @@ def test_the_corpus_rules_on_a_table_that_was_worked_by_hand() -> None:
     #         cells, samples, ancestors below root A: A1 (2 ancestors), A2 (2), A2x (4: A2, A, B, cell), B not below A
     rows = [("A1", "d1"), ("A1", "d2"), ("A1", "d2"), ("A2", "d1"), ("A2", "d1"), ("A2", "d1"), ("A2x", "d1"),
             ("A2x", "d2"), ("B", "d1"), ("B", "d2"), ("B", "d3"), ("gone", "d4")]  # fmt: skip
-    types, samples = (Coded.of(column) for column in zip(*rows, strict=True))
+    types, samples = (Categorical.of(column) for column in zip(*rows, strict=True))
 
     def kept(**rules: Any) -> set[str]:
         mask, _ = kept_types(types, samples, toy_ontology(), CorpusRules("A", **rules))
-        return set(types.text()[mask])
+        return set(types.to_text()[mask])
 
     assert kept(min_cells=0, min_donors=0, min_ancestors=0) == {"A1", "A2", "A2x"}  # strictly below: A itself is not
     assert kept(min_cells=3, min_donors=0, min_ancestors=0) == {"A1", "A2"}
@@ -223,14 +223,14 @@ def test_the_corpus_rules_on_a_table_that_was_worked_by_hand() -> None:
 
 def test_a_type_that_falls_does_not_make_others_fall() -> None:
     """All rules look at the table before anything is removed: d1 counts for A1 although its other cells go."""
-    types, samples = Coded.of(["A1", "A1", "B", "B"]), Coded.of(["d1", "d2", "d1", "d2"])
+    types, samples = Categorical.of(["A1", "A1", "B", "B"]), Categorical.of(["d1", "d2", "d1", "d2"])
     mask, _ = kept_types(types, samples, toy_ontology(), CorpusRules("A", 2, 2, 1))
     assert mask.tolist() == [True, True, False, False]
 
 
 def test_a_release_without_native_cell_is_refused(ontology: Ontology) -> None:
     with pytest.raises(DataError, match=r"CL:0000003 is obsolete in Cell Ontology 2026-03-26.*2023-08-24"):
-        kept_types(Coded.of(["CL:0000084"]), Coded.of(["d"]), ontology, CorpusRules("CL:0000003", 0, 0, 0))
+        kept_types(Categorical.of(["CL:0000084"]), Categorical.of(["d"]), ontology, CorpusRules("CL:0000003", 0, 0, 0))
 
 
 def test_the_rules_are_told_in_the_record(select, ontology: Ontology) -> None:
@@ -247,15 +247,15 @@ def test_the_rules_are_told_in_the_record(select, ontology: Ontology) -> None:
 def test_the_164_types_pass_the_rule_of_ancestors(real_data: Path) -> None:
     release = from_obo(real_data / "hce" / "cl-simple-v2022-09-15.obo", "2022-09-15")
     table = pd.read_csv(ROOT / "config" / "classes" / "hce_164.tsv", sep="\t")
-    types = Coded.of(list(table["label_id"]))
+    types = Categorical.of(list(table["label_id"]))
     rules = CorpusRules("CL:0000003", 0, 0, 8)
-    mask, rows = kept_types(types, Coded.of(["d"] * 164), release, rules)
+    mask, rows = kept_types(types, Categorical.of(["d"] * 164), release, rules)
     assert mask.all()
     assert min(row["ancestors"] for row in rows) == 8
     shortened = from_json(real_data / "ontology" / "CL-ancestors.v2022-09-15.json.gz", "2022-09-15")
     # the ancestors that CELLxGENE's validator carries lack those of one type, which is why the rules want the OBO file
-    again, _ = kept_types(types, Coded.of(["d"] * 164), shortened, rules)
-    assert types.text()[~again].tolist() == ["CL:0002453"]  # oligodendrocyte precursor cell
+    again, _ = kept_types(types, Categorical.of(["d"] * 164), shortened, rules)
+    assert types.to_text()[~again].tolist() == ["CL:0002453"]  # oligodendrocyte precursor cell
     later = from_json(real_data / "hce" / "CL-ontology-v2024-01-04.json.gz", "2024-01-04")
     with pytest.raises(DataError, match="is obsolete in"):
         kept_types(types, types, later, rules)
@@ -384,9 +384,9 @@ def test_a_release_that_does_not_know_its_cells_is_compared_by_the_rest(releases
         older = Older.read(may, place, lambda text: None)
         older.knows_cells = False
         datasets = {one["dataset_id"]: one for one in december.datasets()}
-        obs = {"dataset_id": Coded.of(["again", "new"]), "donor_id": Coded.of(["Carol Ann", "Fay"])}
+        obs = {"dataset_id": Categorical.of(["again", "new"]), "donor_id": Categorical.of(["Carol Ann", "Fay"])}
         record: dict[str, Any] = {}
-        assert older.flagged(december, datasets, obs, record, print).text().tolist() == ["true", "false"]
+        assert older.flagged(december, datasets, obs, record, print).to_text().tolist() == ["true", "false"]
     assert record["cells_compared"] is False
     assert record["matches"]["again"][0]["share_of_cells"] is None
 
@@ -516,4 +516,4 @@ def test_ids_in_any_order_are_put_in_order(releases: dict[str, Path]) -> None:
 
     ids, found = read_cells(Backwards(), ["a"], Filters({}))
     np.testing.assert_array_equal(ids, [1, 2, 5])
-    assert found["a"].text().tolist() == ["one", "unknown", "five"]
+    assert found["a"].to_text().tolist() == ["one", "unknown", "five"]

@@ -142,7 +142,7 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
             of = {"family": "markers", "metric": f"metric_{i}", "variant": "-", "rule": "-"}
             found["audit"].append(base | of | {"verdict": verdict, "because": because})
         aurc = {"family": "confidence", "metric": "aurc", "variant": "-", "rule": "zscore"}
-        found["audit"].append(base | aurc | {"verdict": "not evidence", "because": "wrong tissue"})
+        found["audit"].append(base | aurc | {"verdict": "not evidence", "because": "unrelated tissue"})
         for name in ("one", "two", "oracle", "marker_argmax", "shuffled"):
             kind = "method" if name in METHODS else "control"
             for reading, metric in itertools.product(("published", "fair"), MARKER_METRICS):
@@ -182,9 +182,9 @@ def rule_rows() -> dict[str, list[dict[str, Any]]]:
         for coverage in (0.25, 0.5, 1.0):
             found["curves"].append(base | {"coverage": coverage, "risk": 0.3 * coverage, "n_fits": 1})
     for method, metric in itertools.product(
-        ("all", "one", "two"), ("macro_f1", "accuracy", "aurc", "wrong_tissue_found")
+        ("all", "one", "two"), ("macro_f1", "accuracy", "aurc", "unrelated_tissue_found")
     ):
-        of_rule = metric in ("aurc", "wrong_tissue_found")
+        of_rule = metric in ("aurc", "unrelated_tissue_found")
         factor = ("confidence rule", "raw", "zscore") if of_rule else ("training", "all", "panel")
         levels = dict(zip(("factor", "from", "to"), factor, strict=True))
         change = {"difference": 0.1, "low": None if method == "two" else 0.05, "high": 0.2}

@@ -134,7 +134,7 @@ def test_whole_and_in_parts(tmp_path: Path) -> None:
     p = np.random.default_rng(2).dirichlet(np.ones(5), len(IDS))
     for name, (codes, confidence) in decode(p, CLASSES, toy_ontology()).items():
         answers = predictions.read_answers(parts, name)
-        assert [column.text().tolist() for column in answers.labels] == [[CLASSES[code] for code in codes]]
+        assert [column.to_text().tolist() for column in answers.labels] == [[CLASSES[code] for code in codes]]
         assert answers.confidence is not None
         assert answers.confidence.tolist() == confidence.tolist()
         assert answers.cell_ids.to_pylist() == IDS

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from annobench.core.errors import DataError, PredictionError
 from annobench.core.npz import NpzWriter, mapped
-from annobench.core.parquet import Coded, ColumnWriter, crc32, positions, read_columns, take, to_arrow, write_columns
+from annobench.core.parquet import (
+    Categorical,
+    ColumnWriter,
+    crc32,
+    positions,
+    read_columns,
+    take,
+    to_arrow,
+    write_columns,
+)
 from annobench.fit import decisions, predictions, writer
 from annobench.fit.decisions import sample
 from annobench.fit.predictions import Predictions
@@ -30,24 +39,24 @@ IDS = [f"cell{i}" for i in range(100)]
 
 @given(TEXTS)
 def test_texts_by_number_are_the_texts(texts: list[str]) -> None:
-    found = Coded.of(np.array(texts, dtype=object))
-    assert found.text().tolist() == texts
+    found = Categorical.of(np.array(texts, dtype=object))
+    assert found.to_text().tolist() == texts
     assert found.counts() == {text: texts.count(text) for text in sorted(set(texts))}
-    assert found[::2].text().tolist() == texts[::2]
+    assert found[::2].to_text().tolist() == texts[::2]
     assert (found == "a").tolist() == [text == "a" for text in texts]
     assert not (found == "absent").any()
     names = ["αβ", "b"]
-    assert found.into(names).tolist() == [names.index(text) if text in names else -1 for text in texts]
+    assert found.recode(names).tolist() == [names.index(text) if text in names else -1 for text in texts]
     shorter = found.renamed(lambda text: text[:1])
-    assert shorter.text().tolist() == [text[:1] for text in texts]
+    assert shorter.to_text().tolist() == [text[:1] for text in texts]
     assert len(set(shorter.names)) == len(shorter.names)
 
 
 def test_where_there_is_no_text() -> None:
-    found = Coded(np.array([0, -1], dtype=np.int32), ["a"])
-    assert found.text().tolist() == ["a", None]
-    assert found.into(["a"]).tolist() == [0, -1]
-    assert found.renamed(str.upper).text().tolist() == ["A", None]
+    found = Categorical(np.array([0, -1], dtype=np.int32), ["a"])
+    assert found.to_text().tolist() == ["a", None]
+    assert found.recode(["a"]).tolist() == [0, -1]
+    assert found.renamed(str.upper).to_text().tolist() == ["A", None]
     assert found.counts() == {"a": 1}
 
 
@@ -75,14 +84,14 @@ def table(tmp_path: Path) -> Path:
     with ColumnWriter(tmp_path / "t.parquet") as file:
         for start, texts in ((0, "ab"), (2, "ca"), (4, "b")):
             numbers = np.arange(start, start + len(texts))
-            labels = Coded(np.array([*range(len(texts))], dtype=np.int32), list(texts))
+            labels = Categorical(np.array([*range(len(texts))], dtype=np.int32), list(texts))
             file.write({"id": [f"i{i}" for i in numbers], "label": labels, "x": numbers / 2})
     return tmp_path / "t.parquet"
 
 
 def test_row_groups_are_one_table(table: Path) -> None:
-    found = read_columns(table, coded=["label"], texts=["id"])
-    assert found["label"].text().tolist() == list("abcab")
+    found = read_columns(table, categorical=["label"], texts=["id"])
+    assert found["label"].to_text().tolist() == list("abcab")
     assert sorted(found["label"].names) == list("abc")
     assert found["id"].to_pylist() == [f"i{i}" for i in range(5)]
     assert found["x"].tolist() == [0, 0.5, 1, 1.5, 2]
@@ -94,9 +103,9 @@ def test_row_groups_are_one_table(table: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[0, 3, 4], [2], [], [0, 1, 2, 3, 4]])
 def test_some_rows_of_a_table(table: Path, rows: list[int]) -> None:
-    found = read_columns(table, ["id", "label"], coded=["label"], texts=["id"], rows=np.isin(np.arange(5), rows))
+    found = read_columns(table, ["id", "label"], categorical=["label"], texts=["id"], rows=np.isin(np.arange(5), rows))
     assert found["id"].to_pylist() == [f"i{i}" for i in rows]
-    assert found["label"].text().tolist() == [list("abcab")[i] for i in rows]
+    assert found["label"].to_text().tolist() == [list("abcab")[i] for i in rows]
 
 
 def test_a_mask_of_another_length_is_refused(table: Path) -> None:
@@ -105,9 +114,9 @@ def test_a_mask_of_another_length_is_refused(table: Path) -> None:
 
 
 def test_texts_that_are_missing_are_read_as_none(tmp_path: Path) -> None:
-    write_columns(tmp_path / "t.parquet", {"a": Coded(np.array([0, -1, 0], dtype=np.int32), ["x"])})
+    write_columns(tmp_path / "t.parquet", {"a": Categorical(np.array([0, -1, 0], dtype=np.int32), ["x"])})
     assert read_columns(tmp_path / "t.parquet")["a"].tolist() == ["x", None, "x"]
-    assert read_columns(tmp_path / "t.parquet", coded=["a"])["a"].codes.tolist() == [0, -1, 0]
+    assert read_columns(tmp_path / "t.parquet", categorical=["a"])["a"].codes.tolist() == [0, -1, 0]
 
 
 # arrays
@@ -183,7 +192,7 @@ def test_parts_give_the_files_of_the_whole(
     assert found.left_out == {}
     assert found.keeps_probabilities
     answers = predictions.read_answers(tmp_path / "parts" / "predictions.parquet")
-    assert [labels.text().tolist() for labels in answers.labels] == whole.cut(3).labels.T.tolist()
+    assert [labels.to_text().tolist() for labels in answers.labels] == whole.cut(3).labels.T.tolist()
     assert answers.confidence.tolist() == whole.confidence.tolist()
     assert answers.cell_ids.to_pylist() == IDS
 

@@ -1,4 +1,4 @@
-"""What is promised: foreign cells have the depth, genes and scale of the query, and are of no trained type."""
+"""What is promised: unrelated cells have the depth, genes and scale of the query, and are of no trained type."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from scipy.sparse import csr_matrix
 
 from annobench.cells.expression import log_normalised
 from annobench.cells.panel import MEASURED, restricted
-from annobench.fit.decisions import FOREIGN as CELLS
 from annobench.fit.decisions import KINDS
-from annobench.fit.unrelated_cells import foreign_cells
+from annobench.fit.decisions import UNRELATED as CELLS
+from annobench.fit.unrelated_cells import unrelated_cells
 from annobench.ontology import Ontology
 from helpers import cells
 
@@ -51,7 +51,7 @@ def marked(path: Path, ontology: Ontology) -> ad.AnnData:
 def test_every_kind_has_the_genes_state_and_columns_of_the_query(
     query: ad.AnnData, other: Path, ontology: Ontology
 ) -> None:
-    found = foreign_cells(query, other, BLOOD, ontology, 1)
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)
     assert set(found) == set(KINDS)
     for kind, data in found.items():
         assert list(data.var_names) == list(query.var_names)
@@ -66,7 +66,7 @@ def test_every_kind_has_the_genes_state_and_columns_of_the_query(
 
 
 def test_depths_are_those_of_query_cells(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
-    found = foreign_cells(query, other, BLOOD, ontology, 1)
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)
     assert totals(ad.read_h5ad(other)).min() > totals(query).max()
     for kind, data in found.items():
         assert set(totals(data)) <= set(totals(query)), kind
@@ -79,12 +79,12 @@ def test_a_cell_that_is_too_empty_is_no_model_for_depth(query: ad.AnnData, ontol
     matrix[:100] = 0
     matrix[:100, 5] = 9
     query.X = csr_matrix(matrix)
-    for data in foreign_cells(query, None, BLOOD, ontology, 1).values():
+    for data in unrelated_cells(query, None, BLOOD, ontology, 1).values():
         assert totals(data).min() >= 10
 
 
 def test_noise_is_an_average_cell(query: ad.AnnData, ontology: Ontology) -> None:
-    noise = foreign_cells(query, None, BLOOD, ontology, 1)["noise"]
+    noise = unrelated_cells(query, None, BLOOD, ontology, 1)["noise"]
     mean = np.asarray(query.X.sum(axis=0)).ravel() / query.X.sum()
     drawn = np.asarray(noise.X.sum(axis=0)).ravel() / noise.X.sum()
     error = np.sqrt(mean * (1 - mean) / noise.X.sum())
@@ -97,7 +97,7 @@ def test_noise_is_an_average_cell(query: ad.AnnData, ontology: Ontology) -> None
 
 
 def test_shuffled_cells_keep_their_values_but_not_their_genes(query: ad.AnnData, ontology: Ontology) -> None:
-    shuffled = foreign_cells(query, None, BLOOD, ontology, 1)["shuffled"].X.toarray()
+    shuffled = unrelated_cells(query, None, BLOOD, ontology, 1)["shuffled"].X.toarray()
     profiles = {tuple(np.sort(row)) for row in query.X.toarray()}
     assert all(tuple(np.sort(row)) in profiles for row in shuffled)
     of_query = np.asarray(query.X.mean(axis=0)).ravel()
@@ -113,7 +113,7 @@ def test_noise_in_many_genes_of_which_the_last_is_silent(ontology: Ontology) -> 
         matrix = data.X.toarray()
         matrix[:, -1] = 0
         data.X = csr_matrix(matrix)
-        assert foreign_cells(data, None, BLOOD, ontology, seed)["noise"].n_obs == CELLS
+        assert unrelated_cells(data, None, BLOOD, ontology, seed)["noise"].n_obs == CELLS
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_cells_of_a_type_that_was_trained_are_left_out(
     query: ad.AnnData, other: Path, ontology: Ontology, classes: list[str], left: list[int]
 ) -> None:
     marked(other, ontology)
-    found = foreign_cells(query, other, classes, ontology, 1)["wrong_tissue"].X.toarray()
+    found = unrelated_cells(query, other, classes, ontology, 1)["unrelated_tissue"].X.toarray()
     assert [i for i in range(3) if found[:, i].any()] == left
 
 
@@ -137,19 +137,21 @@ def test_cells_without_a_known_type_are_left_out(query: ad.AnnData, other: Path,
     data = marked(other, ontology)
     data.obs["label_id"] = np.where(data.obs["label_id"] == LUNG[0], "unknown", data.obs["label_id"].astype(str))
     data.write_h5ad(other)
-    found = foreign_cells(query, other, BLOOD, ontology, 1)["wrong_tissue"].X.toarray()
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)["unrelated_tissue"].X.toarray()
     assert [i for i in range(3) if found[:, i].any()] == [1]
 
 
-def test_where_every_type_is_known_there_is_no_wrong_tissue(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
-    found = foreign_cells(query, other, ["CL:0000000"], ontology, 1)
+def test_where_every_type_is_known_there_is_no_unrelated_tissue(
+    query: ad.AnnData, other: Path, ontology: Ontology
+) -> None:
+    found = unrelated_cells(query, other, ["CL:0000000"], ontology, 1)
     assert set(found) == {"noise", "shuffled"}
 
 
 def test_genes_are_matched_by_identity_not_by_place(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
     data = marked(other, ontology)
     data[:, ::-1].copy().write_h5ad(other)
-    found = foreign_cells(query, other, BLOOD, ontology, 1)["wrong_tissue"].X.toarray()
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)["unrelated_tissue"].X.toarray()
     assert found[:, 0].any()
     assert found[:, 1].any()
     assert not found[:, 2].any()
@@ -158,23 +160,23 @@ def test_genes_are_matched_by_identity_not_by_place(query: ad.AnnData, other: Pa
 def test_genes_that_the_other_lacks_are_zero(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
     data = ad.read_h5ad(other)
     data[:, 10:].copy().write_h5ad(other)
-    found = foreign_cells(query, other, BLOOD, ontology, 1)["wrong_tissue"].X.toarray()
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)["unrelated_tissue"].X.toarray()
     assert not found[:, :10].any()
     assert found[:, 10:].any()
 
 
 def test_no_shared_genes_and_no_other_dataset(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
-    assert set(foreign_cells(query, None, BLOOD, ontology, 1)) == {"noise", "shuffled"}
+    assert set(unrelated_cells(query, None, BLOOD, ontology, 1)) == {"noise", "shuffled"}
     data = ad.read_h5ad(other)
     data.var["feature_id"] = [f"ENSG8{i:010d}" for i in range(data.n_vars)]
     data.write_h5ad(other)
-    assert set(foreign_cells(query, other, BLOOD, ontology, 1)) == {"noise", "shuffled"}
+    assert set(unrelated_cells(query, other, BLOOD, ontology, 1)) == {"noise", "shuffled"}
 
 
 def test_an_empty_query_has_no_foreign_cells(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
-    assert foreign_cells(query[:0].copy(), other, BLOOD, ontology, 1) == {}
+    assert unrelated_cells(query[:0].copy(), other, BLOOD, ontology, 1) == {}
     query.X = csr_matrix(query.shape, dtype=np.float32)
-    assert foreign_cells(query, other, BLOOD, ontology, 1) == {}
+    assert unrelated_cells(query, other, BLOOD, ontology, 1) == {}
 
 
 def test_only_measured_genes_hold_anything(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
@@ -183,7 +185,7 @@ def test_only_measured_genes_hold_anything(query: ad.AnnData, other: Path, ontol
     matrix[:, ~mask] = 0
     query.X = csr_matrix(matrix)
     query.var[MEASURED] = mask
-    for kind, data in foreign_cells(query, other, BLOOD, ontology, 1).items():
+    for kind, data in unrelated_cells(query, other, BLOOD, ontology, 1).items():
         assert data.shape[1] == query.n_vars
         assert not data.X.toarray()[:, ~mask].any(), kind
         assert set(totals(data)) <= set(totals(query)), kind
@@ -197,7 +199,7 @@ def test_logarithmic_queries_get_logarithmic_cells(
     query.X = csr_matrix(np.log1p(counts / counts.sum(axis=1, keepdims=True) * scale).astype(np.float32))
     query.uns["annobench"] = {"matrix": state}
     depths = set(counts.sum(axis=1))
-    found = foreign_cells(query, other, BLOOD, ontology, 1)
+    found = unrelated_cells(query, other, BLOOD, ontology, 1)
     assert set(found) == set(KINDS)
     for kind, data in found.items():
         linear = np.expm1(data.X.toarray().astype(float))
@@ -215,7 +217,7 @@ def test_the_depth_that_preparing_wrote_down_is_used(query: ad.AnnData, ontology
     counts += 1  # no value of one count is left to read the depth off
     query.X = csr_matrix(np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4).astype(np.float32))
     query.uns["annobench"] = {"matrix": "log1p_cp10k"}
-    noise = np.expm1(foreign_cells(query, None, BLOOD, ontology, 1)["noise"].X.toarray().astype(float))
+    noise = np.expm1(unrelated_cells(query, None, BLOOD, ontology, 1)["noise"].X.toarray().astype(float))
     smallest = np.where(noise > 0, noise, np.inf).min(axis=1)
     assert set((noise.sum(axis=1) / smallest).round()) <= set(query.obs["total_counts"])
 
@@ -231,7 +233,7 @@ def test_the_depth_written_down_is_that_of_the_genes_of_a_panel(query: ad.AnnDat
 
 
 def test_the_same_seed_gives_the_same_cells(query: ad.AnnData, other: Path, ontology: Ontology) -> None:
-    first, again, third = (foreign_cells(query, other, BLOOD, ontology, seed) for seed in (1, 1, 2))
+    first, again, third = (unrelated_cells(query, other, BLOOD, ontology, seed) for seed in (1, 1, 2))
     for kind in KINDS:
         assert (first[kind].X != again[kind].X).nnz == 0
         assert (first[kind].X != third[kind].X).nnz > 0

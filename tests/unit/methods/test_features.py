@@ -7,11 +7,11 @@ import scanpy as sc
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import PCA
 
+from annobench.cells import expression
 from annobench.cells.expression import log_normalised, moments, variable_genes
 from annobench.cells.store.loader import Loader
 from annobench.cells.store.rows import PackedRows
 from annobench.core.errors import MethodSkipped
-from annobench.methods.shared import features as features_module
 from annobench.methods.shared.features import ExpressionFeatures, PrincipalComponents
 from annobench.ontology import Ontology
 from helpers import cells
@@ -70,7 +70,7 @@ def test_moments_of_a_stream_are_those_of_the_matrix(data: ad.AnnData, monkeypat
         assert np.allclose(variance, linear.var(0, ddof=1), rtol=tolerance)
     assert (variable_genes(loader, 50) == variable_genes(matrix, 50)).all()
     assert (variable_genes(loader, 1000) == np.arange(400)).all()
-    monkeypatch.setattr(features_module, "_STRETCH", 100)
+    monkeypatch.setattr(expression, "_STRETCH", 100)
     assert all(np.allclose(a, b, rtol=1e-12) for a, b in zip(moments(matrix), moments(before), strict=True))
     assert (matrix != before).nnz == 0
 

@@ -25,10 +25,9 @@ from annobench.core.counts import macro_f1_of_codes
 from annobench.core.files import read_json, write_json
 from annobench.core.parquet import write_columns
 from annobench.core.paths import SCRIPTS
-from annobench.fit import parent, predictions
+from annobench.fit import distributed, parent, predictions
 from annobench.methods.torch import checkpoint as checkpoints
 from annobench.methods.torch import networks
-from annobench.methods.torch import world as distributed
 from annobench.methods.torch.checkpoint import Checkpoint
 from annobench.methods.torch.losses import build_loss
 from annobench.methods.torch.resident import SparseFeed
@@ -457,7 +456,7 @@ def test_a_process_that_fails_is_named(job: dict[str, Any], tmp_path: Path) -> N
 
 def test_a_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of the library's own processes one that kills itself."""
-    package = tmp_path / "annobench" / "torch"
+    package = tmp_path / "annobench" / "fit"
     package.mkdir(parents=True)
     (package / "distributed.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL) if os.environ['RANK'] == '1' else time.sleep(60)"

@@ -26,7 +26,7 @@ from helpers import cells, scored, toy_ontology, values
 HIGH = Metric("m", "flat", "s", 0, 1, 1)
 LOW = Metric("m", "markers", "s", 0, float("inf"), 0)
 OPEN = Metric("m", "markers", "s", -20, float("inf"), float("inf"))
-GOOD = {"oracle": 1.0, "majority": 0.4, "shuffled": 0.3, "merged": 0.8, "marker_argmax": 0.6, "wrong_tissue": 0.1}
+GOOD = {"oracle": 1.0, "majority": 0.4, "shuffled": 0.3, "merged": 0.8, "marker_argmax": 0.6, "unrelated_tissue": 0.1}
 
 
 # metrics that are built to be good or bad, on labellings made for it
@@ -49,7 +49,7 @@ def labellings() -> tuple[dict[str, np.ndarray], list[np.ndarray], np.ndarray]:
         "shuffled": rng.permutation(truth),
         "merged": merged_labels(truth, {"a1": "a", "a2": "a"}),
         "marker_argmax": np.array(types, dtype=object)[marker.argmax(axis=1)],
-        "wrong_tissue": np.where(rng.random(300) < 0.5, "x", "b").astype(object),
+        "unrelated_tissue": np.where(rng.random(300) < 0.5, "x", "b").astype(object),
     }
     return controls, methods, marker
 
@@ -98,10 +98,12 @@ def test_metrics_that_are_built_to_be_good_or_bad(
 
 def test_a_share_of_confident_cells_that_another_tissue_passes() -> None:
     """Nine of ten cells above the cut for methods, all of them for a model of another tissue."""
-    found = judge(METRICS["unknown_rate"], {"wrong_tissue": 0.0, "noise": 0.9}, [0.1, 0.05, 0.2])
-    assert (found.verdict, found.rule) == (NOT_EVIDENCE, "wrong tissue")
-    assert found.reason == "wrong tissue 0, the best method 0.05"
-    assert judge(METRICS["unknown_rate"], {"wrong_tissue": 0.8, "noise": 0.9}, [0.1, 0.05, 0.2]).verdict == INFORMATIVE
+    found = judge(METRICS["unknown_rate"], {"unrelated_tissue": 0.0, "noise": 0.9}, [0.1, 0.05, 0.2])
+    assert (found.verdict, found.rule) == (NOT_EVIDENCE, "unrelated tissue")
+    assert found.reason == "unrelated tissue 0, the best method 0.05"
+    assert (
+        judge(METRICS["unknown_rate"], {"unrelated_tissue": 0.8, "noise": 0.9}, [0.1, 0.05, 0.2]).verdict == INFORMATIVE
+    )
 
 
 # the rules
@@ -117,12 +119,12 @@ def test_the_reason_names_the_control_and_the_numbers() -> None:
 
 
 def test_the_order_of_the_rules() -> None:
-    bad = {"oracle": 0.5, "majority": 0.9, "merged": 0.9, "marker_argmax": 0.9, "wrong_tissue": 0.9}
+    bad = {"oracle": 0.5, "majority": 0.9, "merged": 0.9, "marker_argmax": 0.9, "unrelated_tissue": 0.9}
     for control, rule in (
         ("majority", "no information"),
         ("merged", "merging"),
         ("marker_argmax", "circular"),
-        ("wrong_tissue", "wrong tissue"),
+        ("unrelated_tissue", "unrelated tissue"),
     ):
         assert judge(HIGH, bad, [0.6]).rule == rule
         bad[control] = 0.1
@@ -145,11 +147,11 @@ def test_a_tie_with_the_truth_is_no_preference(control: str) -> None:
 
 
 def test_another_tissue_is_compared_with_the_best_method_and_with_the_truth() -> None:
-    controls = {"oracle": 1.0, "wrong_tissue": 0.5}
+    controls = {"oracle": 1.0, "unrelated_tissue": 0.5}
     assert judge(HIGH, controls, [0.4, 0.6, 0.3]).verdict == INFORMATIVE  # a poor method changes no verdict
-    assert judge(HIGH, controls, [0.4, 0.5]).rule == "wrong tissue"
+    assert judge(HIGH, controls, [0.4, 0.5]).rule == "unrelated tissue"
     assert judge(HIGH, controls, [0.4, 0.5], informed=False).verdict == INFORMATIVE
-    assert judge(HIGH, {"oracle": 0.5, "wrong_tissue": 0.5}, [0.9]).rule == "wrong tissue"
+    assert judge(HIGH, {"oracle": 0.5, "unrelated_tissue": 0.5}, [0.9]).rule == "unrelated tissue"
 
 
 def test_an_informative_metric_says_what_was_not_tested() -> None:
@@ -166,10 +168,10 @@ def test_smaller_is_better_where_the_best_is_nothing_and_larger_where_it_is_infi
 
 
 def test_a_share_of_unknown_cells_whose_rule_accepts_foreign_cells() -> None:
-    rate, controls = METRICS["unknown_rate"], {"noise": 0.5, "wrong_tissue": 0.9}
+    rate, controls = METRICS["unknown_rate"], {"noise": 0.5, "unrelated_tissue": 0.9}
     found = judge(rate, controls, [0.1], {"noise": 0.49, "shuffled": 0.5})
-    assert (found.verdict, found.rule, found.reason) == (NOT_EVIDENCE, "foreign cells", "50% of shuffled accepted")
-    assert judge(rate, controls, [0.1], {"noise": 0.49, "wrong_tissue": float("nan")}).verdict == INFORMATIVE
+    assert (found.verdict, found.rule, found.reason) == (NOT_EVIDENCE, "unrelated cells", "50% of shuffled accepted")
+    assert judge(rate, controls, [0.1], {"noise": 0.49, "unrelated_tissue": float("nan")}).verdict == INFORMATIVE
     assert judge(rate, {}, [0.1], {"noise": 0.49}).verdict == UNTESTED
 
 
@@ -188,7 +190,7 @@ def test_what_the_median_method_accepts_decides_for_its_own_rule_and_cut() -> No
     table = audit.audit(pd.DataFrame(rows, columns=columns).assign(**fixed), NOTHING)
     rates = table[table["metric"] == "unknown_rate"].set_index(["variant", "rule"])
     assert rates["because"].to_dict() == {
-        ("published", "z"): "foreign cells",
+        ("published", "z"): "unrelated cells",
         ("published", "raw"): "",
         ("fair", "z"): "",
         ("fair", "raw"): "",
@@ -257,8 +259,8 @@ def test_noise_accepts_noise_and_tells_nothing_apart(basis: Basis) -> None:
     for rule, one in rules.items():
         found = one.values(10)
         assert found["unknown_rate", "fair"] == pytest.approx(0.05, abs=0.05), rule
-        assert found["accepted_wrong_tissue", "fair"] == pytest.approx(0.95, abs=0.05), rule
-        assert found["wrong_tissue_auroc", "-"] == pytest.approx(0.5, abs=0.08), rule
+        assert found["accepted_unrelated_tissue", "fair"] == pytest.approx(0.95, abs=0.05), rule
+        assert found["unrelated_tissue_auroc", "-"] == pytest.approx(0.5, abs=0.08), rule
     assert rules["zscore"].values(10)["unknown_rate", "published"] > 0.75  # three classes: the ceiling is 0.804
 
 
@@ -325,7 +327,13 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
         split = {"split": "s", "seed": 1, "panel": None, "fits": fits}
         split |= {"roles": str(tmp_path / "roles.parquet"), "train": str(tmp_path / "train.parquet")}
         settings = {"dataset": "d", "cells": str(tmp_path / "cells.h5ad"), "obs": str(tmp_path / "obs.parquet")}
-        settings |= {"foreign": str(tmp_path / "f.h5ad"), "splits": [split], "rollup": None, "merge": None, "bins": 10}
+        settings |= {
+            "unrelated": str(tmp_path / "f.h5ad"),
+            "splits": [split],
+            "rollup": None,
+            "merge": None,
+            "bins": 10,
+        }
         settings |= {"markers": str(table) if markers else None}
         folder = tmp_path / "audit" / "d" / "e"
         folder.mkdir(parents=True)
@@ -359,7 +367,7 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
     predictions.write(folder / "predictions.parquet", test)
     predictions.write_probabilities(folder / "probabilities.npz", test)
     parts = {"test": test, "validation": part(ids[role == "val"], decisions[role == "val"]), "noise": noise}
-    write_decisions(folder / "decisions.npz", parts | {"wrong_tissue": noise})
+    write_decisions(folder / "decisions.npz", parts | {"unrelated_tissue": noise})
     run = {"status": "ok", "probabilities": True, "confidence_is_probability": True, "decisions": True}
     write_json(folder / "run.json", run | {"genes": {"train": 80, "test": 80}})
     return folder
@@ -441,10 +449,10 @@ def test_an_evaluation_without_labels_has_markers_but_no_truth(
 def test_an_evaluation_without_markers_and_without_another_tissue(
     evaluation: Callable[..., dict[str, pd.DataFrame]],
 ) -> None:
-    found = evaluation(markers=False, foreign=None)
+    found = evaluation(markers=False, unrelated=None)
     metrics = found["metrics"]
     assert set(metrics.loc[metrics["family"] == "markers", "metric"]) == {"gene_overlap", "panel_use"}
-    assert not {"wrong_tissue", "marker_argmax"} & set(metrics["name"])
+    assert not {"unrelated_tissue", "marker_argmax"} & set(metrics["name"])
     assert found["types"].empty
     table = audit.audit(metrics, NOTHING)
     assert set(audit.markers(metrics, found["types"], table, 0.95)["metric"]) == {"gene_overlap", "panel_use"}
@@ -457,7 +465,7 @@ def test_an_evaluation_rolled_up_compares_coarse_labels(
     metrics = evaluation(rollup=rollup)["metrics"]
     one = metrics[(metrics["metric"] == "accuracy") & (metrics["variant"] == "-")].set_index("name")["value"]
     assert one["oracle"] == 1
-    assert one["wrong_tissue"] == 0  # its types belong to neither
+    assert one["unrelated_tissue"] == 0  # its types belong to neither
     assert one["good"] > 0.9
 
 
@@ -487,8 +495,8 @@ def test_the_worst_verdict_speaks_for_a_metric_and_for_the_study() -> None:
     assert found.of("d", "e", "ece") == ""  # a verdict on a rule is none on the metric of the method's own confidence
     assert found.of("d", "other", "accuracy") == found.of("all", "all", "nothing") == ""
     table = pd.DataFrame({"dataset": ["d", "all"], "evaluation": ["f", "all"], "metric": ["accuracy", "macro_f1"]})
-    assert found.beside(table)["verdict"].tolist() == ["", NOT_EVIDENCE]
-    assert found.beside(table, "macro_f1")["verdict"].tolist() == [INFORMATIVE, NOT_EVIDENCE]
+    assert found.added_to(table)["verdict"].tolist() == ["", NOT_EVIDENCE]
+    assert found.added_to(table, "macro_f1")["verdict"].tolist() == [INFORMATIVE, NOT_EVIDENCE]
 
 
 def test_a_score_gets_the_verdict_on_its_own_label_set_and_rule() -> None:

@@ -113,8 +113,8 @@ def test_the_verdict_on_the_share_of_unknown_cells(decisions: dict[str, np.ndarr
     """By z-score kidney and breast pass for blood; by the sigmoid kidney looks better than models of blood."""
     for rule in ("zscore", "raw") if model == KIDNEY else ("zscore",):
         methods = [unknown(decisions[name])[rule] for name in IMMUNE]
-        found = judge(METRICS["unknown_rate"], {"wrong_tissue": unknown(decisions[model])[rule]}, methods)
-        assert (found.verdict, found.rule) == (NOT_EVIDENCE, "wrong tissue"), (rule, found)
+        found = judge(METRICS["unknown_rate"], {"unrelated_tissue": unknown(decisions[model])[rule]}, methods)
+        assert (found.verdict, found.rule) == (NOT_EVIDENCE, "unrelated tissue"), (rule, found)
 
 
 # marker metrics

@@ -220,7 +220,7 @@ def test_decisions_round_trip_and_classes_are_matched_by_name(tmp_path: Path) ->
     assert write_decisions(tmp_path / "d.npz", parts)
     found = read_decisions(tmp_path / "d.npz")
     assert found["classes"].tolist() == ["a", "b"]
-    assert found["decisions"].tolist() == [[1.5, -2], [0.25, 3], [-7, 7]]  # the foreign ones were in the order b, a
+    assert found["decisions"].tolist() == [[1.5, -2], [0.25, 3], [-7, 7]]  # the unrelated ones were in the order b, a
     assert found["part"].tolist() == ["test", "test", "noise"]
     assert found["cell_ids"].tolist() == ["t0", "t1", "n0"]
     assert found["labels"].tolist() == ["a", "b", "b"]

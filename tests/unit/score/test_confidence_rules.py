@@ -90,13 +90,13 @@ def test_weighted_ece_is_that_of_repeated_cells(cells: list) -> None:
 
 
 @given(CELLS, CELLS)
-def test_share_found_is_that_of_repeated_cells(own: list, foreign: list) -> None:
-    (a, _, of_own), (b, _, of_foreign) = columns(own), columns(foreign)
-    if not of_own.any() or not of_foreign.any():
+def test_share_found_is_that_of_repeated_cells(own: list, unrelated: list) -> None:
+    (a, _, of_own), (b, _, of_unrelated) = columns(own), columns(unrelated)
+    if not of_own.any() or not of_unrelated.any():
         return
-    found = share_found(a, b, np.hstack([of_own, of_foreign]))
-    # a mix of whole cells with exactly 20 % foreign ones: every own cell 4 f times, every foreign one o times
-    a, b = repeated(a, of_own), repeated(b, of_foreign)
+    found = share_found(a, b, np.hstack([of_own, of_unrelated]))
+    # a mix of whole cells with exactly 20 % unrelated ones: every own cell 4 f times, every unrelated one o times
+    a, b = repeated(a, of_own), repeated(b, of_unrelated)
     mix = np.r_[np.repeat(a, 4 * len(b)), np.repeat(b, len(a))]
     strange = np.arange(len(mix)) >= 4 * len(a) * len(b)
     taken = strange.sum()
@@ -138,7 +138,7 @@ def test_share_found_by_hand() -> None:
     assert share_found(own, above, ones).tolist() == pytest.approx([0])
     # nothing but ties: what chance finds
     assert share_found(np.full(8, 0.5), np.full(2, 0.5), ones).tolist() == pytest.approx([0.2])
-    # the mix is 20 % foreign however many foreign cells there are
+    # the mix is 20 % unrelated however many unrelated cells there are
     assert share_found(np.full(8, 0.5), np.full(300, 0.5), np.ones((1, 308))).tolist() == pytest.approx([0.2])
 
 
@@ -150,7 +150,7 @@ def judged(rule: str = "raw", **changes: object) -> Judged:
         "test": np.array([0.9, 0.8, 0.7, 0.6, 0.4]),
         "right": np.array([True, True, False, True, False]),
         "validation": np.array([0.2, 0.9, 0.8, 0.7]),
-        "foreign": {"noise": np.array([0.5, 0.3]), "wrong_tissue": np.array([0.85, 0.1, 0.1, 0.65])},
+        "unrelated": {"noise": np.array([0.5, 0.3]), "unrelated_tissue": np.array([0.85, 0.1, 0.1, 0.65])},
     }
     return Judged(rule, **(parts | changes))  # type: ignore[arg-type]
 
@@ -172,17 +172,17 @@ def test_values_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["ece", "-"] == pytest.approx((0.1 + 0.2 + 0.7 + 0.4 + 0.4) / 5)
     assert found["noise_auroc", "-"] == pytest.approx(9 / 10)  # 0.4 is below 0.5
     # 0.85 is below one test cell, 0.65 below three, 0.1 below all five, twice
-    assert found["wrong_tissue_auroc", "-"] == pytest.approx((1 + 3 + 5 + 5) / 20)
-    # a fifth of the mix: the two at 0.1 are half of the foreign ones (10 %), then 10 % of the cell at 0.4 (16 %)
-    assert found["wrong_tissue_found", "-"] == pytest.approx(0.5)
+    assert found["unrelated_tissue_auroc", "-"] == pytest.approx((1 + 3 + 5 + 5) / 20)
+    # a fifth of the mix: the two at 0.1 are half of the unrelated ones (10 %), then 10 % of the cell at 0.4 (16 %)
+    assert found["unrelated_tissue_found", "-"] == pytest.approx(0.5)
     # published cut 0.5: one test cell below; at or above it one of two, two of four
     assert found["unknown_rate", "published"] == pytest.approx(1 / 5)
     assert found["accepted_noise", "published"] == pytest.approx(1 / 2)
-    assert found["accepted_wrong_tissue", "published"] == pytest.approx(2 / 4)
+    assert found["accepted_unrelated_tissue", "published"] == pytest.approx(2 / 4)
     # fair cut: 5 % quantile of the validation cells, 0.2 + 0.15 * 0.5 = 0.275
     assert found["unknown_rate", "fair"] == 0
     assert found["accepted_noise", "fair"] == 1
-    assert found["accepted_wrong_tissue", "fair"] == pytest.approx(2 / 4)
+    assert found["accepted_unrelated_tissue", "fair"] == pytest.approx(2 / 4)
     assert len(found) == 13
 
 
@@ -202,7 +202,7 @@ def test_the_fair_cut_accepts_19_of_20_validation_cells(validation: list[float])
 
 
 def test_undefined_values_are_left_out() -> None:
-    found = judged(right=np.ones(5, dtype=bool), foreign={}, validation=None).values(10)
+    found = judged(right=np.ones(5, dtype=bool), unrelated={}, validation=None).values(10)
     assert set(found) == {("aurc", "-"), ("selective_accuracy", "-"), ("ece", "-"), ("unknown_rate", "published")}
     assert ("ece", "-") not in judged(test=np.array([2.0, 1, 0, -1, -2])).values(10)  # no probability
 
@@ -223,9 +223,9 @@ def test_curve_and_histograms() -> None:
     assert list(curve)[-1] == "1.00"
     assert [curve[c] for c in ("0.40", "0.60", "0.80", "1.00")] == pytest.approx([0, 1 / 3, 1 / 4, 2 / 5])
     shares = judged().histograms()
-    assert set(shares) == {"right", "wrong", "noise", "wrong_tissue"}
+    assert set(shares) == {"right", "wrong", "noise", "unrelated_tissue"}
     assert all(len(part) == selection.BINS and part.sum() == pytest.approx(1) for part in shares.values())
-    assert shares["wrong_tissue"][2] == pytest.approx(0.5)  # 0.1 lies in the third bin of 0.04
+    assert shares["unrelated_tissue"][2] == pytest.approx(0.5)  # 0.1 lies in the third bin of 0.04
 
 
 def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells() -> None:
@@ -244,11 +244,11 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()
     assert found["raw"].right.tolist() == [True, False, True, True]
     assert found["raw"].validation.tolist() == own[3:43].tolist()
-    assert found["raw"].foreign["noise"].tolist() == own[:3].tolist()
-    assert set(found["raw"].foreign) == {"noise"}
+    assert found["raw"].unrelated["noise"].tolist() == own[:3].tolist()
+    assert set(found["raw"].unrelated) == {"noise"}
     calibration = Platt(strength(values[3:43]), right)
     assert found["calibrated"].test == pytest.approx(calibration(strength(values[[46, 45, 44, 43]])))
-    assert found["calibrated"].foreign["noise"] == pytest.approx(calibration(strength(values[:3])))
+    assert found["calibrated"].unrelated["noise"] == pytest.approx(calibration(strength(values[:3])))
 
 
 def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_calibration() -> None:

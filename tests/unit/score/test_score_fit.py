@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from annobench.core.counts import macro_f1_of_codes
 from annobench.core.errors import DataError
-from annobench.core.parquet import Coded, read_columns, write_columns
+from annobench.core.parquet import Categorical, read_columns, write_columns
 from annobench.fit import decisions, predictions
 from annobench.fit.decisions import write_decisions
 from annobench.fit.predictions import Predictions
@@ -58,7 +58,7 @@ def plain(data: Scored) -> dict[tuple[str, str, str, str], float]:
     put("accuracy", right.mean())
     put("unseen_share", np.mean([label not in data.training for label in truth]))
     put("unknown_share", np.mean(labels[:, 0] == UNKNOWN))
-    donors = data.groups["donor"].text()
+    donors = data.groups["donor"].to_text()
     for donor in set(donors):
         put("accuracy", right[donors == donor].mean(), "-", "donor", donor)
         put("macro_f1", macro(truth[donors == donor], labels[donors == donor, 0]), "truth", "donor", donor)
@@ -163,8 +163,8 @@ def test_rolled_up_probabilities_are_those_of_a_sum(seed: int, halves: bool) -> 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c", UNKNOWN]), min_size=4, max_size=4), min_size=1, max_size=9))
 def test_no_label_stands_twice_and_the_order_stays(rows: list[list[str]]) -> None:
-    ranked = [Coded.of(np.array(column, dtype=object)) for column in zip(*rows, strict=True)]
-    found = np.array([one.text() for one in without_repeats(ranked)]).T.tolist()
+    ranked = [Categorical.of(np.array(column, dtype=object)) for column in zip(*rows, strict=True)]
+    found = np.array([one.to_text() for one in without_repeats(ranked)]).T.tolist()
     for row, ours in zip(rows, found, strict=True):
         seen = list(dict.fromkeys(row))
         assert ours == seen + [UNKNOWN] * (4 - len(seen))
@@ -239,7 +239,7 @@ def test_a_fit_is_scored_by_cell_id(files: Path) -> None:
     assert found.loc[("accuracy", "-", "overall", "all"), "value"] == pytest.approx(right.mean())
     assert found.loc[("accuracy", "-", "overall", "all"), "n"] == 199
     assert found.loc[("unknown_truth", "-", "overall", "all"), ["value", "n"]].tolist() == [1, 200]
-    codes = Coded.of([*joined["label_id"], *joined["label_1"]]).codes
+    codes = Categorical.of([*joined["label_id"], *joined["label_1"]]).codes
     expected = macro_f1_of_codes(codes[:199], codes[199:])
     assert found.loc[("macro_f1", "truth", "overall", "all"), "value"] == pytest.approx(expected)
     pairs = pd.read_parquet(files / "confusion.out")

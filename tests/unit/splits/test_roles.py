@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.splits import roles as splits
 from annobench.splits.roles import assign_roles, check_roles
 
@@ -64,7 +64,7 @@ def test_another_seed_gives_another_split() -> None:
 @given(SIZES, st.integers(2, 5), st.integers(0, 100))
 def test_kfold_tests_every_cell_once_and_folds_are_even(sizes: dict[str, int], folds: int, seed: int) -> None:
     obs = table(sizes)
-    fold = splits._folds(Coded.of(obs["label_id"]), folds, np.random.default_rng([seed, 0]))
+    fold = splits._folds(Categorical.of(obs["label_id"]), folds, np.random.default_rng([seed, 0]))
     assert set(fold) <= set(range(1, folds + 1))
     counts = np.bincount(fold, minlength=folds + 1)[1:]
     assert counts.max() - counts.min() <= 1

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import Coded, to_arrow, write_columns
+from annobench.core.parquet import Categorical, to_arrow, write_columns
 from annobench.score.score_fit import CONFIDENCE, count_confusion, resampling_units
 from annobench.score.truths import Truths
 from annobench.tables import overview as describe
@@ -197,9 +197,11 @@ def test_confusion_sums_over_fits(tmp_path: Path) -> None:
 def truths(donors: list[str], studies: list[str], places: np.ndarray | None = None, total: int = 0) -> Truths:
     places = np.arange(len(donors)) if places is None else places
     ids = to_arrow([f"c{place}" for place in places])
-    columns = {"donor": Coded.of(donors), "study": Coded.of(studies)}
+    columns = {"donor": Categorical.of(donors), "study": Categorical.of(studies)}
     known = np.ones(len(donors), dtype=bool)
-    return Truths(ids, columns["donor"], known, columns, places, total or len(donors), (ids, Coded.of([])), [], None)
+    return Truths(
+        ids, columns["donor"], known, columns, places, total or len(donors), (ids, Categorical.of([])), [], None
+    )
 
 
 def test_units_are_donors_else_studies_else_cells() -> None:
@@ -216,17 +218,17 @@ def test_units_are_donors_else_studies_else_cells() -> None:
 
 def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
     n = 5000
-    whole = resampling_units(truths(["unknown"] * n, ["one"] * n), 4)[1].text()
+    whole = resampling_units(truths(["unknown"] * n, ["one"] * n), 4)[1].to_text()
     part = truths(["unknown"] * 100, ["one"] * 100, np.arange(100, 200), n)
     assert len(set(whole)) <= 2000
-    assert (resampling_units(part, 4)[1].text() == whole[100:200]).all()
+    assert (resampling_units(part, 4)[1].to_text() == whole[100:200]).all()
     assert whole[:50].tolist() == [str(zlib.crc32(f"c{i}".encode()) % 2000) for i in range(50)]
 
 
 def test_count_confusion() -> None:
     u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
     found = count_confusion(u, t, p)
-    rows = list(zip(*(found[key].text() for key in ("unit", "true", "predicted")), found["n"], strict=True))
+    rows = list(zip(*(found[key].to_text() for key in ("unit", "true", "predicted")), found["n"], strict=True))
     assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
 
 

@@ -27,7 +27,7 @@ RANKING = (
     "dataset,evaluation,rank,method,label,kind,score,low,high,interval_over,n_fits,n_planned,fit_seconds,predict_seconds\n"
     "all,all,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
     "d,kfold,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
-    "d,kfold,,awk,Foreign,method,0.5,0.4,0.6,cells,1,2,3,\n"
+    "d,kfold,,awk,Unrelated,method,0.5,0.4,0.6,cells,1,2,3,\n"
 )
 FAILED = "dataset,split,method,seed,status,reason,traceback\n" + "".join(
     f"d,kfold_{fold},awk,1,timeout,took too long,\n" for fold in (1, 2)
@@ -49,7 +49,7 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
         line.split() == ["1", "k", "nearest", "neighbours", "0.800", "0.700", "-", "0.900", "2/2", "2.00"]
         for line in lines
     )
-    assert any(line.split()[:1] == ["-"] and "Foreign" in line for line in lines)
+    assert any(line.split()[:1] == ["-"] and "External" in line for line in lines)
     assert "     2 x awk: timeout: took too long" in text
     assert text.endswith("report/smoke/index.html")
 

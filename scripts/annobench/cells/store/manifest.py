@@ -23,7 +23,7 @@ from typing import Any
 from annobench.core.errors import DataError
 from annobench.core.files import read_json, sha256_of, write_json
 
-FORMAT, VERSION = "annobench.cells.store", 1
+FORMAT, VERSION = "annobench.store", 1
 MANIFEST, GENES, SOURCE, LOCK = "manifest.json", "genes.parquet", "source.json", "writer.lock"
 _READERS = 4  # files that are hashed at a time
 PARTS = {"records": "records", "index": "index.npy", "obs": "obs.parquet"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CorpusRules:
 
 
 def kept_types(
-    label_id: Coded, sample: Coded, ontology: Ontology, rules: CorpusRules
+    label_id: Categorical, sample: Categorical, ontology: Ontology, rules: CorpusRules
 ) -> "tuple[NDArray[np.bool_], list[dict[str, Any]]]":
     """Which cells (n,) belong to a type that is kept, and a row for every type with the rules that it breaks.
 

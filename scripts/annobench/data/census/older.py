@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.data.census.filters import Filters
 from annobench.data.census.release import Release, Report, opened_release
 from annobench.data.census.republished import compare, is_republished
@@ -49,16 +49,16 @@ class Older:
         self,
         release: Release,
         datasets: Mapping[str, dict[str, Any]],
-        obs: Mapping[str, Coded],
+        obs: Mapping[str, Categorical],
         record: dict[str, Any],
         report: Report,
-    ) -> Coded:
+    ) -> Categorical:
         """`true` for every selected cell of a dataset that is held to be published again, else `false`.
 
         The matches, of whatever strength, go into `record`.
         """
         used = sorted(obs["dataset_id"].counts())
-        donors = obs["dataset_id"].beside(obs["donor_id"])
+        donors = obs["dataset_id"].crosstab(obs["donor_id"])
         both = self.knows_cells and CELL in release.obs.schema.names
         shares = None
         if both:

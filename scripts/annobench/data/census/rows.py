@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.cells.store.ids import hashed
-from annobench.core.parquet import NOT_GIVEN, Coded
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.data.census.filters import Filters
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class _Texts:
         self._codes.append(np.concatenate(found))
         return self._codes[-1]
 
-    def coded(self) -> Coded:
-        return Coded(np.concatenate([np.empty(0, dtype=np.int32), *self._codes]), list(self._place))
+    def coded(self) -> Categorical:
+        return Categorical(np.concatenate([np.empty(0, dtype=np.int32), *self._codes]), list(self._place))
 
 
 def batches(frame: Any, columns: Sequence[str], expression: str | None = None, coords: Any = None) -> Iterator[Any]:
@@ -52,7 +52,7 @@ def batches(frame: Any, columns: Sequence[str], expression: str | None = None, c
 
 def read_cells(
     frame: Any, columns: Sequence[str], filters: Filters, *, report: Any = lambda rows: None
-) -> "tuple[NDArray[np.int64], dict[str, Coded]]":
+) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
     """Ids and columns of the cells that pass the filters, ids ascending.
 
     What the client filters is checked again here, once for every different value; what it cannot filter is filtered
@@ -102,22 +102,22 @@ def value_counts(frame: Any, column: str) -> dict[Any, int]:
     return counts
 
 
-def joined(parts: Sequence[Coded], between: str) -> Coded:
+def joined(parts: Sequence[Categorical], between: str) -> Categorical:
     """Texts of several columns joined by `between`, made once for every different combination."""
     codes = np.zeros(len(parts[0]), dtype=np.int64)
     for part in parts:
         codes = codes * len(part.names) + part.codes
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    whole = Coded.of([between.join(part.names[part.codes[at]] for part in parts) for at in first])
-    return Coded(whole.codes[inverse.reshape(len(codes))], whole.names)
+    whole = Categorical.of([between.join(part.names[part.codes[at]] for part in parts) for at in first])
+    return Categorical(whole.codes[inverse.reshape(len(codes))], whole.names)
 
 
 def read_donors(frame: Any) -> dict[str, set[str]]:
     """The donors of every dataset among all cells, a batch at a time."""
     found: dict[str, set[str]] = {}
     for table in batches(frame, ["dataset_id", "donor_id"]):
-        dataset, donor = _coded(table["dataset_id"]), _coded(table["donor_id"])
-        for name, some in dataset.beside(donor).items():
+        dataset, donor = _categorical(table["dataset_id"]), _categorical(table["donor_id"])
+        for name, some in dataset.crosstab(donor).items():
             found.setdefault(name, set()).update(some)
     return found
 
@@ -131,14 +131,14 @@ def read_hashes(
         for first in range(0, len(table), _PIECE):
             part = table.slice(first, _PIECE)
             part = part.filter(part[column].is_valid())
-            hashes, dataset = hashed(part[column].to_pylist()), _coded(part["dataset_id"])
+            hashes, dataset = hashed(part[column].to_pylist()), _categorical(part["dataset_id"])
             kept = np.ones(len(hashes), dtype=bool) if among is None else np.isin(hashes, among)
             for name in dataset[kept].counts():
                 found.setdefault(name, []).append(hashes[kept & (dataset == name)])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _coded(column: Any) -> Coded:
+def _categorical(column: Any) -> Categorical:
     texts = _Texts()
     texts.add(column)
     return texts.coded()

@@ -15,7 +15,7 @@ import numpy as np
 
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of, write_json
-from annobench.core.parquet import Coded, write_columns
+from annobench.core.parquet import Categorical, write_columns
 from annobench.data.census.corpus import CorpusRules, kept_types
 from annobench.data.census.exclude import excluded_ids
 from annobench.data.census.filters import Filters
@@ -166,7 +166,7 @@ def _nothing_passes(filters: Filters, release: Release, older: Older | None) -> 
     )
 
 
-def _absent(filters: Filters, obs: Mapping[str, Coded]) -> dict[str, list[Any]]:
+def _absent(filters: Filters, obs: Mapping[str, Categorical]) -> dict[str, list[Any]]:
     """Values that are asked for and that no selected cell has."""
     found = {}
     for column, values in filters.columns.items():
@@ -177,19 +177,19 @@ def _absent(filters: Filters, obs: Mapping[str, Coded]) -> dict[str, list[Any]]:
 
 
 def _taken(
-    joinids: "NDArray[np.int64]", obs: Mapping[str, Coded], kept: "NDArray[Any]"
-) -> "tuple[NDArray[np.int64], dict[str, Coded]]":
+    joinids: "NDArray[np.int64]", obs: Mapping[str, Categorical], kept: "NDArray[Any]"
+) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
     return joinids[kept], {name: column[kept] for name, column in obs.items()}
 
 
 def _wanted(
     joinids: "NDArray[np.int64]",
-    obs: dict[str, Coded],
+    obs: dict[str, Categorical],
     source: Mapping[str, Any],
     ontology: Ontology | None,
     record: dict[str, Any],
     report: Report,
-) -> "tuple[NDArray[np.int64], dict[str, Coded]]":
+) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
     """The cells that `exclude`, `corpus` and `max_cells` leave, one after the other; `record` says what was dropped."""
     if source["exclude"]:
         listed, record["exclude"] = excluded_ids(source["exclude"], report)
@@ -216,7 +216,7 @@ def _wanted(
 
 
 def _corpus(
-    settings: Mapping[str, Any], obs: Mapping[str, Coded], ontology: Ontology | None
+    settings: Mapping[str, Any], obs: Mapping[str, Categorical], ontology: Ontology | None
 ) -> "tuple[NDArray[np.bool_], dict[str, Any]]":
     assert ontology is not None  # the job reads one wherever there are rules
     names = ("root", "min_cells", "min_donors", "min_ancestors")
@@ -235,7 +235,7 @@ def _corpus(
 
 
 def _write(
-    joinids: "NDArray[np.int64]", obs: Mapping[str, Coded], genes: Mapping[str, Any], outputs: Mapping[str, Path]
+    joinids: "NDArray[np.int64]", obs: Mapping[str, Categorical], genes: Mapping[str, Any], outputs: Mapping[str, Path]
 ) -> None:
     write_columns(outputs["cells"], {ID: joinids, **obs})
     write_columns(outputs["genes"], genes)

@@ -77,6 +77,6 @@ def _observations(
     import pandas as pd
 
     found = Observations(name, settings, list(adata.obs.columns), ontology, label_table, file)
-    columns = {key: values.text() for key, values in found.block(adata.obs).items()}
+    columns = {key: values.to_text() for key, values in found.block(adata.obs).items()}
     mapping = found.finish()
     return pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id")), mapping

@@ -13,7 +13,7 @@ import numpy as np
 from annobench.cells.store.ids import hashed, repeated
 from annobench.config.names import NO_LABELS
 from annobench.core.errors import DataError, nearest
-from annobench.core.parquet import NOT_GIVEN, Coded
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import MappedLabels, map_labels, read_table
 
@@ -58,7 +58,7 @@ class Observations:
                 raise DataError(f"{file}: cells.{key}: there is no column '{column}'{nearest(column, columns)}")
             self.needed.append(column)
 
-    def block(self, obs: "pd.DataFrame") -> dict[str, Coded]:
+    def block(self, obs: "pd.DataFrame") -> dict[str, Categorical]:
         """The columns of the contract for some cells."""
         n = len(obs)
         not_given = same(NOT_GIVEN, n)
@@ -79,7 +79,7 @@ class Observations:
             counter.update(found[key].counts())
         return found
 
-    def _text(self, key: str, obs: "pd.DataFrame") -> Coded | None:
+    def _text(self, key: str, obs: "pd.DataFrame") -> Categorical | None:
         """A column by number, under new names where the settings have some; None where nothing is declared."""
         value = self._settings.get(key)
         if value is None:
@@ -93,7 +93,7 @@ class Observations:
         self._seen[key].update(column.names)
         return column.renamed(lambda text: names.get(text, text))
 
-    def _label_ids(self, original: Coded, obs: "pd.DataFrame", n: int) -> Coded:
+    def _label_ids(self, original: Categorical, obs: "pd.DataFrame", n: int) -> Categorical:
         """Cell Ontology ids, looked up once for every different pair of a label and an id of the source."""
         native = self._text("label_id", obs) if self._declared else None
         pair = original.codes.astype(np.int64)
@@ -111,8 +111,8 @@ class Observations:
             if key not in self._ids:
                 self._ids[key] = self._mapped([key], [1]).label_ids[0] if self._declared else UNKNOWN
             ids[i] = self._ids[key]
-        whole = Coded.of(ids)
-        return Coded(whole.codes[inverse.reshape(n)], whole.names)
+        whole = Categorical.of(ids)
+        return Categorical(whole.codes[inverse.reshape(n)], whole.names)
 
     def _mapped(self, pairs: Sequence[tuple[str, str | None]], counts: Sequence[int]) -> MappedLabels:
         native = None if self._settings["label_id"] is None else [str(pair[1]) for pair in pairs]
@@ -138,12 +138,12 @@ class Observations:
         return self._mapped(list(self._pairs), list(self._pairs.values()))
 
 
-def same(text: str, n: int) -> Coded:
+def same(text: str, n: int) -> Categorical:
     """The same text for n cells."""
-    return Coded(np.zeros(n, dtype=np.int32), [text])
+    return Categorical(np.zeros(n, dtype=np.int32), [text])
 
 
-def coded(column: "pd.Series") -> Coded:
+def coded(column: "pd.Series") -> Categorical:
     """A column as texts by number; what is missing is `unknown`."""
     import pandas as pd
 
@@ -157,8 +157,8 @@ def coded(column: "pd.Series") -> Coded:
         names.append(NOT_GIVEN)
     place = np.full(len(values) + 1, len(names) - 1, dtype=np.int32)
     place[used] = np.arange(len(used))
-    whole = Coded.of(names)  # two values may read the same
-    return Coded(whole.codes[place[codes]], whole.names)
+    whole = Categorical.of(names)  # two values may read the same
+    return Categorical(whole.codes[place[codes]], whole.names)
 
 
 class CellIds:

@@ -14,7 +14,7 @@ CONTROL_NAMES = {
     "oracle": "truth",
     "marker_argmax": "highest markers",
     "merged": "merged truth",
-    "wrong_tissue": "wrong tissue",
+    "unrelated_tissue": "unrelated tissue",
     "majority": "majority",
     "random_stratified": "random",
     "shuffled": "shuffled truth",

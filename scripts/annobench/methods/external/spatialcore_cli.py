@@ -1,4 +1,4 @@
-"""SpatialCore's own training and annotation, as a foreign command: train.h5ad and test.h5ad in, predictions.csv out.
+"""SpatialCore's own training and annotation, as an external command: train.h5ad and test.h5ad in, predictions.csv out.
 
 Runs its public functions train_celltypist_model and annotate_celltypist on the genes of the files (the panel) and the
 labels of the training cells as they are. The other stages of its one-call pipeline are left out: they relabel cells

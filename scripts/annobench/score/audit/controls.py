@@ -7,7 +7,7 @@
 - `noise`: decision values drawn from a normal distribution.
 - `merged`: the true labels with subtypes merged; no cell changes its place, the answers only say less.
 - `marker_argmax`: the type whose markers are highest, of the types that the truth has.
-- `wrong_tissue`: a linear classifier trained on a dataset of another tissue.
+- `unrelated_tissue`: a linear classifier trained on a dataset of another tissue.
 
 The first knows everything; the next four know nothing of the cell; the last three are what a metric must not prefer to
 the truth.
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.core.parquet import Coded
-from annobench.fit.decisions import FOREIGN, KINDS
+from annobench.core.parquet import Categorical
+from annobench.fit.decisions import KINDS, UNRELATED
 from annobench.ontology import UNKNOWN
 from annobench.score.confidence import Platt, by_rule, expit, strength
 from annobench.score.metrics.base import Probabilities, Scored
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from annobench.score.audit.tissue import TissueModel
 
 NO_INFORMATION = ("majority", "random_stratified", "shuffled", "noise")
-CONTROLS = ("oracle", *NO_INFORMATION, "merged", "marker_argmax", "wrong_tissue")
+CONTROLS = ("oracle", *NO_INFORMATION, "merged", "marker_argmax", "unrelated_tissue")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Basis:
         scored = self.scored
         labels = np.asarray(labels, dtype=object)
         return Scored.of(
-            Coded(scored.true_codes, list(scored.names)),
+            Categorical(scored.true_codes, list(scored.names)),
             labels[:, None] if labels.ndim == 1 else labels,
             scored.training,
             scored.ontology,
@@ -70,7 +70,7 @@ class Basis:
     def certain(self, labels: "NDArray[Any]") -> Scored:
         """A labelling that is claimed with certainty."""
         classes = sorted(set(labels) - {UNKNOWN})
-        one_hot = np.equal.outer(Coded.of(labels).into(classes), np.arange(len(classes))).astype(float)
+        one_hot = np.equal.outer(Categorical.of(labels).recode(classes), np.arange(len(classes))).astype(float)
         return self._scored(labels, np.ones(len(labels)), one_hot, classes)
 
     def ranked(self, scores: "NDArray[Any]", classes: Sequence[str], k: int) -> Scored:
@@ -110,7 +110,7 @@ def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[A
 
 def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     """Every confidence rule on noise over as many classes as methods decide over; all other cells are noise as well."""
-    size, classes = FOREIGN, basis.fine_classes
+    size, classes = UNRELATED, basis.fine_classes
     parts = ("validation", *KINDS)
     values = {part: basis.noise(size, classes, i) for i, part in enumerate(parts, 1)}
     test = basis.noise(scored.n, classes)

@@ -63,7 +63,7 @@ class Tables:
 def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: Mapping[str, Path]) -> None:
     """Audit one evaluation of a dataset, from what lies under results/.
 
-    `settings`: dataset; cells, obs and foreign (paths, foreign may be None); splits (each with split, seed, roles,
+    `settings`: dataset; cells, obs and unrelated (paths, unrelated may be None); splits (each with split, seed, roles,
     train, panel, and fits: method -> folder); rollup and merge (rules or None); markers (path or None); bins.
     `outputs` has metrics, types, degs and spatial.
     """
@@ -152,7 +152,7 @@ class _Audit:
     def _rows(self, kind: str, name: str, rows: Iterator[Row] | Any) -> None:
         for row in rows:
             # among the answers of a wrong model the few right ones are of types that both tissues have
-            beside = name == "wrong_tissue" and row.metric == "auroc_correct"
+            beside = name == "unrelated_tissue" and row.metric == "auroc_correct"
             if row.level in ("overall", "rule") and not beside:
                 rule = row.group if row.level == "rule" else "-"
                 self.found.add(
@@ -164,7 +164,7 @@ class _Audit:
         """What controls are made from."""
         truth = self.truths.labels
         empty = Scored.of(truth, [truth], self.truths.training, self.ontology, bins=self.settings["bins"])
-        fine = read_columns(self.split["train"], ["label_id"], coded=["label_id"])["label_id"]
+        fine = read_columns(self.split["train"], ["label_id"], categorical=["label_id"])["label_id"]
         counts = rolled_codes(fine, self.truths.rollup, self.ontology).counts()
         known = sum(n for name, n in counts.items() if name != UNKNOWN)
         shares = {name: n / known for name, n in counts.items() if name != UNKNOWN}
@@ -182,16 +182,16 @@ class _Audit:
             table = siblings_merged(sorted(set(truth) - {UNKNOWN}), self.ontology)
         if any(key != value for key, value in table.items()):
             found["merged"] = basis.certain(controls.merged_labels(truth, table))
-        if self.settings["foreign"]:
-            model = train_on(Path(self.settings["foreign"]), self.query, self.split["seed"])
+        if self.settings["unrelated"]:
+            model = train_on(Path(self.settings["unrelated"]), self.query, self.split["seed"])
             if model is not None:
                 scored = basis.ranked(model.decisions, model.classes, 5)
                 if self.truths.rollup:
                     scored = rolled_up(scored, self.truths.rollup)
-                found["wrong_tissue"] = scored
+                found["unrelated_tissue"] = scored
                 self._rows(
                     "control",
-                    "wrong_tissue",
+                    "unrelated_tissue",
                     selection.rows(controls.tissue_rules(model, scored, np.arange(scored.n)), bins),
                 )
         return found

@@ -1,4 +1,4 @@
-"""A model of another tissue, as somebody would use it by mistake: the control `wrong_tissue`."""
+"""A model of another tissue, as somebody would use it by mistake: the control `unrelated_tissue`."""
 
 import warnings
 from dataclasses import dataclass

@@ -10,9 +10,9 @@ Rules, in this order; the first that holds decides:
    The yardstick stays: where a metric compares with the truth, that is not merged. Merging truth and predictions alike
    improves nearly every metric, so that numbers of two granularities are not comparable; `effects` shows by how much.
 4. `circular`: labels by the highest markers score better than the truth.
-5. `wrong tissue`: a model of another tissue scores at least as well as the best method, where the methods do know
+5. `unrelated tissue`: a model of another tissue scores at least as well as the best method, where the methods do know
    something, or as the truth.
-6. `foreign cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
+6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of another tissue (median method).
 
 A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
@@ -31,7 +31,7 @@ INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
 ACCEPTS_FOREIGN = 0.5
-_RULE_OF = {"merged": "merging", "marker_argmax": "circular", "wrong_tissue": "wrong tissue"}
+_RULE_OF = {"merged": "merging", "marker_argmax": "circular", "unrelated_tissue": "unrelated tissue"}
 _TIE = 1e-9
 
 
@@ -62,7 +62,7 @@ def judge(
 ) -> Verdict:
     """The verdict on one metric in one evaluation; values that are not numbers are left out.
 
-    `accepted`: kind of foreign cells -> share that the rule behind the metric accepts, for a share of unknown cells.
+    `accepted`: kind of unrelated cells -> share that the rule behind the metric accepts, for a share of unknown cells.
     `informed`: whether a method is more accurate than every control without information; where none is, losing to such
     a control says something of the methods and nothing of the metric.
     """
@@ -90,14 +90,14 @@ def judge(
     for control, rule in (("merged", "merging"), ("marker_argmax", "circular")):
         if control in losses and truth is not None and losses[control] < truth - _TIE:
             return Verdict(NOT_EVIDENCE, rule, said(control, "the truth", found["oracle"]))
-    if "wrong_tissue" in losses:
-        if best is not None and informed and losses["wrong_tissue"] <= best + _TIE:
-            return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the best method", shown(best)))
-        if truth is not None and losses["wrong_tissue"] <= truth + _TIE:
-            return Verdict(NOT_EVIDENCE, "wrong tissue", said("wrong_tissue", "the truth", found["oracle"]))
+    if "unrelated_tissue" in losses:
+        if best is not None and informed and losses["unrelated_tissue"] <= best + _TIE:
+            return Verdict(NOT_EVIDENCE, "unrelated tissue", said("unrelated_tissue", "the best method", shown(best)))
+        if truth is not None and losses["unrelated_tissue"] <= truth + _TIE:
+            return Verdict(NOT_EVIDENCE, "unrelated tissue", said("unrelated_tissue", "the truth", found["oracle"]))
     for kind, share in (accepted or {}).items():
         if isfinite(share) and share >= ACCEPTS_FOREIGN:
-            return Verdict(NOT_EVIDENCE, "foreign cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
+            return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
     notes = [] if informed else ["no method is more accurate than chance here"]

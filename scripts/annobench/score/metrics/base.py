@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Scored:
     confidence: "NDArray[Any] | None" = None
     is_probability: bool = False
     probabilities: Probabilities | None = None
-    groups: Mapping[str, Coded] = field(default_factory=dict)
+    groups: Mapping[str, Categorical] = field(default_factory=dict)
     bins: int = 15
     ood: list[str] | None = None
 
@@ -136,26 +136,26 @@ class Scored:
     def of(
         cls, truth: Any, labels: Any, training: Sequence[str], ontology: Ontology, groups: Any = None, **more: Any
     ) -> "Scored":
-        """From texts: truth (n,) and labels (n, k), or Coded and one Coded for every rank.
+        """From texts: truth (n,) and labels (n, k), or Categorical and one Categorical for every rank.
 
         Classes are the sorted union of true, predicted and training classes, `unknown` last where it occurs.
         """
-        true = _coded(truth)
-        ranked = labels if isinstance(labels, list) else [_coded(column) for column in np.asarray(labels).T]
+        true = _categorical(truth)
+        ranked = labels if isinstance(labels, list) else [_categorical(column) for column in np.asarray(labels).T]
         found = set(true.counts()) | set(ranked[0].counts()) | set(training)
         classes = sorted(found - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in found else [])
         names = classes + sorted({name for one in ranked for name in one.names} - found)
         codes = np.empty((len(ranked), len(true)), dtype=np.int32)
         for rank, one in enumerate(ranked):
-            codes[rank] = one.into(names)
+            codes[rank] = one.recode(names)
         return cls(
             np.array(names, dtype=object),
             np.array(classes, dtype=object),
-            true.into(names),
+            true.recode(names),
             codes.T,
             list(training),
             ontology,
-            groups={name: _coded(values) for name, values in (groups or {}).items()},
+            groups={name: _categorical(values) for name, values in (groups or {}).items()},
             **more,
         )
 
@@ -212,8 +212,8 @@ class Scored:
         return (true > 0) & np.isin(self.classes, wanted) & known
 
 
-def _coded(values: Any) -> Coded:
-    return values if isinstance(values, Coded) else Coded.of(np.asarray(values, dtype=object))
+def _categorical(values: Any) -> Categorical:
+    return values if isinstance(values, Categorical) else Categorical.of(np.asarray(values, dtype=object))
 
 
 Compute = Callable[[Scored], Iterable[Row]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.score.metrics.base import Metric, Probabilities, Row, Scored
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def compute(scored: Scored) -> Iterator[Row]:
                 yield Row("calibration", "bin_accuracy", "-", "bin", name, accuracy, n)
                 yield Row("calibration", "bin_confidence", "-", "bin", name, confidence, n)
     if scored.probabilities is not None:
-        truth = Coded(scored.true_codes, list(scored.names)).into(scored.probabilities.classes)
+        truth = Categorical(scored.true_codes, list(scored.names)).recode(scored.probabilities.classes)
         yield row("brier", brier(scored.probabilities, truth))
         values = aurocs(scored.probabilities, truth)
         if len(values):

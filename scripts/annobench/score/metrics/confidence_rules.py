@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ACCEPTED = 0.95  # share of the validation cells above the fair cut
-MIXED = 0.2  # share of foreign cells in a mixed query
+MIXED = 0.2  # share of unrelated cells in a mixed query
 COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
 _CHUNK = 25  # replicates at a time, which bounds the memory
 MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
 BINS = 25  # of the histograms of confidences
-_WORDS = {"noise": "noise", "shuffled": "shuffled cells", "wrong_tissue": "cells of another tissue"}
+_WORDS = {"noise": "noise", "shuffled": "shuffled cells", "unrelated_tissue": "cells of another tissue"}
 
 METRICS = [
     Metric("unknown_rate", "confidence", "share of test cells below the cut of a rule", 0, 1, 0, "confidence"),
@@ -39,7 +39,7 @@ METRICS = [
         for k, w in _WORDS.items()
     ),
     Metric(
-        "wrong_tissue_found",
+        "unrelated_tissue_found",
         "confidence",
         f"a query mixed with {MIXED:.0%} cells of another tissue: share of these among its {MIXED:.0%} least confident",
         0,
@@ -48,21 +48,21 @@ METRICS = [
         "confidence",
     ),
 ]
-RESAMPLED = ("auroc_correct", "aurc", "selective_accuracy", "ece", "wrong_tissue_auroc", "wrong_tissue_found")
+RESAMPLED = ("auroc_correct", "aurc", "selective_accuracy", "ece", "unrelated_tissue_auroc", "unrelated_tissue_found")
 
 
 @dataclass
 class Judged:
     """Confidences of one fit by one rule: of test cells (with what was right) and of cells that do not belong.
 
-    test, right: (n,). validation: (m,) or None. foreign: kind -> (k,).
+    test, right: (n,). validation: (m,) or None. unrelated: kind -> (k,).
     """
 
     rule: str
     test: "NDArray[np.float64]"
     right: "NDArray[np.bool_]"
     validation: "NDArray[np.float64] | None"
-    foreign: Mapping[str, "NDArray[np.float64]"]
+    unrelated: Mapping[str, "NDArray[np.float64]"]
 
     def cuts(self) -> dict[str, float]:
         """The cuts that the rule has: `published`, `fair`."""
@@ -82,30 +82,32 @@ class Judged:
         if self.test.min() >= 0 and self.test.max() <= 1:
             parts = reliability(self.test, self.right, bins)
             found["ece", "-"] = sum(abs(a - c) * n for _, a, c, n in parts) / len(self.test)
-        for kind, values in self.foreign.items():
+        for kind, values in self.unrelated.items():
             own = np.r_[np.ones(len(self.test), bool), np.zeros(len(values), bool)]
             found[f"{kind}_auroc", "-"] = auroc(np.r_[self.test, values], own)
-        if "wrong_tissue" in self.foreign:
-            weights = np.ones((1, len(self.test) + len(self.foreign["wrong_tissue"])))
-            found["wrong_tissue_found", "-"] = float(share_found(self.test, self.foreign["wrong_tissue"], weights)[0])
+        if "unrelated_tissue" in self.unrelated:
+            weights = np.ones((1, len(self.test) + len(self.unrelated["unrelated_tissue"])))
+            found["unrelated_tissue_found", "-"] = float(
+                share_found(self.test, self.unrelated["unrelated_tissue"], weights)[0]
+            )
         for variant, cut in self.cuts().items():
             found["unknown_rate", variant] = float((self.test < cut).mean())
-            for kind, values in self.foreign.items():
+            for kind, values in self.unrelated.items():
                 found[f"accepted_{kind}", variant] = float((values >= cut).mean())
         return found
 
     def replicates(
-        self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
+        self, weights: "NDArray[Any]", of_unrelated: "NDArray[Any]", bins: int
     ) -> dict[str, "NDArray[np.float64]"]:
-        """Values under random weights of the test cells (replicates, n) and of foreign cells (replicates, >= k)."""
+        """Values under random weights of the test cells (replicates, n) and of unrelated cells (replicates, >= k)."""
         parts = [
-            self._replicates(weights[start : start + _CHUNK], of_foreign[start : start + _CHUNK], bins)
+            self._replicates(weights[start : start + _CHUNK], of_unrelated[start : start + _CHUNK], bins)
             for start in range(0, len(weights), _CHUNK)
         ]
         return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
     def _replicates(
-        self, weights: "NDArray[Any]", of_foreign: "NDArray[Any]", bins: int
+        self, weights: "NDArray[Any]", of_unrelated: "NDArray[Any]", bins: int
     ) -> dict[str, "NDArray[np.float64]"]:
         found = {}
         ties = self._ties
@@ -114,12 +116,12 @@ class Judged:
         found["aurc"], found["selective_accuracy"] = weighted_risk(self.test, self.right, weights, COVERAGE, ties)
         if self.test.min() >= 0 and self.test.max() <= 1:
             found["ece"] = weighted_ece(self.test, self.right, weights, bins)
-        if "wrong_tissue" in self.foreign:
-            values = self.foreign["wrong_tissue"]
-            both = np.hstack([weights, of_foreign[:, : len(values)]])
+        if "unrelated_tissue" in self.unrelated:
+            values = self.unrelated["unrelated_tissue"]
+            both = np.hstack([weights, of_unrelated[:, : len(values)]])
             own = np.r_[np.ones(len(self.test), bool), np.zeros(len(values), bool)]
-            found["wrong_tissue_auroc"] = weighted_auroc(np.r_[self.test, values], own, both, self._mixed_ties)
-            found["wrong_tissue_found"] = share_found(self.test, values, both, self._mixed_ties)
+            found["unrelated_tissue_auroc"] = weighted_auroc(np.r_[self.test, values], own, both, self._mixed_ties)
+            found["unrelated_tissue_found"] = share_found(self.test, values, both, self._mixed_ties)
         return found
 
     @cached_property
@@ -128,7 +130,7 @@ class Judged:
 
     @cached_property
     def _mixed_ties(self) -> "Ties":
-        return Ties(np.r_[self.test, self.foreign["wrong_tissue"]])
+        return Ties(np.r_[self.test, self.unrelated["unrelated_tissue"]])
 
     def curve(self) -> dict[str, float]:
         """Error among the most confident cells, by coverage."""
@@ -136,8 +138,8 @@ class Judged:
         return {f"{c:.2f}": float(risks[max(1, round(c * len(risks))) - 1]) for c in COVERAGES}
 
     def histograms(self) -> dict[str, "NDArray[np.float64]"]:
-        """Share of right, wrong and foreign cells in each of 25 bins of confidence from 0 to 1."""
-        groups = {"right": self.test[self.right], "wrong": self.test[~self.right], **self.foreign}
+        """Share of right, wrong and unrelated cells in each of 25 bins of confidence from 0 to 1."""
+        groups = {"right": self.test[self.right], "wrong": self.test[~self.right], **self.unrelated}
         return {
             name: np.histogram(np.clip(values, 0, 1), BINS, (0, 1))[0] / len(values)
             for name, values in groups.items()
@@ -239,11 +241,11 @@ def weighted_ece(
 
 
 def share_found(
-    own: "NDArray[Any]", foreign: "NDArray[Any]", weights: "NDArray[Any]", ties: Ties | None = None
+    own: "NDArray[Any]", unrelated: "NDArray[Any]", weights: "NDArray[Any]", ties: Ties | None = None
 ) -> "NDArray[np.float64]":
-    """Share of foreign cells among the 20 % least confident of a mix that holds 20 % of them; ties count in part.
+    """Share of unrelated cells among the 20 % least confident of a mix that holds 20 % of them; ties count in part.
 
-    weights: (replicates, own + foreign) before mixing.
+    weights: (replicates, own + unrelated) before mixing.
     """
     n = len(own)
     mixed = np.hstack(
@@ -252,7 +254,7 @@ def share_found(
             weights[:, n:] * (MIXED / weights[:, n:].sum(axis=1, keepdims=True)),
         ]
     )
-    ties = ties or Ties(np.r_[own, foreign])
+    ties = ties or Ties(np.r_[own, unrelated])
     size, strange = ties.sums(mixed), ties.sums(mixed, np.arange(mixed.shape[1]) >= n)
     before = np.cumsum(size, axis=1) - size
     taken = np.clip(MIXED - before, 0, size)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.counts import macro_f1
-from annobench.core.parquet import NOT_GIVEN, Coded
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.score.metrics.base import Row, Scored
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def within(scored: Scored, family: str, prefix: str, predicted: "NDArray[Any]") 
 
 
 def _counts(
-    scored: Scored, groups: Coded, predicted: "NDArray[Any]"
+    scored: Scored, groups: Categorical, predicted: "NDArray[Any]"
 ) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
     """Hits, true and predicted cells, (groups, classes)."""
     shape = (len(groups.names), len(scored.classes))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import Coded
+from annobench.core.parquet import Categorical
 from annobench.splits.balance.exact import SHARES, equal, fill, proportional, share_out
 from annobench.splits.balance.proportions import named_shares, totals_with_shares
 from annobench.splits.balance.spatialcore import source_targets, target_totals
@@ -18,8 +18,8 @@ __all__ = ["SHARES", "equal", "fill", "names_of", "proportional", "select_cells"
 
 
 def select_cells(
-    labels: "Coded | NDArray[Any]",
-    sources: "Coded | NDArray[Any]",
+    labels: "Categorical | NDArray[Any]",
+    sources: "Categorical | NDArray[Any]",
     policy: Mapping[str, Any],
     seed: int,
     names: Mapping[str, str] | None = None,
@@ -31,7 +31,8 @@ def select_cells(
     max_cells of every class that has more, shared over its sources as `share` says, with min_per_source of every source
     that has them as far as the cap allows; classes with fewer than min_cells are left out; target_proportions set the
     shares of some classes (see annobench.splits.balance.proportions). `spatialcore` is the published rule, which is
-    not exact (see annobench.splits.balance.spatialcore). Raises DataError where nothing is left, or a share cannot be understood.
+    not exact (see annobench.splits.balance.spatialcore). Raises DataError where nothing is left, or a share cannot be
+    understood.
     """
     if policy["policy"] == "none":
         return np.arange(len(labels))
@@ -91,14 +92,14 @@ def _first_seen(group: "NDArray[np.intp]", shape: tuple[int, ...]) -> "NDArray[n
     return first.reshape(shape)
 
 
-def names_of(labels: Coded, names: Coded) -> dict[str, str]:
+def names_of(labels: Categorical, names: Categorical) -> dict[str, str]:
     """What every label that occurs is called (id -> name); `names` has its name for every cell."""
     pairs = np.unique(labels.codes.astype(np.int64) * len(names.names) + names.codes)
     return {labels.names[i]: names.names[j] for i, j in zip(*np.divmod(pairs, len(names.names)), strict=True)}
 
 
-def _codes(values: "Coded | NDArray[Any]") -> tuple[list[str], "NDArray[np.int32]"]:
+def _codes(values: "Categorical | NDArray[Any]") -> tuple[list[str], "NDArray[np.int32]"]:
     """Sorted names of the values that occur, and the number of every value."""
-    column = values if isinstance(values, Coded) else Coded.of(values)
+    column = values if isinstance(values, Categorical) else Categorical.of(values)
     names = list(column.counts())
-    return names, column.into(names)
+    return names, column.recode(names)

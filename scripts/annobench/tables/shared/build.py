@@ -73,9 +73,9 @@ def build(
     marker_table = audit.markers(audits["metrics"], audits["types"], audited, level)
     return {
         "scores": scores,
-        "summary": verdicts.beside(summary),
-        "ranking": verdicts.beside(ranking, study["scoring"]["primary"]),
-        "tests": verdicts.beside(tests),
+        "summary": verdicts.added_to(summary),
+        "ranking": verdicts.added_to(ranking, study["scoring"]["primary"]),
+        "tests": verdicts.added_to(tests),
         "audit": audited,
         **of_rules.tables(study["methods"]),
         "factors": effects.factors(),

@@ -1,9 +1,9 @@
 """How far the values of a contrast would move with other studies: replicates of many values at once.
 
 The bootstrap of `annobench.score.statistics`, but over studies where each split tests at least `min_units` of them, and
-for the F1 of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value is
-stretched by the number of units that have cells of it: a class that three studies have is known by three, however many
-studies are tested.
+for the F1 of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value
+is stretched by the number of units that have cells of it: a class that three studies have is known by three, however
+many studies are tested.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 
 from annobench.config.results import Results
 from annobench.core.counts import f1, ratio
-from annobench.core.parquet import NOT_GIVEN, Coded, read_columns
+from annobench.core.parquet import NOT_GIVEN, Categorical, read_columns
 from annobench.score import statistics as stats
 from annobench.score.truths import surroundings
 from annobench.tables.shared.fits import FitFiles, Fits
@@ -220,17 +220,17 @@ def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str
     if not obs.is_file() or not files:
         return {}
     groups: dict[str, dict[str, set[str]]] = {}
-    read: list[Coded] = []
+    read: list[Categorical] = []
     for file in files:
-        roles = read_columns(file, ["role"], coded=["role"])["role"]
+        roles = read_columns(file, ["role"], categorical=["role"])["role"]
         if any(roles.names == other.names and np.array_equal(roles.codes, other.codes) for other in read):
             continue  # seeds that share a draw of the cells
         read.append(roles)
         test, names = roles == "test", ["donor", "study"]
-        columns = read_columns(obs, names, coded=names, rows=test)
+        columns = read_columns(obs, names, categorical=names, rows=test)
         for level, column in ({"study": columns["study"]} | surroundings(obs, roles, test)).items():
             of_level = groups.setdefault(level, {})
-            for donor, found in columns["donor"].beside(column).items():
+            for donor, found in columns["donor"].crosstab(column).items():
                 of_level.setdefault(donor, set()).update(found)
     return {level: _wholly(of_level) for level, of_level in groups.items()}
 

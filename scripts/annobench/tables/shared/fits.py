@@ -63,7 +63,7 @@ class FitFiles:
 
     def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
         """Columns of `scores`, `confusion` or `confidence`, of this view; DataError for scores without it."""
-        view = read_columns(path, ["split", "method"], coded=["split", "method"])
+        view = read_columns(path, ["split", "method"], categorical=["split", "method"])
         mine = (view["split"] == self.split) & (view["method"] == self.method)
         if path == self.scores and not mine.any():  # the other two may be empty: a failed fit, a query without labels
             raise DataError(
