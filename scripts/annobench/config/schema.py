@@ -1,6 +1,6 @@
 """Validation of YAML against the JSON schemas in workflow/schemas, with defaults filled in.
 
-The schemas are plain JSON Schema 2020-12, so that editors can use them too. A `oneOf` is a list of variants told
+The schemas are JSON Schema 2020-12, but for `x-variants` (see `load_schema`). A `oneOf` is a list of variants told
 apart by a property with a `const` (the kind of a source, the regime of an evaluation): errors and defaults then come
 from the one variant that the user chose.
 """
@@ -55,8 +55,22 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 @cache
 def load_schema(name: str) -> dict[str, Any]:
-    """The schema `workflow/schemas/<name>.schema.yaml`."""
-    return load_yaml(schema_folder() / f"{name}.schema.yaml")
+    """The schema `workflow/schemas/<name>.schema.yaml`, with its variants.
+
+    `x-variants: regimes` stands for a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (of a
+    regime, of a source) is a file added.
+    """
+    return _with_variants(load_yaml(schema_folder() / f"{name}.schema.yaml"))
+
+
+def _with_variants(part: Any) -> Any:
+    if isinstance(part, dict):
+        found = {key: _with_variants(value) for key, value in part.items() if key != "x-variants"}
+        if "x-variants" in part:
+            files = sorted((schema_folder() / part["x-variants"]).glob("*.yaml"))
+            found["oneOf"] = [load_yaml(file) for file in files]
+        return found
+    return [_with_variants(one) for one in part] if isinstance(part, list) else part
 
 
 def validate(document: dict[str, Any], schema: str, source: str) -> dict[str, Any]:

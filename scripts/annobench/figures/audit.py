@@ -18,10 +18,10 @@ CAPTION = (
     "The verdict on every metric in every evaluation. Blue: the truth wins and every control loses. Red with a "
     "letter: not evidence of good annotation, since a control that must not win does: no information (N: majority, "
     "random, shuffled or noise labels do as well as the best method or the truth), merging (M: the truth with "
-    "subtypes merged beats the truth), circular (C: labels by the highest markers beat the truth), unrelated tissue "
-    "(T: a model of another tissue is as good as the best method), unrelated cells (U: the rule accepts half of them or "
-    "more). Metrics of a family with the same verdicts everywhere share a row. Costs and metrics that only describe "
-    "are left out."
+    "subtypes merged beats the truth), circular (C: labels by the highest markers beat the truth), unrelated "
+    "tissue (T: a model of another tissue is as good as the best method), unrelated cells (U: the rule accepts half "
+    "of them or more). Metrics of a family with the same verdicts everywhere share a row. Costs and "
+    "metrics that only describe are left out."
 )
 LETTERS = {
     "no information": "N",
