@@ -12,9 +12,12 @@ STUDY ?=
 PROFILE ?= local
 NAME ?=
 STORE ?=
+MODEL ?=
+CELLS ?=
+OUT ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
 
 run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
@@ -31,6 +34,9 @@ plan: env         ## print jobs, hours, memory and disk of a study without runni
 report: env       ## Snakemake's own report of a study that has run, with captions and categories
 	@$(PY) -m annobench run --study "$(STUDY)" -- --report results/report/$(or $(STUDY),quickstart).zip
 	@echo "Written: results/report/$(or $(STUDY),quickstart).zip"
+
+annotate: env     ## annotate new cells with the model of a fit (MODEL=results/fits/.../seed1 CELLS=file.h5ad OUT=file)
+	@$(PY) -m annobench annotate "$(MODEL)" "$(CELLS)" "$(OUT)" $(ARGS)
 
 verify: env       ## compare every file of a store with its checksum (STORE=results/data/NAME/store)
 	@$(PY) -m annobench verify "$(STORE)"
