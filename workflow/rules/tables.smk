@@ -6,7 +6,7 @@ in   scores, counts, confidences, audits and run records of all fits of the stud
 out  results/tables/<study>/<table>.csv  scores, summary, ranking, tests, failed, resources, confusion, calibration,
                                          classes, trees, splits; audit, rules, curves, confidences, factors, effects,
                                          markers, types, degs, spatial, published; contrasts, nodes, edges,
-                                         marks
+                                         published_values
      results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
 """
 
@@ -24,7 +24,7 @@ rule aggregate_scores:
         train=TARGETS.train(),
         obs=TARGETS.obs(),
         ontology=TARGETS.ontology,
-        marks=TABLES.marks(),
+        published_values=TABLES.published_values(),
     output:
         scores=f"results/tables/{STUDY.name}/scores.csv",
         summary=f"results/tables/{STUDY.name}/summary.csv",
@@ -76,7 +76,7 @@ rule aggregate_scores:
         contrasts=f"results/tables/{STUDY.name}/contrasts.csv",
         nodes=f"results/tables/{STUDY.name}/nodes.csv",
         edges=f"results/tables/{STUDY.name}/edges.csv",
-        marks=f"results/tables/{STUDY.name}/marks.csv",
+        published_values=f"results/tables/{STUDY.name}/published_values.csv",
     log:
         f"results/logs/aggregate_scores/{STUDY.name}.log",
     benchmark:

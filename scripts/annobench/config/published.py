@@ -11,20 +11,20 @@ from pathlib import Path
 from annobench.core.errors import ConfigError, nearest
 
 
-def mark_files(named: str | list[str] | None, root: Path, source: str = "config") -> list[Path]:
-    """Files of config/published that `marks` names; raises ConfigError for one that is not there."""
+def published_files(named: str | list[str] | None, root: Path, source: str = "config") -> list[Path]:
+    """Files of config/published that `published_values` names; raises ConfigError for one that is not there."""
     folder = root / "config" / "published"
     found = []
     for name in [named] if isinstance(named, str) else named or []:
         path = folder / f"{name}.tsv"
         if not path.is_file():
             known = [file.stem for file in folder.glob("*.tsv")]
-            raise ConfigError(f"{source}: marks: no file config/published/{name}.tsv{nearest(name, known)}")
+            raise ConfigError(f"{source}: published_values: no file config/published/{name}.tsv{nearest(name, known)}")
         found.append(path)
     return found
 
 
-def marked_datasets(files: Iterable[Path]) -> list[str]:
+def published_datasets(files: Iterable[Path]) -> list[str]:
     """Names of the datasets that published values are of, sorted."""
     found: set[str] = set()
     for path in files:

@@ -8,7 +8,7 @@ from typing import Any
 from annobench.config.census import census_source
 from annobench.config.entities import _load_dataset_with_parts, load_method, load_named
 from annobench.config.evaluations import Split, _expand
-from annobench.config.published import mark_files
+from annobench.config.published import published_files
 from annobench.config.results import Fit, View
 from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
@@ -110,7 +110,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
             (fitted if fits_only else splits)[place] = split
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
-    mark_files(settings["marks"], root, source)  # raises for one that is not there
+    published_files(settings["published_values"], root, source)  # raises for one that is not there
     specs = [split.spec for split in splits.values()]
     panels = {spec["genes"]["panel"] for spec in specs} - {None}
     rollups = {spec["rollup"] for spec in specs} | {settings["scoring"]["merge"]}

@@ -26,8 +26,8 @@ from annobench.figures.shared.releases import (
     light_rows,
     loss_name,
     marker_of,
-    marks_for,
     places,
+    published_for,
     run_values,
     sibling,
     significance_handles,
@@ -37,7 +37,7 @@ from annobench.figures.shared.releases import (
 )
 from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
-TABLES = ["scores", "contrasts", "marks"]
+TABLES = ["scores", "contrasts", "published_values"]
 REGIMES = ("release",)
 NEEDS = "contrasts"
 TITLE = "What the loss changes"
@@ -62,7 +62,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         return None
     figure = new_figure(10.5, 0.5 + sum(1.15 + 0.27 * len(named) for _, named in rows))
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=[1.15 + 0.27 * len(n) for _, n in rows])[:, 0]
-    bands = {place: _band(marks_for(tables["marks"], place, settings)) for place, _ in rows}
+    bands = {place: _band(published_for(tables["published_values"], place, settings)) for place, _ in rows}
     for part, (place, named) in zip(parts, rows, strict=True):
         part.suptitle(wrapped(subtitle(place, settings), 150), fontsize=9, x=0.01, ha="left")
         grid = part.subplots(1, 3, sharey=True)
@@ -80,9 +80,9 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     return figure
 
 
-def _band(marks: pd.DataFrame) -> tuple[float, float] | None:
+def _band(published: pd.DataFrame) -> tuple[float, float] | None:
     """The published range of the differences out of distribution."""
-    mine = marks[(marks["set"] == "ood") & (marks["loss"] == "hce-ce") & (marks["metric"] == SCORE)]
+    mine = published[(published["set"] == "ood") & (published["loss"] == "hce-ce") & (published["metric"] == SCORE)]
     mine = mine[mine["low"].notna() & mine["high"].notna()]
     return (float(mine["low"].min()), float(mine["high"].max())) if len(mine) else None
 

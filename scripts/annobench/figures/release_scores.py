@@ -21,9 +21,9 @@ from annobench.figures.shared.releases import (
     described,
     loss_name,
     marker_of,
-    marks_for,
     model_name,
     places,
+    published_for,
     run_values,
     sibling,
     subtitle,
@@ -31,7 +31,7 @@ from annobench.figures.shared.releases import (
 )
 from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
-TABLES = ["scores", "marks"]
+TABLES = ["scores", "published_values"]
 REGIMES = ("release",)
 TITLE = "In and out of distribution"
 CAPTION = (
@@ -47,7 +47,7 @@ _WIDE, _GAP, _STEP = 0.8, 0.7, 0.27  # of a bar (of its step), between models (s
 
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """A row of two panels per dataset."""
-    scores, marks = tables["scores"], tables["marks"]
+    scores, published = tables["scores"], tables["published_values"]
     rows: list[tuple[Place, list[str]]] = []
     for place in dict.fromkeys([*places(settings, "id", scores), *places(settings, "ood", scores)]):
         inside = sibling(settings, place, "id")
@@ -71,10 +71,12 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         for axes, side in zip(grid, PARTS, strict=True):
             values = run_values(scores, sibling(settings, inside, side), SCORE, "truth", methods)
             _panel(axes, values, at, settings, reference)
-            _marks(axes, marks_for(marks, inside, settings), side, at, settings)
+            _draw_published(axes, published_for(published, inside, settings), side, at, settings)
             axes.set_title(PARTS[side])
         grid[0].set_ylabel(SCORE_NAME)
-    shown = marks if any(len(marks_for(marks, inside, settings)) for inside, _ in rows) else marks.head(0)
+    shown = (
+        published if any(len(published_for(published, inside, settings)) for inside, _ in rows) else published.head(0)
+    )
     figure.legend(handles=_handles(names, shown, settings), loc="outside lower left", ncols=3)
     return figure
 
@@ -122,9 +124,11 @@ def _panel(
     axes.set_axisbelow(True)
 
 
-def _marks(axes: Axes, marks: pd.DataFrame, side: str, at: Mapping[str, float], settings: Mapping[str, Any]) -> None:
+def _draw_published(
+    axes: Axes, published: pd.DataFrame, side: str, at: Mapping[str, float], settings: Mapping[str, Any]
+) -> None:
     """Published values at the right edge of the bar that they are of; what is only known as a range is a line."""
-    mine = marks[(marks["set"] == side) & (marks["metric"] == SCORE) & (marks["level"] == "overall")]
+    mine = published[(published["set"] == side) & (published["metric"] == SCORE) & (published["level"] == "overall")]
     for method, x in at.items():
         about = described(settings, method)
         of = mine[(mine["model"] == about["model"]) & (mine["loss"] == (about["loss"] or "ce"))]
@@ -145,7 +149,7 @@ def _marks(axes: Axes, marks: pd.DataFrame, side: str, at: Mapping[str, float], 
                 )  # fmt: skip
 
 
-def _handles(methods: Sequence[str], marks: pd.DataFrame, settings: Mapping[str, Any]) -> list[Any]:
+def _handles(methods: Sequence[str], published: pd.DataFrame, settings: Mapping[str, Any]) -> list[Any]:
     losses = {described(settings, m)["loss"]: m for m in methods if described(settings, m)["loss"]}
     found: list[Any] = []
     for loss in sorted(losses, key=lambda one: list(LOSSES).index(one) if one in LOSSES else len(LOSSES)):
@@ -160,7 +164,7 @@ def _handles(methods: Sequence[str], marks: pd.DataFrame, settings: Mapping[str,
         found.append(Patch(color=GREY, alpha=0.35, label="other methods"))
     dashed: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": (0, (2.2, 1.2))}
     found.append(Line2D([], [], label="in distribution, classes of the newer release", **dashed))
-    overall = marks[(marks["metric"] == SCORE) & (marks["level"] == "overall")]
+    overall = published[(published["metric"] == SCORE) & (published["level"] == "overall")]
     for label_set, (marker, label) in _MARKS.items():
         if (overall["label_set"].astype(str) == label_set).any():
             look = {"linestyle": "", "marker": marker, "color": "black", "markerfacecolor": "white", "markersize": 5}

@@ -19,7 +19,7 @@ ALLOWED = {
 NUMBERS = ["value", "low", "high"]
 
 
-def marks(paths: Sequence[str]) -> pd.DataFrame:
+def published_values(paths: Sequence[str]) -> pd.DataFrame:
     """All rows of tab-separated files with these columns; without files, no rows.
 
     dataset: the dataset of config/datasets that the values are of. set: in or out of distribution. label_set: number of

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config.plugins import about
-from annobench.config.published import mark_files, marked_datasets
+from annobench.config.published import published_datasets, published_files
 from annobench.core.codehash import code_hash
 from annobench.workflow.common import Chapter, canonical
 
@@ -61,7 +61,7 @@ def release_settings(study: Any, root: Path) -> dict[str, Any]:
         "methods": methods,
         "contrasts": study.settings["contrasts"],
         "confidence": study.settings["statistics"]["confidence"],
-        "marked": marked_datasets(mark_files(study.settings["marks"], root)),
+        "published_datasets": published_datasets(published_files(study.settings["published_values"], root)),
         "simulated": sorted({split.dataset for split in study.splits.values() if _simulated(study, split.dataset)}),
     }
 
@@ -75,7 +75,7 @@ def _simulated(study: Any, name: str) -> bool:
 
 def other_data(study: Any, root: Path) -> str:
     """A sentence for captions that names the datasets which published values are not of; empty where there are none."""
-    marked = marked_datasets(mark_files(study.settings["marks"], root))
+    known = published_datasets(published_files(study.settings["published_values"], root))
     shown = dict.fromkeys(split.dataset for split in study.splits.values() if split.regime == "release")
-    others = [str(study.datasets[name]["label"]) for name in shown if name not in marked]
-    return f"Drawn from {'; '.join(others)}: not the data of the paper." if marked and others else ""
+    others = [str(study.datasets[name]["label"]) for name in shown if name not in known]
+    return f"Drawn from {'; '.join(others)}: not the data of the paper." if known and others else ""

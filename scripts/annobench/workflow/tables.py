@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from annobench.config.published import mark_files
+from annobench.config.published import published_files
 from annobench.workflow.common import Chapter, canonical
 
 
@@ -34,9 +34,9 @@ class TableRules(Chapter):
         found = self.study.settings["published"]
         return found and {**found, "table": str(self.root / "config" / "published" / f"{found['table']}.tsv")}
 
-    def marks(self) -> list[str]:
+    def published_values(self) -> list[str]:
         """Files of published values that figures draw as references."""
-        return [str(path) for path in mark_files(self.study.settings["marks"], self.root)]
+        return [str(path) for path in published_files(self.study.settings["published_values"], self.root)]
 
     def study_settings(self, wildcards: Any) -> str:
         """What the tables use of the study."""
@@ -52,7 +52,7 @@ class TableRules(Chapter):
         ]
         used = {key: settings[key] for key in ("scoring", "statistics", "partial", "contrasts")}
         used |= {"merge": self.rollup(settings["scoring"]["merge"]), "published": self._published()}
-        return canonical(used | {"methods": methods, "splits": splits, "marks": self.marks()})
+        return canonical(used | {"methods": methods, "splits": splits, "published_values": self.published_values()})
 
     def resolved_study(self, wildcards: Any) -> str:
         """The whole configuration, as resolved."""

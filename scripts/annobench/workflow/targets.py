@@ -37,7 +37,7 @@ TABLES = (
     "contrasts",
     "nodes",
     "edges",
-    "marks",
+    "published_values",
 )
 
 
@@ -89,7 +89,7 @@ class Targets:
             "decisions": bool(study.settings["keep"]["decisions"]),
             "contrasts": bool(study.settings["contrasts"]),
             "decodings": any(method["kind"] == "decoding" for method in study.methods.values()),
-            "marks": bool(study.settings["marks"]),
+            "published_values": bool(study.settings["published_values"]),
         }[need]
 
     def figures(self, *suffixes: str) -> list[str]:

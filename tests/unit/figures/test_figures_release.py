@@ -39,7 +39,7 @@ class Study:
         seeds: int = 4,
         studies: int = 21,
         dataset: str = "lung_release",
-        marked: bool = True,
+        with_published: bool = True,
     ) -> None:
         self.nodes, self.edges, self.dataset, self.seeds = nodes, edges, dataset, range(1, seeds + 1)
         self.models, self.losses, self.studies = models, losses, studies
@@ -52,7 +52,7 @@ class Study:
             for loss in losses
             if loss != "ce"
         ]
-        self.marked = marked
+        self.with_published = with_published
         self.classes = {"id": [n["label_id"] for n in nodes], "ood": [n["label_id"] for n in nodes if n["ood_cells"]]}
         self.per_class = {part: self._per_class(part) for part in self.views}
 
@@ -164,14 +164,14 @@ class Study:
             "contrasts": self.comparisons(),
             "nodes": nodes,
             "edges": edges,
-            "marks": self.marks(),
+            "published_values": self.published_values(),
         }
 
-    def marks(self) -> pd.DataFrame:
+    def published_values(self) -> pd.DataFrame:
         columns = ["dataset", "set", "label_set", "model", "loss", "metric", "level", "group", "value", "low", "high"]
         columns += ["kind", "source"]
         rows = []
-        if self.marked:
+        if self.with_published:
             for model, (inside, outside) in {
                 "linear": (0.80, 0.55),
                 "mlp": (0.82, 0.57),
@@ -212,7 +212,7 @@ class Study:
             "methods": methods,
             "contrasts": self.contrasts,
             "confidence": 0.95,
-            "marked": ["hce_release"] if self.marked else [],
+            "published_datasets": ["hce_release"] if self.with_published else [],
             "simulated": [],
         }
         name = "Lung: Travaglini, then Tabula Sapiens and Maynard"
@@ -319,7 +319,7 @@ EXPECTED = {
     "class_properties": ["training cells", "studies", "tissues", "ρ = ", "n = 8"],
     "study_contrast": ["A study of some tissue, number 1", f"Linear: HCE {MINUS} CE", "difference in macro F1"],
     "unseen_contrast": ["tissue seen (100 cells)", "disease unseen (101 cells)", "not published before (101 cells)"],
-    "class_marks": ["published F1", "F1 here", "10 classes", "r = ", "1  "],
+    "class_published_values": ["published F1", "F1 here", "10 classes", "r = ", "1  "],
 }
 
 
@@ -334,7 +334,7 @@ def test_figures_say_what_they_show_and_hide_no_label(name: str, ten: Study, of_
     said = texts(figure)
     assert not [text for text in EXPECTED[name] if text not in said]
     assert "Lung: Travaglini, then Tabula Sapiens and Maynard" in said.replace("\n", " ")
-    assert "not the data of the paper" in said.replace("\n", " ")  # the marks are of other data
+    assert "not the data of the paper" in said.replace("\n", " ")  # the published values are of other data
     assert not hidden(figure)
 
 
@@ -359,7 +359,7 @@ def test_nothing_is_claimed_of_the_paper_without_its_marks_or_on_its_own_data(na
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_one_run_without_tests_and_intervals_is_drawn_as_not_significant(name: str) -> None:
-    study = small(models=("linear",), seeds=1, marked=name == "class_marks")
+    study = small(models=("linear",), seeds=1, with_published=name == "class_published_values")
     tables = study.tables()
     tables["contrasts"][["low", "high", "t", "p_value", "p_holm"]] = np.nan
     figure = drawn(name, tables, study.settings())
@@ -420,10 +420,10 @@ def test_the_same_tables_give_the_same_file(ten: Study, of_ten: Tables, tmp_path
 
 
 def test_published_values_stand_where_they_were_printed(ten: Study, of_ten: Tables) -> None:
-    marks = of_ten["marks"]
+    published = of_ten["published_values"]
     digitised = {"set": "id", "loss": "ce", "model": "mlp", "metric": "ontology_macro_f1", "level": "overall"}
     digitised |= {"label_set": 80, "kind": "digitised", "value": 0.111, "dataset": "hce_release", "group": "all"}
-    more = of_ten | {"marks": pd.concat([marks, pd.DataFrame([digitised])])}
+    more = of_ten | {"published_values": pd.concat([published, pd.DataFrame([digitised])])}
     figure = drawn("release_scores", more, ten.settings())
     assert figure is not None
     inside, outside = figure.axes
@@ -435,12 +435,12 @@ def test_published_values_stand_where_they_were_printed(ten: Study, of_ten: Tabl
     assert hollow(outside) == {0.55, 0.57, 0.52}
 
 
-@pytest.mark.parametrize("name", ["release_scores", "loss_contrast", "class_marks"])
+@pytest.mark.parametrize("name", ["release_scores", "loss_contrast", "class_published_values"])
 def test_simulated_cells_stand_beside_no_published_value(name: str, ten: Study, of_ten: Tables) -> None:
     settings = ten.settings()
     settings["release"]["simulated"] = [ten.dataset]
     figure = drawn(name, of_ten, settings)
-    if name == "class_marks":
+    if name == "class_published_values":
         assert figure is None
         return
     assert figure is not None

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 
 from annobench.config.plugins import about, figures
-from annobench.config.published import mark_files, marked_datasets
+from annobench.config.published import published_datasets, published_files
 from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
-from annobench.tables.published_values import COLUMNS, marks
+from annobench.tables.published_values import COLUMNS, published_values
 from annobench.workflow.figures import FigureRules, other_data, release_settings
 from annobench.workflow.tables import TableRules
 from annobench.workflow.targets import Targets
 
-FILES = [str(path) for path in mark_files(["hce", "sctab_per_class"], ROOT)]
+FILES = [str(path) for path in published_files(["hce", "sctab_per_class"], ROOT)]
 METHODS = ["mlp_ce", "mlp_hce", "mlp_ce.leaf"]
 
 
@@ -28,7 +28,7 @@ def study(**more: Any) -> Any:
 
 
 def test_class_values_average_to_the_printed_ones() -> None:
-    table = marks(FILES)
+    table = published_values(FILES)
     overall = table[(table["level"] == "overall") & (table["metric"] == "ontology_macro_f1") & (table["set"] == "id")]
     per_class = table[(table["level"] == "class") & (table["metric"] == "ontology_f1")]
     classes = pd.read_csv(ROOT / "config" / "classes" / "hce_164.tsv", sep="\t")
@@ -44,13 +44,13 @@ def test_class_values_average_to_the_printed_ones() -> None:
 
 
 def test_every_value_has_a_source_and_bounds_that_hold_it() -> None:
-    table = marks(FILES)
+    table = published_values(FILES)
     assert list(table.columns) == COLUMNS
     assert table["source"].str.len().min() > 10
     bounded = table.dropna(subset=["value", "low", "high"])
     assert ((bounded["low"] <= bounded["value"]) & (bounded["value"] <= bounded["high"])).all()
     assert table[["value", "low", "high"]].stack().between(0, 1).all()
-    assert marked_datasets(Path(f) for f in FILES) == ["hce_release"]
+    assert published_datasets(Path(f) for f in FILES) == ["hce_release"]
     gain = table[table["loss"] == "hce-ce"].iloc[0]
     for model in ("linear", "mlp", "tabnet"):  # what is inferred is the sum of what is printed
         of = table[(table["model"] == model) & (table["set"] == "ood")].set_index("loss")
@@ -59,7 +59,7 @@ def test_every_value_has_a_source_and_bounds_that_hold_it() -> None:
 
 
 def test_no_files_give_a_table_with_its_columns() -> None:
-    assert list(marks([]).columns) == COLUMNS
+    assert list(published_values([]).columns) == COLUMNS
 
 
 GOOD = dict(
@@ -81,29 +81,29 @@ def test_malformed_files_are_refused(change: dict[str, str], message: str, tmp_p
     path = tmp_path / "m.tsv"
     pd.DataFrame([GOOD | change]).to_csv(path, sep="\t", index=False)
     with pytest.raises(DataError, match=message):
-        marks([str(path)])
+        published_values([str(path)])
     pd.DataFrame([GOOD]).drop(columns="kind").to_csv(path, sep="\t", index=False)
     with pytest.raises(DataError, match="expected the columns"):
-        marks([str(path)])
+        published_values([str(path)])
 
 
 def test_lines_that_begin_with_a_hash_are_remarks_and_others_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "m.tsv"
     rows = ["# a remark", "\t".join(COLUMNS), "\t".join((GOOD | {"source": "thread #12, Fig. 1"}).values())]
     path.write_text("\n".join(rows) + "\n")
-    assert marks([str(path)])["source"].tolist() == ["thread #12, Fig. 1"]
+    assert published_values([str(path)])["source"].tolist() == ["thread #12, Fig. 1"]
 
 
 def test_a_file_that_is_not_there_is_named_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"s.yaml: marks: no file config/published/hcee.tsv.*hce"):
-        mark_files("hcee", ROOT, "s.yaml")
-    with pytest.raises(ConfigError, match="marks"):
-        study(marks="hcee")
-    assert mark_files(None, ROOT) == []
+    with pytest.raises(ConfigError, match=r"s.yaml: published_values: no file config/published/hcee.tsv.*hce"):
+        published_files("hcee", ROOT, "s.yaml")
+    with pytest.raises(ConfigError, match="published_values"):
+        study(published_values="hcee")
+    assert published_files(None, ROOT) == []
 
 
 def test_settings_say_which_views_methods_and_losses_there_are() -> None:
-    one = study(marks="hce", contrasts=[{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}])
+    one = study(published_values="hce", contrasts=[{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}])
     found = release_settings(one, ROOT)
     assert found["views"] == {"simulated_mixed/release_id": "id", "simulated_mixed/release_ood": "ood"}
     assert found["methods"]["mlp_hce"] == {
@@ -112,14 +112,14 @@ def test_settings_say_which_views_methods_and_losses_there_are() -> None:
     }  # fmt: skip
     assert found["methods"]["mlp_ce.leaf"]["decoding"] == "leaf"
     assert found["methods"]["oracle"]["loss"] is None
-    assert found["marked"] == ["hce_release"]
+    assert found["published_datasets"] == ["hce_release"]
     assert found["simulated"] == ["simulated_mixed"]
     lung = study(evaluations=[{"dataset": "lung_release", "regime": "release"}])
     assert release_settings(lung, ROOT)["simulated"] == []
 
 
 def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
-    one = study(marks=["hce"])
+    one = study(published_values=["hce"])
     label = one.datasets["simulated_mixed"]["label"]
     assert other_data(one, ROOT) == f"Drawn from {label}: not the data of the paper."
     assert other_data(study(), ROOT) == ""
@@ -128,16 +128,18 @@ def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
     assert "not the data" not in rules.caption(SimpleNamespace(figure="ranking"))
     assert '"release"' not in rules.settings(SimpleNamespace(figure="ranking"))
     assert '"views"' in rules.settings(SimpleNamespace(figure="decoders"))
-    assert TableRules(one).marks() == FILES[:1]
+    assert TableRules(one).published_values() == FILES[:1]
 
 
 def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:
     of_release = {name for name in figures() if "release" in about(name)["REGIMES"]}
     contrasts = [{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}]
-    whole = set(Targets(study(marks="hce", contrasts=contrasts)).figure_names)
+    whole = set(Targets(study(published_values="hce", contrasts=contrasts)).figure_names)
     assert of_release <= whole
     assert set(Targets(study(methods=["mlp_ce"])).figure_names) & of_release == {"release_scores"}
-    assert "class_marks" not in Targets(study(contrasts=contrasts)).figure_names
+    assert "class_published_values" not in Targets(study(contrasts=contrasts)).figure_names
     other = [{"dataset": "simulated_small", "regime": "kfold"}]
-    assert not of_release & set(Targets(study(evaluations=other, marks="hce", contrasts=contrasts)).figure_names)
-    assert np.all([about(name)["NEEDS"] in ("", "contrasts", "marks", "decodings") for name in of_release])
+    assert not of_release & set(
+        Targets(study(evaluations=other, published_values="hce", contrasts=contrasts)).figure_names
+    )
+    assert np.all([about(name)["NEEDS"] in ("", "contrasts", "published_values", "decodings") for name in of_release])

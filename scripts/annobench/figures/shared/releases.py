@@ -1,7 +1,7 @@
 """What the figures of the regime `release` share: where they look, how losses look and what contrasts are called.
 
 `settings["release"]` has views (`dataset/evaluation` -> `id` or `ood`), methods (name -> label, kind, model, loss,
-decoding and fitted), contrasts (name, base and method), confidence, marked (datasets that the published marks are of)
+decoding and fitted), contrasts (name, base and method), confidence, published_datasets (which published values are of)
 and simulated (datasets without a real cell).
 """
 
@@ -179,17 +179,17 @@ def fitted_of(table: pd.DataFrame, place: Place) -> pd.DataFrame:
     return mine if len(mine) else part[part["split"] == place[1]]
 
 
-def marks_for(marks: pd.DataFrame, place: Place, settings: Mapping[str, Any]) -> pd.DataFrame:
+def published_for(published: pd.DataFrame, place: Place, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Published values to draw beside a dataset: none beside simulated cells, which stand for no real ones."""
-    return marks.head(0) if place[0] in settings["release"]["simulated"] else marks
+    return published.head(0) if place[0] in settings["release"]["simulated"] else published
 
 
 def subtitle(place: Place, settings: Mapping[str, Any], part: str = "") -> str:
     """The dataset, which part of it, and whether the published numbers are of the same data."""
     name = str(settings["datasets"].get(place[0], place[0]))
     where = f", {PARTS[part].lower()}" if part else ""
-    marked = settings["release"]["marked"]
-    other = marked and place[0] not in marked
+    known = settings["release"]["published_datasets"]
+    other = known and place[0] not in known
     return f"{name}{where}" + (" \N{EN DASH} not the data of the paper" if other else "")
 
 

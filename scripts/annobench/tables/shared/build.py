@@ -18,7 +18,7 @@ from annobench.tables.contrasts import contrasts
 from annobench.tables.effects import Effects
 from annobench.tables.nodes import nodes_and_edges
 from annobench.tables.published import published
-from annobench.tables.published_values import marks
+from annobench.tables.published_values import published_values
 from annobench.tables.shared.fits import FitFiles, Fits
 
 
@@ -31,8 +31,8 @@ def aggregate(
     """Build the tables named by `outputs` from what lies under results/.
 
     `study` has splits (each with dataset, evaluation, regime, split, fitted, spec, methods and seeds), methods, scoring
-    and statistics, contrasts, merge (rules or None), published (or None) and marks (files). `audit_files`: table ->
-    files of the audits. Fits without files are listed as missing.
+    and statistics, contrasts, merge (rules or None), published (or None) and published_values (files). `audit_files`:
+    table -> files of the audits. Fits without files are listed as missing.
     """
     for name, table in build(study, ontology, audit_files).items():
         write_csv(outputs[name], table)
@@ -93,7 +93,7 @@ def build(
         "trees": describe.trees(classes, ontology),
         "splits": describe.split_sizes(study["splits"]),
         "contrasts": contrasts(fits, scores, study),
-        "marks": marks(study["marks"]),
+        "published_values": published_values(study["published_values"]),
         **dict(zip(("nodes", "edges"), nodes_and_edges(study["splits"], ontology), strict=True)),
     }
 

@@ -13,19 +13,19 @@ from annobench.figures.shared.releases import (
     Place,
     colour_of,
     described,
-    marks_for,
     model_name,
     of_place,
     places,
+    published_for,
     subtitle,
     trained,
 )
 from annobench.figures.shared.short_names import short_names
 from annobench.figures.shared.style import GREY, LIGHT, new_figure
 
-TABLES = ["scores", "marks", "nodes"]
+TABLES = ["scores", "published_values", "nodes"]
 REGIMES = ("release",)
-NEEDS = "marks"
+NEEDS = "published_values"
 TITLE = "Classes beside the published ones"
 CAPTION = (
     "F1 (descendant rule) of every class in distribution under cross-entropy, the mean over our runs, against the "
@@ -39,12 +39,14 @@ _NAMED = 6
 
 def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
     """A panel per model that has published values; datasets below each other."""
-    scores, marks = tables["scores"], tables["marks"]
-    marks = marks[(marks["level"] == "class") & (marks["metric"] == "ontology_f1") & (marks["set"] == "id")]
+    scores, published = tables["scores"], tables["published_values"]
+    published = published[
+        (published["level"] == "class") & (published["metric"] == "ontology_f1") & (published["set"] == "id")
+    ]
     labels = tables["nodes"].drop_duplicates("label_id").set_index("label_id")["label"].astype(str)
     rows: list[tuple[Place, list[tuple[str, pd.DataFrame]]]] = []
     for place in places(settings, "id", scores):
-        here, known = of_place(scores, place), marks_for(marks, place, settings)
+        here, known = of_place(scores, place), published_for(published, place, settings)
         found = {method: _paired(here, known, method, settings) for method in _baselines(here, settings)}
         panels = [(method, both) for method, both in found.items() if len(both)]
         if panels:
@@ -72,9 +74,9 @@ def _baselines(scores: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
     return [m for m in names if described(settings, m)["loss"] in ("ce", "")]
 
 
-def _paired(scores: pd.DataFrame, marks: pd.DataFrame, method: str, settings: Mapping[str, Any]) -> pd.DataFrame:
+def _paired(scores: pd.DataFrame, published: pd.DataFrame, method: str, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Columns here and published, a row per class that both have."""
-    of = marks[marks["model"] == described(settings, method)["model"]]
+    of = published[published["model"] == described(settings, method)["model"]]
     mine = scores[(scores["method"] == method) & (scores["metric"] == "ontology_f1") & (scores["level"] == "class")]
     here = mine.groupby("group")["value"].mean().rename("here")
     return of.groupby("group")["value"].mean().rename("published").to_frame().join(here, how="inner").dropna()
