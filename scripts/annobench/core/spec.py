@@ -6,7 +6,9 @@ file never reruns a job; the driver reads it back (`from_params`).
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 from annobench.core.errors import AnnobenchError
@@ -22,14 +24,23 @@ class Spec:
 
     def to_params(self) -> dict[str, Any]:
         """The spec as mappings with sorted keys, lists and plain values."""
-        found: dict[str, Any] = _plain(self)
-        return found
+        params: dict[str, Any] = _plain(self)
+        return params
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """Read what `to_params` wrote; raises SpecError for a key that is missing, unknown or of another type."""
-        found: Self = _read(cls, params, cls.__name__)
-        return found
+        """Read what `to_params` wrote, or an entry of a resolved YAML file.
+
+        A key may be missing where its field has a default. Raises SpecError for any other missing key, an unknown one,
+        or a value of another type.
+        """
+        spec: Self = _read(cls, params, cls.__name__)
+        return spec
+
+    @classmethod
+    def variant(cls, params: Mapping[str, Any]) -> type[Self]:
+        """The class that `params` are read as: a base of several variants overrides this."""
+        return cls
 
 
 def _plain(value: Any) -> Any:
@@ -43,28 +54,14 @@ def _plain(value: Any) -> Any:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """A plain value as `kind`: a dataclass, tuple[X, ...], Mapping[str, X], X | None, or a plain type."""
+    """A plain value as `kind`: a dataclass, a union, tuple[X, ...], Mapping[str, X], or a plain type."""
     origin, of = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in of:
-            return None
-        options = [one for one in of if one is not type(None)]
-        if len(options) == 1:
-            return _read(options[0], value, where)
-        if any(isinstance(value, one) for one in options if isinstance(one, type)):
-            return value
-        raise SpecError(f"{where}: expected {kind}, found {value!r}")
+        return _read_union(of, value, where)
     if kind is Any:
         return value
     if isinstance(kind, type) and is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise SpecError(f"{where}: expected a mapping, found {value!r}")
-        hints = get_type_hints(kind)
-        names = {f.name for f in fields(kind)}
-        if names != set(value):
-            odd = sorted(names ^ set(value))[0]
-            raise SpecError(f"{where}: key '{odd}' is {'missing' if odd in names else 'unknown'}")
-        return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in names})
+        return _read_dataclass(kind, value, where)
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise SpecError(f"{where}: expected a list, found {value!r}")
@@ -81,3 +78,39 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if isinstance(plain, type) and not isinstance(value, plain):
         raise SpecError(f"{where}: expected {plain.__name__}, found {value!r}")
     return value
+
+
+def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A value as the first option that it fits."""
+    if value is None and type(None) in options:
+        return None
+    options = tuple(one for one in options if one is not type(None))
+    if len(options) == 1:
+        return _read(options[0], value, where)
+    for one in options:
+        with suppress(SpecError):
+            return _read(one, value, where)
+    raise SpecError(f"{where}: expected {' or '.join(map(_name, options))}, found {value!r}")
+
+
+def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{where}: expected a mapping, found {value!r}")
+    if issubclass(kind, Spec):
+        kind = kind.variant(value)
+    hints, needed = _fields(kind)
+    if odd := sorted((set(value) - set(hints)) | (needed - set(value))):
+        raise SpecError(f"{where}: key '{odd[0]}' is {'missing' if odd[0] in hints else 'unknown'}")
+    return kind(**{name: _read(hints[name], one, f"{where}.{name}") for name, one in value.items()})
+
+
+@cache
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Types of the fields of a dataclass, and the names of those without a default."""
+    hints = get_type_hints(kind)
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    return {f.name: hints[f.name] for f in fields(kind)}, frozenset(needed)
+
+
+def _name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)

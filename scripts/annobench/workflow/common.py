@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from annobench.config import Study
 from annobench.config.names import REGIME_NAMES
@@ -20,6 +20,12 @@ from annobench.core.errors import AnnobenchError
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
 from annobench.workflow.targets import Targets
+
+
+class Wildcards(Protocol):
+    """Values of the wildcards of a job: `wildcards.dataset`."""
+
+    def __getattr__(self, name: str) -> str: ...
 
 
 @contextmanager
@@ -63,7 +69,7 @@ class Chapter:
         """Hash of library modules and all that they import."""
         return code_hash(*modules)
 
-    def unrelated(self, wildcards: Any) -> str | None:
+    def unrelated(self, wildcards: Wildcards) -> str | None:
         """Cells of another tissue, where a dataset names some."""
         unrelated = self.study.datasets[wildcards.dataset]["unrelated"]
         return self.results.cells(unrelated) if unrelated else None
