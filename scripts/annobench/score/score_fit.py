@@ -16,10 +16,10 @@ from annobench.core.errors import DataError
 from annobench.core.files import atomic, read_json
 from annobench.core.parquet import NOT_GIVEN, Categorical, ColumnWriter, crc32, positions, to_arrow
 from annobench.fit import predictions
+from annobench.fit.calibration import Groups
 from annobench.fit.decisions import UNRELATED, read_decisions
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
-from annobench.score.confidence import Groups
 from annobench.score.metrics import confidence_rules as selection
 from annobench.score.metrics import resources
 from annobench.score.metrics.base import Probabilities, Row, Scored

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from annobench.cells.gene_table import gene_table, keep_one_each
 from annobench.cells.genes import shared_genes, strip_version
 from annobench.config import load_yaml, validate
 from annobench.config.entities import load_dataset
@@ -19,7 +20,6 @@ from annobench.core.files import read_json, sha256_of, write_json
 from annobench.core.parquet import read_columns
 from annobench.core.paths import ROOT
 from annobench.data.prepare.dataset import prepare_dataset
-from annobench.data.prepare.genes import gene_table, keep_one_each
 from annobench.data.prepare.pair import prepare_pair
 from annobench.ontology import Ontology
 from helpers import source_h5ad

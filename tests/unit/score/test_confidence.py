@@ -11,9 +11,10 @@ from scipy.special import expit
 from scipy.special import softmax as scipy_softmax
 from sklearn.linear_model import LogisticRegression
 
+from annobench.fit.calibration import Platt, softmax, strength
 from annobench.fit.decisions import read_decisions, write_decisions
 from annobench.fit.predictions import Predictions
-from annobench.score.confidence import PUBLISHED, RULES, Platt, by_rule, softmax, strength, zscore
+from annobench.score.confidence import PUBLISHED, RULES, by_rule, zscore
 
 VALUES = st.floats(-50, 50, allow_nan=False, width=32)
 DECISIONS = st.integers(2, 8).flatmap(

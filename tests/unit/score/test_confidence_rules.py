@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from annobench.score.confidence import Groups, Platt, by_rule, strength
+from annobench.fit.calibration import Groups, Platt, strength
+from annobench.score.confidence import by_rule
 from annobench.score.metrics import confidence_rules as selection
 from annobench.score.metrics.calibration import auroc, reliability, risk_coverage
 from annobench.score.metrics.confidence_rules import Judged, share_found, weighted_auroc, weighted_ece, weighted_risk

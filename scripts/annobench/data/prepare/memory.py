@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annobench.cells.gene_table import gene_index, gene_table, keep_one_each, required_genes
+from annobench.cells.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 from annobench.core.errors import DataError, nearest
 from annobench.data.prepare.card import read_h5ad, source_notes, write_cells
-from annobench.data.prepare.genes import gene_index, gene_table, keep_one_each, required_genes
-from annobench.data.prepare.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 from annobench.data.prepare.observations import Observations, ids_stand_twice
 from annobench.ontology import Ontology
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from annobench.cells.expression import to_cp10k
 from annobench.cells.genes import shared_genes
+from annobench.cells.matrix import placed
 from annobench.cells.panel import DEPTH, MEASURED
 from annobench.cells.stored_cells import read_cells, store_folder
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
 from annobench.core.parquet import NOT_GIVEN
 from annobench.data.prepare.card import read_h5ad, write_cells
-from annobench.data.prepare.matrix import placed
 from annobench.data.prepare.observations import OPTIONAL
 from annobench.ontology import Ontology
 

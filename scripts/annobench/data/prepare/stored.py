@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.cells.gene_table import gene_index, gene_keys, gene_table, keep_one_each, required_genes
+from annobench.cells.matrix import check_counts, check_finite
 from annobench.cells.store.checks import canonical
 from annobench.cells.store.h5ad import H5adFile
 from annobench.cells.store.link import link_stores
@@ -27,8 +29,6 @@ from annobench.core.errors import AnnobenchError
 from annobench.core.files import atomic, sha256_of
 from annobench.core.parquet import ROW_GROUP, ColumnWriter
 from annobench.data.prepare.card import source_notes, write_card
-from annobench.data.prepare.genes import gene_index, gene_keys, gene_table, keep_one_each, required_genes
-from annobench.data.prepare.matrix import check_counts, check_finite
 from annobench.data.prepare.observations import CellIds, Observations
 from annobench.data.prepare.storage import opened, store_of, unreadable
 from annobench.ontology import Ontology

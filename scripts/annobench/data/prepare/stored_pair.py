@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.cells.matrix import placed
 from annobench.cells.stored_cells import SPATIAL, open_store, read_cells
 from annobench.core.codehash import code_hash
 from annobench.core.files import atomic
 from annobench.core.parquet import NOT_GIVEN, ColumnWriter
-from annobench.data.prepare.matrix import placed
 from annobench.data.prepare.observations import OPTIONAL, coded, same
 from annobench.data.prepare.stored import ObsTable, Report, finish_stored, link_store, write_store
 from annobench.ontology import Ontology

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.parquet import Categorical
+from annobench.fit.calibration import Platt, expit, strength
 from annobench.fit.decisions import KINDS, UNRELATED
 from annobench.ontology import UNKNOWN
-from annobench.score.confidence import Platt, by_rule, expit, strength
+from annobench.score.confidence import by_rule
 from annobench.score.metrics.base import Probabilities, Scored
 from annobench.score.metrics.confidence_rules import Judged
 

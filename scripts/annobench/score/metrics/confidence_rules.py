@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.fit.calibration import Groups, Platt, strength
 from annobench.fit.decisions import KINDS
-from annobench.score.confidence import PUBLISHED, Groups, Platt, by_rule, strength
+from annobench.score.confidence import PUBLISHED, by_rule
 from annobench.score.metrics.base import Metric, Row
 from annobench.score.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
 
