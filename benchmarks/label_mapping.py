@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from annobench.config import load_yaml, validate
+from annobench.config.schema import load_yaml, validate
 from annobench.core.paths import ROOT
 from annobench.data.ontology import read_release
 from annobench.ontology import UNKNOWN, Ontology

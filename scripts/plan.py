@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from annobench.config import load_study
+from annobench.config.study import load_study
 from annobench.core.paths import ROOT
 from annobench.workflow.driver import job
 from annobench.workflow.plan import describe

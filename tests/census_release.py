@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from annobench.config import validate
+from annobench.config.schema import validate
 from annobench.data.census.build import Part, build_release
 
 GENES = [(f"ENSG{i:011d}", f"GENE{i}") for i in range(100)]

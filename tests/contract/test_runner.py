@@ -16,7 +16,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from annobench.config import schema_folder
+from annobench.config.schema import schema_folder
 from annobench.core.parquet import read_columns, write_columns
 from annobench.core.paths import ROOT
 from annobench.fit import predictions

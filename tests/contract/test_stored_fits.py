@@ -18,7 +18,7 @@ from annobench.cells.expression import rows_of
 from annobench.cells.panel import MEASURED
 from annobench.cells.store.loader import Loader
 from annobench.cells.stored_cells import StoredCells
-from annobench.config import validate
+from annobench.config.schema import validate
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import read_columns, write_columns

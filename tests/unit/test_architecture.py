@@ -132,7 +132,8 @@ def test_tests_mirror_the_rooms(room: str) -> None:
 
 def test_what_the_snakefile_imports_loads_neither_numpy_nor_pandas() -> None:
     code = (
-        "import sys; from annobench.core.paths import ROOT; from annobench.config import load_study, load_yaml; "
+        "import sys; from annobench.core.paths import ROOT; "
+        "from annobench.config.schema import load_yaml; from annobench.config.study import load_study; "
         "import annobench.workflow.common; "
         "load_study(load_yaml(ROOT / 'config' / 'config.yaml'), ROOT); "
         "print(sorted({'numpy', 'pandas', 'scipy', 'anndata', 'torch', 'pyarrow'} & set(sys.modules)))"

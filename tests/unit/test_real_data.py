@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 import pytest
 
-from annobench.config import load_yaml, validate
+from annobench.config.schema import load_yaml, validate
 from annobench.core.counts import macro_f1_of_codes
 from annobench.core.files import sha256_of, write_json
 from annobench.core.paths import ROOT

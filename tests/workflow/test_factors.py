@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from annobench.config import load_yaml
+from annobench.config.schema import load_yaml
 from annobench.data.sources.simulate import simulate
 from annobench.ontology import Ontology
 from repo import Repo

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from annobench.config import schema_folder
+from annobench.config.schema import schema_folder
 from annobench.core.files import sha256_of
 from annobench.score.metrics.registry import METRICS
 from annobench.workflow.targets import TABLES

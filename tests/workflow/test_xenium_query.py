@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 
 import xenium_bundle as bundle
-from annobench.config import load_yaml
+from annobench.config.schema import load_yaml
 from annobench.data.sources.simulate import simulate
 from annobench.ontology import Ontology
 from repo import Repo

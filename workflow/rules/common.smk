@@ -14,7 +14,7 @@ gc.set_threshold(50_000, 50, 50)
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from annobench.config import load_study
+from annobench.config.study import load_study
 from annobench.core.paths import ROOT
 from annobench.workflow.targets import Targets
 from annobench.workflow.common import constraints_of, named_source, stop_with_message

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from annobench.config import Study
 from annobench.config.names import REGIME_NAMES
 from annobench.config.results import Results
-from annobench.config.study import named_study
+from annobench.config.study import Study, named_study
 from annobench.core.codehash import code_hash
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import expanded

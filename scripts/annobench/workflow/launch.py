@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from annobench.config import Study, load_study, load_yaml
 from annobench.config.entities import available
 from annobench.config.names import METRIC_NAMES
 from annobench.config.results import Results
-from annobench.config.study import named_study
+from annobench.config.schema import load_yaml
+from annobench.config.study import Study, load_study, named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from annobench.config import Fit, Study
 from annobench.config.census import census_source, chunk_names
 from annobench.config.names import STORE_CELLS
-from annobench.config.results import Results
+from annobench.config.results import Fit, Results
+from annobench.config.study import Study
 from annobench.core.files import read_json
 from annobench.workflow.census import CELLS_A_SECOND
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION

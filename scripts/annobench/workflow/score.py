@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from annobench.config import Fit, Split
+from annobench.config.evaluations import Split
 from annobench.config.names import STORE_CELLS
+from annobench.config.results import Fit
 from annobench.workflow.common import Chapter, canonical
 from annobench.workflow.resources import SAMPLE
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from annobench.config import Split, Study
+from annobench.config.evaluations import Split
 from annobench.config.plugins import about
 from annobench.config.results import AUDIT, Results, View
+from annobench.config.study import Study
 
 TABLES = (
     "scores",

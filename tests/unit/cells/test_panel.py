@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from annobench.cells.expression import to_cp10k
 from annobench.cells.panel import MEASURED, hidden, measured, only_measured, restricted
-from annobench.config import load_yaml, validate
+from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.files import read_json, write_json
 from annobench.core.paths import ROOT

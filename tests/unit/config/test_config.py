@@ -9,11 +9,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from annobench.config import load_study, load_yaml, validate
 from annobench.config.entities import available
 from annobench.config.manual import MANUAL, rendered
-from annobench.config.schema import load_schema
-from annobench.config.study import named_study
+from annobench.config.schema import load_schema, load_yaml, validate
+from annobench.config.study import load_study, named_study
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow.fit import FitRules

@@ -87,5 +87,14 @@ def test_fits_do_not_depend_on_figures_tables_or_reports() -> None:
         assert not [m for m in seen if m.startswith("annobench.methods.") and m.rsplit(".", 1)[1] in {"knn", "oracle"}]
 
 
+@pytest.mark.parametrize(
+    "driver", ["prepare_dataset", "split_dataset", "balance_train", "fit_method", "score_fit", "audit_evaluation"]
+)
+def test_steps_do_not_depend_on_how_a_study_is_resolved(driver: str) -> None:
+    """What a study says reaches a step through its spec; a change of the code that reads studies refits nothing."""
+    resolving = {f"annobench.config.{name}" for name in ("study", "evaluations", "entities", "schema", "manual")}
+    assert not reached(driver) & resolving
+
+
 def test_the_tree_of_a_real_module_parses() -> None:
     assert isinstance(codehash._tree("annobench.splits.roles"), ast.Module)

@@ -12,9 +12,10 @@ import pytest
 
 from annobench.__main__ import main
 from annobench.cells.store.store import Store
-from annobench.config import load_study, load_yaml
 from annobench.config.census import check_census, chunk_names
 from annobench.config.entities import available, load_dataset, load_named
+from annobench.config.schema import load_yaml
+from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT

@@ -17,7 +17,7 @@ from annobench.cells.store.link import link_stores
 from annobench.cells.store.store import Store
 from annobench.cells.store.writer import StoreWriter
 from annobench.cells.stored_cells import read_cells
-from annobench.config import validate
+from annobench.config.schema import validate
 from annobench.core.errors import DataError, DownloadError
 from annobench.core.files import read_json, write_json
 from annobench.data.census import chunks as fetching

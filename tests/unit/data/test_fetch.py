@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from annobench.config import load_yaml
+from annobench.config.schema import load_yaml
 from annobench.core.errors import DataError, DownloadError
 from annobench.core.files import sha256_of
 from annobench.core.paths import ROOT

@@ -13,8 +13,8 @@ from scipy.sparse import csr_matrix
 
 from annobench.cells.gene_table import gene_table, keep_one_each
 from annobench.cells.genes import shared_genes, strip_version
-from annobench.config import load_yaml, validate
 from annobench.config.entities import load_dataset
+from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import DataError
 from annobench.core.files import read_json, sha256_of, write_json
 from annobench.core.parquet import read_columns

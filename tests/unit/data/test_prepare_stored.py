@@ -21,7 +21,8 @@ from annobench.__main__ import main
 from annobench.cells.store import h5ad as backed
 from annobench.cells.store.store import Store
 from annobench.cells.stored_cells import read_cells
-from annobench.config import load_study, load_yaml, validate
+from annobench.config.schema import load_yaml, validate
+from annobench.config.study import load_study
 from annobench.core.errors import DataError
 from annobench.core.files import read_json, sha256_of, write_json
 from annobench.core.parquet import read_columns
@@ -245,7 +246,7 @@ def test_ids_that_stand_twice(prepare, parts: None, tmp_path: Path) -> None:
 SLOW = """
 import sys, time
 from pathlib import Path
-from annobench.config import validate
+from annobench.config.schema import validate
 from annobench.ontology import Ontology
 from annobench.data.prepare import stored
 from annobench.data.prepare.dataset import prepare_dataset
@@ -301,7 +302,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, ontolog
 MEASURED = """
 import sys
 from pathlib import Path
-from annobench.config import validate
+from annobench.config.schema import validate
 from annobench.ontology import Ontology
 from annobench.data.prepare.dataset import prepare_dataset
 folder = Path(sys.argv[1])

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import xenium_bundle as bundle
-from annobench.config import load_yaml, validate
+from annobench.config.schema import load_yaml, validate
 from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError, DownloadError
 from annobench.core.files import read_json, sha256_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annobench.config import load_yaml, validate
+from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
 from annobench.data.ontology import from_obo

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import expit
 
 from annobench.cells.expression import log_normalised
-from annobench.config import load_yaml
+from annobench.config.schema import load_yaml
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
 from annobench.methods.shared.celltypist_model import read_model

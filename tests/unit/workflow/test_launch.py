@@ -12,7 +12,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from annobench.__main__ import main
-from annobench.config import load_yaml
+from annobench.config.schema import load_yaml
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow import launch
@@ -188,7 +188,7 @@ def test_templates_are_valid(tmp_path: Path) -> None:
     dataset = scaffold._DATASET_YAML.format(name="mine", label="Mine")
     method = scaffold._METHOD_YAML.format(name="mine", label="Mine")
     for text, schema in ((dataset, "dataset"), (method, "method")):
-        from annobench.config import validate
+        from annobench.config.schema import validate
 
         file = tmp_path / f"{schema}.yaml"
         file.write_text(text)
