@@ -4,32 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from annobench.config.entities import _unlabelled
 from annobench.config.schema import fill, load_schema
+from annobench.config.split import BalanceSettings, GeneSettings, Split
 from annobench.core.errors import ConfigError, nearest
 
-
-@dataclass(frozen=True)
-class Split:
-    """One concrete assignment of roles: a fold, a label fraction or a held-out family of one dataset.
-
-    `evaluation` names the entry of the study that it belongs to; splits of one entry are averaged, others never.
-    `fitted` names the split whose fits are scored on it: its own, but where one fit is scored on several sets of cells.
-    """
-
-    dataset: str
-    name: str
-    regime: str
-    evaluation: str
-    spec: dict[str, Any] = field(hash=False)
-    seeds: tuple[int, ...]
-    methods: tuple[str, ...]
-    fitted: str
-
-
+_NOT_OF_REGIME = {"dataset", "regime", "name", "seeds", "methods", "genes", "balance", "rollup"}
+_NOT_OF_REGIME |= {"folds", "fractions", "held_out"}  # they list the splits
 _STEMS = {"low_label": "lowlabel", "cross_study": "crossstudy"}  # of split names; else the regime
 
 
@@ -45,11 +28,7 @@ def _expand(
     _check_regime(evaluation, dataset, where)
     switches = _switches(evaluation)
     stem = evaluation.get("name") or _STEMS.get(regime, regime) + switches
-    shared = {
-        k: v
-        for k, v in evaluation.items()
-        if k not in ("dataset", "name", "seeds", "methods", "folds", "fractions", "held_out")
-    }
+    shared = {k: v for k, v in evaluation.items() if k not in _NOT_OF_REGIME}
     if regime == "kfold":
         folds = evaluation["folds"]
         parts = [(f"{stem}_{fold}", {"fold": fold, "folds": folds}) for fold in range(1, folds + 1)]
@@ -73,9 +52,12 @@ def _expand(
             regime=regime,
             evaluation=name if regime == "release" else entry,
             fitted=stem if regime == "release" else name,
-            spec=shared | extra,
             seeds=tuple(evaluation.get("seeds", settings["seeds"])),
             methods=tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])])),
+            genes=GeneSettings.from_params(evaluation["genes"]),
+            balance=BalanceSettings.from_params(evaluation["balance"]),
+            rollup=evaluation["rollup"],
+            settings=shared | extra,
         )
 
 

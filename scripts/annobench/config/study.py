@@ -7,10 +7,11 @@ from typing import Any
 
 from annobench.config.census import census_source
 from annobench.config.entities import _load_dataset_with_parts, load_method, load_named
-from annobench.config.evaluations import Split, _expand
+from annobench.config.evaluations import _expand
 from annobench.config.published import published_files
 from annobench.config.results import Fit, View
 from annobench.config.schema import load_yaml, validate
+from annobench.config.split import Split
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -106,14 +107,14 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
                     f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
                     "of them another `name`"
                 )
-            fits_only = split.spec.get("part") == "both"
+            fits_only = split.part == "both"
             (fitted if fits_only else splits)[place] = split
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for one that is not there
-    specs = [split.spec for split in splits.values()]
-    panels = {spec["genes"]["panel"] for spec in specs} - {None}
-    rollups = {spec["rollup"] for spec in specs} | {settings["scoring"]["merge"]}
+    panels = {panel for split in splits.values() if (panel := split.genes.panel)}
+    rollups = {name for split in splits.values() if (name := split.rollup)}
+    rollups |= {settings["scoring"]["merge"]} - {None}
     return Study(
         settings["study"],
         settings,
@@ -121,7 +122,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         methods,
         splits,
         {name: load_named("panel", name, root, source) for name in sorted(panels)},
-        {name: load_named("rollup", name, root, source) for name in sorted(rollups - {None})},
+        {name: load_named("rollup", name, root, source) for name in sorted(rollups)},
         fitted,
         _releases(datasets, root, source),
     )

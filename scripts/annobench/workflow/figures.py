@@ -44,11 +44,7 @@ class FigureRules(Chapter):
 def release_settings(study: Any, root: Path) -> dict[str, Any]:
     """What figures of the regime `release` use of a study: see annobench.figures.shared.releases."""
     parts = {"reference": "id", "query": "ood"}
-    views = {
-        f"{split.dataset}/{split.evaluation}": parts[split.spec["part"]]
-        for split in study.splits.values()
-        if split.regime == "release"
-    }
+    views = {f"{split.dataset}/{split.evaluation}": parts[split.part] for split in study.splits.values() if split.part}
     methods = {
         name: {
             **{key: method[key] for key in ("label", "kind", "fitted", "decoding")},

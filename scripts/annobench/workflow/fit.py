@@ -16,7 +16,7 @@ class FitRules(Chapter):
     def inputs(self, wildcards: Any) -> dict[str, list[str]]:
         """Panel of a split, unrelated cells of its dataset, files that a method declares: where there are any."""
         records = self.targets.downloads(wildcards.method)
-        panel = self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["panel"]
+        panel = self.study.split(wildcards.dataset, wildcards.split).genes.panel
         unrelated = self.unrelated(wildcards)
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
@@ -28,7 +28,7 @@ class FitRules(Chapter):
 
     def training(self, wildcards: Any) -> str:
         """Whether a fit is trained on the measured genes (`panel`) or on all."""
-        return str(self.study.split(wildcards.dataset, wildcards.split).spec["genes"]["training"])
+        return self.study.split(wildcards.dataset, wildcards.split).genes.training
 
     def method(self, wildcards: Any) -> str:
         """What a fit uses of a method file and of the study."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from annobench.config.evaluations import Split
 from annobench.config.names import STORE_CELLS
 from annobench.config.results import Fit
+from annobench.config.split import Split
 from annobench.workflow.common import Chapter, canonical
 from annobench.workflow.resources import SAMPLE
 
@@ -26,11 +26,10 @@ class ScoreRules(Chapter):
         """What scoring a fit uses of the study; `views` says as what it is scored: split -> method -> decoding."""
         scoring = self.study.settings["scoring"]
         used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
-        rollup = self.study.split(wildcards.dataset, wildcards.split).spec["rollup"]
+        rollup = self.study.split(wildcards.dataset, wildcards.split).rollup
         scored = self.study.scored_on(wildcards.dataset, wildcards.split)
         used["views"] = [
-            {"split": s.name, "part": s.spec.get("part"), "methods": self._decodings(s, wildcards.method)}
-            for s in scored
+            {"split": s.name, "part": s.part, "methods": self._decodings(s, wildcards.method)} for s in scored
         ]
         used |= {"rollup": self.rollup(rollup), "merge": self.rollup(scoring["merge"])}
         return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
@@ -51,7 +50,7 @@ class ScoreRules(Chapter):
             for seed in split.seeds
         ]
         pairs = [(split, seed) for split in splits for seed in split.seeds]
-        panels = {split.spec["genes"]["panel"] for split in splits} - {None}
+        panels = {panel for split in splits if (panel := split.genes.panel)}
         unrelated, markers = self.unrelated(wildcards), self.audit_markers(wildcards)
         there = self.targets.there
         return {
@@ -88,11 +87,11 @@ class ScoreRules(Chapter):
                         **{"split": split.name, "fitted": split.fitted},
                         "seeds": list(split.seeds),
                         "methods": self._audited(split),
-                        "panel": split.spec["genes"]["panel"] and self.targets.panel(split.spec["genes"]["panel"]),
+                        "panel": split.genes.panel and self.targets.panel(split.genes.panel),
                     }
                     for split in splits
                 ],
-                "rollup": self.rollup(splits[0].spec["rollup"]),
+                "rollup": self.rollup(splits[0].rollup),
                 "merge": self.rollup(scoring["merge"]),
                 "bins": scoring["calibration_bins"],
             }

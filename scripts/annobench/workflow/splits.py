@@ -14,9 +14,9 @@ class SplitRules(Chapter):
 
     def split_spec(self, wildcards: Any) -> str:
         """The resolved entry of `evaluations` behind a split."""
-        spec = self.study.split(wildcards.dataset, wildcards.split).spec
-        return canonical({key: value for key, value in spec.items() if key not in ("balance", "genes", "rollup")})
+        split = self.study.split(wildcards.dataset, wildcards.split)
+        return canonical({"regime": split.regime, **split.settings})
 
     def balance_policy(self, wildcards: Any) -> str:
         """The balance policy of a split."""
-        return canonical(self.study.split(wildcards.dataset, wildcards.split).spec["balance"])
+        return canonical(self.study.split(wildcards.dataset, wildcards.split).balance.to_params())

@@ -45,7 +45,11 @@ class TableRules(Chapter):
         methods = {name: {key: m[key] for key in about} for name, m in self.study.methods.items()}
         splits = [
             {
-                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "spec", "fitted")},
+                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "fitted")},
+                "spec": {
+                    **split.settings,
+                    **{"genes": split.genes.to_params(), "balance": split.balance.to_params(), "rollup": split.rollup},
+                },
                 **{"split": split.name, "methods": list(split.methods), "seeds": list(split.seeds)},
             }
             for split in self.study.splits.values()

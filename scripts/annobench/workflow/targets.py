@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from annobench.config.evaluations import Split
 from annobench.config.plugins import about
 from annobench.config.results import AUDIT, Results, View
+from annobench.config.split import Split
 from annobench.config.study import Study
 
 TABLES = (
@@ -75,12 +75,12 @@ class Targets:
     def _has(self, need: str) -> bool:
         """Whether the study has what a figure needs (NEEDS)."""
         study = self.study
-        specs = [split.spec for split in study.splits.values()]
+        splits = study.splits.values()
         scored = [study.datasets[name] for name in study.scored_datasets()]
         cells = [study.datasets[d["pair"]["query"]] if d.get("pair") else d for d in scored]
         real = any((one.get("source") or {}).get("kind") != "simulate" for one in cells)  # simulated genes mark nothing
-        changed = any(spec["genes"]["training"] != "all" or spec["balance"]["policy"] != "none" for spec in specs)
-        plain = {(spec["genes"]["training"], spec["balance"]["policy"]) for spec in specs}
+        changed = any(split.genes.training != "all" or split.balance.policy != "none" for split in splits)
+        plain = {(split.genes.training, split.balance.policy) for split in splits}
         return {
             "": True,
             "markers": study.settings["scoring"]["markers"] is not None and real,

@@ -12,6 +12,7 @@ import yaml
 from annobench.config.entities import available
 from annobench.config.manual import MANUAL, rendered
 from annobench.config.schema import load_schema, load_yaml, validate
+from annobench.config.split import BalanceSettings
 from annobench.config.study import load_study, named_study
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
@@ -104,8 +105,8 @@ def test_defaults_are_filled_in_at_every_depth() -> None:
     found = load_study(study(), ROOT)
     assert found.settings["statistics"] == {"replicates": 2000, "confidence": 0.95, "min_units": 4}
     split = found.splits["simulated_small", "holdout"]
-    assert split.spec["test_fraction"] == 0.2
-    assert split.spec["balance"] == {"policy": "none"}
+    assert split.settings["test_fraction"] == 0.2
+    assert split.balance == BalanceSettings("none")
     assert split.methods == ("oracle", "majority", "random_stratified", "knn")
     assert found.methods["knn"]["parameters"] == {"n_components": 50, "n_genes": 2000, "n_neighbors": 15}
 

@@ -1,0 +1,94 @@
+"""A split of a study, resolved: who is tested, on which genes, by which methods.
+
+Imported by the steps that read settings of a split: the standard library and `annobench.core` only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from annobench.core.spec import Spec
+
+
+@dataclass(frozen=True)
+class GeneSettings(Spec):
+    """Which genes are seen (key `genes` of an evaluation).
+
+    Attributes:
+    ----------
+    panel
+        Gene panel that the cells to annotate are measured on; None where all genes are measured.
+    training
+        `panel` trains on the measured genes, `all` on all genes of the reference.
+    """
+
+    panel: str | None = None
+    training: str = "panel"
+
+
+@dataclass(frozen=True)
+class BalanceSettings(Spec):
+    """Which training cells are used (key `balance` of an evaluation).
+
+    Attributes:
+    ----------
+    policy
+        `none`, `cap` or `spatialcore`.
+    max_cells
+        Cap per class; 0 for the policy `none`, which has none.
+    min_cells
+        Classes with fewer training cells are left out.
+    share
+        How the cap is shared over the studies of a class: `proportional`, `equal` or `fill`.
+    min_per_source
+        Cells of a class that every study which has them keeps.
+    target_proportions
+        Class (id, or name in the dataset) -> its share of the whole selection.
+    """
+
+    policy: str = "none"
+    max_cells: int = 0
+    min_cells: int = 1
+    share: str = "proportional"
+    min_per_source: int = 0
+    target_proportions: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One assignment of roles to the cells of a dataset: a fold, a label fraction or a held-out family.
+
+    Attributes:
+    ----------
+    dataset, name
+        Name the split, and its files.
+    regime
+        Kind of evaluation.
+    evaluation
+        The entry of the study that the split belongs to. Splits of one entry are averaged, others never.
+    fitted
+        The split whose fits are scored here: its own name, unless one fit is scored on several sets of cells.
+    seeds, methods
+        What is run. Methods may be decodings of others (`mlp_hce.leaf`).
+    genes, balance, rollup
+        Switches of the evaluation.
+    settings
+        What the regime needs to know of this split, such as `fold` and `folds`.
+    """
+
+    dataset: str
+    name: str
+    regime: str
+    evaluation: str
+    fitted: str
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    genes: GeneSettings
+    balance: BalanceSettings = field(hash=False)
+    rollup: str | None
+    settings: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def part(self) -> str | None:
+        """Release whose cells are tested, `reference` or `query`; None for regimes that tell none apart."""
+        return self.settings.get("part")
