@@ -14,7 +14,7 @@ from annobench.core.spec import Spec
 class GeneSettings(Spec):
     """Which genes are seen (key `genes` of an evaluation).
 
-    Attributes:
+    Attributes
     ----------
     panel
         Gene panel that the cells to annotate are measured on; None where all genes are measured.
@@ -30,7 +30,7 @@ class GeneSettings(Spec):
 class BalanceSettings(Spec):
     """Which training cells are used (key `balance` of an evaluation).
 
-    Attributes:
+    Attributes
     ----------
     policy
         `none`, `cap` or `spatialcore`.
@@ -58,7 +58,7 @@ class BalanceSettings(Spec):
 class Split:
     """One assignment of roles to the cells of a dataset: a fold, a label fraction or a held-out family.
 
-    Attributes:
+    Attributes
     ----------
     dataset, name
         Name the split, and its files.
