@@ -1,17 +1,17 @@
 """Give every cell of a dataset its role in one split."""
 
-import json
 from typing import TYPE_CHECKING
 
 from annobench.core.parquet import Categorical, read_columns, write_columns
 from annobench.splits.roles import assign_roles, read_obs
+from annobench.splits.spec import SplitSpec
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    spec = json.loads(snakemake.params.spec)
-    roles = assign_roles(read_obs(snakemake.input.obs, spec), spec, int(snakemake.wildcards.seed))
+    spec = SplitSpec.from_params(snakemake.params.spec)
+    roles = assign_roles(read_obs(snakemake.input.obs, spec.settings), spec)
     ids = read_columns(snakemake.input.obs, ["cell_id"], texts=["cell_id"])
     write_columns(snakemake.output[0], {**ids, "role": Categorical.of(roles)})

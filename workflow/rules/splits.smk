@@ -27,7 +27,7 @@ rule split_dataset:
         runtime=10,
     params:
         spec=SPLITS.split_spec,
-        code=SPLITS.code_of("split_dataset"),
+        code=SPLITS.split_code,
     script:
         "../../scripts/split_dataset.py"
 
@@ -48,7 +48,7 @@ rule balance_train:
         mem_mb=SPLITS.memory_mb,
         runtime=10,
     params:
-        policy=SPLITS.balance_policy,
+        spec=SPLITS.balance_spec,
         code=SPLITS.code_of("balance_train"),
     script:
         "../../scripts/balance_train.py"

@@ -1,5 +1,6 @@
 """Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     return dataset
 
 
-def _unlabelled(dataset: dict[str, Any]) -> bool:
+def _unlabelled(dataset: Mapping[str, Any]) -> bool:
     """Whether a dataset declares that its cells have no labels."""
     return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
 

@@ -1,12 +1,12 @@
 """A split of a study, resolved: who is tested, on which genes, by which methods.
 
-Imported by the steps that read settings of a split: the standard library and `annobench.core` only.
+Imported by the steps that read settings of a split: the standard library and light modules only.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from annobench.config.regimes import Regime
 from annobench.core.spec import Spec
 
 
@@ -62,33 +62,56 @@ class Split:
     ----------
     dataset, name
         Name the split, and its files.
-    regime
-        Kind of evaluation.
     evaluation
         The entry of the study that the split belongs to. Splits of one entry are averaged, others never.
     fitted
         The split whose fits are scored here: its own name, unless one fit is scored on several sets of cells.
+    scored
+        Whether it is scored, or only fitted for splits that name it.
     seeds, methods
         What is run. Methods may be decodings of others (`mlp_hce.leaf`).
     genes, balance, rollup
         Switches of the evaluation.
     settings
-        What the regime needs to know of this split, such as `fold` and `folds`.
+        The regime, with what it needs to know of this split, such as `fold` and `folds`.
     """
 
     dataset: str
     name: str
-    regime: str
     evaluation: str
     fitted: str
+    scored: bool
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
     genes: GeneSettings
     balance: BalanceSettings = field(hash=False)
     rollup: str | None
-    settings: Mapping[str, Any] = field(hash=False)
+    settings: Regime = field(hash=False)
+
+    @property
+    def regime(self) -> str:
+        """Kind of evaluation."""
+        return self.settings.regime
 
     @property
     def part(self) -> str | None:
         """Release whose cells are tested, `reference` or `query`; None for regimes that tell none apart."""
-        return self.settings.get("part")
+        return getattr(self.settings, "part", None)
+
+    @property
+    def trains(self) -> bool:
+        """Whether any cell trains."""
+        return self.settings.TRAINS
+
+    def columns(self) -> dict[str, int | float | str]:
+        """What tells this split from the others of its evaluation: `{"fold": 1}`."""
+        return {name: getattr(self.settings, name) for name in self.settings.COLUMNS}
+
+    def other_settings(self) -> str:
+        """What the splits of its evaluation have in common beside genes and balance, as text.
+
+        Evaluations are compared where it is the same.
+        """
+        left_out = {"regime", *self.settings.VARIES}
+        shared = {key: value for key, value in self.settings.to_params().items() if key not in left_out}
+        return str(dict(sorted((shared | {"rollup": self.rollup}).items())))

@@ -107,8 +107,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
                     f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
                     "of them another `name`"
                 )
-            fits_only = split.part == "both"
-            (fitted if fits_only else splits)[place] = split
+            (splits if split.scored else fitted)[place] = split
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for one that is not there

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from annobench.config.names import REGIME_NAMES
 from annobench.config.results import Results
 from annobench.config.study import Study, named_study
 from annobench.core.codehash import code_hash
@@ -81,14 +80,9 @@ class Chapter:
         """`dataset/evaluation` -> a name for people."""
         found = {}
         for split in self.study.splits.values():
-            name = split.evaluation.replace("_", " ")
-            if split.evaluation.startswith(split.regime):
-                rest = split.evaluation.removeprefix(split.regime)
-                if split.regime == "release":
-                    rest = rest.replace("_id", " in distribution").replace("_ood", " out of distribution")
-                rest = rest.replace("_donor", ", whole donors").replace("_", ", ")
-                name = REGIME_NAMES[split.regime] + rest
-            found[f"{split.dataset}/{split.evaluation}"] = name
+            named = split.evaluation.startswith(split.regime)  # else the study gives it a name of its own
+            label = type(split.settings).evaluation_label(split.evaluation)
+            found[f"{split.dataset}/{split.evaluation}"] = label if named else split.evaluation.replace("_", " ")
         return found
 
 

@@ -47,7 +47,7 @@ class TableRules(Chapter):
             {
                 **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "fitted")},
                 "spec": {
-                    **split.settings,
+                    **split.settings.to_params(),
                     **{"genes": split.genes.to_params(), "balance": split.balance.to_params(), "rollup": split.rollup},
                 },
                 **{"split": split.name, "methods": list(split.methods), "seeds": list(split.seeds)},

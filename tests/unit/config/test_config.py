@@ -105,7 +105,7 @@ def test_defaults_are_filled_in_at_every_depth() -> None:
     found = load_study(study(), ROOT)
     assert found.settings["statistics"] == {"replicates": 2000, "confidence": 0.95, "min_units": 4}
     split = found.splits["simulated_small", "holdout"]
-    assert split.settings["test_fraction"] == 0.2
+    assert split.settings.to_params()["test_fraction"] == 0.2
     assert split.balance == BalanceSettings("none")
     assert split.methods == ("oracle", "majority", "random_stratified", "knn")
     assert found.methods["knn"]["parameters"] == {"n_components": 50, "n_genes": 2000, "n_neighbors": 15}
@@ -147,6 +147,8 @@ def test_entries_that_differ_never_share_a_split() -> None:
         base | {"balance": {"policy": "spatialcore", "max_cells": 50}},
         base | {"balance": {"policy": "spatialcore", "max_cells": 50, "min_cells": 5, "min_per_source": 0}},
         base | {"name": "own", "test_fraction": 0.4},
+        base | {"regime": "zero_shot", "rollup": "t_cells"},
+        {"dataset": "simulated_mixed", "regime": "release", "group_by": None, "multiple": 16, "split_seed": 3},
     ]
     found = load_study(study(evaluations=entries), ROOT).splits.values()
     names = [
@@ -162,8 +164,17 @@ def test_entries_that_differ_never_share_a_split() -> None:
         "holdout_spatialcore50",
         "holdout_spatialcore50_min5_persource0",
         "own",
+        "zero_shot_rollupt_cells",
+        "release_cells_draw3_multiple16_id",
+        "release_cells_draw3_multiple16_ood",
     ]
     assert [split.name for split in found] == [split.evaluation for split in found] == names
+
+
+def test_switches_of_folds_are_part_of_their_names_in_one_order() -> None:
+    entry = {"dataset": "simulated_small", "regime": "kfold", "val_fraction": 0.3, "folds": 2, "group_by": "donor"}
+    found = load_study(study(evaluations=[entry]), ROOT).splits
+    assert [name for _, name in found] == ["kfold_donor_folds2_val0.3_1", "kfold_donor_folds2_val0.3_2"]
 
 
 def test_one_evaluation_that_stands_twice_is_refused() -> None:

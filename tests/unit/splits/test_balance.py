@@ -7,13 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annobench.config.split import BalanceSettings
 from annobench.core.errors import DataError
+from annobench.splits.balance import select
 from annobench.splits.balance.proportions import totals_with_shares
-from annobench.splits.balance.select import SHARES, equal, fill, proportional, select_cells, share_out
+from annobench.splits.balance.select import SHARES, equal, fill, proportional, share_out
 from annobench.splits.balance.spatialcore import source_targets, target_totals
+from annobench.splits.spec import BalanceSpec
 
 SPATIALCORE = {"policy": "spatialcore", "min_cells": 50, "min_per_source": 50, "share": "proportional"}
 PLAIN = {"share": "proportional", "min_per_source": 0}
+
+
+def select_cells(
+    labels: np.ndarray, sources: np.ndarray, policy: dict[str, object], seed: int, names: dict[str, str] | None = None
+) -> np.ndarray:
+    """Selection by a policy, as an entry of a study has it."""
+    spec = BalanceSpec(BalanceSettings.from_params(policy), seed)
+    return select.select_cells(labels, sources, spec, names=names)
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=30), st.data())

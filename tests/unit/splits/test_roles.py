@@ -7,12 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annobench.config.regimes import Regime
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical
 from annobench.splits import roles as splits
-from annobench.splits.roles import assign_roles, check_roles
+from annobench.splits.regimes.kfold import stratified_folds
+from annobench.splits.roles import check_roles
+from annobench.splits.spec import SplitSpec
 
 HOLDOUT = {"regime": "holdout", "group_by": None, "test_fraction": 0.2, "val_fraction": 0.15}
+
+
+def assign_roles(obs: dict[str, Any], settings: dict[str, Any], seed: int) -> Any:
+    """Roles by the settings of a regime, as an entry of a study has them."""
+    return splits.assign_roles(obs, SplitSpec(Regime.from_params(settings), seed))
+
+
+def grouped(regime: str, **more: Any) -> dict[str, Any]:
+    """Settings of a regime that holds out whole donors."""
+    own = {"holdout": {"test_fraction": 0.2}, "kfold": {"folds": 5, "fold": 2}}[regime]
+    return {"regime": regime, "group_by": "donor", "val_fraction": 0.15, **own, **more}
 
 
 def table(sizes: dict[str, int], donors: int = 4, seed: int = 0) -> dict[str, Any]:
@@ -64,7 +78,7 @@ def test_another_seed_gives_another_split() -> None:
 @given(SIZES, st.integers(2, 5), st.integers(0, 100))
 def test_kfold_tests_every_cell_once_and_folds_are_even(sizes: dict[str, int], folds: int, seed: int) -> None:
     obs = table(sizes)
-    fold = splits._folds(Categorical.of(obs["label_id"]), folds, np.random.default_rng([seed, 0]))
+    fold = stratified_folds(Categorical.of(obs["label_id"]), folds, np.random.default_rng([seed, 0]))
     assert set(fold) <= set(range(1, folds + 1))
     counts = np.bincount(fold, minlength=folds + 1)[1:]
     assert counts.max() - counts.min() <= 1
@@ -103,8 +117,7 @@ def test_low_label_is_nested_and_shares_the_test_cells_of_holdout(sizes: dict[st
 @pytest.mark.parametrize("regime", ["holdout", "kfold"])
 def test_grouped_splits_never_share_a_donor(regime: str) -> None:
     obs = table({"a": 80, "b": 60, "c": 40}, donors=7)
-    spec = HOLDOUT | {"regime": regime, "group_by": "donor", "folds": 5, "fold": 2}
-    roles = assign_roles(obs, spec, 1)
+    roles = assign_roles(obs, grouped(regime), 1)
     tested = set(obs["donor"][roles == "test"])
     assert tested
     assert not tested & set(obs["donor"][np.isin(roles.astype(str), ["train", "val"])])
@@ -114,7 +127,7 @@ def test_too_few_donors_for_the_folds() -> None:
     spec = {"regime": "kfold", "group_by": "donor", "folds": 5, "fold": 1, "val_fraction": 0.15}
     with pytest.raises(DataError, match="2 different values for 5 folds; use fewer folds, or group_by: null"):
         assign_roles(table({"a": 20, "b": 20}, donors=2), spec, 1)
-    with pytest.raises(DataError, match="1 different values, a held-out one and another are needed"):
+    with pytest.raises(DataError, match="1 different values; one must be held out and another must train"):
         assign_roles(table({"a": 20, "b": 20}, donors=1), HOLDOUT | {"group_by": "donor"}, 1)
 
 
@@ -134,7 +147,7 @@ def test_whole_donors_come_near_to_the_fraction(fraction: float) -> None:
 def test_cells_of_unknown_donor_are_not_used_with_whole_donors(regime: str) -> None:
     obs = table({"a": 100, "b": 100}, donors=5)
     obs["donor"][::7] = "unknown"
-    spec = HOLDOUT | {"regime": regime, "group_by": "donor", "folds": 3, "fold": 1}
+    spec = grouped(regime, **({"folds": 3, "fold": 1} if regime == "kfold" else {}))
     for seed in range(5):
         roles = assign_roles(obs, spec, seed)
         assert (roles[::7] == "unused").all()
@@ -203,11 +216,13 @@ def test_a_class_with_one_cell_trains() -> None:
 def test_a_planted_leak_is_caught(data: st.DataObject) -> None:
     obs = table({"a": 40, "b": 40, "unknown": 5}, donors=6)
     obs["part"] = np.where(obs["study"] == "s0", "query", "reference").astype(object)
-    grouped = HOLDOUT | {"group_by": "donor"}
     kind = data.draw(st.sampled_from(["donor", "family", "query", "unknown"]))
-    spec = {"donor": grouped, "family": CROSS, "query": {"regime": "pair", "val_fraction": 0.15}, "unknown": HOLDOUT}[
-        kind
-    ]
+    spec = {
+        "donor": grouped("holdout"),
+        "family": CROSS,
+        "query": {"regime": "pair", "val_fraction": 0.15},
+        "unknown": HOLDOUT,
+    }[kind]
     roles = assign_roles(obs, spec, 1)
     if kind == "unknown":
         candidates = np.flatnonzero(obs["label_id"] == "unknown")
@@ -215,7 +230,7 @@ def test_a_planted_leak_is_caught(data: st.DataObject) -> None:
         candidates = np.flatnonzero((roles == "test") & (obs["label_id"] != "unknown"))
     roles[data.draw(st.sampled_from(list(candidates)))] = data.draw(st.sampled_from(["train", "val"]))
     with pytest.raises(DataError, match="training side|unknown label"):
-        check_roles(obs, roles, spec)
+        check_roles(obs, roles, Regime.from_params(spec))
 
 
 RELEASE = {

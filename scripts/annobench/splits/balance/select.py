@@ -1,86 +1,103 @@
 """Balancing: which of the training cells are used."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.config.split import BalanceSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical
 from annobench.splits.balance.exact import SHARES, equal, fill, proportional, share_out
 from annobench.splits.balance.proportions import named_shares, totals_with_shares
 from annobench.splits.balance.spatialcore import source_targets, target_totals
+from annobench.splits.spec import BalanceSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Column = Categorical | NDArray[np.object_]
 
 __all__ = ["SHARES", "equal", "fill", "names_of", "proportional", "select_cells", "share_out"]
 
 
 def select_cells(
-    labels: "Categorical | NDArray[Any]",
-    sources: "Categorical | NDArray[Any]",
-    policy: Mapping[str, Any],
-    seed: int,
-    names: Mapping[str, str] | None = None,
+    labels: "Column", sources: "Column", spec: BalanceSpec, *, names: Mapping[str, str] | None = None
 ) -> "NDArray[np.intp]":
-    """Sorted positions of the cells to train on.
+    """Select the cells to train on.
 
-    `labels` and `sources` (the study) hold one value per training cell; `names` says what the labels of the whole
-    dataset are called (id -> name), for the keys of `target_proportions`. Policy `none` keeps all. `cap` keeps exactly
-    max_cells of every class that has more, shared over its sources as `share` says, with min_per_source of every source
-    that has them as far as the cap allows; classes with fewer than min_cells are left out; target_proportions set the
-    shares of some classes (see annobench.splits.balance.proportions). `spatialcore` is the published rule, which is
-    not exact (see annobench.splits.balance.spatialcore). Raises DataError where nothing is left, or a share cannot be
-    understood.
+    Policy `none` keeps all cells. `cap` keeps exactly `max_cells` of every class that has more, shared over its sources
+    as `share` says, with `min_per_source` cells of every source that has them as far as the cap allows; classes with
+    fewer than `min_cells` are left out; `target_proportions` set the shares of some classes (see
+    annobench.splits.balance.proportions). `spatialcore` is the published rule, which is not exact (see
+    annobench.splits.balance.spatialcore).
+
+    Parameters
+    ----------
+    labels, sources
+        (cells,) Label id and study of every training cell.
+    spec
+        The policy and the seed.
+    names
+        Id -> name of every label of the whole dataset; keys of `target_proportions` may be names.
+
+    Returns:
+    -------
+    Sorted positions of the selected cells; without cells, none.
+
+    Raises:
+    ------
+    DataError
+        Nothing would be left, or a share cannot be understood.
     """
-    if policy["policy"] == "none":
+    policy = spec.settings
+    if policy.policy == "none":
         return np.arange(len(labels))
     (classes, label), (origins, source) = _codes(labels), _codes(sources)
     group = label.astype(np.intp) * len(origins) + source
     sizes = np.bincount(group, minlength=len(classes) * len(origins)).reshape(len(classes), len(origins))
     totals = sizes.sum(axis=1)
-    if not (totals >= policy["min_cells"]).any():
+    if not (totals >= policy.min_cells).any():
         raise DataError(
-            f"balance.min_cells: no class has {policy['min_cells']} training cells (the largest has "
+            f"balance.min_cells: no class has {policy.min_cells} training cells (the largest has "
             f"{totals.max(initial=0)}); lower it"
         )
-    shares = named_shares(policy.get("target_proportions") or {}, classes, names or {})
-    if policy["policy"] == "spatialcore":
+    shares = named_shares(policy.target_proportions, classes, names or {})
+    if policy.policy == "spatialcore":
         take = _published(sizes, _first_seen(group, sizes.shape), shares, policy)
     else:
         take = _exact(sizes, shares, policy)
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = np.random.default_rng(spec.seed).permutation(len(labels))
     ordered = shuffled[np.argsort(group[shuffled], kind="stable")]  # by group, in random order within it
     starts = np.concatenate([[0], np.cumsum(sizes.ravel())[:-1]])
     place = np.arange(len(labels)) - starts[group[ordered]]
     return np.sort(ordered[place < take.ravel()[group[ordered]]])
 
 
-def _exact(sizes: "NDArray[np.intp]", shares: Mapping[int, float], policy: Mapping[str, Any]) -> "NDArray[np.intp]":
+def _exact(sizes: "NDArray[np.intp]", shares: Mapping[int, float], policy: BalanceSettings) -> "NDArray[np.intp]":
     """Cells to take of every class (rows) from every source (columns), by policy `cap`."""
     totals = sizes.sum(axis=1)
-    targets = np.where(totals >= policy["min_cells"], np.minimum(totals, policy["max_cells"]), 0)
+    targets = np.where(totals >= policy.min_cells, np.minimum(totals, policy.max_cells), 0)
     if shares:
-        targets = totals_with_shares(targets, shares, policy["min_cells"])
+        targets = totals_with_shares(targets, shares, policy.min_cells)
     take = np.zeros_like(sizes)
     for row in np.flatnonzero(targets):
         here = np.flatnonzero(sizes[row])
-        take[row, here] = SHARES[policy["share"]](int(targets[row]), sizes[row, here], policy["min_per_source"])
+        take[row, here] = SHARES[policy.share](int(targets[row]), sizes[row, here], policy.min_per_source)
     return take
 
 
 def _published(
-    sizes: "NDArray[np.intp]", first: "NDArray[np.intp]", shares: Mapping[int, float], policy: Mapping[str, Any]
+    sizes: "NDArray[np.intp]", first: "NDArray[np.intp]", shares: Mapping[int, float], policy: BalanceSettings
 ) -> "NDArray[np.intp]":
     """The same by policy `spatialcore`; `first` is where every class is first seen in every source."""
-    targets = target_totals(sizes.sum(axis=1), policy["max_cells"], policy["min_cells"], shares)
+    targets = target_totals(sizes.sum(axis=1), policy.max_cells, policy.min_cells, shares)
     take = np.zeros_like(sizes)
     for row in np.flatnonzero(targets):
         here = np.flatnonzero(sizes[row])
         order = np.argsort(first[row, here])
         take[row, here] = source_targets(
-            int(targets[row]), sizes[row, here], order, policy["share"], policy["min_per_source"]
+            int(targets[row]), sizes[row, here], order, policy.share, policy.min_per_source
         )
     return take
 
@@ -98,7 +115,7 @@ def names_of(labels: Categorical, names: Categorical) -> dict[str, str]:
     return {labels.names[i]: names.names[j] for i, j in zip(*np.divmod(pairs, len(names.names)), strict=True)}
 
 
-def _codes(values: "Categorical | NDArray[Any]") -> tuple[list[str], "NDArray[np.int32]"]:
+def _codes(values: "Column") -> tuple[list[str], "NDArray[np.int32]"]:
     """Sorted names of the values that occur, and the number of every value."""
     column = values if isinstance(values, Categorical) else Categorical.of(values)
     names = list(column.counts())
