@@ -28,7 +28,7 @@ FOLDER = "splits/regimes"
 class Entry:
     """What a regime sees of an entry of `evaluations`.
 
-    Attributes:
+    Attributes
     ----------
     dataset
         Name of the dataset.
@@ -50,7 +50,7 @@ class Entry:
 class Expanded:
     """One of the splits that an entry of `evaluations` expands into.
 
-    Attributes:
+    Attributes
     ----------
     ending
         What the split's name has behind that of the entry.
@@ -79,7 +79,7 @@ class Regime(Spec, ABC):
     them. Regimes are imported while the Snakefile is parsed, so that numpy and what needs it are imported inside the
     functions that assign roles.
 
-    Attributes:
+    Attributes
     ----------
     LABEL
         What people call the regime.
@@ -161,11 +161,11 @@ class Regime(Spec, ABC):
         seed
             Decides every draw.
 
-        Returns:
+        Returns
         -------
         (cells,) `train`, `val`, `test` or `unused`.
 
-        Raises:
+        Raises
         ------
         DataError
             The data cannot give such a split.

@@ -20,7 +20,7 @@ class HeldOut(Regime):
 
     Cells of unknown label never train; as test cells they are predicted, and scoring decides what becomes of them.
 
-    Attributes:
+    Attributes
     ----------
     val_fraction
         Share of the remaining cells of each class that serves model selection.

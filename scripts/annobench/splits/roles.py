@@ -45,11 +45,11 @@ def assign_roles(obs: "Columns", spec: SplitSpec) -> "NDArray[np.object_]":
     spec
         The regime with its settings, and the seed.
 
-    Returns:
+    Returns
     -------
     (cells,) `train`, `val`, `test` or `unused`.
 
-    Raises:
+    Raises
     ------
     DataError
         The data cannot give such a split, or the split would leak (see `check_roles`).

@@ -14,7 +14,7 @@ from annobench.core.spec import Spec
 class SplitSpec(Spec):
     """How the cells of one split get their roles.
 
-    Attributes:
+    Attributes
     ----------
     settings
         The regime, with what it needs to know of this split.
@@ -30,7 +30,7 @@ class SplitSpec(Spec):
 class BalanceSpec(Spec):
     """Which of the training cells of one split are used.
 
-    Attributes:
+    Attributes
     ----------
     settings
         The policy.

@@ -27,7 +27,7 @@ RANKING = (
     "dataset,evaluation,rank,method,label,kind,score,low,high,interval_over,n_fits,n_planned,fit_seconds,predict_seconds\n"
     "all,all,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
     "d,kfold,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
-    "d,kfold,,awk,Unrelated,method,0.5,0.4,0.6,cells,1,2,3,\n"
+    "d,kfold,,awk,External,method,0.5,0.4,0.6,cells,1,2,3,\n"
 )
 FAILED = "dataset,split,method,seed,status,reason,traceback\n" + "".join(
     f"d,kfold_{fold},awk,1,timeout,took too long,\n" for fold in (1, 2)

@@ -41,11 +41,11 @@ def select_cells(
     names
         Id -> name of every label of the whole dataset; keys of `target_proportions` may be names.
 
-    Returns:
+    Returns
     -------
     Sorted positions of the selected cells; without cells, none.
 
-    Raises:
+    Raises
     ------
     DataError
         Nothing would be left, or a share cannot be understood.
