@@ -1,6 +1,6 @@
 """Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
         method = load_method(fitted, root, source)
         if method["decoding"] != "argmax":
             raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {', '.join(DECODINGS)}")
-        if not method["abilities"]["probabilities"]:
+        if not _gives_probabilities(method):
             raise ConfigError(
                 f"{source}: methods: '{name}': '{fitted}' gives no probabilities, so there is nothing to decode"
             )
@@ -46,6 +46,17 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
             method["implementation"], method["parameters"], str(path.relative_to(root))
         )
     return method | {"fitted": name, "decoding": "argmax"}
+
+
+def _gives_probabilities(method: Mapping[str, Any]) -> bool:
+    return bool(method["abilities"]["probabilities"])
+
+
+def decoded(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]], decodings: Iterable[str]) -> list[str]:
+    """Names of the views that decode every method among `names`, in their order; controls are not decoded."""
+    decodings = list(decodings)
+    chosen = [name for name in names if methods[name]["kind"] == "method" and _gives_probabilities(methods[name])]
+    return [f"{name}.{decoding}" for name in chosen for decoding in decodings]
 
 
 def _check_downloads(method: dict[str, Any], file: str) -> None:

@@ -9,20 +9,41 @@ from typing import Any
 from annobench.config.entities import _unlabelled
 from annobench.config.regimes import Entry, Regime, regime_class, regimes
 from annobench.config.schema import fill, load_schema
-from annobench.config.split import BalanceSettings, GeneSettings, Split
+from annobench.config.split import BalanceSettings, ColumnSettings, GeneSettings, Split
 from annobench.core.errors import ConfigError
 
 # keys that all regimes have; the others are the regime's own
-_COMMON = {"dataset", "regime", "name", "seeds", "methods", "genes", "balance", "rollup"}
+COMMON_KEYS = {"dataset", "regime", "name", "seeds", "methods", "decodings"}
+COMMON_KEYS |= {"genes", "balance", "rollup", "columns", "metric_families"}
 
 
-def _expand(
-    evaluation: Mapping[str, Any], settings: Mapping[str, Any], dataset: Mapping[str, Any], where: str
+def splits_of(
+    evaluation: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    *,
+    seeds: Iterable[int],
+    methods: Iterable[str],
+    where: str,
 ) -> Iterator[Split]:
-    """The splits of one entry of `evaluations`; raises ConfigError that names `where`."""
+    """The splits of one entry of `evaluations`.
+
+    Parameters
+    ----------
+    evaluation, dataset
+        The entry and its dataset, validated, with defaults.
+    seeds, methods
+        What runs on it: its own, or those of the study.
+    where
+        The place in the study that errors name.
+
+    Raises
+    ------
+    ConfigError
+        The regime, or one of its switches, does not go with the dataset.
+    """
     name = evaluation["regime"]
     regime = regime_class(name)
-    own = {key: value for key, value in evaluation.items() if key not in _COMMON}
+    own = {key: value for key, value in evaluation.items() if key not in COMMON_KEYS}
     entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own)
     try:
         _check(evaluation, dataset, regime)
@@ -39,11 +60,13 @@ def _expand(
             evaluation=(evaluation.get("name") or name + switches) if part.averaged else stem + part.ending,
             fitted=stem + (part.ending if part.fitted is None else part.fitted),
             scored=part.scored,
-            seeds=tuple(evaluation.get("seeds", settings["seeds"])),
-            methods=tuple(dict.fromkeys([*settings["controls"], *evaluation.get("methods", settings["methods"])])),
+            seeds=tuple(seeds),
+            methods=tuple(methods),
             genes=GeneSettings.from_params(evaluation["genes"]),
             balance=BalanceSettings.from_params(evaluation["balance"]),
             rollup=evaluation["rollup"],
+            columns=ColumnSettings.from_params(evaluation["columns"]),
+            metric_families=None if (chosen := evaluation["metric_families"]) is None else tuple(chosen),
             settings=Regime.from_params({"regime": name, **shared, **part.settings}),
         )
 

@@ -55,6 +55,25 @@ class BalanceSettings(Spec):
 
 
 @dataclass(frozen=True)
+class ColumnSettings(Spec):
+    """Columns of obs that metric families of embeddings look at (key `columns` of an evaluation).
+
+    Attributes
+    ----------
+    batch
+        What an integrated embedding should not show.
+    order
+        Position of a cell in time or along a trajectory.
+    organism
+        Organism, for embeddings of several.
+    """
+
+    batch: str = "batch"
+    order: str = "order"
+    organism: str = "organism"
+
+
+@dataclass(frozen=True)
 class Split:
     """One assignment of roles to the cells of a dataset: a fold, a label fraction or a held-out family.
 
@@ -70,8 +89,10 @@ class Split:
         Whether it is scored, or only fitted for splits that name it.
     seeds, methods
         What is run. Methods may be decodings of others (`mlp_hce.leaf`).
-    genes, balance, rollup
+    genes, balance, rollup, columns
         Switches of the evaluation.
+    metric_families
+        Metric families that are scored; None for all whose needs are met.
     settings
         The regime, with what it needs to know of this split, such as `fold` and `folds`.
     """
@@ -86,6 +107,8 @@ class Split:
     genes: GeneSettings
     balance: BalanceSettings = field(hash=False)
     rollup: str | None
+    columns: ColumnSettings
+    metric_families: tuple[str, ...] | None
     settings: Regime = field(hash=False)
 
     @property
@@ -103,7 +126,7 @@ class Split:
         """Whether any cell trains."""
         return self.settings.TRAINS
 
-    def columns(self) -> dict[str, int | float | str]:
+    def within_evaluation(self) -> dict[str, int | float | str]:
         """What tells this split from the others of its evaluation: `{"fold": 1}`."""
         return {name: getattr(self.settings, name) for name in self.settings.COLUMNS}
 

@@ -1,13 +1,13 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from annobench.config.census import census_source
-from annobench.config.entities import _load_dataset_with_parts, load_method, load_named
-from annobench.config.evaluations import _expand
+from annobench.config.entities import _load_dataset_with_parts, decoded, load_method, load_named
+from annobench.config.evaluations import splits_of
 from annobench.config.published import published_files
 from annobench.config.results import Fit, View
 from annobench.config.schema import load_yaml, validate
@@ -80,14 +80,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     `root` is the repository; `source` is the file that errors name. Raises ConfigError.
     """
     settings = validate(config, "config", source)
-    methods = {}
-    named = [
-        *settings["controls"],
-        *settings["methods"],
-        *(m for e in settings["evaluations"] for m in e.get("methods", [])),
-    ]
-    for name in dict.fromkeys(named):
-        methods[name] = load_method(name, root, source)
+    methods, methods_of = _methods(settings, root, source)
     datasets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
         _load_dataset_with_parts(name, root, source, datasets)
@@ -100,7 +93,13 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     for position, evaluation in enumerate(settings["evaluations"]):
         where = f"{source}: evaluations[{position}]"
         before = {(split.dataset, split.evaluation) for split in splits.values()}
-        for split in _expand(evaluation, settings, datasets[evaluation["dataset"]], where):
+        for split in splits_of(
+            evaluation,
+            datasets[evaluation["dataset"]],
+            seeds=evaluation.get("seeds", settings["seeds"]),
+            methods=methods_of[position],
+            where=where,
+        ):
             place = (split.dataset, split.name)
             if (split.dataset, split.evaluation) in before or place in splits or place in fitted:
                 raise ConfigError(
@@ -125,6 +124,33 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
         fitted,
         _releases(datasets, root, source),
     )
+
+
+def _methods(settings: Mapping[str, Any], root: Path, source: str) -> tuple[dict[str, dict[str, Any]], list[list[str]]]:
+    """All methods of a study by name, and the names of those that run in each of its evaluations."""
+    methods: dict[str, dict[str, Any]] = {}
+
+    def load(names: Iterable[str]) -> None:
+        for name in names:
+            if name not in methods:
+                methods[name] = load_method(name, root, source)
+
+    def with_views(names: Sequence[str], decodings: Sequence[str]) -> list[str]:
+        load(names)
+        views = decoded(names, methods, decodings)
+        load(views)
+        return [*names, *views]
+
+    load(settings["controls"])
+    whole = with_views(settings["methods"], settings["decodings"])
+    of_each = []
+    for evaluation in settings["evaluations"]:
+        own = whole
+        if "methods" in evaluation or "decodings" in evaluation:
+            used = {key: evaluation.get(key, settings[key]) for key in ("methods", "decodings")}
+            own = with_views(used["methods"], used["decodings"])
+        of_each.append(list(dict.fromkeys([*settings["controls"], *own])))
+    return methods, of_each
 
 
 def _releases(datasets: dict[str, dict[str, Any]], root: Path, source: str) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import yaml
 from annobench.config.entities import available
 from annobench.config.manual import MANUAL, rendered
 from annobench.config.schema import load_schema, load_yaml, validate
-from annobench.config.split import BalanceSettings
+from annobench.config.split import BalanceSettings, ColumnSettings
 from annobench.config.study import load_study, named_study
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
@@ -348,6 +348,65 @@ def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
 def test_what_gives_no_probabilities_cannot_be_decoded() -> None:
     assert "'awk_centroid' gives no probabilities" in refused(methods=["awk_centroid.leaf"])
     assert "'knn.leaf.top_down': a fit is decoded once" in refused(methods=["knn.leaf.top_down"])
+
+
+HCE = [f"hce_{net}_{loss}" for net in ("linear", "mlp", "tabnet") for loss in ("ce", "hce")]
+SMALL = [f"{net}_{loss}" for net in ("linear", "mlp", "tabnet") for loss in ("ce", "hce")]
+LOSSES = ["ce", "hce", "hce_logsumexp", "label_updating"]
+
+
+def views_of(names: list[str]) -> list[str]:
+    """Both decodings of every method, as studies listed them one by one."""
+    return [f"{name}.{decoding}" for name in names for decoding in ("leaf", "top_down")]
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "controls", "expected"),
+    [
+        ("hce", "hce_release", 3, [*HCE, *views_of(HCE)]),
+        ("hce_clean", "hce_release_clean", 3, [*HCE[2:4], *views_of(HCE[2:4])]),
+        (
+            "hce_small",
+            "lung_release",
+            2,
+            [*(f"{net}_{loss}" for net in ("linear", "mlp", "tabnet") for loss in LOSSES), *views_of(SMALL)],
+        ),
+        ("hce_small", "simulated_mixed", 2, [*SMALL[:4], *views_of(SMALL[:4])]),
+        ("hce_small", "simulated_leaves", 2, [*SMALL[:4], *views_of(SMALL[:4])]),
+    ],
+)
+def test_decodings_stand_for_the_views_that_studies_listed(
+    name: str, dataset: str, controls: int, expected: list[str]
+) -> None:
+    splits = [split for split in resolve(name).splits.values() if split.dataset == dataset]
+    assert [list(split.methods[controls:]) for split in splits] == [expected, expected]
+
+
+def test_decodings_are_of_methods_with_probabilities_and_may_differ_between_entries() -> None:
+    base = {"dataset": "simulated_small", "regime": "holdout"}
+    entries = [
+        base,
+        base | {"name": "plain", "decodings": []},
+        base | {"name": "own", "methods": ["mlp_ce", "mlp_ce.top_down"], "decodings": ["leaf", "top_down"]},
+    ]
+    found = load_study(study(methods=["knn", "awk_centroid"], decodings=["leaf"], evaluations=entries), ROOT)
+    ran = {name: split.methods[3:] for (_, name), split in found.splits.items()}
+    assert ran == {
+        "holdout": ("knn", "awk_centroid", "knn.leaf"),
+        "plain": ("knn", "awk_centroid"),
+        "own": ("mlp_ce", "mlp_ce.top_down", "mlp_ce.leaf"),
+    }
+    assert "decodings[0]: 'leaves' is not allowed; did you mean 'leaf'?" in refused(decodings=["leaves"])
+
+
+def test_an_entry_names_columns_and_metric_families() -> None:
+    base = {"dataset": "simulated_small", "regime": "holdout"}
+    entries = [base, base | {"name": "own", "columns": {"batch": "study"}, "metric_families": ["flat"]}]
+    whole, own = load_study(study(evaluations=entries), ROOT).splits.values()
+    assert (whole.columns, whole.metric_families) == (ColumnSettings("batch", "order", "organism"), None)
+    assert (own.columns, own.metric_families) == (ColumnSettings("study", "order", "organism"), ("flat",))
+    message = refused(evaluations=[base | {"columns": {"bach": "study"}}])
+    assert message == "study.yaml: evaluations[0].columns: unknown key 'bach'; did you mean 'batch'?"
 
 
 def test_no_split_takes_the_name_of_one_that_is_only_fitted() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from annobench.config.entities import available
+from annobench.config.evaluations import COMMON_KEYS
 from annobench.config.regimes import Entry, Regime, regime_class, regimes, split_columns
 from annobench.config.schema import fill, load_schema, schema_folder, variant
 from annobench.config.split import BalanceSettings
@@ -25,7 +26,6 @@ from annobench.workflow.launch import resolve
 from annobench.workflow.splits import SplitRules
 from helpers import clone
 
-COMMON = {"dataset", "regime", "name", "seeds", "methods", "genes", "balance", "rollup"}
 FAMILIES = {"one": {"study": ["s1"]}, "two": {"study": ["s2"]}}
 
 
@@ -33,7 +33,7 @@ def entry(regime: str, policy: str = "none") -> Entry:
     """The entry of a study that names a regime and nothing else."""
     root = load_schema("config")
     filled = fill({"regime": regime}, root["$defs"]["evaluation"], root)
-    return Entry("d", FAMILIES, policy, {key: value for key, value in filled.items() if key not in COMMON})
+    return Entry("d", FAMILIES, policy, {key: value for key, value in filled.items() if key not in COMMON_KEYS})
 
 
 def expanded(regime: str) -> list[Regime]:
@@ -53,7 +53,7 @@ def test_settings_are_keys_of_the_schema_or_come_from_expanding(name: str) -> No
     branch = variant({"regime": name}, root["$defs"]["evaluation"], root)
     assert branch is not None
     assert branch["title"] == name
-    own, of = set(branch["properties"]) - COMMON, regime_class(name)
+    own, of = set(branch["properties"]) - COMMON_KEYS, regime_class(name)
     given = {key for part in of.expand(entry(name)) for key in part.settings}
     assert {field.name for field in fields(of)} - {"regime"} == (own - set(of.LISTS)) | given
     assert set(of.VARIES) <= given
@@ -198,6 +198,8 @@ properties:
   balance: {$ref: "#/$defs/balance"}
   genes: {$ref: "#/$defs/genes"}
   rollup: {$ref: "#/$defs/rollup_name"}
+  columns: {$ref: "#/$defs/columns"}
+  metric_families: {$ref: "#/$defs/metric_families"}
   seeds: {$ref: "#/$defs/split_seeds"}
   methods: {$ref: "#/$defs/split_methods"}
 """
