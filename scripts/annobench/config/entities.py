@@ -6,8 +6,9 @@ from typing import Any
 
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
+from annobench.config.extends import Extended, load_extended
 from annobench.config.names import DECODINGS, NO_LABELS
-from annobench.config.plugins import resolve_parameters
+from annobench.config.parameters import Origin, resolve_parameters
 from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
 
@@ -34,17 +35,16 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
             )
         label = f"{method['label']}, {decoding.replace('_', '-')} decoding"
         return {**method, "label": label, "decoding": decoding, "kind": "decoding"}
-    path = _find("methods", name, root, source)
-    method = validate(load_yaml(path), "method", str(path.relative_to(root)))
+    file = _read("methods", name, root, source)
+    method = validate(file.document, "method", file.origin)
     if (method["implementation"] == "exec") != ("exec" in method):
-        raise ConfigError(f"{path.relative_to(root)}: `exec` goes with `implementation: exec`, and only with it")
+        raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
     if method["needs"]["truth"] and method["kind"] != "control":
-        raise ConfigError(f"{path.relative_to(root)}: needs.truth: only a control may see the labels of the test cells")
-    _check_downloads(method, str(path.relative_to(root)))
+        where = file.origin("needs", "truth")
+        raise ConfigError(f"{where}: needs.truth: only a control may see the labels of the test cells")
+    _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
-        method["parameters"] = resolve_parameters(
-            method["implementation"], method["parameters"], str(path.relative_to(root))
-        )
+        method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
     return method | {"fitted": name, "decoding": "argmax"}
 
 
@@ -59,29 +59,30 @@ def decoded(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]], deco
     return [f"{name}.{decoding}" for name in chosen for decoding in decodings]
 
 
-def _check_downloads(method: dict[str, Any], file: str) -> None:
+def _check_downloads(method: dict[str, Any], origin: Origin) -> None:
     """Every file that is declared has an address and is used, and every one that is used is declared."""
-    used = {name for value in method["parameters"].values() if (name := referenced(value))}
-    for name in used - set(method["downloads"]):
-        raise ConfigError(f"{file}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
+    used = {name: key for key, value in method["parameters"].items() if (name := referenced(value))}
+    for name in set(used) - set(method["downloads"]):
+        where = origin("parameters", used[name])
+        raise ConfigError(f"{where}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
     for name, download in method["downloads"].items():
+        where = f"{origin('downloads', name)}: downloads.{name}"
         if not download["urls"] and not download["index"]:
-            raise ConfigError(f"{file}: downloads.{name}: give `urls`, or an `index`, or both")
+            raise ConfigError(f"{where}: give `urls`, or an `index`, or both")
         if name not in used:
-            raise ConfigError(f"{file}: downloads.{name}: no parameter uses it; give one the value 'download:{name}'")
+            raise ConfigError(f"{where}: no parameter uses it; give one the value 'download:{name}'")
 
 
 def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     """One dataset file, validated."""
-    path = _find("datasets", name, root, source)
-    here = str(path.relative_to(root))
-    dataset = validate(load_yaml(path), "dataset", here)
+    file = _read("datasets", name, root, source)
+    dataset = validate(file.document, "dataset", file.origin)
     if census := census_source(dataset):
-        check_census(census, here)
+        check_census(census, file.file)
     for key in ("label_id", "label_table"):
         if _unlabelled(dataset) and dataset["cells"][key] is not None:
             raise ConfigError(
-                f"{here}: cells.label declares that there are no labels, but cells.{key} is "
+                f"{file.origin('cells', key)}: cells.label declares that there are no labels, but cells.{key} is "
                 f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
             )
     return dataset
@@ -98,6 +99,10 @@ def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
     return validate(load_yaml(path), kind, str(path.relative_to(root)))
 
 
+def _read(kind: str, name: str, root: Path, source: str) -> Extended:
+    return load_extended(_find(kind, name, root, source), root)
+
+
 def _find(kind: str, name: str, root: Path, source: str) -> Path:
     path = root / "config" / kind / f"{name}.yaml"
     if not path.is_file():
@@ -105,14 +110,15 @@ def _find(kind: str, name: str, root: Path, source: str) -> Path:
     return path
 
 
-def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, dict[str, Any]]) -> None:
+def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, dict[str, Any]]) -> None:
+    """Load a dataset, and the datasets that it is a pair or a release of, into a mapping by name."""
     if name in into:
         return
     into[name] = load_dataset(name, root, source)
     here = f"config/datasets/{name}.yaml"
     if census := census_source(into[name]):
         for part in release_parts(census, lambda built: load_named("release", built, root, here), here):
-            _load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into)
+            load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into)
             if "pair" in into[part] or census_source(into[part]):
                 raise ConfigError(
                     f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair or of the Census itself; "
@@ -121,7 +127,7 @@ def _load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str,
     pair = into[name].get("pair")
     if pair:
         for part in [*pair["references"], pair["query"]]:
-            _load_dataset_with_parts(part, root, here, into)
+            load_dataset_with_parts(part, root, here, into)
             if "pair" in into[part]:
                 raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
         for part in pair["references"]:

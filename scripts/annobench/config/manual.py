@@ -48,7 +48,7 @@ def _rows(prefix: str, schema: dict[str, Any], root: dict[str, Any]) -> Iterator
     for key, part in schema.get("properties", {}).items():
         part = resolve(part, root)
         name = f"{prefix}{key}"
-        required = key in schema.get("required", [])
+        required = key in schema.get("required", schema.get("then", {}).get("required", []))
         if "description" not in part:
             raise ConfigError(f"workflow/schemas: '{name}' of {root['title']} has no description")
         default = "required" if required else json.dumps(part["default"]) if "default" in part else ""

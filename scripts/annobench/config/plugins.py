@@ -38,7 +38,8 @@ def implementations() -> list[str]:
 
 
 @cache
-def _method_class(implementation: str) -> ast.ClassDef:
+def method_class(implementation: str) -> tuple[Path, ast.ClassDef]:
+    """File and class of an implementation; raises ConfigError where there is none, or not exactly one."""
     path = LIBRARY / "methods" / f"{implementation}.py"
     if implementation not in implementations():
         raise ConfigError(
@@ -48,39 +49,12 @@ def _method_class(implementation: str) -> ast.ClassDef:
     public = [node for node in classes if not node.name.startswith("_")]
     if len(public) != 1:
         raise ConfigError(f"{path}: expected exactly one public class, found {len(public)}")
-    return public[0]
+    return path, public[0]
 
 
 def method_class_name(implementation: str) -> str:
     """Name of the class of an implementation."""
-    return _method_class(implementation).name
-
-
-@cache
-def _signature(implementation: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """Defaults of the keyword parameters of __init__, and the names of those without a default."""
-    for node in _method_class(implementation).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            pairs = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-            defaults = {arg.arg: ast.literal_eval(value) for arg, value in pairs if value is not None}
-            return defaults, frozenset(arg.arg for arg, value in pairs if value is None)
-    return {}, frozenset()
-
-
-def resolve_parameters(implementation: str, given: dict[str, Any], source: str) -> dict[str, Any]:
-    """Parameters with defaults filled in; raises ConfigError for an unknown or a missing one.
-
-    `source` is the file that the message names.
-    """
-    defaults, required = _signature(implementation)
-    known = set(defaults) | required
-    for key in given:
-        if key not in known:
-            raise ConfigError(f"{source}: parameters: unknown key '{key}'{nearest(key, known)}")
-    missing = required - set(given)
-    if missing:
-        raise ConfigError(f"{source}: parameters: key '{min(missing)}' is missing")
-    return dict(sorted((defaults | given).items()))
+    return method_class(implementation)[1].name
 
 
 # figures

@@ -5,15 +5,19 @@ apart by a property with a `const` (the kind of a source, the regime of an evalu
 from the one variant that the user chose.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import ROOT
+
+Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -24,11 +28,11 @@ class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *name`: a key that stands here goes before it
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *name`: a key that is given here overrides it
                 continue
             key = self.construct_object(key_node, deep=deep)
             if key in seen:
-                raise ConfigError(f"line {key_node.start_mark.line + 1}: key '{key}' stands twice; remove one")
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: key '{key}' is listed twice; remove one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -49,7 +53,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, found {_kind(document)}")
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {kind_of(document)}")
     return document
 
 
@@ -73,10 +77,12 @@ def _with_variants(part: Any) -> Any:
     return [_with_variants(one) for one in part] if isinstance(part, list) else part
 
 
-def validate(document: dict[str, Any], schema: str, source: str) -> dict[str, Any]:
+def validate(document: dict[str, Any], schema: str, source: str | Callable[..., str]) -> dict[str, Any]:
     """Check a document and return a copy with every default filled in.
 
-    Raises ConfigError that names the file (`source`), the key and the nearest valid key or value.
+    `source` is the file that messages name; or, for a document of several files, a function from the keys that lead to
+    a value to the file that states it. Raises ConfigError that names the file, the key and the nearest valid key or
+    value.
     """
     from jsonschema import Draft202012Validator
 
@@ -86,12 +92,22 @@ def validate(document: dict[str, Any], schema: str, source: str) -> dict[str, An
         Draft202012Validator(root).iter_errors(filled), key=lambda error: [str(p) for p in error.absolute_path]
     )
     if errors:
-        lines = dict.fromkeys(line for error in errors for line in _explain(error))
-        raise ConfigError("\n".join(f"{source}: {line}" for line in list(lines)[:5]))
+        findings = dict.fromkeys(finding for error in errors for finding in _explain(error))
+        lines = [f"{source if isinstance(source, str) else source(*one.keys)}: {one.text}" for one in findings]
+        raise ConfigError("\n".join(lines[:5]))
     return filled
 
 
-def _kind(value: Any) -> str:
+@dataclass(frozen=True)
+class _Finding:
+    """What is wrong in a document, and the keys that lead to the value that is wrong."""
+
+    text: str
+    keys: tuple[str | int, ...]
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a YAML value, in words."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
@@ -144,37 +160,41 @@ def _where(path: Any) -> str:
     return text or "top level"
 
 
-def _explain(error: Any) -> list[str]:
-    """One or more lines for a jsonschema error."""
+def _explain(error: Any) -> list[_Finding]:
+    """What a jsonschema error says, once or more."""
     if error.validator in ("oneOf", "anyOf"):
         return _explain_variants(error)
     where, found = _where(error.absolute_path), error.instance
+
+    def finding(text: str, *more: str) -> _Finding:
+        return _Finding(f"{where}: {text}", (*error.absolute_path, *more))
+
     if error.schema is False:
         # jsonschema does not say which key a `false` was reached by
         key = next(key for key, value in error.parent.instance.items() if value is found)
-        return [f"{where}: key '{key}' does not go with the others that are given; remove one"]
+        return [finding(f"key '{key}' does not go with the others that are given; remove one")]
     if error.validator == "additionalProperties":
         known = set(error.schema.get("properties", {}))
-        return [f"{where}: unknown key '{key}'{nearest(key, known)}" for key in found if key not in known]
+        return [finding(f"unknown key '{key}'{nearest(key, known)}", key) for key in found if key not in known]
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in found]
-        return [f"{where}: key '{key}' is missing" for key in missing]
+        return [finding(f"key '{key}' is missing") for key in error.validator_value if key not in found]
     if error.validator == "enum":
-        return [f"{where}: '{found}' is not allowed{nearest(found, error.validator_value)}"]
+        return [finding(f"'{found}' is not allowed{nearest(found, error.validator_value)}")]
     if error.validator == "const":
-        return [f"{where}: expected '{error.validator_value}', found '{found}'"]
+        return [finding(f"expected '{error.validator_value}', found '{found}'")]
     if error.validator == "type":
-        return [f"{where}: expected {error.validator_value}, found {_kind(found)} ({found!r})"]
+        return [finding(f"expected {error.validator_value}, found {kind_of(found)} ({found!r})")]
     if error.validator == "pattern":
-        return [f"{where}: '{found}' does not match {error.validator_value}"]
-    return [f"{where}: {error.message}"]
+        return [finding(f"'{found}' does not match {error.validator_value}")]
+    return [finding(error.message)]
 
 
-def _explain_variants(error: Any) -> list[str]:
+def _explain_variants(error: Any) -> list[_Finding]:
     """Explain a `oneOf` through the branch that the user meant."""
+    place = tuple(error.absolute_path)
     if not error.context:  # valid under several branches at once
         keys = [key for branch in error.validator_value for key in branch.get("required", [])]
-        return [f"{_where(error.absolute_path)}: give one of {', '.join(keys)}, not several"]
+        return [_Finding(f"{_where(place)}: give one of {', '.join(keys)}, not several", place)]
     branches: dict[int, list[Any]] = {}
     for inner in error.context:
         branches.setdefault(inner.schema_path[0], []).append(inner)
@@ -183,11 +203,11 @@ def _explain_variants(error: Any) -> list[str]:
     given = error.instance if isinstance(error.instance, dict) else {}
     if len(meant) == len(set(needed)) > 1 and not any(key in given for keys in needed for key in keys):
         first, *others = (" and ".join(f"'{key}'" for key in keys) for keys in needed)
-        return [f"{_where(error.absolute_path)}: key {first} is missing, or instead of it {' or '.join(others)}"]
+        return [_Finding(f"{_where(place)}: key {first} is missing, or instead of it {' or '.join(others)}", place)]
     if meant:
         best = min(meant, key=len)
-        return [line for inner in best for line in _explain(inner)]
+        return [finding for inner in best for finding in _explain(inner)]
     constants = [inner for errors in branches.values() for inner in errors if inner.validator == "const"]
-    where = _where(constants[0].absolute_path)
+    place, value = tuple(constants[0].absolute_path), constants[0].instance
     allowed = [inner.validator_value for inner in constants]
-    return [f"{where}: '{constants[0].instance}' is not allowed{nearest(constants[0].instance, allowed)}"]
+    return [_Finding(f"{_where(place)}: '{value}' is not allowed{nearest(value, allowed)}", place)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config.census import census_source
-from annobench.config.entities import _load_dataset_with_parts, decoded, load_method, load_named
+from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named
 from annobench.config.evaluations import splits_of
 from annobench.config.published import published_files
 from annobench.config.results import Fit, View
@@ -83,11 +83,11 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     methods, methods_of = _methods(settings, root, source)
     datasets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
-        _load_dataset_with_parts(name, root, source, datasets)
+        load_dataset_with_parts(name, root, source, datasets)
     for name in list(datasets):  # cells that do not belong to what is evaluated
         unrelated = datasets[name]["unrelated"]
         if unrelated and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
-            _load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
+            load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
     splits: dict[tuple[str, str], Split] = {}
     fitted: dict[tuple[str, str], Split] = {}
     for position, evaluation in enumerate(settings["evaluations"]):

@@ -1,16 +1,27 @@
-"""A multi-layer perceptron trained with cross-entropy or a loss that knows the ontology (the MLP of the HCE paper)."""
+"""A multi-layer perceptron trained with any loss of methods/torch/losses: the MLP of the HCE paper."""
+
+from typing import Literal
 
 from torch import nn
 
 from annobench.methods.torch import networks
 from annobench.methods.torch.classifier import TorchClassifier
-from annobench.methods.torch.trainer import Recipe
+from annobench.methods.torch.recipe import Recipe, Settings
 
 
 class Perceptron(TorchClassifier):
-    """`loss` is one of annobench.methods.torch.losses.LOSSES.
+    """Equal layers on log-normalised expression, then an affine map to logits.
 
-    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation).
+    Parameters
+    ----------
+    width
+        Units of a layer.
+    blocks
+        Number of layers.
+    dropout
+        Share of the units of a layer that a training step leaves out.
+
+    The others are those of TorchClassifier.
     """
 
     def __init__(
@@ -18,34 +29,17 @@ class Perceptron(TorchClassifier):
         *,
         loss: str = "ce",
         n_genes: int | None = None,
-        class_weights: bool | str = True,
+        class_weights: bool | Literal["sampling"] = True,
         augment: bool = False,
         width: int = 128,
         blocks: int = 8,
         dropout: float = 0.1,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 0.05,
-        batch_size: int = 128,
-        epochs: int = 50,
-        min_steps: int = 400,
-        patience: int = 10,
-        precision: str = "auto",
-        selection: str = "macro_f1",
-        drop_last: bool = False,
+        recipe: Recipe | Settings = Recipe(
+            learning_rate=2e-3, weight_decay=0.05, batch_size=128, epochs=50, min_steps=400, patience=10
+        ),
     ) -> None:
-        self.loss, self.n_genes, self.class_weights, self.augment = loss, n_genes, class_weights, augment
+        super().__init__(loss=loss, n_genes=n_genes, class_weights=class_weights, augment=augment, recipe=recipe)
         self.width, self.blocks, self.dropout = width, blocks, dropout
-        self.recipe = Recipe(
-            learning_rate,
-            weight_decay,
-            batch_size,
-            epochs,
-            min_steps,
-            patience,
-            precision=precision,
-            selection=selection,
-            drop_last=drop_last,
-        )
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.mlp(genes, classes, self.width, self.blocks, self.dropout)

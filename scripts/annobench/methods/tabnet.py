@@ -1,17 +1,29 @@
-"""TabNet trained with cross-entropy or a loss that knows the ontology (the scTab model of the HCE paper)."""
+"""TabNet trained with any loss of methods/torch/losses: the scTab model of the HCE paper."""
+
+from typing import Literal
 
 from torch import nn
 
 from annobench.methods.torch.classifier import TorchClassifier
+from annobench.methods.torch.recipe import Recipe, Settings
 from annobench.methods.torch.tabnet import TabNet as Network
-from annobench.methods.torch.trainer import Recipe
 
 
 class TabNet(TorchClassifier):
-    """`loss` is one of annobench.methods.torch.losses.LOSSES; `decision` and `attention` are the widths n_d and n_a.
+    """TabNet with one decision step. The defaults are those of the HCE paper, but for the size of a batch.
 
-    augment: move every training cell by a difference between donors (annobench.methods.torch.augmentation). The
-    defaults are those of the paper, but for the size of a batch.
+    Parameters
+    ----------
+    decision, attention
+        The widths n_d and n_a of the TabNet paper.
+    shared, own
+        Gated linear units that splitter and decision step share, and that each has of its own.
+    ghost
+        Cells of a ghost batch.
+    sparsity
+        Factor of the penalty on the entropy of the masks.
+
+    The others are those of TorchClassifier.
     """
 
     normalises_inputs = True
@@ -21,7 +33,7 @@ class TabNet(TorchClassifier):
         *,
         loss: str = "ce",
         n_genes: int | None = None,
-        class_weights: bool | str = True,
+        class_weights: bool | Literal["sampling"] = True,
         augment: bool = False,
         decision: int = 128,
         attention: int = 64,
@@ -29,39 +41,26 @@ class TabNet(TorchClassifier):
         own: int = 5,
         ghost: int = 256,
         sparsity: float = 1e-5,
-        learning_rate: float = 5e-3,
-        weight_decay: float = 0.05,
-        batch_size: int = 128,
-        epochs: int = 50,
-        min_steps: int = 1000,
-        patience: int = 10,
-        precision: str = "auto",
-        selection: str = "macro_f1",
-        drop_last: bool = False,
+        recipe: Recipe | Settings = Recipe(
+            learning_rate=5e-3, weight_decay=0.05, batch_size=128, epochs=50, min_steps=1000, patience=10
+        ),
     ) -> None:
-        self.loss, self.n_genes, self.class_weights, self.augment = loss, n_genes, class_weights, augment
-        self.shape = {
-            "decision": decision,
-            "attention": attention,
-            "shared": shared,
-            "own": own,
-            "ghost": ghost,
-            "sparsity": sparsity,
-        }
-        self.recipe = Recipe(
-            learning_rate,
-            weight_decay,
-            batch_size,
-            epochs,
-            min_steps,
-            patience,
-            precision=precision,
-            selection=selection,
-            drop_last=drop_last,
-        )
+        super().__init__(loss=loss, n_genes=n_genes, class_weights=class_weights, augment=augment, recipe=recipe)
+        self.decision, self.attention = decision, attention
+        self.shared, self.own, self.ghost, self.sparsity = shared, own, ghost, sparsity
 
     def _network(self, genes: int, classes: int) -> nn.Module:
-        return Network(genes, classes, **self.shape)  # type: ignore[arg-type]
+        return Network(
+            genes,
+            classes,
+            decision=self.decision,
+            attention=self.attention,
+            shared=self.shared,
+            own=self.own,
+            ghost=self.ghost,
+            sparsity=self.sparsity,
+        )
 
     def _network_parameters(self) -> dict[str, float]:
-        return dict(self.shape)
+        names = ("decision", "attention", "shared", "own", "ghost", "sparsity")
+        return {name: getattr(self, name) for name in names}

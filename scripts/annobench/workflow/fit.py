@@ -1,9 +1,11 @@
 """What the rules of fit.smk ask for."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from annobench.config.parameters import part_modules
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
 from annobench.workflow.common import Chapter, canonical
@@ -38,12 +40,13 @@ class FitRules(Chapter):
         return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
 
     def code(self, wildcards: Any) -> str:
-        """Hash of the runner, of the method's own modules, and of the files that it names."""
+        """Hash of the runner, of the method's own modules and parts, and of the files that it names."""
         method = self.study.methods[wildcards.method]
-        return self._method_code(method["implementation"], tuple(method["files"]))
+        parts = part_modules(method["implementation"], method["parameters"])
+        return self._method_code(method["implementation"], parts, method["files"])
 
-    def _method_code(self, implementation: str, files: tuple[str, ...]) -> str:
-        code = code_hash("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{implementation}")
+    def _method_code(self, implementation: str, parts: Sequence[str], files: Sequence[str]) -> str:
+        code = code_hash("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{implementation}", *parts)
         paths = [self.root / expanded(file) for file in files]
         return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
 

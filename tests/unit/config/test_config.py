@@ -216,7 +216,7 @@ def test_entries_may_have_their_own_seeds_and_methods() -> None:
 def test_a_key_that_stands_twice_in_yaml_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("study: a\nstudy: b\n")
-    with pytest.raises(ConfigError, match=r"x\.yaml: line 2: key 'study' stands twice"):
+    with pytest.raises(ConfigError, match=r"x\.yaml: line 2: key 'study' is listed twice"):
         load_yaml(file)
 
 

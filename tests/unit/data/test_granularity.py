@@ -45,7 +45,7 @@ def trained(loss: str, names: str, ontology: Ontology) -> stats.Counts:
     test = newer[np.isin(newer.obs["label_id"], classes)].copy()
     found = {}
     for seed in SEEDS:
-        method = Linear(loss=loss, epochs=20, min_steps=0)
+        method = Linear(loss=loss, recipe={"epochs": 20, "min_steps": 0})
         method.fit(train, Context(seed=seed, classes=classes, ontology=ontology, validation=validation))
         predicted = np.array(classes)[np.asarray(method.predict(test).probabilities).argmax(axis=1)]
         pairs = {"unit": test.obs["study"], "true": test.obs["label_id"], "predicted": predicted, "n": 1.0}

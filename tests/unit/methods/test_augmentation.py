@@ -182,7 +182,7 @@ def data(ontology: Ontology) -> Any:
 
 
 def fitted(data: Any, ontology: Ontology, seed: int = 1, **more: Any) -> np.ndarray:
-    method = Perceptron(**{"width": 8, "blocks": 1, "min_steps": 10, "epochs": 2, "augment": True} | more)
+    method = Perceptron(**{"width": 8, "blocks": 1, "recipe": {"min_steps": 10, "epochs": 2}, "augment": True} | more)
     method.fit(data, Context(seed=seed, classes=[], ontology=ontology))
     parts = method.predict(data)
     parts = [parts] if hasattr(parts, "probabilities") else list(parts)
@@ -206,7 +206,7 @@ def test_cells_of_a_store_are_augmented_as_those_in_memory(data: Any, ontology: 
 
 
 def test_tabnet_trains_on_moved_cells(data: Any, ontology: Ontology) -> None:
-    method = TabNet(decision=4, attention=4, shared=1, own=1, min_steps=4, epochs=1, augment=True)
+    method = TabNet(decision=4, attention=4, shared=1, own=1, recipe={"min_steps": 4, "epochs": 1}, augment=True)
     method.fit(data, Context(seed=1, classes=[], ontology=ontology))
     assert np.isfinite(method.predict(data).probabilities).all()
 

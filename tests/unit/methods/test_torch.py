@@ -212,7 +212,7 @@ def test_cells_of_a_store_give_the_predictions_of_cells_in_memory(
             for bounds in ((0, 150), (150, 180), (180, 300))
         )
         validation.obs = validation.obs.assign(label_id=[*validation.obs["label_id"].astype(str)[:-1], "CL:0000000"])
-        method = Linear(n_genes=n_genes, min_steps=100)
+        method = Linear(n_genes=n_genes, recipe={"min_steps": 100})
         method.fit(train, Context(seed=1, classes=[], ontology=ontology, validation=validation))
         answers.append(method.predict(query))
     whole, parts = answers[0], list(answers[1])
@@ -232,7 +232,7 @@ def test_classes_without_training_cells_are_none_and_rare_ones_can_be_drawn_more
     data = in_store(simulated, tmp_path) if stored else simulated
     found = {}
     for weights in (False, "sampling"):
-        method = Linear(class_weights=weights, min_steps=60, epochs=1)
+        method = Linear(class_weights=weights, recipe={"min_steps": 60, "epochs": 1})
         method.fit(data[kept] if stored else data[kept].copy(), Context(seed=1, classes=[], ontology=ontology))
         answers = method.predict(data)
         parts = [answers] if hasattr(answers, "cell_ids") else list(answers)
@@ -248,7 +248,7 @@ def test_what_is_packed_is_predicted_as_what_is_kept(
     simulated: ad.AnnData, ontology: Ontology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fitted() -> np.ndarray:
-        method = Perceptron(n_genes=60, width=16, blocks=2, min_steps=50)
+        method = Perceptron(n_genes=60, width=16, blocks=2, recipe={"min_steps": 50})
         method.fit(simulated[:150].copy(), Context(seed=1, classes=[], ontology=ontology))
         return method.predict(simulated[150:].copy()).probabilities
 
@@ -268,7 +268,7 @@ def test_what_is_packed_is_predicted_as_what_is_kept(
 def test_a_gene_list_that_does_not_fit_the_model_is_refused(
     simulated: ad.AnnData, ontology: Ontology, tmp_path: Path, change: Any, message: str
 ) -> None:
-    method = Linear(min_steps=5)
+    method = Linear(recipe={"min_steps": 5})
     method.fit(simulated[:150].copy(), Context(seed=1, classes=[], ontology=ontology))
     method.save(tmp_path)
     query = change(simulated[150:].copy())

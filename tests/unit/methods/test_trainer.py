@@ -30,8 +30,9 @@ from annobench.methods.torch import checkpoint as checkpoints
 from annobench.methods.torch import networks
 from annobench.methods.torch.checkpoint import Checkpoint
 from annobench.methods.torch.losses import build_loss
+from annobench.methods.torch.recipe import Recipe
 from annobench.methods.torch.resident import SparseFeed
-from annobench.methods.torch.trainer import Recipe, Training, duration, logits, outputs, precision, score, train
+from annobench.methods.torch.trainer import Training, duration, logits, outputs, precision, score, train
 from annobench.methods.torch.world import World
 from annobench.ontology import Ontology
 from helpers import cells
@@ -55,7 +56,7 @@ def plain() -> torch.nn.Module:
     return build_loss("ce", torch.eye(CLASSES) > 0, None)
 
 
-RECIPE = Recipe(5e-3, 0.01, 64, epochs=5, min_steps=60, patience=3)
+RECIPE = Recipe(learning_rate=5e-3, weight_decay=0.01, batch_size=64, epochs=5, min_steps=60, patience=3)
 
 
 def fit(seed: int, *, validation: bool = True, n: int = 300, recipe: Recipe = RECIPE, **more: Any) -> torch.nn.Module:
@@ -93,7 +94,7 @@ def test_training_without_validation_and_with_a_last_batch_of_one() -> None:
 
 def test_a_loss_that_explodes_is_an_error() -> None:
     with pytest.raises(FloatingPointError, match="the loss became .* lower the learning rate"):
-        fit(1, recipe=Recipe(1e38, 0.0, 64, epochs=5, min_steps=10, patience=3))
+        fit(1, recipe=Recipe(learning_rate=1e38, weight_decay=0.0, batch_size=64, epochs=5, min_steps=10, patience=3))
 
 
 def test_early_stopping_keeps_the_best_epoch() -> None:
@@ -105,7 +106,7 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
         network,
         plain(),
         feed(matrix[60:], codes[60:]),
-        Recipe(1e-1, 0.01, 64, epochs=40, min_steps=0, patience=4),
+        Recipe(learning_rate=1e-1, weight_decay=0.01, batch_size=64, epochs=40, min_steps=0, patience=4),
         seed=0,
         validation=(held_out, plain()),
         progress=lambda *_: seen.append(score(network, plain(), held_out)),
@@ -138,7 +139,7 @@ def test_a_penalty_of_the_network_is_trained_away() -> None:
             return self.inner(cells)
 
     network = Penalised()
-    recipe = Recipe(5e-2, 0.0, 64, epochs=40, min_steps=0, patience=3)
+    recipe = Recipe(learning_rate=5e-2, weight_decay=0.0, batch_size=64, epochs=40, min_steps=0, patience=3)
     train(network, plain(), feed(*problem()), recipe, seed=0)
     assert abs(network.extra.item()) < 0.2
 
@@ -334,7 +335,7 @@ def joint_training(world: World, kind: str = "linear") -> torch.nn.Module:
         cells = feed(matrix[:271], codes[:271], 32, rank=world.rank, world=world.size)
     held_out = feed(matrix[271:], codes[271:], shuffle=False)
     loss = build_loss("ce", torch.eye(CLASSES) > 0, WEIGHTS)
-    recipe = Recipe(1e-2, 0.01, 64, epochs=6, min_steps=0, patience=3)
+    recipe = Recipe(learning_rate=1e-2, weight_decay=0.01, batch_size=64, epochs=6, min_steps=0, patience=3)
     train(network, loss, cells, recipe, seed=0, validation=(held_out, plain()), world=world)
     return network
 
@@ -418,7 +419,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[st
     return {
         **{key: str(folder / name) for key, name in names.items()},
         "implementation": "linear",
-        "parameters": {"min_steps": 100},
+        "parameters": {"recipe": {"min_steps": 100}},
         "exec": None,
         "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
         "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
@@ -449,7 +450,7 @@ def test_a_job_with_two_processes(job: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_a_process_that_fails_is_named(job: dict[str, Any], tmp_path: Path) -> None:
-    result = child(job, tmp_path / "work", processes=2, parameters={"learning_rate": 1e38})
+    result = child(job, tmp_path / "work", processes=2, parameters={"recipe": {"learning_rate": 1e38}})
     assert result["status"] == "failed"
     assert "of the 2 that train together failed: FloatingPointError: the loss became" in result["reason"]
 
@@ -489,7 +490,7 @@ def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
     job: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = job | {
-        "parameters": {"min_steps": 50_000_000},
+        "parameters": {"recipe": {"min_steps": 50_000_000}},
         "limits": {"memory_mb": 3000, "seconds": 20},  # a checkpoint after ten
         "identity": {"dataset": "d", "split": "s", "method": "linear", "seed": 1},
         "facts": {"data_sha256": "0" * 64, "code": "abc"},

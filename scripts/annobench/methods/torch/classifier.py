@@ -2,10 +2,11 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.parquet import NOT_GIVEN
 from annobench.fit.method import Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
+from annobench.methods.torch import losses
 from annobench.methods.torch.checkpoint import Checkpoint
-from annobench.methods.torch.losses import build_loss
+from annobench.methods.torch.recipe import Recipe, Settings
 from annobench.methods.torch.resident import feed_of, fits
-from annobench.methods.torch.trainer import Feed, Recipe, Training, logits, outputs, uses_bf16
+from annobench.methods.torch.trainer import Feed, Training, logits, outputs, uses_bf16
 from annobench.methods.torch.world import World
 
 if TYPE_CHECKING:
@@ -40,17 +42,42 @@ _SAMPLED = 1024  # cells whose values tell one dataset from another
 
 
 class TorchClassifier(Method):
-    """A network on log1p CP10k values; subclasses say which network."""
+    """A network on log1p of counts per 10,000; subclasses state which network.
+
+    Parameters
+    ----------
+    loss
+        Name of a file in methods/torch/losses.
+    n_genes
+        Most variable genes of the training cells that the network sees; None for all.
+    class_weights
+        True weights the classes in the loss by their inverse frequency; `sampling` draws every class equally often
+        instead.
+    recipe
+        Hyperparameters of training; a mapping changes those that the subclass has as its default.
+    augment
+        Whether training cells are moved by differences between donors (see methods/torch/augmentation.py).
+    """
 
     streams = True
     parallel = True
-
-    loss: str
-    n_genes: int | None
-    class_weights: bool | str  # in the loss; `sampling`: in the batches, where every class is drawn equally often
-    augment: bool = False
-    recipe: Recipe
+    parts: ClassVar[Mapping[str, str]] = {"loss": "methods/torch/losses"}
     normalises_inputs = False  # takes its cells in float32, also where products are in bf16
+
+    def __init__(
+        self,
+        *,
+        loss: str,
+        n_genes: int | None,
+        class_weights: bool | Literal["sampling"],
+        recipe: Recipe | Settings,
+        augment: bool = False,
+    ) -> None:
+        self.loss, self.n_genes, self.class_weights, self.augment = loss, n_genes, class_weights, augment
+        if not isinstance(recipe, Recipe):
+            default: Recipe = signature(type(self)).parameters["recipe"].default
+            recipe = replace(default, **recipe)  # type: ignore[arg-type]
+        self.recipe = recipe
 
     @abstractmethod
     def _network(self, genes: int, classes: int) -> nn.Module:
@@ -149,7 +176,7 @@ class TorchClassifier(Method):
         """Takes whether classes are weighted, by inverse frequency: N / (classes * count); gives the loss."""
         counts = np.bincount(codes)
         weight = torch.as_tensor(len(codes) / (len(counts) * counts), dtype=torch.float32)
-        return lambda weighted: build_loss(self.loss, reachability, weight if weighted else None)
+        return lambda weighted: losses.build_loss(self.loss, reachability, weight if weighted else None)
 
     def _validation(self, context: Context, loss: nn.Module) -> tuple[Feed, nn.Module] | None:
         """Validation cells of known classes, with the loss that is for them."""
@@ -177,7 +204,7 @@ class TorchClassifier(Method):
             from annobench.core.codehash import code_hash
 
             return {
-                "code": code_hash(TorchClassifier.__module__, type(self).__module__),
+                "code": code_hash(TorchClassifier.__module__, type(self).__module__, f"{losses.__name__}.{self.loss}"),
                 "data": fingerprint(rows, codes, self._genes, self._classes),
                 "parameters": {name: str(value) for name, value in parameters.items()},
                 "seed": context.seed,
@@ -220,6 +247,7 @@ class TorchClassifier(Method):
             classes=self._classes.tolist(),
             top_k=self._top_k,
             network=self._network_parameters(),
+            precision=self.recipe.precision,
             seconds_before=self.seconds_before,
         )
 
@@ -231,6 +259,7 @@ class TorchClassifier(Method):
     def load(cls, folder: Path) -> "TorchClassifier":
         arrays, values = load_state(folder)
         method = cls(**values["network"])
+        method.recipe = replace(method.recipe, precision=values["precision"])
         method._genes, method._names = arrays["genes"], arrays["names"]
         method.seconds_before = values["seconds_before"]
         method._classes, method._top_k = np.array(values["classes"]), values["top_k"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from annobench.core.counts import macro_f1
+from annobench.methods.torch.recipe import Recipe
 from annobench.methods.torch.world import World
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from annobench.cells.store.batch import Batch
     from annobench.methods.torch.checkpoint import Checkpoint
 
-SELECTIONS = ("macro_f1", "ontology_macro_f1")
 _REPORT = 2.0  # seconds between two reports of progress
 
 
@@ -38,34 +38,6 @@ class Feed(Protocol):
 
     def epoch(self, number: int = 0, start: int = 0) -> "Iterator[tuple[Batch | Tensor, Tensor]]":
         """Cells, sparse on a CPU or a dense tensor (n, genes) on the device, and their class numbers, int64 (n,)."""
-
-
-@dataclass
-class Recipe:
-    """Hyperparameters of training; the defaults are those of the HCE paper, but for the size of a batch.
-
-    `epochs` is raised until `min_steps` are reached, so that tiny training sets get enough of them. precision: `auto`
-    (bf16 where a GPU has it), `float32` (with TF32 products on a GPU), or `bf16`; a CPU always computes in float32.
-    selection: by which score of the validation cells the best epoch is kept: `macro_f1` over their classes, or
-    `ontology_macro_f1`, for which a prediction below the label is right, as in the paper. drop_last: leave out a last
-    batch that is not full.
-    """
-
-    learning_rate: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    min_steps: int
-    patience: int
-    decay: float = 0.9
-    clip: float = 1.0
-    precision: str = "auto"
-    selection: str = "macro_f1"
-    drop_last: bool = False
-
-    def __post_init__(self) -> None:
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection is '{self.selection}', expected {' or '.join(SELECTIONS)}")
 
 
 class AdamW:
