@@ -70,10 +70,10 @@ new-method: env   ## write the files of a new method (NAME=...)
 new-dataset: env  ## write the files of a new dataset (NAME=...)
 	@$(PY) -m annobench new-dataset "$(NAME)"
 
-manual: env       ## write the tables of config/README.md anew from the schemas
+manual: env       ## write the pages of docs/config anew from the schemas
 	@$(PY) -m annobench manual
 
-manual-check: env ## whether those tables are up to date
+manual-check: env ## whether those pages are up to date
 	@$(PY) -m annobench manual --check
 
 # The environment is complete when a stamp with the hash of its lock files exists: an interrupted installation is

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--know", default=[], action="append", metavar="NAME=CELLS", help="not in the release, but its genes are known"
     )
     census.add_argument("--genes", help="table with the columns feature_id and feature_name, for genes without an id")
-    manual = commands.add_parser("manual", help="write the tables of config/README.md anew from the schemas")
+    manual = commands.add_parser("manual", help="write the pages of docs/config anew from the schemas")
     manual.add_argument("--check", action="store_true", help="only say whether they are up to date")
     given = parser.parse_args(arguments)
     try:

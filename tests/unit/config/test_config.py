@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from annobench.config.entities import available
-from annobench.config.manual import MANUAL, rendered
 from annobench.config.schema import load_schema, load_yaml, validate
 from annobench.config.split import BalanceSettings, ColumnSettings
 from annobench.config.study import load_study, named_study
@@ -285,12 +284,6 @@ def test_the_default_study_is_large_enough_to_mean_something() -> None:
     found = resolve(None)
     assert len(list(found.fits())) >= 150
     assert set(found.scored_datasets()) == {"pbmc68k", "pancreas"}
-
-
-def test_manual_is_in_step_with_schemas_and_defaults() -> None:
-    text = MANUAL.read_text(encoding="utf-8")
-    assert rendered(text) == text
-    assert json.dumps([1, 2, 3]) in text  # the default seeds
 
 
 def test_parsing_the_workflow_imports_nothing_heavy() -> None:

@@ -251,7 +251,7 @@ def test_what_is_kept_of_the_probabilities(
 
 
 def test_the_manual_states_the_sizes() -> None:
-    text = (Path(__file__).parents[3] / "config" / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "config" / "config.md").read_text(encoding="utf-8")
     assert f"test cells times classes are {writer.MATRIX_VALUES // 1_000_000} million at most" in text
     assert (
         f"Of more than {decisions.SAMPLE:,} test or validation cells a sample of {decisions.SAMPLE:,} is kept" in text
