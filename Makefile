@@ -11,6 +11,7 @@ export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
 STUDY ?=
 PROFILE ?= local
 NAME ?=
+BASE ?=
 STORE ?=
 MODEL ?=
 CELLS ?=
@@ -64,11 +65,11 @@ test-slow: env-dev ## tests that repeat, kill or measure whole runs
 test-slurm: env-dev ## the smoke study on a real SLURM on this machine (Debian, root)
 	@$(PY) -m pytest tests/slurm -m slurm
 
-new-method: env   ## write the files of a new method (NAME=...)
-	@$(PY) -m annobench new-method "$(NAME)"
+new-method: env   ## write the files of a new method (NAME=...), or of a variant of another (BASE=...)
+	@$(PY) -m annobench new-method "$(NAME)" $(if $(BASE),--base "$(BASE)")
 
-new-dataset: env  ## write the files of a new dataset (NAME=...)
-	@$(PY) -m annobench new-dataset "$(NAME)"
+new-dataset: env  ## write the file of a new dataset (NAME=...), or of a variant of another (BASE=...)
+	@$(PY) -m annobench new-dataset "$(NAME)" $(if $(BASE),--base "$(BASE)")
 
 manual: env       ## write the pages of docs/config anew from the schemas
 	@$(PY) -m annobench manual

@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         ("new-method", "write the files of a new method"),
         ("new-dataset", "write the files of a new dataset"),
     ):
-        commands.add_parser(name, help=text).add_argument("name")
+        command = commands.add_parser(name, help=text)
+        command.add_argument("name")
+        command.add_argument("--base", help="make a variant: a YAML file that extends this one")
     verify = commands.add_parser("verify", help="compare every file of a store with its sha256")
     verify.add_argument("path", help="folder of a store, or of a dataset that has one")
     census = commands.add_parser("census-release", help="write prepared datasets in the form of the CELLxGENE Census")
@@ -76,7 +78,7 @@ def _do(given: argparse.Namespace) -> int:
     else:
         from annobench.workflow.scaffold import new_dataset, new_method
 
-        made = (new_method if given.command == "new-method" else new_dataset)(given.name)
+        made = (new_method if given.command == "new-method" else new_dataset)(given.name, given.base)
         print("\n".join(f"wrote {path}" for path in made))
     return 0
 

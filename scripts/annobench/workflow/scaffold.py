@@ -1,11 +1,18 @@
-"""Files of a new method or dataset, from a template that runs as it is."""
+"""Files of a new method or dataset, from templates that run as they are."""
 
 import re
 from pathlib import Path
 
-from annobench.core.errors import ConfigError
+from annobench.config.entities import available
+from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import ROOT
 
+_VARIANT_YAML = """\
+# yaml-language-server: $schema=../../workflow/schemas/{schema}.schema.yaml
+extends: {base}   # below stands what differs: mappings are merged, lists replaced
+label: {label}
+summary: As `{base}`, but with what changes, in one sentence.
+"""
 _METHOD_YAML = """\
 # yaml-language-server: $schema=../../workflow/schemas/method.schema.yaml
 label: {label}
@@ -26,8 +33,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.fit.method import Context, Method, load_state, save_state
-from annobench.methods.shared.features import ExpressionFeatures
 from annobench.fit.predictions import Predictions
+from annobench.methods.shared.features import ExpressionFeatures
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,33 +99,48 @@ resources: {{memory_mb: 4000, minutes: 30, disk_mb: 100, cells: 10000}}
 """
 
 
-def new_method(name: str) -> list[str]:
-    """Write scripts/annobench/methods/<name>.py and config/methods/<name>.yaml; returns their paths."""
-    label, kind = name.replace("_", " ").capitalize(), "".join(part.capitalize() for part in re.split(r"[_.]", name))
-    python = f"scripts/annobench/methods/{name}.py"
-    return _write(
-        name,
-        r"^[a-z][a-z0-9_]*$",
-        {
-            python: _METHOD_PY.format(label=label, kind=kind),
-            f"config/methods/{name}.yaml": _METHOD_YAML.format(name=name, label=label),
-        },
-    )
+def new_method(name: str, base: str | None = None, *, root: Path = ROOT) -> list[str]:
+    """Write scripts/annobench/methods/<name>.py and config/methods/<name>.yaml; returns their paths.
+
+    With `base`, the method is a variant of that one: a YAML file that extends it, and no Python file. Raises
+    ConfigError for a name that is taken or not allowed, and for a base that does not exist.
+    """
+    if base is not None:
+        return _new_variant("method", name, base, root)
+    kind = "".join(part.capitalize() for part in name.split("_"))
+    files = {
+        f"scripts/annobench/methods/{name}.py": _METHOD_PY.format(label=_label(name), kind=kind),
+        f"config/methods/{name}.yaml": _METHOD_YAML.format(name=name, label=_label(name)),
+    }
+    return _write(name, r"^[a-z][a-z0-9_]*$", files, root)
 
 
-def new_dataset(name: str) -> list[str]:
-    """Write config/datasets/<name>.yaml; returns its path."""
-    label = name.replace("_", " ").capitalize()
-    files = {f"config/datasets/{name}.yaml": _DATASET_YAML.format(name=name, label=label)}
-    return _write(name, r"^[a-z][a-z0-9_.]*$", files)
+def new_dataset(name: str, base: str | None = None, *, root: Path = ROOT) -> list[str]:
+    """Write config/datasets/<name>.yaml, which extends `base` where one is given; returns its path."""
+    if base is not None:
+        return _new_variant("dataset", name, base, root)
+    files = {f"config/datasets/{name}.yaml": _DATASET_YAML.format(name=name, label=_label(name))}
+    return _write(name, r"^[a-z][a-z0-9_.]*$", files, root)
 
 
-def _write(name: str, pattern: str, files: dict[str, str]) -> list[str]:
+def _new_variant(schema: str, name: str, base: str, root: Path) -> list[str]:
+    known = available(f"{schema}s", root)
+    if base not in known:
+        raise ConfigError(f"BASE: no file config/{schema}s/{base}.yaml{nearest(base, known)}")
+    text = _VARIANT_YAML.format(schema=schema, base=base, label=_label(name))
+    return _write(name, r"^[a-z][a-z0-9_.]*$", {f"config/{schema}s/{name}.yaml": text}, root)
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[_.]", " ", name).capitalize()
+
+
+def _write(name: str, pattern: str, files: dict[str, str], root: Path) -> list[str]:
     if not re.match(pattern, name):
         raise ConfigError(f"NAME: '{name}' does not match {pattern}; use lower-case letters, digits and underscores")
     for path in files:
-        if (ROOT / path).exists():
+        if (root / path).exists():
             raise ConfigError(f"{path}: exists already; choose another name")
     for path, text in files.items():
-        Path(ROOT / path).write_text(text, encoding="utf-8")
+        (root / path).write_text(text, encoding="utf-8")
     return list(files)

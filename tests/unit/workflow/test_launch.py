@@ -12,7 +12,6 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from annobench.__main__ import main
-from annobench.config.schema import load_yaml
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow import launch
@@ -180,16 +179,3 @@ def test_progress_passes_errors_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "the file is locked",
         "nothing to be done: everything is up to date",
     ]
-
-
-def test_templates_are_valid(tmp_path: Path) -> None:
-    from annobench.workflow import scaffold
-
-    dataset = scaffold._DATASET_YAML.format(name="mine", label="Mine")
-    method = scaffold._METHOD_YAML.format(name="mine", label="Mine")
-    for text, schema in ((dataset, "dataset"), (method, "method")):
-        from annobench.config.schema import validate
-
-        file = tmp_path / f"{schema}.yaml"
-        file.write_text(text)
-        validate(load_yaml(file), schema, "template")
