@@ -3,6 +3,7 @@
 Command: `.venv/bin/python benchmarks/balance.py`
 """
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ CELLS, TYPES, SOURCES = 10**6, 200, 40
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rng = np.random.default_rng(0)
     labels = np.array([f"CL:{i:07d}" for i in range(TYPES)], dtype=object)[rng.integers(TYPES, size=CELLS)]
     sources = np.array([f"study{i}" for i in range(SOURCES)], dtype=object)[rng.integers(SOURCES, size=CELLS)]

@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from annobench.config.schema import load_yaml
+from annobench.config.entities import load_dataset, load_method
 from annobench.core.paths import ROOT
 from annobench.score import statistics as stats
 
@@ -44,7 +44,7 @@ def draw(world: int, ontology: Any, changes: dict[str, Any]) -> dict[str, Any]:
     found = {}
     common = {key: value for key, value in changes.items() if key not in PARTS}
     for part in PARTS:
-        source = load_yaml(ROOT / f"config/datasets/simulated_mixed_{part}.yaml")["source"]
+        source = dict(load_dataset(f"simulated_mixed_{part}", ROOT, "benchmarks")["source"])
         del source["kind"]
         cells = simulate(**source | common | changes.get(part, {}) | {"seed": world, "ontology": ontology})
         cells.obs["mixed"] = cells.obs["cell_type_ontology_term_id"].astype(str)
@@ -73,7 +73,7 @@ def fit(cells: Any, role: Any, model: str, loss: str, seed: int, ontology: Any, 
     from annobench.methods.linear import Linear
     from annobench.methods.mlp import Perceptron
 
-    parameters = load_yaml(ROOT / f"config/methods/{model}_{loss}.yaml")["parameters"]
+    parameters = load_method(f"{model}_{loss}", ROOT, "benchmarks")["parameters"]
     method = {"linear": Linear, "mlp": Perceptron}[model](**parameters | changes)
     train, val = cells[role == "train"].copy(), cells[role == "val"].copy()
     classes = sorted(set(train.obs["label_id"]))

@@ -3,6 +3,7 @@
 Command: `.venv/bin/python benchmarks/label_mapping.py`
 """
 
+import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -46,6 +47,7 @@ def names_of_the_release(ontology: Ontology) -> None:
 
 def main() -> None:
     """Print the tables, and every name that is mapped to an id that is not the curated one."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     study = validate(load_yaml(ROOT / "config" / "config.yaml"), "config", "config.yaml")
     ontology = read_release(study["ontology"])  # the release that is the default
     total: Counter[str] = Counter()

@@ -177,8 +177,9 @@ def _part(truth: np.ndarray, seed: int) -> np.ndarray:
 
 def write(folder: Path, cells: int, keep: Any) -> float:
     """Write the predictions as a fit does; returns the seconds beyond making them up."""
-    from annobench.fit import predictions
+    from annobench.fit.decisions import write_decisions
     from annobench.fit.predictions import Predictions
+    from annobench.fit.writer import PredictionsWriter
 
     truth = np.load(folder / "truth.npy")
     classes = json.loads((folder / "classes.json").read_text())
@@ -199,25 +200,12 @@ def write(folder: Path, cells: int, keep: Any) -> float:
         return Predictions.from_probabilities(ids[start:stop], shares, classes, TOP_K, values)
 
     begin = time.perf_counter()
-    try:
-        from annobench.fit.decisions import write_decisions
-        from annobench.fit.writer import PredictionsWriter
-    except ImportError:
-        valid = predictions.validate(predicted(0, cells), ids[:cells], classes).cut(TOP_K)
-        predictions.write(folder / "predictions.parquet", valid)
-        kept = keep is not False
-        if kept:
-            predictions.write_probabilities(folder / "probabilities.npz", valid)
-        predictions.write_decisions(
-            folder / "decisions.npz", {"test": valid, "validation": predicted(cells, len(truth))}
-        )
-    else:
-        with PredictionsWriter(folder, ids[:cells], classes, top_k=TOP_K, keep=keep, seed=1) as writer:
-            for start in range(0, cells, PART):
-                writer.add(predicted(start, min(start + PART, cells)))
-        kept = writer.keeps_probabilities
-        parts = {"test": writer.decisions, "validation": predicted(cells, len(truth))}
-        write_decisions(folder / "decisions.npz", parts)
+    with PredictionsWriter(folder, ids[:cells], classes, top_k=TOP_K, keep=keep, seed=1) as writer:
+        for start in range(0, cells, PART):
+            writer.add(predicted(start, min(start + PART, cells)))
+    kept = writer.keeps_probabilities
+    parts = {"test": writer.decisions, "validation": predicted(cells, len(truth))}
+    write_decisions(folder / "decisions.npz", parts)
     run = {"status": "ok", "probabilities": kept, "confidence_is_probability": True, "decisions": True}
     (folder / "run.json").write_text(json.dumps(run))
     return time.perf_counter() - begin - spent

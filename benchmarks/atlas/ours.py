@@ -1,8 +1,7 @@
-"""The calls of this project's own store and loader, in one place."""
+"""All calls of this project's own store and loader."""
 
 import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from . import formats
-from .synthetic import CLASSES, GENES
+from .synthetic import CLASSES
 
 THREADS = len(os.sched_getaffinity(0))
 
 
 def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 800) -> Any:
     """Shuffled epochs of the store, as in peers.py."""
-    opened = _open(folder, batch, memory_mb)
+    opened = open_loader(folder, batch, memory_mb)
 
     def epoch(seed: int) -> Iterator[tuple[Any, np.ndarray]]:
         for found in opened.dense_epoch(seed) if dense else opened.epoch(seed):
@@ -27,45 +26,14 @@ def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 800) -> Any
     return epoch
 
 
-def _open(folder: Path, batch: int, memory_mb: float) -> Any:
+def open_loader(folder: Path, batch: int, memory_mb: float = 800) -> Any:
+    """The loader of a store, over the labels of its cells."""
     from annobench.cells.store.loader import Loader
     from annobench.cells.store.store import Store
 
     store = Store.open(formats.path(folder, "store"))
     codes = store.codes("label", [f"class{i:04d}" for i in range(CLASSES)])
     return Loader(store.rows(), codes, batch_size=batch, threads=THREADS, memory_mb=memory_mb)
-
-
-def train(folder: Path, batch: int, network: str, rates: tuple[float, float], watch: Any) -> None:
-    """One batch with a network that is thrown away, then an epoch that is watched, by our trainer."""
-    from annobench.methods.torch import networks, trainer
-    from annobench.methods.torch.resident import feed_of
-
-    from .training import hce
-
-    feed = feed_of(_open(folder, batch, 800))
-    loss = hce()
-    recipe = trainer.Recipe(*rates, batch_size=batch, epochs=1, min_steps=1, patience=1)
-    for watched in (_Watched(feed, lambda batches: islice(batches, 1)), _Watched(feed, watch.over)):
-        model = {"linear": networks.linear, "mlp": networks.mlp}[network](GENES, CLASSES)
-        watch.losses.clear()
-        listener = loss.register_forward_hook(lambda module, given, value: watch.losses.append(value.detach()))
-        trainer.train(model, loss, watched, recipe, seed=0)
-        listener.remove()
-
-
-class _Watched:
-    """A feed whose batches pass through a function."""
-
-    def __init__(self, feed: Any, through: Any) -> None:
-        self.feed, self.through, self.cells = feed, through, feed.cells
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def epoch(self, number: int = 0, start: int = 0) -> Any:
-        """The batches of the feed."""
-        return self.through(self.feed.epoch(number, start))
 
 
 def write_store(source: Path, target: Path) -> None:

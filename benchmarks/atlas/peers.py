@@ -1,4 +1,4 @@
-"""Loaders: each opens an atlas once and gives, for an epoch, shuffled batches of (expression, class numbers).
+"""Loaders, ours and the peers': each opens an atlas once and yields shuffled batches of (expression, class numbers).
 
 Expression is float32 (batch, genes), scaled to 10,000 counts a cell and log1p: dense, or CSR where `dense` is false.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from . import formats
+from . import formats, ours
 from .synthetic import GENES
 
 Epoch = Callable[[int], Iterator[tuple[Any, np.ndarray]]]
@@ -124,15 +124,8 @@ def tiledbsoma_ml(folder: Path, batch: int, dense: bool) -> Epoch:
     return epoch
 
 
-def ours(folder: Path, batch: int, dense: bool, **options: Any) -> Epoch:
-    """The loader of this project."""
-    from . import ours as own
-
-    return own.loader(folder, batch, dense, **options)
-
-
 LOADERS: dict[str, Callable[..., Epoch]] = {
-    "ours": ours,
+    "ours": ours.loader,
     "memory": memory,
     "backed h5ad": backed,
     "scDataset h5ad, as shipped": scdataset_shipped,

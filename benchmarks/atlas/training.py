@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from annobench.methods.torch.losses import build_loss
 
+from . import ours
 from .measure import Record
 from .peers import LOADERS
 from .synthetic import CLASSES, GENES, reachability
@@ -61,9 +62,7 @@ def epoch(name: str, network: str, folder: str, batch: int, seconds: float) -> R
     torch.manual_seed(0)
     watch = Watch(seconds)
     if name == "ours":
-        from .ours import train
-
-        train(Path(folder), batch, network, RATES[network], watch)
+        train_ours(Path(folder), batch, network, watch)
     else:
         batches = LOADERS[name](Path(folder), batch, True)
         step = dense_step(network, *RATES[network])
@@ -73,6 +72,37 @@ def epoch(name: str, network: str, folder: str, batch: int, seconds: float) -> R
         for values, codes in watch.over(batches(1)):
             watch.losses.append(step(values, codes))
     return watch.record()
+
+
+def train_ours(folder: Path, batch: int, network: str, watch: Watch) -> None:
+    """One batch with a network that is thrown away, then an epoch that is watched, by our trainer."""
+    from annobench.methods.torch import networks, trainer
+    from annobench.methods.torch.recipe import Recipe
+    from annobench.methods.torch.resident import feed_of
+
+    feed, loss = feed_of(ours.open_loader(folder, batch)), hce()
+    rate, decay = RATES[network]
+    recipe = Recipe(learning_rate=rate, weight_decay=decay, batch_size=batch, epochs=1, min_steps=1, patience=1)
+    for watched in (_Watched(feed, lambda batches: islice(batches, 1)), _Watched(feed, watch.over)):
+        model = {"linear": networks.linear, "mlp": networks.mlp}[network](GENES, CLASSES)
+        watch.losses.clear()
+        listener = loss.register_forward_hook(lambda module, given, value: watch.losses.append(value.detach()))
+        trainer.train(model, loss, watched, recipe, seed=0)
+        listener.remove()
+
+
+class _Watched:
+    """A feed whose batches pass through a function."""
+
+    def __init__(self, feed: Any, through: Any) -> None:
+        self.feed, self.through, self.cells = feed, through, feed.cells
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def epoch(self, number: int = 0, start: int = 0) -> Any:
+        """The batches of the feed."""
+        return self.through(self.feed.epoch(number, start))
 
 
 def hce() -> nn.Module:

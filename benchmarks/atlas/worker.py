@@ -12,9 +12,11 @@ from . import formats, measure
 
 def convert(folder: str, format: str) -> measure.Record:
     """Seconds, bytes and memory of writing a format from the h5ad."""
+    from . import conversion
+
     begin = time.perf_counter()
     with measure.Memory() as memory:
-        formats.convert(Path(folder), format)
+        conversion.convert(Path(folder), format)
         written = time.perf_counter() - begin
         os.sync()
     seconds = time.perf_counter() - begin

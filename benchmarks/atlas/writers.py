@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from . import formats, measure
+from . import formats, measure, ours
 from .synthetic import GENES, Atlas, Chunk
 
 CHUNK = 47_981  # values in one chunk of an h5ad of 200,000 cells as anndata writes it
@@ -129,7 +129,5 @@ def _claim(folder: Path, atlas: dict[str, int]) -> None:
 
 def _writer(name: str, path: Path, atlas: Atlas) -> Any:
     if name == "store":
-        from .ours import StoreFolder
-
-        return StoreFolder(path, obs_table(atlas), var_table())
+        return ours.StoreFolder(path, obs_table(atlas), var_table())
     return {"h5ad": H5adFile, "csr": CsrFolder}[name](path, atlas)
