@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from annobench.config.entities import available, load_method
+from annobench.config.schema import validate
+from annobench.config.study import load_study
 from annobench.core.paths import ROOT, SCRIPTS
 
 DRIVERS = sorted(SCRIPTS.glob("*.py"))
@@ -108,5 +110,52 @@ def test_readme_commands_name_a_profile_and_exist() -> None:
         assert "--workflow-profile workflow/profiles/" in command, command
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
-    for path in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
-        assert (ROOT / path).exists(), path
+
+
+PAGES = [
+    ROOT / "README.md",
+    *(
+        path
+        for path in (ROOT / "config", ROOT / "docs", ROOT / "benchmarks", ROOT / "results")
+        for path in sorted(path.rglob("*.md"))
+    ),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for path in re.findall(r"\]\(((?!http)[^)#]+)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "config" / "README.md").read_text().splitlines()) <= 130
+
+
+def examples() -> list[tuple[str, str]]:
+    """The examples of config/README.md, each with its kind of file."""
+    text = (ROOT / "config" / "README.md").read_text()
+    found = []
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        keys = set(yaml.safe_load(block))
+        marks = {"study": "config", "implementation": "method", "extends": "variant", "targets": "rollup"}
+        marks |= {"releases": "release", "columns": "panel", "source": "dataset"}
+        found.append((next(kind for key, kind in marks.items() if key in keys), block))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "text"), examples(), ids=lambda value: value if len(value) < 20 else "")
+def test_examples_of_the_manual_are_valid(kind: str, text: str) -> None:
+    document = yaml.safe_load(text)
+    if kind == "config":
+        load_study(document, ROOT, "config/README.md")
+    elif kind == "variant":
+        assert set(document) == {"extends", "label", "summary", "parameters"}
+        assert load_method(document["extends"], ROOT, "config/README.md")["implementation"]
+    else:
+        validate(document, kind, "config/README.md")
+
+
+def test_every_kind_of_file_has_an_example() -> None:
+    assert {kind for kind, _ in examples()} == {"config", "dataset", "method", "variant", "panel", "rollup", "release"}
