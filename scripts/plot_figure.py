@@ -1,8 +1,8 @@
 """Draw one figure from its tables, as PDF and PNG."""
 
-import json
 from typing import TYPE_CHECKING
 
+from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import draw_figure
 from annobench.workflow.driver import job
 
@@ -13,7 +13,7 @@ with job(snakemake):
     draw_figure(
         snakemake.wildcards.figure,
         dict(snakemake.input.items()),
-        json.loads(snakemake.params.settings),
+        FigureSettings.from_params(snakemake.params.settings),
         pdf=snakemake.output.pdf,
         png=snakemake.output.png,
     )

@@ -1,7 +1,7 @@
 """
 Figures: drawn from tables only, each by one file of scripts/annobench/figures.
 
-in   the tables that the figure names
+in   the tables that the file of the figure names
 out  results/figures/<study>/<figure>.pdf and .png
 """
 
@@ -31,7 +31,7 @@ rule plot_figure:
         mem_mb=2000,
         runtime=15,
     params:
-        settings=FIGURES.settings,
+        settings=FIGURES.params,
         code=FIGURES.code,
         caption=FIGURES.caption,
     script:

@@ -1,5 +1,5 @@
 """
-Report: one self-contained page; and the plan, which is printed before anything runs.
+Report: one self-contained page; and the plan, which is printed without running anything.
 
 in   tables, figures and provenance of the study
 out  results/report/<study>/index.html
@@ -28,7 +28,7 @@ rule render_report:
         mem_mb=2000,
         runtime=15,
     params:
-        study=REPORT.settings,
+        settings=REPORT.params,
         code=REPORT.code,
     script:
         "../../scripts/render_report.py"

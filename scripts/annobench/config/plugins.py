@@ -7,13 +7,9 @@ the process that uses it imports it. Every file directly in a plugin folder is o
 import ast
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
-
-_KEYS = ("TABLES", "REGIMES", "TITLE", "CAPTION")
-_OPTIONAL = {"NEEDS": ""}
 
 
 def plugins(room: str) -> list[str]:
@@ -55,27 +51,3 @@ def method_class(implementation: str) -> tuple[Path, ast.ClassDef]:
 def method_class_name(implementation: str) -> str:
     """Name of the class of an implementation."""
     return method_class(implementation)[1].name
-
-
-# figures
-
-
-@cache
-def about(figure: str) -> dict[str, Any]:
-    """TABLES, REGIMES, TITLE, CAPTION and NEEDS (empty for nothing) of a figure."""
-    path = plugin_path("figures", figure)
-    found: dict[str, Any] = dict(_OPTIONAL)
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name in _KEYS or name in _OPTIONAL:
-                found[name] = ast.literal_eval(node.value)
-    missing = set(_KEYS) - set(found)
-    if missing:
-        raise ConfigError(f"{path}: {', '.join(sorted(missing))} must be set, as literals")
-    return found
-
-
-def figures() -> list[str]:
-    """Names of all figures."""
-    return plugins("figures")

@@ -8,6 +8,7 @@ from typing import Any
 from annobench.config.census import census_source
 from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named
 from annobench.config.evaluations import splits_of
+from annobench.config.figures import named_figures
 from annobench.config.published import published_files
 from annobench.config.results import Fit, View
 from annobench.config.schema import load_yaml, validate
@@ -80,6 +81,7 @@ def load_study(config: dict[str, Any], root: Path, source: str = "config") -> St
     `root` is the repository; `source` is the file that errors name. Raises ConfigError.
     """
     settings = validate(config, "config", source)
+    settings["figures"] = named_figures(settings["figures"], source)
     methods, methods_of = _methods(settings, root, source)
     datasets: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):

@@ -1,38 +1,26 @@
-"""Calibration: does a confidence of 0.8 mean that 80 % are right?"""
+"""Calibration
 
-from collections.abc import Mapping
-from typing import Any
+Accuracy against mean confidence in bins of confidence, over all test sets of an evaluation; the area of a point grows
+with its share of the cells. On the grey line a confidence means what it says; below it the method is overconfident.
+The numbers are the gap between confidence and accuracy, averaged over all cells. Methods without probabilities and
+bins of fewer than five cells are left out.
+"""
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.style import (
-    COLOURS,
-    GREY,
-    LIGHT,
-    MARKERS,
-    evaluation_name,
-    evaluations_of,
-    new_figure,
-    ordered_methods,
-)
+from annobench.figures.shared.labels import evaluations_of, ordered_methods, part_of
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import COLOURS, LIGHT, MARKERS, Tables, control_colour, new_figure
 
-TABLES = ["ranking", "calibration"]
-REGIMES = ()
-TITLE = "Calibration"
-CAPTION = (
-    "Accuracy against mean confidence in bins of confidence, over all test sets of an evaluation; the area of a "
-    "point is its share of "
-    "the cells. On the grey line a confidence means what it says; below it the method is too sure. Methods without "
-    "probabilities "
-    "and bins of fewer than five cells are left out. The number is the gap of confidence and accuracy, averaged over "
-    "all cells."
-)
-FEWEST = 5
+TABLES = ("ranking", "calibration")
+ORDER = 60
+FEWEST = 5  # cells of a bin that is shown
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One panel per method, one line per evaluation."""
     bins = tables["calibration"]
     methods, controls, labels = ordered_methods(tables["ranking"])
@@ -47,31 +35,14 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for axes, method in zip(grid.flat, shown, strict=False):
+        mine = bins[bins["method"] == method]
         axes.plot([0, 1], [0, 1], color=LIGHT, linewidth=2.5, zorder=0)
-        for i, (dataset, evaluation) in enumerate(evaluations):
-            part = bins[
-                (bins["method"] == method) & (bins["dataset"] == dataset) & (bins["evaluation"] == evaluation)
-            ].sort_values("bin")
-            share = part["n"] / part["n"].sum()
-            gap = (np.abs(part["bin_accuracy"] - part["bin_confidence"]) * share).sum()
-            part, share = part[part["n"] >= FEWEST], share[part["n"] >= FEWEST]
-            colour = COLOURS[i % len(COLOURS)]
-            axes.plot(part["bin_confidence"], part["bin_accuracy"], color=colour, linewidth=1)
-            axes.scatter(
-                part["bin_confidence"],
-                part["bin_accuracy"],
-                s=6 + 160 * share,
-                color=colour,
-                marker=MARKERS[i % len(MARKERS)],
-                alpha=0.8,
-                linewidth=0,
-                clip_on=False,
-            )
-            axes.annotate(f"{gap:.2f}", (0.03, 0.93 - 0.1 * i), color=colour, fontsize=7.5)
+        for i, place in enumerate(evaluations):
+            _line(axes, part_of(mine, place).sort_values("bin"), i)
         axes.set_title(
             labels[method] if len(labels[method]) < 28 else labels[method].replace(", ", ",\n"),
             fontsize=8,
-            color=GREY if method in controls else "black",
+            color=control_colour(method) if method in controls else "black",
         )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
@@ -89,9 +60,29 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             s=30,
             color=COLOURS[i % len(COLOURS)],
             marker=MARKERS[i % len(MARKERS)],
-            label=f"{dataset}, {evaluation_name(dataset, evaluation, settings)}",
+            label=f"{place[0]}, {settings.evaluation_label(place)}",
         )
-        for i, (dataset, evaluation) in enumerate(evaluations)
+        for i, place in enumerate(evaluations)
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
+
+
+def _line(axes: Axes, part: pd.DataFrame, i: int) -> None:
+    """Accuracy against confidence in one evaluation, the i-th, and the mean gap between them."""
+    share = part["n"] / part["n"].sum()
+    gap = (np.abs(part["bin_accuracy"] - part["bin_confidence"]) * share).sum()
+    part, share = part[part["n"] >= FEWEST], share[part["n"] >= FEWEST]
+    colour = COLOURS[i % len(COLOURS)]
+    axes.plot(part["bin_confidence"], part["bin_accuracy"], color=colour, linewidth=1)
+    axes.scatter(
+        part["bin_confidence"],
+        part["bin_accuracy"],
+        s=6 + 160 * share,
+        color=colour,
+        marker=MARKERS[i % len(MARKERS)],
+        alpha=0.8,
+        linewidth=0,
+        clip_on=False,
+    )
+    axes.annotate(f"{gap:.2f}", (0.03, 0.93 - 0.1 * i), color=colour, fontsize=7.5)

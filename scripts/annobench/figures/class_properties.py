@@ -1,7 +1,12 @@
-"""What the gain of a class goes with: its size, and how many studies, tissues and assays it was seen in."""
+"""What the gain of a class correlates with
 
-from collections.abc import Mapping
-from typing import Any
+Difference in F1 (descendant rule) of every class out of distribution against its numbers in the training cells:
+cells, and studies, tissues and assays where the classes differ in them. Filled: significant over runs after Holm's
+correction. ρ: Spearman's rank correlation over the classes; it describes and does not test, because related classes
+are not independent.
+"""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,28 +16,26 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from annobench.figures.shared.labels import wrapped
 from annobench.figures.shared.releases import (
-    contrast_name,
-    differences,
+    Block,
+    blocks_of,
+    contrast_label,
     fitted_of,
-    main_contrasts,
-    places,
     significance_handles,
     significant,
     subtitle,
     zero_line,
 )
-from annobench.figures.shared.style import COLOURS, new_figure
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import COLOURS, Tables, new_figure
 
-TABLES = ["contrasts", "nodes"]
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
+    from numpy.typing import NDArray
+
+TABLES = ("contrasts", "nodes")
 REGIMES = ("release",)
-NEEDS = "contrasts"
-TITLE = "What the gain of a class goes with"
-CAPTION = (
-    "Difference in F1 (descendant rule) of every class out of distribution against what the training cells have of "
-    "it: cells, and studies, tissues and assays where classes differ in them. Filled: significant over runs after "
-    "Holm's correction. ρ: Spearman's rank correlation over the classes, a description, not a test: classes that are "
-    "relatives are not independent."
-)
+NEEDS = ("contrasts",)
+ORDER = 230
 PROPERTIES = {
     "train_cells": "training cells",
     "train_studies": "studies",
@@ -41,42 +44,47 @@ PROPERTIES = {
 }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Models in rows, properties in columns; datasets below each other."""
-    contrasts = tables["contrasts"]
     rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, "class")
-        nodes = fitted_of(tables["nodes"], place).drop_duplicates("label_id").set_index("label_id")
-        part = part[part["group"].isin(nodes.index)]
-        if len(part):
-            rows.append((place, part, nodes, main_contrasts(part, settings)))
+    for block in blocks_of(tables["contrasts"], settings, "class"):
+        nodes = fitted_of(tables["nodes"], block.place).drop_duplicates("label_id").set_index("label_id")
+        if block.differences["group"].isin(nodes.index).any():
+            rows.append((block, nodes))
     if not rows:
         return None
-    heights = [0.5 + 1.75 * len(named) for *_, named in rows]
+    heights = [0.5 + 1.75 * len(block.contrasts) for block, _ in rows]
     figure = new_figure(10, 0.4 + sum(heights))
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for page, (place, part, nodes, named) in zip(parts, rows, strict=True):
-        page.suptitle(wrapped(subtitle(place, settings, "ood"), 140), fontsize=9, x=0.01, ha="left")
-        grid = page.subplots(len(named), len(PROPERTIES), sharex="col", sharey=True, squeeze=False)
-        known = nodes.reindex(part["group"].unique())
-        shown = [key for key in PROPERTIES if key == "train_cells" or known[key].nunique() > 1]
-        for axes in grid[:, len(shown) :].ravel():  # the same for all classes: nothing to see
-            axes.set_visible(False)
-        for axes_row, (name, base, method) in zip(grid, named, strict=True):
-            mine = part[part["contrast"] == name].drop_duplicates("group")
-            for axes, key in zip(axes_row, shown, strict=False):
-                _panel(axes, nodes[key].reindex(mine["group"]).to_numpy(dtype=float), mine, settings)
-            axes_row[0].set_ylabel(f"{contrast_name(settings, base, method)}\ndifference in F1", fontsize=8)
-        for axes, key in zip(grid[-1], shown, strict=False):
-            axes.set_xlabel(PROPERTIES[key])
-            _scale(axes, known[key].to_numpy(dtype=float))
-    handles = significance_handles(COLOURS[0], settings["release"]["confidence"])
+    for page, (block, nodes) in zip(parts, rows, strict=True):
+        _page(page, block, nodes, settings)
+    handles = significance_handles(COLOURS[0], settings.of_release.level)
     figure.legend(handles=handles, loc="outside lower left", ncols=2)
     return figure
 
 
-def _panel(axes: Axes, x: Any, mine: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+def _page(page: "SubFigure", block: Block, nodes: pd.DataFrame, settings: FigureSettings) -> None:
+    """One dataset."""
+    page.suptitle(wrapped(subtitle(block.place, settings, "ood"), 140), fontsize=9, x=0.01, ha="left")
+    grid = page.subplots(len(block.contrasts), len(PROPERTIES), sharex="col", sharey=True, squeeze=False)
+    known = nodes.reindex([group for group in block.differences["group"].unique() if group in nodes.index])
+    shown = [key for key in PROPERTIES if key == "train_cells" or known[key].nunique() > 1]
+    for axes in grid[:, len(shown) :].ravel():  # the same for all classes: nothing to see
+        axes.set_visible(False)
+    for axes_row, contrast in zip(grid, block.contrasts, strict=True):
+        mine = block.of(contrast).drop_duplicates("group")
+        mine = mine[mine["group"].isin(nodes.index)]
+        for axes, key in zip(axes_row, shown, strict=False):
+            _panel(axes, nodes[key].reindex(mine["group"]).to_numpy(dtype=float), mine, settings)
+        label = contrast_label(contrast, settings.of_release)
+        axes_row[0].set_ylabel(f"{label}\ndifference in F1", fontsize=8)
+    for axes, key in zip(grid[-1], shown, strict=False):
+        axes.set_xlabel(PROPERTIES[key])
+        _scale(axes, known[key].to_numpy(dtype=float))
+
+
+def _panel(axes: Axes, x: "NDArray[np.float64]", mine: pd.DataFrame, settings: FigureSettings) -> None:
+    """Differences against one property, and their rank correlation."""
     zero_line(axes, vertical=False)
     y, sure = mine["difference"].to_numpy(dtype=float), significant(mine, settings)
     for chosen, face in ((sure, COLOURS[0]), (~sure, "white")):
@@ -88,7 +96,7 @@ def _panel(axes: Axes, x: Any, mine: pd.DataFrame, settings: Mapping[str, Any]) 
         axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
 
 
-def _scale(axes: Axes, values: Any) -> None:
+def _scale(axes: Axes, values: "NDArray[np.float64]") -> None:
     """Logarithmic where the values span more than a decade; whole numbers where they are few."""
     known = values[np.isfinite(values) & (values > 0)]
     if len(known) and known.max() >= 20 * known.min():

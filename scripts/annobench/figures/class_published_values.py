@@ -1,7 +1,11 @@
-"""Class by class beside the published cross-entropy: do our baselines reach the ones that they stand for?"""
+"""Classes beside the published values
 
-from collections.abc import Mapping
-from typing import Any
+F1 (descendant rule) of every class in distribution under cross-entropy, the mean over our runs, against the published
+value of the same model, which was read off a bar chart (± 0.005) of one run. On the line both are equal. The classes
+furthest from it are numbered, and named below. r: Pearson's correlation; difference: the mean of ours minus theirs.
+The published values are from the Census of May 2023: where the line above names other data, the same class means
+other cells there, and only the order of the classes can be compared.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,46 +13,30 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from annobench.figures.shared.labels import wrapped
-from annobench.figures.shared.releases import (
-    Place,
-    colour_of,
-    described,
-    model_name,
-    of_place,
-    places,
-    published_for,
-    subtitle,
-    trained,
-)
+from annobench.figures.shared.releases import loss_look, of_place, places, published_for, subtitle, trained
+from annobench.figures.shared.settings import FigureSettings, Place, ReleaseMethod
 from annobench.figures.shared.short_names import short_names
-from annobench.figures.shared.style import GREY, LIGHT, new_figure
+from annobench.figures.shared.style import GREY, LIGHT, Tables, new_figure
 
-TABLES = ["scores", "published_values", "nodes"]
+TABLES = ("scores", "published_values", "nodes")
 REGIMES = ("release",)
-NEEDS = "published_values"
-TITLE = "Classes beside the published ones"
-CAPTION = (
-    "F1 (descendant rule) of every class in distribution under cross-entropy, the mean over our runs, against the "
-    "published one of the same model, which was read off a bar chart (± 0.005) of one run. On the line both are equal. "
-    "The classes that are furthest from it are numbered, and named below. r: Pearson's correlation; difference: the "
-    "mean of ours minus theirs. The published values are of the Census of May 2023: where the line above names other "
-    "data, the same class there means other cells, and only the order of the classes can be compared."
-)
+NEEDS = ("published_values",)
+ORDER = 260
 _NAMED = 6
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A panel per model that has published values; datasets below each other."""
     scores, published = tables["scores"], tables["published_values"]
     published = published[
         (published["level"] == "class") & (published["metric"] == "ontology_f1") & (published["set"] == "id")
     ]
     labels = tables["nodes"].drop_duplicates("label_id").set_index("label_id")["label"].astype(str)
-    rows: list[tuple[Place, list[tuple[str, pd.DataFrame]]]] = []
+    rows: list[tuple[Place, list[tuple[ReleaseMethod, pd.DataFrame]]]] = []
     for place in places(settings, "id", scores):
-        here, known = of_place(scores, place), published_for(published, place, settings)
-        found = {method: _paired(here, known, method, settings) for method in _baselines(here, settings)}
-        panels = [(method, both) for method, both in found.items() if len(both)]
+        here, there = of_place(scores, place), published_for(published, place, settings)
+        baselines = [method for method in trained(settings, here) if method.loss in ("ce", None)]
+        panels = [(method, both) for method in baselines if len(both := _paired(here, there, method))]
         if panels:
             rows.append((place, panels))
     if not rows:
@@ -62,24 +50,18 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes, (method, both) in zip(grid, panels, strict=False):
-            _panel(axes, both, labels, colour_of(settings, method))
-            axes.set_title(model_name(settings, method), fontsize=9, pad=14)
+            _panel(axes, both, labels, loss_look(method)["color"])
+            axes.set_title(method.model_label, fontsize=9, pad=14)
         grid[0].set_ylabel("F1 here")
     return figure
 
 
-def _baselines(scores: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
-    """Cross-entropy of the models that the paper has, and methods without a loss that go by a published name."""
-    names = trained(settings, scores)
-    return [m for m in names if described(settings, m)["loss"] in ("ce", "")]
-
-
-def _paired(scores: pd.DataFrame, published: pd.DataFrame, method: str, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns here and published, a row per class that both have."""
-    of = published[published["model"] == described(settings, method)["model"]]
-    mine = scores[(scores["method"] == method) & (scores["metric"] == "ontology_f1") & (scores["level"] == "class")]
-    here = mine.groupby("group")["value"].mean().rename("here")
-    return of.groupby("group")["value"].mean().rename("published").to_frame().join(here, how="inner").dropna()
+def _paired(scores: pd.DataFrame, published: pd.DataFrame, method: ReleaseMethod) -> pd.DataFrame:
+    """Columns here and published, a row per class that both have; empty for a model that the paper does not have."""
+    theirs = published[published["model"] == method.model]
+    of_classes = scores[(scores["metric"] == "ontology_f1") & (scores["level"] == "class")]
+    here = of_classes[of_classes["method"] == method.name].groupby("group")["value"].mean().rename("here")
+    return theirs.groupby("group")["value"].mean().rename("published").to_frame().join(here, how="inner").dropna()
 
 
 def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> None:
@@ -92,9 +74,9 @@ def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> No
     axes.set_axisbelow(True)
     axes.set_xlabel("published F1")
     gap = both["here"] - both["published"]
-    known = len(both) > 2 and both["here"].std() > 0 and both["published"].std() > 0
-    about = f"r = {both['here'].corr(both['published']):.2f}, " if known else ""
-    text = f"{about}difference {gap.mean():+z.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
+    varied = len(both) > 2 and both["here"].std() > 0 and both["published"].std() > 0
+    correlation = f"r = {both['here'].corr(both['published']):.2f}, " if varied else ""
+    text = f"{correlation}difference {gap.mean():+z.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
     axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
     far = gap.abs().sort_values(ascending=False, kind="stable").index[:_NAMED]
     _name(axes, both.loc[far], short_names([labels.get(i, str(i)) for i in far]))

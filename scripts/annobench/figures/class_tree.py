@@ -1,26 +1,23 @@
-"""Per class on the ontology: which types are hard, for whom."""
+"""Classes on the Cell Ontology
 
-from collections.abc import Mapping
-from typing import Any
+Mean F1 of every type (rows) for every method (columns), beside the tree of the types in the Cell Ontology. Grey terms
+only join types and are not classes themselves. Cell numbers are means per test set.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.confusion import shorten, tree_order
-from annobench.figures.shared.style import GREY, SEQUENTIAL, evaluation_name, new_figure, ordered_methods
+from annobench.figures.shared.labels import ordered_methods, part_of, tree_order
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.style import GREY, SEQUENTIAL, Tables, clean_axes, new_figure
 
-TABLES = ["ranking", "classes", "trees"]
-REGIMES = ()
-TITLE = "Classes on the Cell Ontology"
-CAPTION = (
-    "Mean F1 of every type (rows) for every method (columns), beside the tree of the types in the Cell Ontology. "
-    "Grey terms "
-    "join the types and are no classes themselves. Numbers of cells are means per test set."
-)
+TABLES = ("ranking", "classes", "trees")
+ORDER = 70
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One row of panels per dataset: its tree, then a heat map per evaluation."""
     methods, _, labels = ordered_methods(tables["ranking"])
     classes, trees = tables["classes"], tables["trees"].fillna({"parent": ""})
@@ -28,7 +25,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     if not datasets:
         return None
     evaluations = {d: list(dict.fromkeys(classes.loc[classes["dataset"] == d, "evaluation"])) for d in datasets}
-    widest = max(len(found) for found in evaluations.values())
+    widest = max(map(len, evaluations.values()))
     heights = [len(trees[trees["dataset"] == d]) + 1 for d in datasets]
     figure = new_figure(4.6 + widest * (0.6 + 0.29 * len(methods)), 2.6 + 0.25 * sum(heights))
     grid = figure.subplots(
@@ -38,21 +35,21 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
         tree = trees[trees["dataset"] == dataset]
         order = tree_order(tree)
         _draw_tree(axes_row[0], tree.set_index("label_id").loc[order])
-        axes_row[0].set_title(settings["datasets"].get(dataset, dataset))
+        axes_row[0].set_title(settings.dataset_label(dataset))
         for axes, evaluation in zip(axes_row[1:], [*evaluations[dataset], *[None] * widest], strict=False):
             if evaluation is None:
                 axes.set_visible(False)
                 continue
-            part = classes[(classes["dataset"] == dataset) & (classes["evaluation"] == evaluation)]
+            part = part_of(classes, (dataset, evaluation))
             values = part.pivot(index="label_id", columns="method", values="f1").reindex(index=order, columns=methods)
             image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
             cells = part.drop_duplicates("label_id").set_index("label_id")["cells"]
             axes.set_yticks(range(len(order)), [f"{cells[c]:.0f}" if c in cells else "" for c in order], color=GREY)
             axes.yaxis.tick_right()
             axes.set_xticks(range(len(methods)), [labels[m] for m in methods], rotation=90)
-            axes.tick_params(length=0, labelsize=7)
-            axes.spines[:].set_visible(False)
-            axes.set_title(evaluation_name(dataset, evaluation, settings), fontsize=9)
+            axes.tick_params(labelsize=7)
+            clean_axes(axes)
+            axes.set_title(settings.evaluation_label((dataset, evaluation)), fontsize=9)
             axes.set_ylim(len(order) - 0.5, -0.5)
     figure.colorbar(image, ax=grid, shrink=0.4, pad=0.01, label="F1").outline.set_visible(False)
     return figure
@@ -74,7 +71,7 @@ def _draw_tree(axes: Axes, tree: pd.DataFrame) -> None:
         axes.text(
             x + 0.25,
             y,
-            shorten(term["label"], 44),
+            shortened(term["label"], 44),
             va="center",
             fontsize=7.5,
             color="black" if term["is_class"] else GREY,

@@ -1,28 +1,25 @@
-"""Confidence: how sure the methods are of right, wrong and unrelated cells, under three rules."""
+"""Confidence of right, wrong and unrelated cells
 
-from collections.abc import Mapping
-from typing import Any
+Distribution of the confidence in cells that are annotated correctly, in cells that are annotated wrongly, and in
+cells that belong to no type of the training data (noise, shuffled expression, another tissue), for every method under
+three confidence rules, in one evaluation of each dataset. A good rule puts the first to the right and all others to
+the left. Dashed: the published threshold, below which a cell is called unknown. Heights are on a square-root scale.
+"""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import RULE_NAMES, chosen_per_dataset, part_of, shown_order, wrapped
-from annobench.figures.shared.style import COLOURS, GREY, evaluation_name, new_figure
+from annobench.figures.shared.labels import chosen_per_dataset, part_of, shown_order, wrapped
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import COLOURS, GREY, Tables, new_figure
+from annobench.figures.shared.words import RULE_LABELS
 from annobench.score.confidence import PUBLISHED
 
-TABLES = ["confidences", "ranking"]
-REGIMES = ()
-NEEDS = "decisions"
-TITLE = "Confidence of right, wrong and unrelated cells"
-CAPTION = (
-    "Distribution of the confidence in cells that are annotated right, in cells that are annotated wrong, and in "
-    "cells that belong to no type of the training data (noise, shuffled expression, another tissue), for every "
-    "method under three rules, in one evaluation of each dataset. A good rule puts the first to the right and all "
-    "others to the left. Dashed: the published threshold, below which a cell is called unknown. Heights are on a "
-    "square-root scale."
-)
+TABLES = ("confidences", "ranking")
+NEEDS = ("decisions",)
+ORDER = 140
 RULES = ("raw", "zscore", "calibrated")
 CELLS = {
     "right": ("right", COLOURS[0], "-", 1.4),
@@ -33,7 +30,7 @@ CELLS = {
 }
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Methods in rows; rules in columns, for one evaluation of each dataset."""
     table = tables["confidences"]
     methods, _, labels = shown_order(table["method"], tables["ranking"])
@@ -46,10 +43,10 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     parts = figure.subfigures(
         1, len(places), squeeze=False, wspace=0.02, width_ratios=[5.4, *[4.2] * (len(places) - 1)]
     )[0]
-    titles = [wrapped(settings["datasets"].get(place[0], place[0]), 44) for place in places]
+    titles = [wrapped(settings.dataset_label(place[0]), 44) for place in places]
     lines = max(title.count("\n") for title in titles)
-    titles = [  # of as many lines, so that the panels beside each other are level
-        f"{title}\n{evaluation_name(*place, settings)}" + "\n " * (lines - title.count("\n"))
+    titles = [  # all of as many lines, so that panels side by side are level
+        f"{title}\n{settings.evaluation_label(place)}" + "\n " * (lines - title.count("\n"))
         for title, place in zip(titles, places, strict=True)
     ]
     for i, (part, place) in enumerate(zip(parts, places, strict=True)):
@@ -62,7 +59,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
             if i == 0:
                 axes_row[0].set_ylabel(wrapped(labels[method], 15), rotation=0, ha="right", va="center", fontsize=8)
         for axes, rule in zip(grid[0], RULES, strict=True):
-            axes.set_title(RULE_NAMES[rule], fontsize=8, loc="center", fontweight="normal")
+            axes.set_title(RULE_LABELS[rule], fontsize=8, loc="center", fontweight="normal")
         part.supxlabel("confidence", fontsize=8)
     handles = [
         grid[0, 0].plot([], [], color=colour, linestyle=dash, linewidth=1.5, label=label)[0]

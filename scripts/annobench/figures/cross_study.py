@@ -1,29 +1,26 @@
-"""Transfer: score of every method on every held-out family or query."""
+"""Unseen studies
 
-from collections.abc import Mapping
-from typing import Any
+Score on studies that contribute no training cells, with the half width of its interval. Below each column: the number
+of test cells, and the share whose class is missing from the training cells, which no closed-set method can get right.
+"""
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import NOT_EVIDENCE, primary_axis
-from annobench.figures.shared.style import SEQUENTIAL, new_figure, ordered_methods
+from annobench.figures.shared.labels import NOT_EVIDENCE, ordered_methods, primary_axis
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
 
-TABLES = ["ranking", "summary", "splits"]
-REGIMES = ["cross_study", "pair"]
-TITLE = "Unseen studies"
-CAPTION = (
-    "Score on studies that no training cell comes from, with the half width of its interval. Below each column: test "
-    "cells and "
-    "the share of them whose class no training cell has, which no closed-set method can get right."
-)
+TABLES = ("ranking", "summary", "splits")
+REGIMES = ("cross_study", "pair")
+ORDER = 30
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A heat map, methods in rows and held-out families in columns."""
     summary = tables["summary"]
     chosen = summary[
-        (summary["metric"] == settings["primary"]) & summary["regime"].isin(REGIMES) & (summary["split"] != "all")
+        (summary["metric"] == settings.primary) & summary["regime"].isin(REGIMES) & (summary["split"] != "all")
     ]
     methods, controls, labels = ordered_methods(tables["ranking"])
     columns = list(dict.fromkeys(zip(chosen["dataset"], chosen["split"], strict=True)))
@@ -52,12 +49,13 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
                 fontsize=7.5,
             )
     verdicts = chosen.drop_duplicates(["dataset", "split"]).set_index(["dataset", "split"])["verdict"]
-    doubted = set(verdicts[verdicts == NOT_EVIDENCE].index) if verdicts.nunique() > 1 else set()
+    doubted = (
+        set(verdicts[verdicts == NOT_EVIDENCE].index) if verdicts.nunique() > 1 else set()
+    )  # else the axis says it
     axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], *c, c in doubted) for c in columns])
     axes.set_yticks(range(len(rows)), [labels[m] for m in rows])
     axes.axhline(len([m for m in rows if m in methods]) - 0.5, color="white", linewidth=3)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    clean_axes(axes)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label(primary_axis(chosen, settings))
     bar.outline.set_visible(False)

@@ -1,32 +1,32 @@
-"""Top genes: do the labels of a method divide the genes as the truth does?"""
+"""Top genes of every type
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+Mean expression, standardised over the types, of the genes with the highest Wilcoxon scores of each type (rows,
+grouped by type) in all types (columns): for the true labels, and for the labels of the best-ranked method. Types of
+fewer than ten cells are left out. A block off the diagonal is a type that shares its genes with another. A method
+that invents a type divides the genes just as cleanly.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from annobench.figures.confusion import shorten
-from annobench.figures.shared.labels import best_method, chosen_evaluation, clean_axes, part_of, place_title
-from annobench.figures.shared.style import new_figure, ordered_methods
+from annobench.figures.shared.labels import best_method, chosen_evaluation, ordered_methods, part_of, place_title
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.style import Tables, clean_axes, new_figure
 
-TABLES = ["degs", "ranking"]
-REGIMES = ()
-NEEDS = "markers"
-TITLE = "Top genes of every type"
-CAPTION = (
-    "Mean expression, standardised over the types, of the genes with the highest Wilcoxon scores of each type "
-    "(rows, grouped by the type that they stand for) in all types (columns): for the true labels, and for those of "
-    "the best-ranked method. Types of fewer than ten cells are left out. A block off the diagonal is a type that "
-    "shares its genes with another; a method that invents a type divides the genes just as cleanly."
-)
+TABLES = ("degs", "ranking")
+NEEDS = ("markers",)
+ORDER = 130
 _COLOURS = "PuOr_r"
 _LIMIT = 2.5
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """The truth (where it is known) beside the best method, of one evaluation."""
     degs = tables["degs"].dropna(subset=["value"])
     if degs.empty:
@@ -54,10 +54,10 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
 
 def _type_order(part: pd.DataFrame, shown: Sequence[str]) -> list[str]:
     """Types of the truth, then those that only the method has, each by name."""
-    found: list[str] = []
+    types: list[str] = []
     for name in shown:
-        found += sorted(set(part.loc[part["name"] == name, "label"]) - set(found))
-    return found
+        types += sorted(set(part.loc[part["name"] == name, "label"]) - set(types))
+    return types
 
 
 def _grid(part: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -68,8 +68,8 @@ def _grid(part: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     return table.reindex(index=pd.MultiIndex.from_tuples(rows), columns=columns)
 
 
-def _panel(axes: Axes, grid: pd.DataFrame) -> Any:
-    """One heat map: types at the left, their genes at the right."""
+def _panel(axes: Axes, grid: pd.DataFrame) -> AxesImage:
+    """One heat map: types on the left, their genes on the right."""
     image = axes.imshow(
         np.ma.masked_invalid(grid.to_numpy(dtype=float)), cmap=_COLOURS, vmin=-_LIMIT, vmax=_LIMIT, aspect="auto",
         interpolation="nearest",
@@ -79,10 +79,10 @@ def _panel(axes: Axes, grid: pd.DataFrame) -> Any:
     middles = [(a + b - 1) / 2 for a, b in zip(starts, [*starts[1:], len(groups)], strict=True)]
     for start in starts[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=1.5)
-    axes.set_yticks(middles, [shorten(groups[start], 26) for start in starts], fontsize=7)
+    axes.set_yticks(middles, [shortened(groups[start], 26) for start in starts], fontsize=7)
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(groups)), [gene for _, gene in grid.index], fontsize=5.5)
     clean_axes(right)
-    axes.set_xticks(range(len(grid.columns)), [shorten(c, 26) for c in grid.columns], rotation=90, fontsize=7)
+    axes.set_xticks(range(len(grid.columns)), [shortened(c, 26) for c in grid.columns], rotation=90, fontsize=7)
     clean_axes(axes)
     return image

@@ -1,31 +1,35 @@
-"""Losses compared: what another loss changes, out of distribution and in it."""
+"""What the loss changes
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+Left: macro F1 under the descendant rule out of distribution, one symbol per run, runs of the same seed joined. Middle
+and right: the difference, out of distribution and in distribution, with its interval (bootstrap over studies, else
+donors, else cells) and a grey tick per run. Filled: significant over runs after Holm's correction. The grey band is
+the difference that the paper reports for its three models on its own Census releases; where a panel names other data
+it is for orientation only.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from annobench.figures.shared.labels import direction, wrapped
+from annobench.figures.shared.labels import wrapped
 from annobench.figures.shared.releases import (
-    LOSSES,
-    PARTS,
+    BAND,
     SCORE,
     SCORE_NAME,
-    Place,
-    colour_of,
-    contrast_name,
+    by_loss,
+    contrast_label,
     contrasts_of,
-    described,
     differences,
     forest,
-    light_rows,
-    loss_name,
-    marker_of,
+    legend_points,
+    loss_look,
+    numbers_of,
     places,
     published_for,
     run_values,
@@ -35,73 +39,83 @@ from annobench.figures.shared.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared.style import GREY, LIGHT, new_figure
+from annobench.figures.shared.settings import Contrast, FigureSettings, Place
+from annobench.figures.shared.style import GREY, LIGHT, Tables, direction, light_rows, new_figure
+from annobench.figures.shared.words import PART_LABELS
 
-TABLES = ["scores", "contrasts", "published_values"]
+TABLES = ("scores", "contrasts", "published_values")
 REGIMES = ("release",)
-NEEDS = "contrasts"
-TITLE = "What the loss changes"
-CAPTION = (
-    "Left: macro F1 under the descendant rule out of distribution, a symbol per run, runs of one seed joined. Middle "
-    "and right: the difference, out of distribution and in distribution, with its interval (bootstrap over studies, "
-    "else donors, else cells) and a grey tick per run. Filled: significant over runs after Holm's correction. The grey "
-    "band is what the paper reports for its three models on its own Census releases; where a panel names other data "
-    "it is for orientation only."
-)
+NEEDS = ("contrasts",)
+ORDER = 180
+Range = tuple[float, float]
+Rows = Sequence[tuple[Place, list[Contrast]]]
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Contrasts in rows; per dataset three panels."""
-    scores, contrasts = tables["scores"], tables["contrasts"]
     rows = []
-    for place in places(settings, "ood", contrasts):
-        part = differences(contrasts, place, "overall", SCORE)
+    for place in places(settings, "ood", tables["contrasts"]):
+        part = differences(tables["contrasts"], place, "overall", SCORE)
         if len(part):
-            rows.append((place, contrasts_of(part, settings)))
+            rows.append((place, contrasts_of(part, settings.of_release)))
     if not rows:
         return None
-    figure = new_figure(10.5, 0.5 + sum(1.15 + 0.27 * len(named) for _, named in rows))
-    parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=[1.15 + 0.27 * len(n) for _, n in rows])[:, 0]
+    heights = [1.15 + 0.27 * len(contrasts) for _, contrasts in rows]
+    figure = new_figure(10.5, 0.5 + sum(heights))
+    parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     bands = {place: _band(published_for(tables["published_values"], place, settings)) for place, _ in rows}
-    for part, (place, named) in zip(parts, rows, strict=True):
+    for part, (place, contrasts) in zip(parts, rows, strict=True):
         part.suptitle(wrapped(subtitle(place, settings), 150), fontsize=9, x=0.01, ha="left")
         grid = part.subplots(1, 3, sharey=True)
-        _runs(grid[0], scores, place, named, settings)
+        _runs(grid[0], tables["scores"], place, contrasts, settings)
         for axes, side in zip(grid[1:], ("ood", "id"), strict=True):
-            there = sibling(settings, place, side)
-            _differences(axes, contrasts, scores, there, named, settings, bands[place] if side == "ood" else None)
-            axes.set_title(f"Difference, {PARTS[side].lower()}", fontsize=9, pad=13)
-        labels = [wrapped(contrast_name(settings, *one[1:]), 34) for one in named]
-        grid[0].set_yticks([-i for i in range(len(named))], labels)
-        grid[0].set_ylim(-len(named) + 0.4, 0.6)
-    figure.legend(
-        handles=_handles(rows, next(filter(None, bands.values()), None), settings), loc="outside lower left", ncols=4
-    )
+            _differences(axes, tables, sibling(place, side), contrasts, settings)
+            _limits(axes, tables, sibling(place, side), contrasts, bands[place] if side == "ood" else None)
+            axes.set_title(f"Difference, {PART_LABELS[side].lower()}", fontsize=9, pad=13)
+        labels = [wrapped(contrast_label(one, settings.of_release), 34) for one in contrasts]
+        grid[0].set_yticks([-i for i in range(len(contrasts))], labels)
+        grid[0].set_ylim(-len(contrasts) + 0.4, 0.6)
+    band = next(filter(None, bands.values()), None)
+    figure.legend(handles=_handles(rows, band, settings), loc="outside lower left", ncols=4)
     return figure
 
 
-def _band(published: pd.DataFrame) -> tuple[float, float] | None:
+def _band(published: pd.DataFrame) -> Range | None:
     """The published range of the differences out of distribution."""
     mine = published[(published["set"] == "ood") & (published["loss"] == "hce-ce") & (published["metric"] == SCORE)]
     mine = mine[mine["low"].notna() & mine["high"].notna()]
     return (float(mine["low"].min()), float(mine["high"].max())) if len(mine) else None
 
 
-def _runs(axes: Axes, scores: pd.DataFrame, place: Place, named: Sequence[Any], settings: Mapping[str, Any]) -> None:
+def _wide(scores: pd.DataFrame, place: Place, contrast: Contrast) -> pd.DataFrame:
+    """Values of base and method, a row per seed."""
+    pair = [contrast.base, contrast.method]
+    values = run_values(scores, place, SCORE, "truth", pair)
+    return values.pivot_table(index="seed", columns="method", values="value").reindex(columns=pair)
+
+
+def _gaps(scores: pd.DataFrame, place: Place, contrast: Contrast) -> pd.Series:
+    """Method minus base, of every run that has both."""
+    wide = _wide(scores, place, contrast)
+    return (wide[contrast.method] - wide[contrast.base]).dropna()
+
+
+def _runs(
+    axes: Axes, scores: pd.DataFrame, place: Place, contrasts: Sequence[Contrast], settings: FigureSettings
+) -> None:
     """Base and method of every contrast, run by run."""
-    heights = [-i for i in range(len(named))]
+    heights = [-i for i in range(len(contrasts))]
     light_rows(axes, heights)
-    for y, (_, base, method) in zip(heights, named, strict=True):
-        values = run_values(scores, place, SCORE, "truth", [base, method])
-        wide = values.pivot_table(index="seed", columns="method", values="value").reindex(columns=[base, method])
+    for y, contrast in zip(heights, contrasts, strict=True):
+        wide = _wide(scores, place, contrast)
         shifts = np.linspace(-0.2, 0.2, len(wide)) if len(wide) > 1 else [0.0]
         for shift, (_, pair) in zip(shifts, wide.iterrows(), strict=True):
             axes.plot(pair.to_numpy(), [y + shift] * 2, color=LIGHT, linewidth=0.9, zorder=2)
-        for name in (base, method):
+        for name in (contrast.base, contrast.method):
+            look = loss_look(settings.of_release.method(name))
             axes.plot(
-                wide[name], y + np.asarray(shifts), linestyle="", marker=marker_of(settings, name),
-                color=colour_of(settings, name), markersize=4, markeredgewidth=0, zorder=3,
-            )  # fmt: skip
+                wide[name], y + np.asarray(shifts), linestyle="", markersize=4, markeredgewidth=0, zorder=3, **look
+            )
     axes.set_title("Out of distribution", fontsize=9, pad=13)
     axes.set_xlabel(SCORE_NAME)
     axes.margins(x=0.08)
@@ -109,54 +123,45 @@ def _runs(axes: Axes, scores: pd.DataFrame, place: Place, named: Sequence[Any], 
 
 
 def _differences(
-    axes: Axes,
-    contrasts: pd.DataFrame,
-    scores: pd.DataFrame,
-    place: Place,
-    named: Sequence[Any],
-    settings: Mapping[str, Any],
-    band: tuple[float, float] | None,
+    axes: Axes, tables: Tables, place: Place, contrasts: Sequence[Contrast], settings: FigureSettings
 ) -> None:
-    part = differences(contrasts, place, "overall", SCORE)
-    numbers = [*part[["low", "high", "difference"]].to_numpy(dtype=float).ravel(), *(band or ())]
-    light_rows(axes, [-i for i in range(len(named))])
+    """Single runs as ticks, their mean with its interval, and the number."""
+    part = differences(tables["contrasts"], place, "overall", SCORE)
+    light_rows(axes, [-i for i in range(len(contrasts))])
     zero_line(axes)
-    if band:
-        axes.axvspan(*band, color="#E3E3E3", zorder=0)
-    for i, (name, base, method) in enumerate(named):
-        values = run_values(scores, place, SCORE, "truth", [base, method])
-        wide = values.pivot_table(index="seed", columns="method", values="value").reindex(columns=[base, method])
-        gaps = (wide[method] - wide[base]).dropna()
-        numbers += gaps.tolist()
+    for i, contrast in enumerate(contrasts):
+        gaps = _gaps(tables["scores"], place, contrast)
         axes.plot(gaps, [-i - 0.3] * len(gaps), linestyle="", marker="|", color=GREY, markersize=4, zorder=2)
-        mine = part[part["contrast"] == name]
-        forest(axes, mine.head(1), [-i], settings, colour_of(settings, method))
+        mine = part[part["contrast"] == contrast.name]
+        forest(axes, mine.head(1), [-i], settings, loss_look(settings.of_release.method(contrast.method))["color"])
         if mine.empty:
             axes.text(0.98, -i, "–", transform=axes.get_yaxis_transform(), ha="right", va="center", color=GREY)
-    with_zero(axes, numbers)
-    for row in part.itertuples():
-        at = [-i for i, one in enumerate(named) if one[0] == row.contrast]
-        if at:
+        for row in mine.itertuples():
             axes.annotate(
-                f"{row.difference:+z.3f}".replace("-", "\N{MINUS SIGN}"), (1.01, at[0]),
+                f"{row.difference:+z.3f}".replace("-", "\N{MINUS SIGN}"), (1.01, -i),
                 xycoords=axes.get_yaxis_transform(), fontsize=7, va="center", annotation_clip=False,
             )  # fmt: skip
     axes.set_xlabel("difference")
     axes.locator_params(axis="x", nbins=5)
-    direction(axes, True)
+    direction(axes, higher_is_better=True)
 
 
-def _handles(rows: Sequence[Any], band: Any, settings: Mapping[str, Any]) -> list[Any]:
-    methods = {described(settings, m)["loss"]: m for _, named in rows for one in named for m in one[1:]}
-    found: list[Any] = []
-    for loss in sorted(methods, key=lambda one: list(LOSSES).index(one) if one in LOSSES else len(LOSSES)):
-        look: dict[str, Any] = {
-            "color": colour_of(settings, methods[loss]),
-            "marker": marker_of(settings, methods[loss]),
-        }
-        found.append(Line2D([], [], linestyle="", markersize=5, label=loss_name(settings, methods[loss]), **look))
-    found += significance_handles("black", settings["release"]["confidence"])
-    found.append(Line2D([], [], linestyle="", marker="|", color=GREY, markersize=5, label="one run"))
+def _limits(axes: Axes, tables: Tables, place: Place, contrasts: Sequence[Contrast], band: Range | None) -> None:
+    """Draw the published band, and set limits that hold it, all runs and all intervals."""
     if band:
-        found.append(Patch(color="#E3E3E3", label=f"published: +{band[0]:g} to +{band[1]:g}"))
-    return found
+        axes.axvspan(*band, color=BAND, zorder=0)
+    numbers = [*numbers_of(differences(tables["contrasts"], place, "overall", SCORE)), *(band or ())]
+    for contrast in contrasts:
+        numbers += _gaps(tables["scores"], place, contrast).tolist()
+    with_zero(axes, numbers)
+
+
+def _handles(rows: Rows, band: Range | None, settings: FigureSettings) -> list[Artist]:
+    release = settings.of_release
+    names = (name for _, contrasts in rows for one in contrasts for name in (one.base, one.method))
+    handles: list[Artist] = [*legend_points(by_loss(map(release.method, names)))]
+    handles += significance_handles("black", release.level)
+    handles.append(Line2D([], [], linestyle="", marker="|", color=GREY, markersize=5, label="one run"))
+    if band:
+        handles.append(Patch(color=BAND, label=f"published: +{band[0]:g} to +{band[1]:g}"))
+    return handles

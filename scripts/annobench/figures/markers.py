@@ -1,36 +1,36 @@
-"""Marker biology: the metrics that need no truth, as published and in a fair reading, beside labels of known worth."""
+"""Marker biology
+
+The metrics of SpatialCore, which need no truth, for methods and for labels of known worth (grey). Open circles: as
+published, every method on types of its own choice. Filled circles: the fair reading, with common cells, common types
+and markers held out for evaluation. Bars are intervals over the types. The dotted line is the truth in the fair
+reading. †: the reading is not evidence, because labels without merit reach it too; a method that beats the truth is
+not better than the truth.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import (
-    LOWER_IS_BETTER,
-    NOT_EVIDENCE,
-    chosen_evaluation,
+from annobench.figures.shared.labels import NOT_EVIDENCE, chosen_evaluation, part_of, place_title, shown_order
+from annobench.figures.shared.settings import FigureSettings, MetricWords
+from annobench.figures.shared.style import (
+    COLOURS,
+    DARK,
+    GREY,
+    Tables,
+    control_colour,
     direction,
-    part_of,
-    place_title,
-    shown_order,
-    words,
+    light_rows,
+    new_figure,
 )
-from annobench.figures.shared.style import COLOURS, GREY, LIGHT, new_figure
+from annobench.figures.shared.words import capitalised
 
-TABLES = ["markers", "ranking"]
-REGIMES = ()
-NEEDS = "markers"
-TITLE = "Marker biology"
-CAPTION = (
-    "The metrics of SpatialCore, which need no truth, for methods and for labels of known worth (grey). Open "
-    "circles: as published, every method on types of its own choice; filled: common cells, common types, markers "
-    "kept for judging. Bars are intervals over the types. The dotted line is the truth in the fair reading. † marks "
-    "a reading that is no evidence, since labels without merit reach it too: a method that beats the truth is not "
-    "better than the truth."
-)
+TABLES = ("markers", "ranking")
+NEEDS = ("markers",)
+ORDER = 110
 PANELS = (
     "gene_overlap",
     "marker_cv",
@@ -46,12 +46,13 @@ _NAMES = {"published": "as published", "fair": "fair"}
 _READINGS = {"published": -0.18, "fair": 0.18}  # how far below the row
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A panel per metric, methods and controls in rows, of one evaluation."""
     markers = tables["markers"]
     if markers.empty:
         return None
-    place = chosen_evaluation(markers[markers["kind"] == "method"] if _methods(markers) else markers, settings)
+    methods_only = markers[markers["kind"] == "method"]
+    place = chosen_evaluation(methods_only if len(methods_only) else markers, settings)
     part = part_of(markers, place)
     shown = [metric for metric in PANELS if metric in set(part["metric"])]
     methods, controls, labels = shown_order(part["name"], tables["ranking"], place)
@@ -64,11 +65,15 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for axes, metric in zip(grid.flat, shown, strict=False):
-        _panel(axes, part[part["metric"] == metric], metric, height, controls)
+        mine, words = part[part["metric"] == metric], settings.metric(metric)
+        light_rows(axes, list(height.values()))
+        _points(axes, mine, metric, height, controls)
+        _limits(axes, mine, metric, words)
+        _titles(axes, mine, words)
     for axes in grid[:, 0]:
         axes.set_yticks(list(height.values()), [labels[name] for name in height])
         for text, name in zip(axes.get_yticklabels(), height, strict=True):
-            text.set_color(GREY if name in controls else "black")
+            text.set_color(control_colour(name) if name in controls else "black")
     grid[0, 0].set_ylim(max(height.values()) + 0.6, -0.6)
     figure.suptitle(place_title(place, settings), fontsize=9, x=0.01, ha="left")
     handles = [
@@ -77,44 +82,43 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     ]
     handles += [
         Line2D([], [], linestyle="", marker="o", color=GREY, label="control"),
-        Line2D([], [], linestyle=":", color="#444444", label="the truth, fair reading"),
+        Line2D([], [], linestyle=":", color=DARK, label="the truth, fair reading"),
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=4)
     return figure
 
 
-def _methods(markers: pd.DataFrame) -> bool:
-    return bool((markers["kind"] == "method").any())
-
-
-def _panel(axes: Axes, part: pd.DataFrame, metric: str, height: Mapping[str, float], controls: Sequence[str]) -> None:
-    for y in height.values():
-        axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
+def _points(axes: Axes, part: pd.DataFrame, metric: str, height: Mapping[str, float], controls: Sequence[str]) -> None:
+    """Both readings of every method and control with their intervals; the truth as a line."""
     truth = part[(part["name"] == "oracle") & (part["reading"] == "fair")]["value"]
     if len(truth) and truth.notna().all():
-        axes.axvline(truth.iloc[0], color="#444444", linestyle=":", linewidth=1, zorder=1)
+        axes.axvline(truth.iloc[0], color=DARK, linestyle=":", linewidth=1, zorder=1)
     for row in part.dropna(subset=["value"]).itertuples():
         y = height[row.name] + _READINGS.get(row.reading, 0.0)
-        colour = GREY if row.name in controls else COLOURS[0]
+        colour = control_colour(row.name) if row.name in controls else COLOURS[0]
         low, high = row.low, row.high
-        if metric in _BOUNDED:  # a mean of shares is one
+        if metric in _BOUNDED:  # so is a mean of shares
             low, high = max(low, 0.0), min(high, 1.0)
         axes.plot([low, high], [y, y], color=colour, linewidth=0.9, alpha=0.7, zorder=2)
         axes.plot(
             row.value, y, "o", color=colour, markersize=4, zorder=3, clip_on=False,
             markerfacecolor="white" if row.reading == "published" else colour,
         )  # fmt: skip
+
+
+def _limits(axes: Axes, part: pd.DataFrame, metric: str, words: MetricWords) -> None:
     if metric in _BOUNDED:
         axes.set_xlim(0, 1)
-    elif part["low"].min() < 0 <= part["value"].min() and metric in LOWER_IS_BETTER:
+    elif part["low"].min() < 0 <= part["value"].min() and words.lower_is_better:
         axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def _titles(axes: Axes, part: pd.DataFrame, metric: MetricWords) -> None:
+    """The metric, which way is better, and which of its readings are not evidence."""
     against = sorted(set(part.loc[part["verdict"] == NOT_EVIDENCE, "reading"]), key=lambda r: r != "published")
     every = set(part["reading"])
     which = "" if len(every) == len(against) else f"{_NAMES[against[0]]}: " if against else ""
     axes.set_xlabel(f"† {which}{NOT_EVIDENCE}" if against else " ", color=COLOURS[1], fontsize=8)
-    title = words(metric)
-    axes.set_title(title[:1].upper() + title[1:] + ("†" if against else ""), fontsize=9, pad=14)
-    direction(axes, metric not in LOWER_IS_BETTER)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=5)
+    axes.set_title(capitalised(metric.label) + ("†" if against else ""), fontsize=9, pad=14)
+    direction(axes, higher_is_better=not metric.lower_is_better)

@@ -1,69 +1,55 @@
-"""Ranking: every method in every evaluation, with its interval."""
+"""Ranking
 
-from collections.abc import Mapping
-from typing import Any
+Score of every method in every evaluation, with its interval. Methods are ordered by their mean score. Controls are
+grey: the oracle is the upper bound; majority and random guessing show what is reached without looking at expression.
+Open circles: some fits of the method failed or are missing.
+"""
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import primary_axis
-from annobench.figures.shared.style import (
-    COLOURS,
-    GREY,
-    LIGHT,
-    evaluation_title,
-    evaluations_of,
-    new_figure,
-    ordered_methods,
-)
+from annobench.figures.shared.labels import evaluation_title, evaluations_of, ordered_methods, part_of, primary_axis
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import COLOURS, LIGHT, Tables, control_colour, new_figure
 
-TABLES = ["ranking"]
-REGIMES = ()
-TITLE = "Ranking"
-CAPTION = (
-    "Score of every method in every evaluation with its interval; methods are ordered by their mean. Controls are "
-    "grey: "
-    "the oracle is the upper end, majority and random guessing show what needs no expression at all. Open circles "
-    "are methods "
-    "of which fits failed or are missing."
-)
+TABLES = ("ranking",)
+ORDER = 10
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One column of points per evaluation, the mean of all first."""
     ranking = tables["ranking"]
-    ranking = ranking[ranking["kind"] != "decoding"]  # other answers of a fit that stands there already
+    ranking = ranking[ranking["kind"] != "decoding"]  # their fits are shown already
     methods, controls, labels = ordered_methods(ranking)
     rows = [*methods, *controls]
     evaluations = evaluations_of(ranking)
     evaluations.sort(key=lambda one: one[0] != "all")
     if not evaluations:
         return None
-    if len(evaluations) == 2:  # the mean of one evaluation says nothing new
+    if len(evaluations) == 2:  # the mean of one evaluation adds nothing
         evaluations = evaluations[1:]
     figure = new_figure(2.4 + 2.2 * len(evaluations), 0.9 + 0.27 * len(rows))
     grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
-    for axes, (dataset, evaluation) in zip(grid, evaluations, strict=True):
-        part = ranking[(ranking["dataset"] == dataset) & (ranking["evaluation"] == evaluation)]
+    for axes, place in zip(grid, evaluations, strict=True):
+        part = part_of(ranking, place)
         for row in part.itertuples():
             y = height[row.method]
-            colour = GREY if row.kind == "control" else COLOURS[0]
+            colour = control_colour(row.method) if row.kind == "control" else COLOURS[0]
             axes.hlines(y, 0, 1, color=LIGHT, linewidth=0.4, zorder=0)
             axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="round", clip_on=False)
-            whole = row.n_fits == row.n_planned
+            complete = row.n_fits == row.n_planned
             axes.plot(
                 row.score,
                 y,
                 "o",
                 color=colour,
-                markerfacecolor=colour if whole else "white",
+                markerfacecolor=colour if complete else "white",
                 markersize=5,
                 clip_on=False,
             )
             axes.annotate(f"{row.score:.2f}", (1.05, y), fontsize=7.5, va="center", color=colour, annotation_clip=False)
-        axes.set_title(evaluation_title(dataset, evaluation, settings))
+        axes.set_title(evaluation_title(place, settings))
         axes.set_xlim(0, 1)
         axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
         axes.set_xlabel(primary_axis(part, settings))

@@ -1,29 +1,30 @@
-"""Risk and coverage: how many errors are left when the least sure cells are put aside."""
+"""Risk and coverage
 
-from collections.abc import Mapping
-from typing import Any
+Share of errors (risk) among the cells that are kept when only the share of cells with the highest confidence is kept
+(coverage), for every method, one line per confidence rule, in one evaluation of each dataset. A good rule falls to
+the left. The dotted line is the risk when cells are set aside at random. Numbers: area under the curve (AURC, lower
+is better), in the order and colours of the rules.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import RULE_NAMES, chosen_per_dataset, part_of, place_title, shown_order
-from annobench.figures.shared.style import COLOURS, DASHES, GREY, new_figure
+from annobench.figures.shared.labels import chosen_per_dataset, part_of, place_title, shown_order
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.style import COLOURS, DASHES, GREY, Tables, new_figure
+from annobench.figures.shared.words import RULE_LABELS
 
-TABLES = ["curves", "rules", "ranking"]
-REGIMES = ()
-NEEDS = "decisions"
-TITLE = "Risk and coverage"
-CAPTION = (
-    "Share of errors among the cells that are kept (risk) when only the surest share of all cells is kept "
-    "(coverage), for every method, one line per confidence rule, in one evaluation of each dataset. A good rule "
-    "falls to the left; the dotted line is what putting cells aside at random would leave. Numbers: area under the "
-    "curve (AURC, lower is better), in the order and colours of the rules."
-)
+TABLES = ("curves", "rules", "ranking")
+NEEDS = ("decisions",)
+ORDER = 150
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A block per dataset, a panel per method, a line per rule."""
     table = tables["curves"]
     methods, _, labels = shown_order(table["method"], tables["ranking"])
@@ -34,10 +35,10 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     shown = {place: [m for m in methods if m in set(part_of(table, place)["method"])] for place in places}
     columns = min(4, max(map(len, shown.values())))
     heights = [-(-len(names) // columns) for names in shown.values()]
-    rules = [rule for rule in RULE_NAMES if rule in set(table["rule"])]
+    rules = [rule for rule in RULE_LABELS if rule in set(table["rule"])]
     figure = new_figure(0.8 + 2.3 * max(columns, 2), 0.7 + sum(0.6 + 1.9 * h for h in heights))
     blocks = figure.subfigures(len(places), 1, squeeze=False, height_ratios=[0.3 + h for h in heights])[:, 0]
-    handles: list[Any] = []
+    handles: list[Line2D] = []
     for block, (place, names), rows in zip(blocks, shown.items(), heights, strict=True):
         part = part_of(table, place)
         areas = part_of(tables["rules"], place)
@@ -60,16 +61,18 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, areas: pd.DataFrame, rules: list[str]) -> list[Any]:
+def _panel(axes: Axes, part: pd.DataFrame, areas: pd.DataFrame, rules: Sequence[str]) -> list[Line2D]:
     """The lines of one method, and the area under each in its colour."""
-    lines = []
+    lines: list[Line2D] = []
     whole = part.dropna(subset=["risk"]).sort_values("coverage")
     if len(whole):
         axes.axhline(whole["risk"].iloc[-1], color=GREY, linestyle=":", linewidth=1)
     for i, rule in enumerate(rules):
         mine = whole[whole["rule"] == rule]
-        look: dict[str, Any] = {"color": COLOURS[i], "linestyle": DASHES[i % len(DASHES)]}
-        lines += axes.plot(mine["coverage"], mine["risk"], linewidth=1.4, label=RULE_NAMES[rule], **look)
+        lines += axes.plot(
+            mine["coverage"], mine["risk"], linewidth=1.4, label=RULE_LABELS[rule], color=COLOURS[i],
+            linestyle=DASHES[i % len(DASHES)],
+        )  # fmt: skip
         area = areas.loc[areas["rule"] == rule, "value"].dropna()
         if len(area):
             axes.annotate(

@@ -1,34 +1,34 @@
-"""Map: where the cells of each type lie, where the best method errs, and whether its confidence knows."""
+"""Cells in space
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+The test cells of one split at their positions in the tissue: true types, types by the best-ranked method of the
+evaluation, the cells where the two differ, and the confidence of the method. The bar is in the unit of the
+coordinates, usually micrometres for imaging data. Light grey: unknown.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.confusion import shorten
-from annobench.figures.shared.labels import best_method, chosen_evaluation, part_of, place_title
-from annobench.figures.shared.style import COLOURS, LIGHT, SEQUENTIAL, new_figure, ordered_methods
+from annobench.figures.shared.labels import best_method, chosen_evaluation, ordered_methods, part_of, place_title
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.style import COLOURS, LIGHT, SEQUENTIAL, Tables, new_figure
 
-TABLES = ["spatial", "ranking"]
-REGIMES = ()
-NEEDS = "spatial"
-TITLE = "Cells in space"
-CAPTION = (
-    "The test cells of one split where they lie in the tissue: true types, types by the best-ranked method of the "
-    "evaluation, the cells where the two differ, and the confidence of the method. The bar is in the unit of the "
-    "coordinates, for imaging data micrometres as a rule. Light grey: unknown."
-)
+TABLES = ("spatial", "ranking")
+NEEDS = ("spatial",)
+ORDER = 160
 UNKNOWN = "unknown"
 _PANEL = 3.8  # inches
 
 
-def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Figure | None:
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Four maps of one method in one evaluation."""
     spatial = tables["spatial"].dropna(subset=["x", "y"])
     if spatial.empty:
@@ -50,11 +50,13 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     order = cells.assign(wrong=wrong).sort_values("wrong", kind="stable")
     _scatter(grid[1, 0], order, [COLOURS[1] if w else LIGHT for w in order["wrong"]], size)
     sure = cells["confidence"].to_numpy(dtype=float)
-    if np.isfinite(sure).any():
-        least, most = np.nanquantile(sure, [0.02, 0.98])  # methods use their confidences in ranges of their own
-        image = _scatter(grid[1, 1], cells, sure, size, cmap=SEQUENTIAL, vmin=least, vmax=most)
+    known = np.isfinite(sure)
+    if known.any():
+        least, most = np.nanquantile(sure, [0.02, 0.98])  # every method uses a range of its own
+        scale = ScalarMappable(Normalize(least, most), SEQUENTIAL)
+        _scatter(grid[1, 1], cells[known], [to_hex(colour) for colour in scale.to_rgba(sure[known])], size)
         bar = figure.colorbar(
-            image, ax=list(grid[:, 1]), shrink=0.35, pad=0.01, anchor=(0, 0.08), aspect=20, extend="both"
+            scale, ax=list(grid[:, 1]), shrink=0.35, pad=0.01, anchor=(0, 0.08), aspect=20, extend="both"
         )
         bar.outline.set_visible(False)
     else:
@@ -65,7 +67,7 @@ def draw(tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> Fig
     _scale_bar(grid[0, 0], cells)
     figure.suptitle(place_title(place, settings), fontsize=9, x=0.01, ha="left")
     handles = [
-        Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=shorten(name))
+        Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=shortened(name))
         for name, colour in colours.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -78,17 +80,16 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
     order = sorted(counts.index, key=lambda name: (-counts[name], name))
     more = [to_hex(colour) for colour in colormaps["tab20b"].colors]  # type: ignore[attr-defined]
     palette = [*COLOURS, *more]
-    found = {name: palette[i % len(palette)] for i, name in enumerate(order)}
-    return found | ({UNKNOWN: LIGHT} if UNKNOWN in set(names) else {})
+    colours = {name: palette[i % len(palette)] for i, name in enumerate(order)}
+    return colours | ({UNKNOWN: LIGHT} if UNKNOWN in set(names) else {})
 
 
-def _scatter(axes: Axes, cells: pd.DataFrame, colours: Any, size: float, **looks: Any) -> Any:
-    image = axes.scatter(cells["x"], cells["y"], c=colours, s=size, linewidth=0, rasterized=True, **looks)
+def _scatter(axes: Axes, cells: pd.DataFrame, colours: Sequence[str], size: float) -> None:
+    axes.scatter(cells["x"], cells["y"], c=colours, s=size, linewidth=0, rasterized=True)
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    return image
 
 
 def _scale_bar(axes: Axes, cells: pd.DataFrame) -> None:

@@ -1,37 +1,26 @@
-"""One self-contained HTML page per study: opens offline, tables sort and filter, figures are inside."""
+"""One self-contained HTML page per study: it opens offline, tables sort and filter, figures are embedded."""
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
 from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
-from annobench.config.names import METRIC_NAMES
-from annobench.config.plugins import about
+from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic, read_json
+from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
 from annobench.score.metrics.registry import METRICS
 
 _FOLDER = Path(__file__).parent
-EVALUATION_KEYS = ["dataset", "evaluation"]
-_RANKING = [
-    "dataset",
-    "evaluation",
-    "rank",
-    "label",
-    "score",
-    "low",
-    "high",
-    "balanced_accuracy",
-    "accuracy",
-    "hierarchical_f1_micro",
-    "ontology_macro_f1",
-]
-_RANKING += [
+_EVALUATION = ["dataset", "evaluation"]
+# columns of the ranking: these first, then the metrics, then these; what repeats others is left out
+_RANKING_FIRST = ("dataset", "evaluation", "rank", "label", "score", "low", "high")
+_RANKING_LAST = (
     "p_against_best",
     "fit_seconds",
     "predict_seconds",
@@ -42,115 +31,215 @@ _RANKING += [
     "interval_over",
     "kind",
     "verdict",
-]
+)
+_RANKING_HIDDEN = ("regime", "method", "n_units")
+_CONTRASTS_HIDDEN = ("base", "method", "group", "t", "family_size")
+_RULES_FIRST = (
+    *_EVALUATION,
+    "method",
+    "rule",
+    "cut",
+    "unknown_rate",
+    "accepted_noise",
+    "accepted_shuffled",
+    "accepted_unrelated_tissue",
+)
 
 
-_CONTRASTS = ["dataset", "evaluation", "contrast", "metric", "label_set", "level", "group_label", "base_value", "value"]
-_CONTRASTS += ["difference", "low", "high", "p_value", "p_holm", "n_runs", "n_units", "unit_kind", "n_cells", "note"]
+@dataclass(frozen=True)
+class Best:
+    """The best-ranked method of an evaluation.
+
+    Attributes
+    ----------
+    tied, untested
+        Labels of the methods that the corrected tests do not separate from it, and of those that were not tested.
+    others
+        How many other methods have a rank.
+    """
+
+    dataset: str
+    name: str
+    label: str
+    score: float
+    low: float
+    high: float
+    interval_over: str
+    verdict: str
+    tied: list[str]
+    untested: list[str]
+    others: int
+
+
+@dataclass(frozen=True)
+class Audited:
+    """How many metrics of an evaluation are informative, and which are not evidence, each with the rule."""
+
+    dataset: str
+    name: str
+    informative: int
+    not_evidence: list[str]
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure with its caption; `data` is a data URL, `width` in pixels."""
+
+    name: str
+    title: str
+    caption: str
+    data: str
+    width: int
 
 
 def render(
-    study: Mapping[str, Any],
+    settings: ReportSettings,
     tables: Mapping[str, str],
-    figures: Sequence[str],
-    cards: Sequence[str],
+    *,
+    figures: Iterable[str],
+    cards: Iterable[str],
     provenance: str,
     output: str,
 ) -> None:
-    """Write the page of a study from its tables (CSV), figures (PNG), data cards and provenance record."""
+    """Write the page of a study.
+
+    Parameters
+    ----------
+    settings
+        What the page uses of the study.
+    tables
+        Table -> its CSV file.
+    figures
+        PNG files.
+    cards
+        Cards of the datasets.
+    provenance
+        The provenance record.
+    output
+        The page.
+    """
     # a label such as "NA" is a label; only what was written empty is missing
     read = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in tables.items()}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    shown = shown_tables(read) | {
+        "data": _data(cards, settings.datasets),
+        "methods": pd.DataFrame([asdict(method) for method in settings.methods]),
+        "metrics": _metrics(),
+    }
     page = environment.get_template("page.html.jinja").render(
-        study=study,
-        primary=METRIC_NAMES[study["scoring"]["primary"]],
-        counts=_counts(read),
-        best=_best(read["ranking"], study["evaluations"], 1 - study["statistics"]["confidence"]),
-        audit=_audited(read["audit"], study["evaluations"]),
+        study=settings,
+        finished=_finished(read["resources"]),
+        unfinished=read["failed"]["status"].value_counts().to_dict(),
+        best=best(read["ranking"], settings.evaluations, 1 - settings.level),
+        audit=audited(read["audit"], settings.evaluations),
+        controls=[control.description for control in CONTROLS.values()],
         table_code=generate_init_offline_itables_html(options.dt_bundle),
-        tables={name: _interactive(name, table) for name, table in _shown(read, study, cards).items()},
-        figures=[_figure(Path(path), study.get("captions", {})) for path in figures],
+        tables={name: _interactive(name, table) for name, table in shown.items()},
+        figures=[_figure(Path(path), settings.figures) for path in figures],
         provenance=read_json(provenance),
         table_names=list(tables),
-        folder=f"../../tables/{study['study']}",
-        figure_folder=f"../../figures/{study['study']}",
+        folder=f"../../tables/{settings.study}",
+        figure_folder=f"../../figures/{settings.study}",
     )
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
 
 
-def _counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    failed = tables["failed"]
-    status = failed["status"].value_counts().to_dict()
-    resources = tables["resources"]
-    ok = int(resources.loc[resources["status"] == "ok", "fit"].nunique())  # a fit has a row for each of its views
-    return {"ok": ok, "planned": ok + len(failed), "status": status}
+def _finished(resources: pd.DataFrame) -> int:
+    """Fits that ended well; a fit has a row for each of its views."""
+    return int(resources.loc[resources["status"] == "ok", "fit"].nunique())
 
 
-def _best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[dict[str, Any]]:
-    """The best-ranked method of every evaluation, and which others the corrected tests do not tell from it."""
-    found = []
-    for (dataset, evaluation), part in ranking[ranking["dataset"] != "all"].groupby(
-        ["dataset", "evaluation"], sort=False
-    ):
-        first, others = part[part["rank"] == 1], part[part["rank"] > 1]
-        if first.empty:
-            continue
-        tied = others.loc[others["p_against_best"] > alpha, "label"].tolist()
-        untested = others.loc[others["p_against_best"].isna(), "label"].tolist()
-        name = names.get(f"{dataset}/{evaluation}", evaluation)
-        found.append(
-            {**first.iloc[0].to_dict(), "name": name, "tied": tied, "untested": untested, "others": len(others)}
+def best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[Best]:
+    """The best-ranked method of every evaluation, and which others the corrected tests do not separate from it."""
+    cards = []
+    for (dataset, evaluation), part in ranking[ranking["dataset"] != "all"].groupby(_EVALUATION, sort=False):
+        others = part[part["rank"] > 1]
+        for first in part[part["rank"] == 1].head(1).itertuples():
+            cards.append(
+                Best(
+                    dataset=dataset,
+                    name=names.get(f"{dataset}/{evaluation}", evaluation),
+                    label=first.label,
+                    score=first.score,
+                    low=first.low,
+                    high=first.high,
+                    interval_over=first.interval_over,
+                    verdict=first.verdict,
+                    tied=others.loc[others["p_against_best"] > alpha, "label"].tolist(),
+                    untested=others.loc[others["p_against_best"].isna(), "label"].tolist(),
+                    others=len(others),
+                )
+            )
+    return cards
+
+
+def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
+    """A summary of the verdicts of every evaluation."""
+    cards = []
+    for (dataset, evaluation), part in audit.groupby(_EVALUATION, sort=False):
+        reasons = set()
+        for row in part[part["verdict"] == NOT_EVIDENCE].itertuples():
+            reading = " ".join(word for word in (row.variant, row.rule) if word != "-")
+            reasons.add(f"{row.metric.replace('_', ' ')}{f' ({reading})' if reading else ''}: {row.because}")
+        cards.append(
+            Audited(
+                dataset=dataset,
+                name=names.get(f"{dataset}/{evaluation}", evaluation),
+                informative=int((part["verdict"] == INFORMATIVE).sum()),
+                not_evidence=sorted(reasons),
+            )
         )
-    return found
+    return cards
 
 
-def _audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Of every evaluation: how many metrics are informative, and which are not evidence."""
-    found = []
-    for (dataset, evaluation), part in audit.groupby(["dataset", "evaluation"], sort=False):
-        bad = part[part["verdict"] == NOT_EVIDENCE]
-        readings = [" ".join(word for word in (row.variant, row.rule) if word != "-") for row in bad.itertuples()]
-        said = {
-            f"{row.metric.replace('_', ' ')}{f' ({reading})' if reading else ''}: {row.because}"
-            for row, reading in zip(bad.itertuples(), readings, strict=True)
-        }
-        found.append(
-            {
-                "dataset": dataset,
-                "name": names.get(f"{dataset}/{evaluation}", evaluation),
-                "informative": int((part["verdict"] == INFORMATIVE).sum()),
-                "not_evidence": sorted(said),
-            }
-        )
-    return found
+def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables of the page, with columns for people."""
+    return {
+        "ranking": ranking_columns(tables["ranking"]),
+        "audit": tables["audit"].drop(columns="regime"),
+        "rules": _rules(tables["rules"]),
+        "effects": tables["effects"],
+        "failed": tables["failed"],
+        "tests": tables["tests"],
+        "contrasts": tables["contrasts"].drop(columns=list(_CONTRASTS_HIDDEN)),
+        "classes": tables["classes"],
+        "resources": tables["resources"],
+        "splits": tables["splits"],
+    }
+
+
+def ranking_columns(ranking: pd.DataFrame) -> pd.DataFrame:
+    """The ranking with its metrics between score and cost; a metric that repeats the score is left out."""
+    known = {*_RANKING_FIRST, *_RANKING_LAST, *_RANKING_HIDDEN}
+    others = [column for column in ranking if column not in known and not ranking[column].equals(ranking["score"])]
+    return ranking[[*_RANKING_FIRST, *others, *_RANKING_LAST]]
 
 
 def _rules(rules: pd.DataFrame) -> pd.DataFrame:
     """Confidence rules, a row for each rule and cut, without merging of labels."""
-    keys = [*EVALUATION_KEYS, "method", "rule"]
+    keys = [*_EVALUATION, "method", "rule"]
     plain = rules[rules["merging"] == "none"]
     if plain.empty:
         return plain
     cuts = plain[plain["variant"] != "-"].pivot_table(index=[*keys, "variant"], columns="metric", values="value")
     whole = plain[plain["variant"] == "-"].pivot_table(index=keys, columns="metric", values="value")
     joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"})
-    first = [*keys, "cut", "unknown_rate", "accepted_noise", "accepted_shuffled", "accepted_unrelated_tissue"]
-    return joined[[c for c in first if c in joined] + [c for c in joined if c not in first]]
+    first = [column for column in _RULES_FIRST if column in joined]
+    return joined[first + [column for column in joined if column not in first]]
 
 
-def _shown(
-    tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], cards: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """The tables of the page, with columns for people."""
-    methods = pd.DataFrame([{"method": name, **about_method} for name, about_method in study["methods"].items()])
-    data = pd.DataFrame(
-        [
+def _data(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> pd.DataFrame:
+    """What the prepared datasets hold, and where they come from."""
+    rows = []
+    for card in map(read_json, cards):
+        entry = datasets[card["dataset"]]
+        rows.append(
             {
                 "dataset": card["dataset"],
-                "label": study["datasets"][card["dataset"]]["label"],
+                "label": entry.label,
                 "cells": card["cells"],
                 "genes": card["genes"],
                 "types": sum(label != "unknown" for label in card["labels"]),
@@ -158,50 +247,40 @@ def _shown(
                 "studies": len(card["studies"]),
                 "donors": len(card["donors"]),
                 "values": card["matrix"],
-                **{key: study["datasets"][card["dataset"]][key] for key in ("summary", "citation", "licence")},
-                "run by the developers": "yes" if study["datasets"][card["dataset"]]["run_here"] else "no",
+                "summary": entry.summary,
+                "citation": entry.citation,
+                "licence": entry.licence,
+                "run by the developers": "yes" if entry.run_here else "no",
                 "sha256": card["sha256"][:12],
             }
-            for card in map(read_json, cards)
-        ]
-    )
-    metrics = pd.DataFrame(
+        )
+    return pd.DataFrame(rows)
+
+
+def _metrics() -> pd.DataFrame:
+    """All metrics, and how they are read."""
+    return pd.DataFrame(
         [
             {
-                "metric": m.name,
-                "family": m.family,
-                "what it is": m.summary,
-                "range": f"{m.low:g} to {m.high:g}",
-                "best": m.best,
-                "needs": m.needs,
+                "metric": metric.name,
+                "family": metric.family,
+                "what it is": metric.summary,
+                "range": f"{metric.low:g} to {metric.high:g}",
+                "best": metric.best,
+                "needs": metric.needs,
             }
-            for m in METRICS.values()
+            for metric in METRICS.values()
         ]
     )
-    return {
-        "ranking": tables["ranking"][_RANKING],
-        "audit": tables["audit"].drop(columns="regime"),
-        "rules": _rules(tables["rules"]),
-        "effects": tables["effects"],
-        "failed": tables["failed"],
-        "tests": tables["tests"],
-        "contrasts": tables["contrasts"][_CONTRASTS],
-        "classes": tables["classes"],
-        "resources": tables["resources"],
-        "splits": tables["splits"],
-        "data": data,
-        "methods": methods,
-        "metrics": metrics,
-    }
 
 
 def _interactive(name: str, table: pd.DataFrame) -> str:
-    """A table that sorts and filters; numbers are rounded for the eye, and a missing one is left empty."""
+    """A table that sorts and filters; numbers are rounded for reading, missing ones are left empty."""
     if table.empty:
         return ""
-    shown = table.apply(lambda column: _as_text(column) if pd.api.types.is_numeric_dtype(column) else column.fillna(""))
-    return to_html_datatable(
-        shown,
+    text = table.apply(lambda column: _as_text(column) if pd.api.types.is_numeric_dtype(column) else column.fillna(""))
+    html: str = to_html_datatable(
+        text,
         connected=False,
         table_id=f"table-{name}",
         showIndex=False,
@@ -212,6 +291,7 @@ def _interactive(name: str, table: pd.DataFrame) -> str:
         style="width:100%",
         display_logo_when_loading=False,
     )
+    return html
 
 
 def _as_text(numbers: pd.Series) -> pd.Series:
@@ -221,10 +301,9 @@ def _as_text(numbers: pd.Series) -> pd.Series:
     return numbers.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
 
 
-def _figure(path: Path, captions: Mapping[str, str]) -> dict[str, Any]:
-    said = about(path.stem)
-    caption = captions.get(path.stem, said["CAPTION"])
+def _figure(path: Path, entries: Mapping[str, FigureEntry]) -> PageFigure:
     content = path.read_bytes()
     pixels = int.from_bytes(content[16:20], "big")  # the width in the header of a PNG; figures have 200 pixels an inch
     data = f"data:image/png;base64,{b64encode(content).decode('ascii')}"
-    return {"name": path.stem, "title": said["TITLE"], "caption": caption, "data": data, "width": pixels // 2}
+    entry = entries[path.stem]
+    return PageFigure(path.stem, entry.title, entry.caption, data, pixels // 2)

@@ -1,77 +1,120 @@
 """What the rules of figures.smk ask for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annobench.config.plugins import about
+from annobench.config.figures import figure_facts
+from annobench.config.losses import losses
+from annobench.config.names import METRIC_NAMES
 from annobench.config.published import published_datasets, published_files
+from annobench.config.study import Study
 from annobench.core.codehash import code_hash
-from annobench.workflow.common import Chapter, canonical
+from annobench.figures.shared.settings import (
+    Contrast,
+    FigureSettings,
+    MetricWords,
+    ReleaseMethod,
+    ReleaseSettings,
+    ReleaseView,
+)
+from annobench.workflow.common import Chapter, Wildcards
+
+_PARTS = {"reference": "id", "query": "ood"}  # part of a split -> as figures call it
 
 
 class FigureRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
-    def tables(self, wildcards: Any) -> dict[str, str]:
+    def tables(self, wildcards: Wildcards) -> dict[str, str]:
         """The tables that a figure is drawn from."""
-        return self.targets.tables(about(wildcards.figure)["TABLES"])
+        return self.targets.tables(figure_facts(wildcards.figure).tables)
 
-    def settings(self, wildcards: Any) -> str:
-        """What figures use of the study."""
-        datasets = {name: d["label"] for name, d in self.study.datasets.items()}
-        used = {"primary": self.study.settings["scoring"]["primary"], "datasets": datasets}
+    def settings(self, wildcards: Wildcards) -> FigureSettings:
+        """What a figure uses of the study."""
+        facts = figure_facts(wildcards.figure)
         published = self.study.settings["published"]
-        place = published and {key: published[key] for key in ("dataset", "evaluation")}
-        if "release" in about(wildcards.figure)["REGIMES"]:
-            used["release"] = release_settings(self.study, self.root)
-        return canonical(used | {"evaluations": self.evaluation_names(), "published": place})
+        return FigureSettings(
+            title=facts.title,
+            primary=self.study.settings["scoring"]["primary"],
+            metrics=metric_words(),
+            datasets={name: dataset["label"] for name, dataset in self.study.datasets.items()},
+            evaluations=self.evaluation_names(),
+            published=(published["dataset"], published["evaluation"]) if published else None,
+            release=release_settings(self.study, self.root) if "release" in facts.regimes else None,
+        )
 
-    def caption(self, wildcards: Any) -> str:
+    def params(self, wildcards: Wildcards) -> dict[str, object]:
+        """The settings, as the driver reads them."""
+        return self.settings(wildcards).to_params()
+
+    def caption(self, wildcards: Wildcards) -> str:
         """Caption of a figure, for Snakemake's report."""
         return self.caption_of(wildcards.figure)
 
     def caption_of(self, figure: str) -> str:
-        """What a figure says of itself; of the regime release also on what other data than the paper's it is drawn."""
-        said = about(figure)
-        note = other_data(self.study, self.root) if "release" in said["REGIMES"] else ""
-        return f"{said['CAPTION']} {note}".strip()
+        """Caption of a figure; in the regime release it names the datasets that are not those of the paper."""
+        facts = figure_facts(figure)
+        note = other_data(self.study, self.root) if "release" in facts.regimes else ""
+        return f"{facts.caption} {note}".strip()
 
-    def code(self, wildcards: Any) -> str:
+    def code(self, wildcards: Wildcards) -> str:
         """Hash of the file of a figure and all that it imports."""
         return code_hash(f"annobench.figures.{wildcards.figure}")
 
 
-def release_settings(study: Any, root: Path) -> dict[str, Any]:
-    """What figures of the regime `release` use of a study: see annobench.figures.shared.releases."""
-    parts = {"reference": "id", "query": "ood"}
-    views = {f"{split.dataset}/{split.evaluation}": parts[split.part] for split in study.splits.values() if split.part}
-    methods = {
-        name: {
-            **{key: method[key] for key in ("label", "kind", "fitted", "decoding")},
-            **{"model": method["implementation"], "loss": method["parameters"].get("loss")},
-        }
-        for name, method in study.methods.items()
-    }
-    return {
-        "views": views,
-        "methods": methods,
-        "contrasts": study.settings["contrasts"],
-        "confidence": study.settings["statistics"]["confidence"],
-        "published_datasets": published_datasets(published_files(study.settings["published_values"], root)),
-        "simulated": sorted({split.dataset for split in study.splits.values() if _simulated(study, split.dataset)}),
+def metric_words() -> dict[str, MetricWords]:
+    """What metrics are called, and which way is better."""
+    return {name: MetricWords(label) for name, label in METRIC_NAMES.items()} | {
+        "marker_cv": MetricWords("marker CV", True),
+        "contamination": MetricWords("contamination", True),
+        "aurc": MetricWords("AURC", True),
+        "ece": MetricWords("ECE", True),
     }
 
 
-def _simulated(study: Any, name: str) -> bool:
+def release_settings(study: Study, root: Path) -> ReleaseSettings:
+    """What figures of the regime `release` use of a study."""
+    splits = study.splits.values()
+    return ReleaseSettings(
+        views=tuple(ReleaseView(s.dataset, s.evaluation, _PARTS[s.part]) for s in splits if s.part),
+        methods=tuple(_release_method(name, method) for name, method in study.methods.items()),
+        contrasts=tuple(Contrast(**contrast) for contrast in study.settings["contrasts"]),
+        level=study.settings["statistics"]["confidence"],
+        published_datasets=tuple(_published_datasets(study, root)),
+        simulated=tuple(sorted({s.dataset for s in splits if _simulated(study, s.dataset)})),
+    )
+
+
+def _release_method(name: str, method: Mapping[str, Any]) -> ReleaseMethod:
+    loss = losses().get(method["parameters"].get("loss"))
+    return ReleaseMethod(
+        name=name,
+        label=method["label"],
+        kind=method["kind"],
+        model=method["implementation"],
+        loss=loss.name if loss else None,
+        loss_label=loss.label if loss else None,
+        loss_order=loss.order if loss else -1,
+        decoding=method["decoding"],
+    )
+
+
+def _simulated(study: Study, name: str) -> bool:
     """Whether no cell of a dataset is real."""
     pair = study.datasets[name].get("pair")
     parts = [*pair["references"], pair["query"]] if pair else [name]
     return all((study.datasets[part].get("source") or {}).get("kind") == "simulate" for part in parts)
 
 
-def other_data(study: Any, root: Path) -> str:
-    """A sentence for captions that names the datasets which published values are not of; empty where there are none."""
-    known = published_datasets(published_files(study.settings["published_values"], root))
+def _published_datasets(study: Study, root: Path) -> list[str]:
+    """Datasets that the published values of a study are of."""
+    return published_datasets(published_files(study.settings["published_values"], root))
+
+
+def other_data(study: Study, root: Path) -> str:
+    """A sentence that names the datasets which the published values are not of; empty where there are none."""
+    known = _published_datasets(study, root)
     shown = dict.fromkeys(split.dataset for split in study.splits.values() if split.regime == "release")
     others = [str(study.datasets[name]["label"]) for name in shown if name not in known]
     return f"Drawn from {'; '.join(others)}: not the data of the paper." if known and others else ""

@@ -1,48 +1,55 @@
 """What the rules of report.smk ask for."""
 
-from typing import Any
-
+from annobench.config.figures import figure_facts
 from annobench.core.codehash import code_hash
 from annobench.core.files import sha256_of
-from annobench.workflow.common import Chapter, canonical
-from annobench.workflow.figures import FigureRules
+from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings
+from annobench.workflow.common import Chapter, Wildcards
+from annobench.workflow.figures import FigureRules, metric_words
 
 
 class ReportRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
-    def tables(self, wildcards: Any) -> dict[str, str]:
+    def tables(self, wildcards: Wildcards) -> dict[str, str]:
         """All tables by name."""
         return self.targets.tables()
 
-    def settings(self, wildcards: Any) -> str:
+    def settings(self, wildcards: Wildcards) -> ReportSettings:
         """What the page uses of the study."""
         settings = self.study.settings
         figures = FigureRules(self.study, self.root, self.results)
-        methods = {
-            name: {k: m[k] for k in ("label", "summary", "citation", "licence", "kind")}
-            for name, m in self.study.methods.items()
-        }
-        datasets = {
-            name: {k: d[k] for k in ("label", "summary", "citation", "licence", "run_here")}
-            for name, d in self.study.datasets.items()
-        }
-        return canonical(
-            {
-                **{
-                    k: settings[k]
-                    for k in ("study", "title", "question", "scoring", "statistics", "ontology", "partial")
-                },
-                "methods": methods,
-                "datasets": datasets,
-                "evaluations": self.evaluation_names(),
-                "captions": {name: figures.caption_of(name) for name in self.targets.figure_names},
-            }
+        methods = ((name, method) for name, method in self.study.methods.items())
+        described = ("label", "summary", "citation", "licence")
+        return ReportSettings(
+            study=settings["study"],
+            title=settings["title"],
+            question=settings["question"],
+            primary=metric_words()[settings["scoring"]["primary"]].label,
+            level=settings["statistics"]["confidence"],
+            min_units=settings["statistics"]["min_units"],
+            ontology=settings["ontology"]["release"],
+            partial=settings["partial"],
+            methods=tuple(
+                MethodEntry(method=name, kind=method["kind"], **{key: method[key] for key in described})
+                for name, method in methods
+            ),
+            datasets={
+                name: DatasetEntry(run_here=dataset["run_here"], **{key: dataset[key] for key in described})
+                for name, dataset in self.study.datasets.items()
+            },
+            evaluations=self.evaluation_names(),
+            figures={
+                name: FigureEntry(figure_facts(name).title, figures.caption_of(name))
+                for name in self.targets.figure_names
+            },
         )
 
-    def code(self, wildcards: Any) -> str:
+    def params(self, wildcards: Wildcards) -> dict[str, object]:
+        """The settings, as the driver reads them."""
+        return self.settings(wildcards).to_params()
+
+    def code(self, wildcards: Wildcards) -> str:
         """Hash of the page's code and template."""
-        return (
-            code_hash("annobench.report.page")
-            + sha256_of(self.root / "scripts" / "annobench" / "report" / "page.html.jinja")[:12]
-        )
+        template = self.root / "scripts" / "annobench" / "report" / "page.html.jinja"
+        return code_hash("annobench.report.page") + sha256_of(template)[:12]

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from annobench.config.plugins import about
 from annobench.config.results import AUDIT, Results, View
 from annobench.config.split import Split
 from annobench.config.study import Study
+from annobench.figures.shared.needs import drawable
 
 TABLES = (
     "scores",
@@ -64,34 +64,8 @@ class Targets:
 
     @cached_property
     def figure_names(self) -> list[str]:
-        """Figures that the study gives something to draw for."""
-        regimes = {split.regime for split in self.study.splits.values()}
-        return [
-            name
-            for name in self.study.settings["figures"]
-            if (not about(name)["REGIMES"] or regimes & set(about(name)["REGIMES"])) and self._has(about(name)["NEEDS"])
-        ]
-
-    def _has(self, need: str) -> bool:
-        """Whether the study has what a figure needs (NEEDS)."""
-        study = self.study
-        splits = study.splits.values()
-        scored = [study.datasets[name] for name in study.scored_datasets()]
-        cells = [study.datasets[d["pair"]["query"]] if d.get("pair") else d for d in scored]
-        real = any((one.get("source") or {}).get("kind") != "simulate" for one in cells)  # simulated genes mark nothing
-        changed = any(split.genes.training != "all" or split.balance.policy != "none" for split in splits)
-        plain = {(split.genes.training, split.balance.policy) for split in splits}
-        return {
-            "": True,
-            "markers": study.settings["scoring"]["markers"] is not None and real,
-            "published": study.settings["published"] is not None,
-            "spatial": any(one["spatial"] for one in cells),
-            "factors": study.settings["scoring"]["merge"] is not None or (changed and len(plain) > 1),
-            "decisions": bool(study.settings["keep"]["decisions"]),
-            "contrasts": bool(study.settings["contrasts"]),
-            "decodings": any(method["kind"] == "decoding" for method in study.methods.values()),
-            "published_values": bool(study.settings["published_values"]),
-        }[need]
+        """Figures for which the study has data."""
+        return drawable(self.study)
 
     def figures(self, *suffixes: str) -> list[str]:
         """Files of all figures, as PDF and PNG where no suffix is named."""

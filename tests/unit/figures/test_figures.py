@@ -4,6 +4,8 @@ import importlib
 import io
 import itertools
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,16 +16,24 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from annobench.config.plugins import about, figures
+from annobench.config.controls import CONTROLS
+from annobench.config.entities import available
+from annobench.config.figures import FigureFacts, figure_facts, figures
+from annobench.config.plugins import plugins
+from annobench.core.errors import ConfigError
+from annobench.core.paths import ROOT
 from annobench.figures import low_label
+from annobench.figures.shared import needs
 from annobench.figures.shared.labels import chosen_evaluation
-from annobench.figures.shared.style import _SETTINGS, Looks, draw_figure, spread_labels
+from annobench.figures.shared.settings import FigureSettings, MetricWords
+from annobench.figures.shared.style import RC_SETTINGS, Looks, draw_figure, spread_labels
+from annobench.score.audit.controls import CONTROLS as AUDITED
 from annobench.workflow.figures import FigureRules
 from annobench.workflow.launch import resolve
 from annobench.workflow.targets import TABLES, Targets
 
 METHODS = ["one", "two", "three"]
-OTHERS = [name for name in figures() if "release" not in about(name)["REGIMES"]]  # those have a file of their own
+OTHERS = [name for name in figures() if "release" not in figure_facts(name).regimes]  # those have a file of their own
 LABELS = ("cell one", "cell two")
 MARKER_METRICS = ("marker_cv", "marker_log2fc", "marker_purity", "marker_recovery", "contamination", "cells")
 OF_EVALUATIONS = ["audit", "markers", "marker_validation", "deg_heatmap", "confidence", "risk_coverage", "spatial_map"]
@@ -192,16 +202,24 @@ def rule_rows() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-SETTINGS = {
-    "primary": "macro_f1",
-    "datasets": {"d": "Data, one", "e": "Data, two"},
-    "evaluations": {"d/kfold": "all labels", "d/low_label": "few labels", "e/cross_study": "unseen study"},
-}
+SETTINGS = FigureSettings(
+    title="A title",
+    primary="macro_f1",
+    metrics={
+        "macro_f1": MetricWords("macro F1"),
+        "aurc": MetricWords("AURC", True),
+        "ece": MetricWords("ECE", True),
+        "marker_cv": MetricWords("marker CV", True),
+        "contamination": MetricWords("contamination", True),
+    },
+    datasets={"d": "Data, one", "e": "Data, two"},
+    evaluations={"d/kfold": "all labels", "d/low_label": "few labels", "e/cross_study": "unseen study"},
+)
 
 
 def drawn(name: str, folder: Path, changed: dict[str, pd.DataFrame]) -> Path:
     paths = {}
-    for table in about(name)["TABLES"]:
+    for table in figure_facts(name).tables:
         paths[table] = str(folder / f"{table}.csv")
         changed[table].to_csv(paths[table], index=False)
     png = folder / f"{name}.png"
@@ -275,9 +293,50 @@ def test_all_labels_are_never_those_of_held_out_donors(tmp_path: Path) -> None:
     assert points["fraction"].max() == 100
 
 
-def test_figures_are_those_of_the_schema_and_the_default_study() -> None:
-    assert sorted(resolve(None).settings["figures"]) == figures()
-    assert all(set(about(name)["TABLES"]) <= set(TABLES) for name in figures())
+def test_a_study_without_figures_of_its_own_has_all() -> None:
+    assert resolve(None).settings["figures"] == figures()
+    assert figures()[0] == "ranking"  # the order of the report
+    assert sorted(figures()) == plugins("figures")
+    assert all(set(figure_facts(name).tables) <= set(TABLES) for name in figures())
+
+
+def test_a_figure_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("study: own\nfigures: [rankin]\n")
+    with pytest.raises(ConfigError, match=r"own.yaml: figures: there is no figure 'rankin'; did you mean 'ranking'\?"):
+        resolve(str(tmp_path / "own.yaml"))
+    (tmp_path / "own.yaml").write_text("study: own\nfigures: []\n")
+    assert Targets(resolve(str(tmp_path / "own.yaml"))).figure_names == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("TABLES = ('ranking',)", "expected a docstring with a title and, below it, a caption"),
+        ('"""A title."""\nTABLES = ("ranking",)', "expected a docstring with a title and, below it, a caption"),
+        ('"""A title.\n\nA caption.\n"""', "TABLES is missing; name the tables that the figure is drawn from"),
+        ('"""A title.\n\nA caption.\n"""\nTABLES = "ranking"', "TABLES is 'ranking'; expected a tuple of names"),
+    ],
+)
+def test_a_file_of_a_figure_that_says_too_little_is_refused(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "mine.py").write_text(text)
+    monkeypatch.setattr("annobench.config.plugins.LIBRARY", tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(f"{folder / 'mine.py'}: {message}")):
+        figure_facts("mine")
+
+
+def test_a_new_figure_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "mine.py").write_text('"""A title.\n\nA caption over\ntwo lines.\n"""\n\nTABLES = ("ranking",)\n')
+    (folder / "other.py").write_text('"""Other\n\nIts caption.\n"""\n\nTABLES = ("ranking",)\nORDER = 1\n')
+    monkeypatch.setattr("annobench.config.plugins.LIBRARY", tmp_path)
+    assert figures() == ["other", "mine"]
+    assert figure_facts("mine") == FigureFacts("mine", "A title", "A caption over two lines.", ("ranking",))
+    figure_facts.cache_clear()
 
 
 def test_figures_without_data_are_not_asked_for() -> None:
@@ -292,26 +351,37 @@ def test_figures_without_data_are_not_asked_for() -> None:
 
 
 def test_every_need_is_one_that_studies_can_have() -> None:
-    targets = Targets(resolve(None))
-    assert targets._has("")
-    assert {about(name)["NEEDS"] for name in figures()} >= {
-        "",
-        "markers",
-        "published",
-        "spatial",
-        "factors",
-        "decisions",
-    }
-    for name in figures():
-        targets._has(about(name)["NEEDS"])  # a KeyError for one that is unknown
+    study = resolve(None)
+    named = {need for name in figures() for need in figure_facts(name).needs}
+    assert named == set(needs._NEEDS)  # no predicate that no figure names
+    for need in named:
+        assert needs.met(need, study, "ranking") in (True, False)
+        assert needs._NEEDS[need].__doc__
+    with pytest.raises(ConfigError, match=r"figures/mine.py: NEEDS: there is no need 'marker'; did you mean 'markers'"):
+        needs.met("marker", study, "mine")
+
+
+@pytest.mark.parametrize("name", available("studies", ROOT))
+def test_settings_of_every_study_reach_the_driver(name: str) -> None:
+    rules = FigureRules(resolve(name))
+    for figure in rules.targets.figure_names:
+        settings = rules.settings(SimpleNamespace(figure=figure))
+        params = json.loads(json.dumps(rules.params(SimpleNamespace(figure=figure))))
+        assert FigureSettings.from_params(params) == settings
+        assert (settings.release is not None) == ("release" in figure_facts(figure).regimes)
+
+
+def test_words_of_controls_cover_those_of_the_audit() -> None:
+    assert set(CONTROLS) == set(AUDITED)
+    assert len({control.label for control in CONTROLS.values()}) == len(CONTROLS)
 
 
 def test_looks_tell_many_methods_apart() -> None:
     names = [f"m{i}" for i in range(28)]
     looks = Looks(names, ["c"])
-    seen = {(look["color"], look["marker"]) for look in map(looks.of, names)}
+    seen = {(look["color"], look["marker"]) for look in map(looks.point, names)}
     assert len(seen) == 28
-    assert looks.of("c")["color"] not in {looks.of(n)["color"] for n in names}
+    assert looks.colour("c") not in set(map(looks.colour, names))
 
 
 def test_labels_beside_a_line_never_overlap() -> None:
@@ -325,18 +395,21 @@ def test_labels_beside_a_line_never_overlap() -> None:
     assert heights[-1] <= 1
 
 
-def test_captions_reach_snakemake() -> None:
+def test_captions_reach_snakemake_as_one_clean_text() -> None:
     rules = FigureRules(resolve("smoke"))
     for name in figures():
-        assert rules.caption(SimpleNamespace(figure=name)) == about(name)["CAPTION"]
-        json.loads(rules.settings(SimpleNamespace(figure=name)))
+        caption = rules.caption(SimpleNamespace(figure=name))
+        assert caption == figure_facts(name).caption
+        assert caption.endswith(".")
+        assert "  " not in caption
+        assert "\n" not in caption
 
 
 def figure_of(name: str, changed: dict[str, pd.DataFrame] | None = None) -> Figure:
     """A figure with everything laid out; tables as they are read from files."""
     found = changed or tables()
-    read = {table: pd.read_csv(io.StringIO(found[table].to_csv(index=False))) for table in about(name)["TABLES"]}
-    with plt.rc_context(_SETTINGS):
+    read = {table: pd.read_csv(io.StringIO(found[table].to_csv(index=False))) for table in figure_facts(name).tables}
+    with plt.rc_context(RC_SETTINGS):
         figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read, SETTINGS)
         assert figure is not None
         figure.canvas.draw()
@@ -406,9 +479,9 @@ def test_labels_of_rows_and_columns_never_overlap(name: str) -> None:
 
 def test_a_published_evaluation_is_shown_before_that_with_most_methods() -> None:
     table = pd.DataFrame({"dataset": list("ddde"), "evaluation": list("aabb"), "name": ["x", "y", "x", "x"]})
-    assert chosen_evaluation(table, {}) == ("d", "a")
-    assert chosen_evaluation(table, {"published": {"dataset": "e", "evaluation": "b"}}) == ("e", "b")
-    assert chosen_evaluation(table, {"published": {"dataset": "e", "evaluation": "gone"}}) == ("d", "a")
+    assert chosen_evaluation(table, SETTINGS) == ("d", "a")
+    assert chosen_evaluation(table, replace(SETTINGS, published=("e", "b"))) == ("e", "b")
+    assert chosen_evaluation(table, replace(SETTINGS, published=("e", "gone"))) == ("d", "a")
 
 
 @pytest.mark.parametrize("name", ["ranking", "pareto", "low_label", "cross_study"])

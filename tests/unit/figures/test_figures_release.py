@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,19 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from annobench.config.plugins import about, figures
-from annobench.figures.shared.style import _SETTINGS, draw_figure
+from annobench.config.figures import figure_facts, figures
+from annobench.config.losses import losses
+from annobench.figures.shared.settings import (
+    Contrast,
+    FigureSettings,
+    ReleaseMethod,
+    ReleaseSettings,
+    ReleaseView,
+)
+from annobench.figures.shared.style import RC_SETTINGS, draw_figure
 from annobench.score.statistics import holm, paired_t
 
-FIGURES = [name for name in figures() if "release" in about(name)["REGIMES"]]
+FIGURES = sorted(name for name in figures() if "release" in figure_facts(name).regimes)
 MODELS = ("linear", "mlp", "tabnet")
 BASES = {"linear": 0.55, "mlp": 0.57, "tabnet": 0.52}
 SHIFT = {"ce": 0.0, "hce": 0.13, "hce_logsumexp": 0.14, "label_updating": 0.02}
@@ -192,38 +201,33 @@ class Study:
             rows.append(at | {"model": "all", "set": "ood", "loss": "hce-ce", "low": 0.12, "high": 0.15})
         return pd.DataFrame(rows, columns=columns)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> FigureSettings:
         labels = {"linear": "Linear", "mlp": "MLP", "tabnet": "TabNet"}
-        methods = {}
+        methods = []
         for name, (model, loss) in self.methods.items():
-            base = {"label": f"{labels[model]}, {loss}", "model": model, "loss": loss, "fitted": name}
-            methods[name] = base | {"kind": "method", "decoding": "argmax"}
+            label = f"{labels[model]}, {loss}"
+            of_loss = {"loss": loss, "loss_label": losses()[loss].label, "loss_order": losses()[loss].order}
+            methods.append(ReleaseMethod(name, label, model=model, **of_loss))
             for decoding in ("leaf", "top_down"):
-                methods[f"{name}.{decoding}"] = base | {"kind": "decoding", "decoding": decoding}
-        methods["oracle"] = {
-            "label": "Oracle",
-            "kind": "control",
-            "model": "oracle",
-            "loss": None,
-            "decoding": "argmax",
-        }
-        release = {
-            "views": {f"{self.dataset}/{evaluation}": part for part, evaluation in self.views.items()},
-            "methods": methods,
-            "contrasts": self.contrasts,
-            "confidence": 0.95,
-            "published_datasets": ["hce_release"] if self.with_published else [],
-            "simulated": [],
-        }
-        name = "Lung: Travaglini, then Tabula Sapiens and Maynard"
-        evaluations = {key: key.split("/")[1] for key in release["views"]}
-        return {
-            "primary": "ontology_macro_f1",
-            "datasets": {self.dataset: name},
-            "evaluations": evaluations,
-            "published": None,
-            "release": release,
-        }
+                more = {"kind": "decoding", "decoding": decoding}
+                methods.append(ReleaseMethod(f"{name}.{decoding}", label, model=model, **of_loss, **more))
+        methods.append(ReleaseMethod("oracle", "Oracle", kind="control", model="oracle"))
+        release = ReleaseSettings(
+            views=tuple(ReleaseView(self.dataset, evaluation, part) for part, evaluation in self.views.items()),
+            methods=tuple(methods),
+            contrasts=tuple(Contrast(**contrast) for contrast in self.contrasts),
+            level=0.95,
+            published_datasets=("hce_release",) if self.with_published else (),
+            simulated=(),
+        )
+        return FigureSettings(
+            title="A title",
+            primary="ontology_macro_f1",
+            metrics={},
+            datasets={self.dataset: "Lung: Travaglini, then Tabula Sapiens and Maynard"},
+            evaluations={f"{view.dataset}/{view.evaluation}": view.evaluation for view in release.views},
+            release=release,
+        )
 
 
 def small(**more: Any) -> Study:
@@ -275,12 +279,12 @@ def paper(folder: Path, **more: Any) -> Study:
 
 def read(tables: Tables, name: str) -> Tables:
     """The tables of a figure, as they are read from files."""
-    return {table: pd.read_csv(io.StringIO(tables[table].to_csv(index=False))) for table in about(name)["TABLES"]}
+    return {table: pd.read_csv(io.StringIO(tables[table].to_csv(index=False))) for table in figure_facts(name).tables}
 
 
-def drawn(name: str, tables: Tables, settings: dict[str, Any]) -> Figure | None:
+def drawn(name: str, tables: Tables, settings: FigureSettings) -> Figure | None:
     """A figure with everything laid out."""
-    with plt.rc_context(_SETTINGS):
+    with plt.rc_context(RC_SETTINGS):
         figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read(tables, name), settings)
         if figure is not None:
             figure.canvas.draw()
@@ -376,8 +380,8 @@ def test_one_run_without_tests_and_intervals_is_drawn_as_not_significant(name: s
 def test_tables_without_rows_leave_nothing_to_draw(name: str, ten: Study, of_ten: Tables) -> None:
     empty = {key: table.head(0) for key, table in of_ten.items()}
     assert drawn(name, empty, ten.settings()) is None
-    other = ten.settings()
-    other["release"] = other["release"] | {"views": {}}  # rows of a study that has no such evaluation
+    settings = ten.settings()
+    other = replace(settings, release=replace(settings.of_release, views=()))  # rows of no evaluation of the study
     assert drawn(name, of_ten, other) is None
 
 
@@ -386,14 +390,17 @@ def test_several_datasets_and_losses_stand_below_each_other(name: str, ten: Stud
     losses = ("ce", "hce", "hce_logsumexp", "label_updating")
     other = small(models=("mlp",), losses=losses, seeds=2, studies=3, dataset="simulated")
     settings, more = ten.settings(), other.settings()
-    settings["datasets"] = settings["datasets"] | {"simulated": "A simulated world"}
-    for key in ("views", "methods"):
-        settings["release"][key] = settings["release"][key] | more["release"][key]
-    known = {one["name"] for one in settings["release"]["contrasts"]}
-    settings["release"]["contrasts"] = [
-        *settings["release"]["contrasts"],
-        *(one for one in more["release"]["contrasts"] if one["name"] not in known),
-    ]
+    one, two = settings.of_release, more.of_release
+    settings = replace(
+        settings,
+        datasets={**settings.datasets, "simulated": "A simulated world"},
+        release=replace(
+            one,
+            views=one.views + two.views,
+            methods=tuple(dict.fromkeys(one.methods + two.methods)),
+            contrasts=tuple(dict.fromkeys(one.contrasts + two.contrasts)),
+        ),
+    )
     tables = {key: pd.concat([table, other.tables()[key]]) for key, table in of_ten.items()}
     figure = drawn(name, tables, settings)
     assert figure is not None
@@ -407,7 +414,7 @@ def test_several_datasets_and_losses_stand_below_each_other(name: str, ten: Stud
 
 def test_the_same_tables_give_the_same_file(ten: Study, of_ten: Tables, tmp_path: Path) -> None:
     paths = {}
-    for table in about("class_graph")["TABLES"]:
+    for table in figure_facts("class_graph").tables:
         paths[table] = str(tmp_path / f"{table}.csv")
         of_ten[table].to_csv(paths[table], index=False)
     files = []
@@ -438,7 +445,7 @@ def test_published_values_stand_where_they_were_printed(ten: Study, of_ten: Tabl
 @pytest.mark.parametrize("name", ["release_scores", "loss_contrast", "class_published_values"])
 def test_simulated_cells_stand_beside_no_published_value(name: str, ten: Study, of_ten: Tables) -> None:
     settings = ten.settings()
-    settings["release"]["simulated"] = [ten.dataset]
+    settings = replace(settings, release=replace(settings.of_release, simulated=(ten.dataset,)))
     figure = drawn(name, of_ten, settings)
     if name == "class_published_values":
         assert figure is None

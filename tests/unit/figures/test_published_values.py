@@ -4,15 +4,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from annobench.config.plugins import about, figures
+from annobench.config.figures import figure_facts, figures
 from annobench.config.published import published_datasets, published_files
 from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
+from annobench.figures.shared.settings import Contrast, ReleaseMethod
 from annobench.tables.published_values import COLUMNS, published_values
 from annobench.workflow.figures import FigureRules, other_data, release_settings
 from annobench.workflow.tables import TableRules
@@ -104,18 +104,18 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest() -> None:
 
 def test_settings_say_which_views_methods_and_losses_there_are() -> None:
     one = study(published_values="hce", contrasts=[{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}])
-    found = release_settings(one, ROOT)
-    assert found["views"] == {"simulated_mixed/release_id": "id", "simulated_mixed/release_ood": "ood"}
-    assert found["methods"]["mlp_hce"] == {
-        "label": one.methods["mlp_hce"]["label"], "kind": "method", "fitted": "mlp_hce", "decoding": "argmax",
-        "model": "mlp", "loss": "hce",
-    }  # fmt: skip
-    assert found["methods"]["mlp_ce.leaf"]["decoding"] == "leaf"
-    assert found["methods"]["oracle"]["loss"] is None
-    assert found["published_datasets"] == ["hce_release"]
-    assert found["simulated"] == ["simulated_mixed"]
+    settings = release_settings(one, ROOT)
+    views = {(view.dataset, view.evaluation): view.part for view in settings.views}
+    assert views == {("simulated_mixed", "release_id"): "id", ("simulated_mixed", "release_ood"): "ood"}
+    label = one.methods["mlp_hce"]["label"]
+    assert settings.method("mlp_hce") == ReleaseMethod("mlp_hce", label, "method", "mlp", "hce", "HCE", 1)
+    assert settings.method("mlp_ce.leaf").decoding == "leaf"
+    assert settings.method("oracle").loss is None
+    assert settings.contrasts == (Contrast("mlp", "mlp_ce", "mlp_hce"),)
+    assert settings.published_datasets == ("hce_release",)
+    assert settings.simulated == ("simulated_mixed",)
     lung = study(evaluations=[{"dataset": "lung_release", "regime": "release"}])
-    assert release_settings(lung, ROOT)["simulated"] == []
+    assert release_settings(lung, ROOT).simulated == ()
 
 
 def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
@@ -126,13 +126,13 @@ def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
     rules = FigureRules(one)
     assert rules.caption(SimpleNamespace(figure="release_scores")).endswith("not the data of the paper.")
     assert "not the data" not in rules.caption(SimpleNamespace(figure="ranking"))
-    assert '"release"' not in rules.settings(SimpleNamespace(figure="ranking"))
-    assert '"views"' in rules.settings(SimpleNamespace(figure="decoders"))
+    assert rules.settings(SimpleNamespace(figure="ranking")).release is None
+    assert rules.settings(SimpleNamespace(figure="decoders")).of_release.views
     assert TableRules(one).published_values() == FILES[:1]
 
 
 def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:
-    of_release = {name for name in figures() if "release" in about(name)["REGIMES"]}
+    of_release = {name for name in figures() if "release" in figure_facts(name).regimes}
     contrasts = [{"name": "mlp", "base": "mlp_ce", "method": "mlp_hce"}]
     whole = set(Targets(study(published_values="hce", contrasts=contrasts)).figure_names)
     assert of_release <= whole
@@ -142,4 +142,5 @@ def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:
     assert not of_release & set(
         Targets(study(evaluations=other, published_values="hce", contrasts=contrasts)).figure_names
     )
-    assert np.all([about(name)["NEEDS"] in ("", "contrasts", "published_values", "decodings") for name in of_release])
+    needs = {need for name in of_release for need in figure_facts(name).needs}
+    assert needs == {"contrasts", "published_values", "decodings"}

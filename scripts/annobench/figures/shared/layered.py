@@ -9,61 +9,82 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-Edge = tuple[Any, Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Node = Hashable
+Edge = tuple[Node, Node]  # parent and child
 _SWEEPS = 24
 _CHILDREN = 4.0  # pull of a child on its parent, where that of a parent on its child is 1
 
 
 @dataclass
 class Layered:
-    """Where the nodes of one connected graph stand.
+    """Places of the nodes of one connected graph.
 
-    layers: nodes and bends of every layer, from top to bottom; a bend is the tuple (parent, child, layer). heights: of
-    all of them, growing downwards from 0. chains: edge -> what it passes, its ends included.
+    Attributes
+    ----------
+    layers
+        Nodes and bends of every layer, from top to bottom; a bend is the tuple (parent, child, layer).
+    heights
+        Of nodes and bends, growing downwards from 0.
+    chains
+        Edge -> nodes and bends that it passes, its ends included.
     """
 
-    layers: list[list[Hashable]]
-    heights: dict[Hashable, float] = field(default_factory=dict)
-    chains: dict[Edge, list[Hashable]] = field(default_factory=dict)
+    layers: list[list[Node]]
+    heights: dict[Node, float] = field(default_factory=dict)
+    chains: dict[Edge, list[Node]] = field(default_factory=dict)
 
     @property
     def height(self) -> float:
-        """Of the highest and lowest middle of a node."""
+        """Distance between the middles of the highest and the lowest node."""
         return max(self.heights.values(), default=0.0)
 
 
-def components(nodes: Sequence[Any], edges: Iterable[Edge]) -> list[list[Any]]:
-    """Connected parts, the largest first; in each the nodes in their order."""
+def components(nodes: Sequence[Node], edges: Iterable[Edge]) -> list[list[Node]]:
+    """Connected parts, the largest first; the nodes of each in their order."""
     group = {node: node for node in nodes}
 
-    def root(node: Any) -> Any:
+    def root(node: Node) -> Node:
         while group[node] != node:
             group[node] = node = group[group[node]]
         return node
 
     for parent, child in edges:
         group[root(child)] = root(parent)
-    found: dict[Any, list[Any]] = {}
+    found: dict[Node, list[Node]] = {}
     for node in nodes:
         found.setdefault(root(node), []).append(node)
     return sorted(found.values(), key=lambda part: -len(part))
 
 
-def place(nodes: Sequence[Any], edges: Sequence[Edge], room: Mapping[Any, float], bend: float) -> Layered:
-    """Lay out one connected part.
+def place(nodes: Sequence[Node], edges: Sequence[Edge], room: Mapping[Node, float], bend: float) -> Layered:
+    """Lay out one connected graph; the same input gives the same drawing.
 
-    room: the height that every node takes; bend: that of a bend. Nodes that stand one above the other are never nearer
-    than half of what both take. The same input gives the same drawing. Raises graphlib.CycleError.
+    Parameters
+    ----------
+    nodes, edges
+        The graph.
+    room
+        The height that every node takes. Neighbours in a layer are at least half of what both take apart.
+    bend
+        The height that a bend takes.
+
+    Raises
+    ------
+    graphlib.CycleError
+        Where the graph has a cycle.
     """
     level = _levels(nodes, edges)
-    layers: list[list[Hashable]] = [[] for _ in range(max(level.values(), default=0) + 1)]
+    layers: list[list[Node]] = [[] for _ in range(max(level.values(), default=0) + 1)]
     for node in _depth_first(nodes, edges):
         layers[level[node]].append(node)
-    chains: dict[Edge, list[Hashable]] = {}
+    chains: dict[Edge, list[Node]] = {}
     for parent, child in edges:
         bends = [(parent, child, at) for at in range(level[parent] + 1, level[child])]
         for one in bends:
@@ -76,14 +97,14 @@ def place(nodes: Sequence[Any], edges: Sequence[Edge], room: Mapping[Any, float]
     return found
 
 
-def _levels(nodes: Sequence[Any], edges: Sequence[Edge]) -> dict[Any, int]:
-    """Longest path from a node without parents; those without parents stand just before their first child."""
-    parents: dict[Any, list[Any]] = {node: [] for node in nodes}
-    children: dict[Any, list[Any]] = {node: [] for node in nodes}
+def _levels(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[Node, int]:
+    """Longest path from a node without parents; those without parents come just before their first child."""
+    parents: dict[Node, list[Node]] = {node: [] for node in nodes}
+    children: dict[Node, list[Node]] = {node: [] for node in nodes}
     for parent, child in edges:
         parents[child].append(parent)
         children[parent].append(child)
-    level: dict[Any, int] = {}
+    level: dict[Node, int] = {}
     for node in TopologicalSorter(parents).static_order():
         level[node] = 1 + max((level[p] for p in parents[node]), default=-1)
     for node in nodes:
@@ -93,13 +114,13 @@ def _levels(nodes: Sequence[Any], edges: Sequence[Edge]) -> dict[Any, int]:
     return {node: at - least for node, at in level.items()}
 
 
-def _depth_first(nodes: Sequence[Any], edges: Sequence[Edge]) -> list[Any]:
+def _depth_first(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[Node]:
     """Nodes from the first root downwards, so that siblings start beside each other."""
-    children: dict[Any, list[Any]] = {node: [] for node in nodes}
+    children: dict[Node, list[Node]] = {node: [] for node in nodes}
     for parent, child in edges:
         children[parent].append(child)
     below = {child for _, child in edges}
-    found: dict[Any, None] = {}
+    found: dict[Node, None] = {}
     stack = [node for node in reversed(nodes) if node not in below]
     while stack:
         node = stack.pop()
@@ -109,7 +130,7 @@ def _depth_first(nodes: Sequence[Any], edges: Sequence[Edge]) -> list[Any]:
     return list(found)
 
 
-def _ordered(layers: list[list[Hashable]], links: Sequence[tuple[Hashable, Hashable]]) -> list[list[Hashable]]:
+def _ordered(layers: list[list[Node]], links: Sequence[tuple[Node, Node]]) -> list[list[Node]]:
     """The order with the fewest crossings among those that sweeps by barycentre pass through."""
     before, after = _neighbours(links)
     best, fewest = [list(layer) for layer in layers], crossings(layers, links)
@@ -131,7 +152,7 @@ def _ordered(layers: list[list[Hashable]], links: Sequence[tuple[Hashable, Hasha
     return best
 
 
-def crossings(layers: Sequence[Sequence[Hashable]], links: Sequence[tuple[Hashable, Hashable]]) -> int:
+def crossings(layers: Sequence[Sequence[Node]], links: Sequence[tuple[Node, Node]]) -> int:
     """Number of pairs of links between neighbouring layers that cross."""
     place = {node: (at, i) for at, layer in enumerate(layers) for i, node in enumerate(layer)}
     total = 0
@@ -143,16 +164,16 @@ def crossings(layers: Sequence[Sequence[Hashable]], links: Sequence[tuple[Hashab
 
 
 def _heights(
-    layers: Sequence[Sequence[Hashable]],
-    links: Sequence[tuple[Hashable, Hashable]],
-    size: Mapping[Hashable, float],
-) -> dict[Hashable, float]:
+    layers: Sequence[Sequence[Node]],
+    links: Sequence[tuple[Node, Node]],
+    size: Mapping[Node, float],
+) -> dict[Node, float]:
     before, after = _neighbours(links)
     offsets = []
     for layer in layers:
         gaps = [(size[a] + size[b]) / 2 for a, b in pairwise(layer)]
         offsets.append(np.concatenate([[0.0], np.cumsum(gaps)]))
-    y: dict[Hashable, float] = {}
+    y: dict[Node, float] = {}
     for layer, offset in zip(layers, offsets, strict=True):
         y |= dict(zip(layer, (offset - offset.mean()).tolist(), strict=True))
     for sweep in range(2 * _SWEEPS):
@@ -170,7 +191,7 @@ def _heights(
     return {node: height - top for node, height in y.items()}
 
 
-def _isotonic(values: Any, weights: Any) -> Any:
+def _isotonic(values: "NDArray[np.float64]", weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
     """The nearest values that never fall: neighbours that do are pooled."""
     blocks: list[list[float]] = []  # mean, weight, length
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
@@ -183,10 +204,10 @@ def _isotonic(values: Any, weights: Any) -> Any:
 
 
 def _neighbours(
-    links: Sequence[tuple[Hashable, Hashable]],
-) -> tuple[dict[Hashable, list[Hashable]], dict[Hashable, list[Hashable]]]:
-    before: dict[Hashable, list[Hashable]] = {}
-    after: dict[Hashable, list[Hashable]] = {}
+    links: Sequence[tuple[Node, Node]],
+) -> tuple[dict[Node, list[Node]], dict[Node, list[Node]]]:
+    before: dict[Node, list[Node]] = {}
+    after: dict[Node, list[Node]] = {}
     for a, b in links:
         before.setdefault(b, []).append(a)
         after.setdefault(a, []).append(b)

@@ -1,72 +1,75 @@
-"""What the figures of the regime `release` share: where they look, how losses look and what contrasts are called.
+"""What the figures of the regime `release` share: where they look, how losses look and what contrasts are called."""
 
-`settings["release"]` has views (`dataset/evaluation` -> `id` or `ood`), methods (name -> label, kind, model, loss,
-decoding and fitted), contrasts (name, base and method), confidence, published_datasets (which published values are of)
-and simulated (datasets without a real cell).
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import part_of, words
-from annobench.figures.shared.style import COLOURS, GREY, LIGHT
+from annobench.figures.shared.labels import part_of
+from annobench.figures.shared.settings import Contrast, FigureSettings, Place, ReleaseMethod, ReleaseSettings
+from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, PointLook
+from annobench.figures.shared.words import DECODING_LABELS, PART_LABELS
 
-Place = tuple[str, str]
-LOSSES = {"ce": "CE", "hce": "HCE", "hce_logsumexp": "HCE, log-sum-exp", "label_updating": "label updating"}
-LOSS_COLOURS = {"ce": COLOURS[0], "hce": COLOURS[1], "hce_logsumexp": COLOURS[2], "label_updating": COLOURS[3]}
-LOSS_MARKERS = {"ce": "o", "hce": "s", "hce_logsumexp": "^", "label_updating": "D"}
-MODELS = {"linear": "Linear", "mlp": "MLP", "tabnet": "TabNet"}
-DECODINGS = {"argmax": "argmax", "leaf": "leaf", "top_down": "top-down"}
-PARTS = {"id": "In distribution", "ood": "Out of distribution"}
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 SCORE = "ontology_macro_f1"
 SCORE_NAME = "macro F1, descendant rule"
-DIVERGING = "RdBu_r"  # as the losses: blue where cross-entropy is better, red where the hierarchical one is
-NODE_CLASSES = {
-    "internal": "internal",
-    "leaf_connected": "connected leaf",
-    "leaf_isolated": "isolated leaf",
-    "leaf": "all leaves",
-}
+DIVERGING = "RdBu_r"  # as the losses: blue where cross-entropy is better, red where the hierarchical loss is
+BAND = "#E3E3E3"  # of published ranges
 
 
-def places(settings: Mapping[str, Any], part: str, table: pd.DataFrame | None = None) -> list[Place]:
-    """Dataset and evaluation of all views of one part (`id`, `ood`), in the order of the study; of those in a table."""
-    found = [tuple(key.split("/", 1)) for key, value in settings["release"]["views"].items() if value == part]
-    known = None if table is None else set(zip(table["dataset"], table[evaluation_column(table)], strict=True))
-    return [(d, e) for d, e in found if known is None or (d, e) in known]
+# views
 
 
-def evaluation_column(table: pd.DataFrame) -> str:
-    """Scores name the split, which in this regime is called as its evaluation is."""
+def places(settings: FigureSettings, part: str, table: pd.DataFrame | None = None) -> list[Place]:
+    """Dataset and evaluation of the views of one part (`id`, `ood`), in the order of the study; of those in a table."""
+    wanted = [(view.dataset, view.evaluation) for view in settings.of_release.views if view.part == part]
+    present = None if table is None else set(zip(table["dataset"], table[_evaluation_column(table)], strict=True))
+    return [place for place in wanted if present is None or place in present]
+
+
+def _evaluation_column(table: pd.DataFrame) -> str:
+    """Scores name the split, which in this regime has the name of its evaluation."""
     return "evaluation" if "evaluation" in table else "split"
 
 
-def sibling(settings: Mapping[str, Any], place: Place, part: str) -> Place:
-    """The other view of the same fits."""
-    ends = {"id": "_id", "ood": "_ood"}
-    stem = place[1].removesuffix("_id").removesuffix("_ood")
-    return (place[0], stem + ends[part])
+def sibling(place: Place, part: str) -> Place:
+    """The view of the same fits on another part of the cells."""
+    return (place[0], f"{_stem(place)}_{part}")
+
+
+def _stem(place: Place) -> str:
+    return place[1].removesuffix("_id").removesuffix("_ood")
 
 
 def of_place(table: pd.DataFrame, place: Place) -> pd.DataFrame:
-    """The rows of one evaluation."""
-    return table[(table["dataset"] == place[0]) & (table[evaluation_column(table)] == place[1])]
+    """The rows of one view."""
+    return table[(table["dataset"] == place[0]) & (table[_evaluation_column(table)] == place[1])]
 
 
-def described(settings: Mapping[str, Any], method: str) -> dict[str, str]:
-    """label, kind, model, loss and decoding of a method; of one that the study does not know, its name."""
-    unknown = {"label": words(method), "kind": "method", "model": method, "loss": "", "decoding": "argmax"}
-    return unknown | {k: v for k, v in settings["release"]["methods"].get(method, {}).items() if v is not None}
+def fitted_of(table: pd.DataFrame, place: Place) -> pd.DataFrame:
+    """The rows of `nodes` or `edges` of the fits behind a view."""
+    part = table[table["dataset"] == place[0]]
+    mine = part[part["split"] == _stem(place)]
+    return mine if len(mine) else part[part["split"] == place[1]]
 
 
-def model_name(settings: Mapping[str, Any], method: str) -> str:
-    """Linear, MLP, TabNet; of any other method its label."""
-    about = described(settings, method)
-    return MODELS.get(about["model"], about["label"]) if about["loss"] else about["label"]
+def published_for(published: pd.DataFrame, place: Place, settings: FigureSettings) -> pd.DataFrame:
+    """Published values to draw beside a dataset: none beside simulated cells."""
+    return published.head(0) if place[0] in settings.of_release.simulated else published
+
+
+def subtitle(place: Place, settings: FigureSettings, part: str = "") -> str:
+    """The dataset, which part of it, and whether the published values are of other data."""
+    where = f", {PART_LABELS[part].lower()}" if part else ""
+    known = settings.of_release.published_datasets
+    other = " \N{EN DASH} not the data of the paper" if known and place[0] not in known else ""
+    return f"{settings.dataset_label(place[0])}{where}{other}"
 
 
 def run_values(
@@ -79,76 +82,80 @@ def run_values(
     return part if methods is None else part[part["method"].isin(list(methods))]
 
 
-def trained(settings: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
-    """Plain methods (no control, no other decoding) of a table, model by model, in the order of the study."""
+# methods
+
+
+def trained(settings: FigureSettings, table: pd.DataFrame) -> list[ReleaseMethod]:
+    """Methods of a table (no controls, no other decodings), model by model, each in the order of losses."""
     present = set(table["method"])
-    names = [m for m, a in settings["release"]["methods"].items() if m in present and a["kind"] == "method"]
-    models = list(dict.fromkeys(model_name(settings, name) for name in names))
-    losses = list(LOSSES)
-
-    def key(name: str) -> tuple[int, int]:
-        loss = described(settings, name)["loss"]
-        return models.index(model_name(settings, name)), losses.index(loss) if loss in losses else len(losses)
-
-    return sorted(names, key=key)
+    methods = [one for one in settings.of_release.methods if one.name in present and one.kind == "method"]
+    models = list(dict.fromkeys(one.model_label for one in methods))
+    return sorted(methods, key=lambda one: (models.index(one.model_label), one.loss_order))
 
 
-def colour_of(settings: Mapping[str, Any], method: str) -> str:
-    """The colour of the loss of a method; grey for a method that has none."""
-    return LOSS_COLOURS.get(described(settings, method)["loss"], GREY)
+def loss_look(method: ReleaseMethod) -> PointLook:
+    """Colour and marker of the loss of a method; grey for a method without one."""
+    if not method.loss:
+        return {"color": GREY, "marker": MARKERS[-1]}
+    return {
+        "color": COLOURS[method.loss_order % len(COLOURS)],
+        "marker": MARKERS[method.loss_order % len(MARKERS)],
+    }
 
 
-def marker_of(settings: Mapping[str, Any], method: str) -> str:
-    """The marker of the loss of a method."""
-    return LOSS_MARKERS.get(described(settings, method)["loss"], "X")
+def loss_label(method: ReleaseMethod) -> str:
+    """What the loss of a method is called; the label of a method without one."""
+    return method.loss_label or method.label
 
 
-def loss_name(settings: Mapping[str, Any], method: str) -> str:
-    """What the loss of a method is called; its label where it has none."""
-    about = described(settings, method)
-    return LOSSES.get(about["loss"], words(about["loss"])) if about["loss"] else about["label"]
+def by_loss(methods: Iterable[ReleaseMethod]) -> list[ReleaseMethod]:
+    """One method for every loss, in the order of losses, for legends."""
+    one_each = {method.loss: method for method in methods}
+    return sorted(one_each.values(), key=lambda method: method.loss_order)
 
 
-def contrast_name(settings: Mapping[str, Any], base: str, method: str) -> str:
+# contrasts
+
+
+def contrast_label(contrast: Contrast, release: ReleaseSettings) -> str:
     """`MLP: HCE - CE`, with a true minus."""
-    one, two = described(settings, base), described(settings, method)
-
-    def said(name: str, about: Mapping[str, str]) -> str:
-        decoding = about["decoding"]
-        return loss_name(settings, name) + ("" if decoding == "argmax" else f" ({DECODINGS.get(decoding, decoding)})")
-
-    if not one["loss"] or not two["loss"]:
-        return f"{two['label']} \N{MINUS SIGN} {one['label']}"
-    difference = f"{said(method, two)} \N{MINUS SIGN} {said(base, one)}"
-    if model_name(settings, base) == model_name(settings, method):
-        return f"{model_name(settings, method)}: {difference}"
-    first = f"{model_name(settings, method)} {said(method, two)}"
-    return f"{first} \N{MINUS SIGN} {model_name(settings, base)} {said(base, one)}"
+    base, method = release.method(contrast.base), release.method(contrast.method)
+    if not base.loss or not method.loss:
+        return f"{method.label} \N{MINUS SIGN} {base.label}"
+    first, second = _loss_and_decoding(method), _loss_and_decoding(base)
+    if base.model_label == method.model_label:
+        return f"{method.model_label}: {first} \N{MINUS SIGN} {second}"
+    return f"{method.model_label} {first} \N{MINUS SIGN} {base.model_label} {second}"
 
 
-def contrasts_of(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, base and method of all contrasts in a table, in the order of the study."""
+def _loss_and_decoding(method: ReleaseMethod) -> str:
+    decoding = method.decoding
+    return loss_label(method) + ("" if decoding == "argmax" else f" ({DECODING_LABELS.get(decoding, decoding)})")
+
+
+def contrasts_of(table: pd.DataFrame, release: ReleaseSettings) -> list[Contrast]:
+    """All contrasts of a table, in the order of the study."""
     rows = table.drop_duplicates("contrast").set_index("contrast")
-    known = [c["name"] for c in settings["release"]["contrasts"] if c["name"] in rows.index]
-    names = [*known, *(name for name in rows.index if name not in known)]
-    return [(name, rows.loc[name, "base"], rows.loc[name, "method"]) for name in names]
+    ordered = [one.name for one in release.contrasts if one.name in rows.index]
+    names = [*ordered, *(name for name in rows.index if name not in ordered)]
+    return [Contrast(name, rows.loc[name, "base"], rows.loc[name, "method"]) for name in names]
 
 
-def main_contrasts(table: pd.DataFrame, settings: Mapping[str, Any], most: int = 4) -> list[tuple[str, str, str]]:
-    """Those of the published hierarchical loss against cross-entropy, one per model; all where there are none."""
-    every = contrasts_of(table, settings)
-    main = []
-    for name, base, method in every:
-        one, two = described(settings, base), described(settings, method)
-        if (one["loss"], two["loss"]) == ("ce", "hce") and one["decoding"] == two["decoding"] == "argmax":
-            main.append((name, base, method))
+def main_contrasts(table: pd.DataFrame, release: ReleaseSettings, most: int = 4) -> list[Contrast]:
+    """Contrasts of the published hierarchical loss with cross-entropy, one per model; all where there are none."""
+    every = contrasts_of(table, release)
+    main = [one for one in every if _is_main(release.method(one.base), release.method(one.method))]
     return (main or every)[:most]
 
 
-def primary_contrast(named: Sequence[tuple[str, str, str]], settings: Mapping[str, Any]) -> tuple[str, str, str]:
-    """That of the MLP, as the paper has it; else the first."""
-    mlps = [one for one in named if described(settings, one[2])["model"] == "mlp"]
-    return (mlps or list(named))[0]
+def _is_main(base: ReleaseMethod, method: ReleaseMethod) -> bool:
+    return (base.loss, method.loss) == ("ce", "hce") and base.decoding == method.decoding == "argmax"
+
+
+def primary_contrast(contrasts: Sequence[Contrast], release: ReleaseSettings) -> Contrast:
+    """That of the MLP, the model of the paper; else the first."""
+    mlps = [one for one in contrasts if release.method(one.method).model == "mlp"]
+    return (mlps or list(contrasts))[0]
 
 
 def differences(contrasts: pd.DataFrame, place: Place, level: str | Sequence[str], metric: str = "") -> pd.DataFrame:
@@ -159,42 +166,49 @@ def differences(contrasts: pd.DataFrame, place: Place, level: str | Sequence[str
     return part[part["label_set"].isin(["truth", "-"]) & part["difference"].notna()]
 
 
-def rows_of(
-    contrasts: pd.DataFrame, settings: Mapping[str, Any], level: str | Sequence[str], metric: str = ""
-) -> list[tuple[Place, pd.DataFrame, list[tuple[str, str, str]]]]:
-    """Datasets with differences of some levels out of distribution: place, differences, main contrasts."""
-    found = [(place, differences(contrasts, place, level, metric)) for place in places(settings, "ood", contrasts)]
-    return [(place, part, main_contrasts(part, settings)) for place, part in found if len(part)]
+@dataclass(frozen=True)
+class Block:
+    """What a figure shows of one dataset: its place, the differences there, and the contrasts that have a panel."""
+
+    place: Place
+    differences: pd.DataFrame
+    contrasts: list[Contrast]
+
+    def of(self, contrast: Contrast) -> pd.DataFrame:
+        """The differences of one contrast."""
+        return self.differences[self.differences["contrast"] == contrast.name]
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The differences of all contrasts that have a panel."""
+        return self.differences[self.differences["contrast"].isin([one.name for one in self.contrasts])]
 
 
-def significant(part: pd.DataFrame, settings: Mapping[str, Any]) -> Any:
-    """Which rows are so after Holm's correction."""
-    return (part["p_holm"] < 1 - settings["release"]["confidence"]).fillna(False).to_numpy(dtype=bool)
+def numbers_of(part: pd.DataFrame) -> "NDArray[np.float64]":
+    """All differences and ends of intervals."""
+    numbers: NDArray[np.float64] = part[["low", "high", "difference"]].to_numpy(dtype=float).ravel()
+    return numbers
 
 
-def fitted_of(table: pd.DataFrame, place: Place) -> pd.DataFrame:
-    """The rows of `nodes` or `edges` of the fits behind a view."""
-    part = table[table["dataset"] == place[0]]
-    mine = part[part["split"] == place[1].removesuffix("_id").removesuffix("_ood")]
-    return mine if len(mine) else part[part["split"] == place[1]]
+def blocks_of(
+    contrasts: pd.DataFrame, settings: FigureSettings, level: str | Sequence[str], metric: str = ""
+) -> list[Block]:
+    """A block for every dataset with differences of some levels out of distribution."""
+    parts = ((place, differences(contrasts, place, level, metric)) for place in places(settings, "ood", contrasts))
+    return [Block(place, part, main_contrasts(part, settings.of_release)) for place, part in parts if len(part)]
 
 
-def published_for(published: pd.DataFrame, place: Place, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Published values to draw beside a dataset: none beside simulated cells, which stand for no real ones."""
-    return published.head(0) if place[0] in settings["release"]["simulated"] else published
+# drawing
 
 
-def subtitle(place: Place, settings: Mapping[str, Any], part: str = "") -> str:
-    """The dataset, which part of it, and whether the published numbers are of the same data."""
-    name = str(settings["datasets"].get(place[0], place[0]))
-    where = f", {PARTS[part].lower()}" if part else ""
-    known = settings["release"]["published_datasets"]
-    other = known and place[0] not in known
-    return f"{name}{where}" + (" \N{EN DASH} not the data of the paper" if other else "")
+def significant(part: pd.DataFrame, settings: FigureSettings) -> "NDArray[np.bool_]":
+    """Which rows are significant after Holm's correction."""
+    sure: NDArray[np.bool_] = (part["p_holm"] < 1 - settings.of_release.level).fillna(False).to_numpy(dtype=bool)
+    return sure
 
 
 def forest(
-    axes: Axes, part: pd.DataFrame, heights: Sequence[float], settings: Mapping[str, Any], colour: str, size: float = 5
+    axes: Axes, part: pd.DataFrame, heights: Sequence[float], settings: FigureSettings, colour: str, *, size: float = 5
 ) -> None:
     """Differences with their intervals, a row each: filled where significant after Holm, open where not."""
     for row, y, sure in zip(part.itertuples(), heights, significant(part, settings), strict=True):
@@ -204,32 +218,36 @@ def forest(
         )
 
 
-def zero_line(axes: Axes, vertical: bool = True) -> None:
-    """Where neither is better."""
-    (axes.axvline if vertical else axes.axhline)(0, color="#444444", linewidth=0.8, zorder=1)
-
-
-def light_rows(axes: Axes, heights: Iterable[float]) -> None:
-    """A hair line under every row, and no frame at the left."""
-    for y in heights:
-        axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+def zero_line(axes: Axes, *, vertical: bool = True) -> None:
+    """The line on which neither of two methods is better."""
+    (axes.axvline if vertical else axes.axhline)(0, color=DARK, linewidth=0.8, zorder=1)
 
 
 def with_zero(axes: Axes, values: Iterable[float], least: float = 0.02) -> None:
-    """Limits that hold all values and zero, with a little room."""
+    """Set limits that hold all values and zero, with a little room."""
     numbers = [float(v) for v in values if pd.notna(v)]
     low, high = min([0.0, *numbers]), max([0.0, *numbers])
     room = max(0.06 * (high - low), least / 2)
     axes.set_xlim(low - room, high + room)
 
 
-def significance_handles(colour: str, confidence: float) -> list[Line2D]:
-    """Legend entries of filled and open dots."""
-    alpha = f"{1 - confidence:.2g}"
-    look: dict[str, Any] = {"linestyle": "", "marker": "o", "color": colour, "markersize": 5}
+def legend_points(methods: Iterable[ReleaseMethod]) -> list[Line2D]:
+    """Legend entries of the losses of some methods."""
     return [
-        Line2D([], [], label=f"significant over runs (Holm, {alpha})", **look),
-        Line2D([], [], label="not significant", markerfacecolor="white", **look),
+        Line2D([], [], linestyle="", markersize=5, label=loss_label(method), **loss_look(method)) for method in methods
     ]
+
+
+def significance_handles(colour: str, level: float) -> list[Line2D]:
+    """Legend entries of filled and open dots."""
+    significance = f"{1 - level:.2g}"
+    return [
+        Line2D(
+            [], [], linestyle="", marker="o", color=colour, markersize=5,
+            label=f"significant over runs (Holm, {significance})",
+        ),
+        Line2D(
+            [], [], linestyle="", marker="o", color=colour, markersize=5, markerfacecolor="white",
+            label="not significant",
+        ),
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Short names of cell types, for places where the full one finds no room."""
+"""Short names of cell types, for places where the full name does not fit."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -47,8 +47,21 @@ _RULES = (
 FONT = "DejaVu Sans"
 
 
+def shortened(label: str, length: int = 34) -> str:
+    """A cell type beside an axis: the most common words shortened, cut where it is still too long."""
+    for long, short in (
+        ("-positive", "+"),
+        ("-negative", "-"),
+        ("alpha-beta", "αβ"),
+        ("thymus-derived ", ""),
+        ("regulatory", "reg."),
+    ):
+        label = label.replace(long, short)
+    return label if len(label) <= length else label[: length - 1] + "…"
+
+
 def short_names(labels: Sequence[str], most: int = 44) -> list[str]:
-    """Every label shortened; two that would be called the same keep their full names, cut where they are too long."""
+    """Every label shortened; labels that would become equal keep their full names. Cut where they are too long."""
     short = [_short(label) for label in labels]
     times = Counter(short)
     names = [name if times[name] == 1 else label for name, label in zip(short, labels, strict=True)]
@@ -62,7 +75,7 @@ def _short(label: str) -> str:
 
 
 def in_lines(name: str, width: int, most: int = 3) -> str:
-    """A name over as few lines of at most `width` characters as hold it, of about the same length; else cut."""
+    """A name over as few lines of at most `width` characters as hold it, of similar length; cut where none do."""
     words = name.split(" ")
     for lines in range(1, most + 1):
         found = min(_divided(words, lines), key=lambda parts: max(map(len, parts)), default=None)
@@ -72,14 +85,14 @@ def in_lines(name: str, width: int, most: int = 3) -> str:
 
 
 def _divided(words: Sequence[str], lines: int) -> Iterator[list[str]]:
-    """All ways to write words, in their order, over so many lines."""
+    """All ways to divide words, in their order, into so many lines."""
     for cuts in combinations(range(1, len(words)), lines - 1):
         yield [" ".join(words[a:b]) for a, b in pairwise([0, *cuts, len(words)])]
 
 
 @cache
 def text_width(text: str, points: float) -> float:
-    """Width (inches) of the longest line of a text in the font of the figures; no canvas is needed."""
+    """Width (inches) of the longest line of a text in the font of the figures, without a canvas."""
     font = get_font(findfont(FontProperties(family=FONT)))
     font.set_size(points, 72)
     widest = 0.0

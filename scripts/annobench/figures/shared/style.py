@@ -1,9 +1,9 @@
-"""One look for all figures: fonts, colours, markers, and how a figure gets onto disk."""
+"""One look for all figures: fonts, colours, markers, and how a figure is written to disk."""
 
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import matplotlib
 
@@ -13,17 +13,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.config.names import METRIC_NAMES
+from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic
+from annobench.figures.shared.settings import FigureSettings
 
-# Okabe and Ito's palette: told apart by colour-blind eyes too; markers and lines repeat the distinction
+if TYPE_CHECKING:
+    from matplotlib.axes._secondary_axes import SecondaryAxis
+
+Tables = Mapping[str, pd.DataFrame]
+
+# Okabe and Ito's palette: distinct for colour-blind eyes too; markers and lines repeat the distinction
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#8C8C8C"
 LIGHT = "#D9D9D9"
+DARK = "#444444"
 SEQUENTIAL = "cividis"
-_SETTINGS: Any = {
+RC_SETTINGS: Any = {  # matplotlib types the keys as literals
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -32,7 +39,7 @@ _SETTINGS: Any = {
     "axes.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
+    "axes.edgecolor": DARK,
     "axes.grid": False,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
@@ -43,14 +50,27 @@ _SETTINGS: Any = {
 }
 
 
-def draw_figure(name: str, tables: Mapping[str, str], settings: Mapping[str, Any], *, pdf: str, png: str) -> None:
-    """Draw a figure from CSV tables and write it as PDF and PNG, without dates in the files."""
+def draw_figure(name: str, tables: Mapping[str, str], settings: FigureSettings, *, pdf: str, png: str) -> None:
+    """Draw a figure and write it as PDF and PNG, without dates in the files.
+
+    Parameters
+    ----------
+    name
+        File of the figure in annobench/figures, whose `draw(tables, settings)` returns a figure, or None where the
+        tables hold nothing to draw yet.
+    tables
+        Table -> its CSV file.
+    settings
+        What the figure uses of the study.
+    pdf, png
+        Files to write.
+    """
     module = importlib.import_module(f"annobench.figures.{name}")
-    with plt.rc_context(_SETTINGS):
+    with plt.rc_context(RC_SETTINGS):
         figure = module.draw({key: pd.read_csv(path) for key, path in tables.items()}, settings)
         if figure is None:
             figure = new_figure(4, 1)
-            figure.text(0.5, 0.5, f"{module.TITLE}: nothing to draw yet", ha="center", va="center")
+            figure.text(0.5, 0.5, f"{settings.title}: nothing to draw yet", ha="center", va="center")
         with atomic(Path(pdf)) as path:
             figure.savefig(path, format="pdf", bbox_inches="tight", metadata={"CreationDate": None})
         with atomic(Path(png)) as path:
@@ -58,71 +78,98 @@ def draw_figure(name: str, tables: Mapping[str, str], settings: Mapping[str, Any
         plt.close(figure)
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) whose parts keep clear of each other."""
+    return plt.figure(figsize=(width, height), layout="constrained")
+
+
+class PointLook(TypedDict):
+    """Keyword arguments of matplotlib for points."""
+
+    color: str
+    marker: str
+
+
+class LineLook(PointLook):
+    """Keyword arguments of matplotlib for lines with points."""
+
+    linestyle: str
+
+
 class Looks:
-    """Colour, marker and line of every method, the same in all panels of a figure; controls are grey."""
+    """Colour, marker and line of every method, the same in all panels of a figure.
+
+    A colour of the palette that is used again comes with another marker and another line. Controls share a colour.
+    """
 
     def __init__(self, methods: Sequence[str], controls: Sequence[str]) -> None:
-        self._looks: dict[str, dict[str, Any]] = {}
+        self._looks: dict[str, LineLook] = {}
         for i, method in enumerate(methods):
-            turn = i // len(COLOURS)  # a colour that comes again has another marker and another line
-            marker = MARKERS[(i + turn) % len(MARKERS)]
+            turn = i // len(COLOURS)
             self._looks[method] = {
                 "color": COLOURS[i % len(COLOURS)],
-                "marker": marker,
+                "marker": MARKERS[(i + turn) % len(MARKERS)],
                 "linestyle": DASHES[turn % len(DASHES)],
             }
         for i, control in enumerate(controls):
             self._looks[control] = {
-                "color": GREY,
+                "color": control_colour(control),
                 "marker": MARKERS[i % len(MARKERS)],
                 "linestyle": DASHES[i % len(DASHES)],
             }
 
-    def of(self, method: str, *keys: str) -> dict[str, Any]:
-        """Keyword arguments for matplotlib."""
+    def colour(self, method: str) -> str:
+        """Colour of a method."""
+        return self._looks[method]["color"]
+
+    def point(self, method: str) -> PointLook:
+        """Colour and marker of a method."""
         look = self._looks[method]
-        return {key: look[key] for key in keys} if keys else dict(look)
+        return {"color": look["color"], "marker": look["marker"]}
+
+    def line(self, method: str) -> LineLook:
+        """Colour, marker and line of a method."""
+        return self._looks[method]
 
 
-def ordered_methods(ranking: pd.DataFrame) -> tuple[list[str], list[str], dict[str, str]]:
-    """Methods from best to worst mean score, controls likewise, and the label of each."""
-    mean = (
-        ranking[ranking["dataset"] != "all"]
-        .groupby("method")["score"]
-        .mean()
-        .sort_values(ascending=False, kind="stable")
+def control_colour(name: str) -> str:
+    """Colour of a control; a study may have controls of its own, which are grey."""
+    return CONTROLS[name].colour if name in CONTROLS else GREY
+
+
+def clean_axes(axes: "Axes | SecondaryAxis") -> None:
+    """Remove spines and ticks, for heat maps and tables."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def light_rows(axes: Axes, heights: Sequence[float]) -> None:
+    """A hair line under every row, and no frame on the left."""
+    for y in heights:
+        axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def direction(axes: Axes, *, higher_is_better: bool) -> None:
+    """State above a panel which way is better."""
+    axes.annotate(
+        "better →" if higher_is_better else "← better",
+        (1.0 if higher_is_better else 0.0, 1.0),
+        xytext=(0, 3),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right" if higher_is_better else "left",
+        va="bottom",
+        fontsize=7,
+        color=GREY,
     )
-    kind = ranking.drop_duplicates("method").set_index("method")["kind"]
-    labels = ranking.drop_duplicates("method").set_index("method")["label"].to_dict()
-    methods = [m for m in mean.index if kind[m] == "method"]
-    return methods, [m for m in mean.index if kind[m] == "control"], labels
-
-
-def evaluations_of(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Dataset and name of every evaluation of a table, in its order."""
-    return list(dict.fromkeys(zip(table["dataset"], table["evaluation"], strict=True)))
-
-
-def evaluation_name(dataset: str, evaluation: str, settings: Mapping[str, Any]) -> str:
-    """What an evaluation of a dataset is called."""
-    return "mean" if dataset == "all" else str(settings["evaluations"].get(f"{dataset}/{evaluation}", evaluation))
-
-
-def evaluation_title(dataset: str, evaluation: str, settings: Mapping[str, Any]) -> str:
-    """Two lines: the dataset and the evaluation."""
-    name = "All evaluations" if dataset == "all" else settings["datasets"].get(dataset, dataset).split(",")[0]
-    return f"{name}\n{evaluation_name(dataset, evaluation, settings)}"
-
-
-def metric_name(settings: Mapping[str, Any]) -> str:
-    """The primary metric, for people."""
-    return METRIC_NAMES[settings["primary"]]
 
 
 def spread_labels(
-    axes: Axes, x: float, wanted: Mapping[str, float], labels: Mapping[str, str], looks: Looks, gap: float
+    axes: Axes, x: float, wanted: Mapping[str, float], labels: Mapping[str, str], looks: Looks, *, gap: float
 ) -> None:
-    """Write labels at the right of an axis near their heights, at least `gap` (data units) apart."""
+    """Write labels to the right of an axis near their heights, at least `gap` (data units) apart."""
     order = sorted(wanted, key=lambda name: wanted[name])
     heights: list[float] = []
     for name in order:
@@ -137,7 +184,7 @@ def spread_labels(
             labels[name],
             xy=(x, wanted[name]),
             xytext=(x * 1.35, height),
-            color=looks.of(name)["color"],
+            color=looks.colour(name),
             fontsize=8,
             va="center",
             annotation_clip=False,
@@ -150,8 +197,3 @@ def spread_labels(
                 "relpos": (0, 0.5),
             },
         )
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) with room kept between its parts."""
-    return plt.figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,93 @@
+"""What a study must have for a figure: predicates that the figures name in NEEDS, and the figures that it has.
+
+A new need is one function here. Imported while the Snakefile is parsed: standard library and config only.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from annobench.config.figures import figure_facts
+from annobench.config.study import Study
+from annobench.core.errors import ConfigError, nearest
+
+_NEEDS: dict[str, Callable[[Study], bool]] = {}
+
+
+def need(predicate: Callable[[Study], bool]) -> Callable[[Study], bool]:
+    """Let figures name a predicate in NEEDS."""
+    _NEEDS[predicate.__name__] = predicate
+    return predicate
+
+
+def drawable(study: Study) -> list[str]:
+    """The figures of a study for which it has data."""
+    regimes = {split.regime for split in study.splits.values()}
+    facts = map(figure_facts, study.settings["figures"])
+    return [
+        one.name
+        for one in facts
+        if (not one.regimes or regimes & set(one.regimes)) and all(met(name, study, one.name) for name in one.needs)
+    ]
+
+
+def met(name: str, study: Study, figure: str) -> bool:
+    """Whether a study has what a figure needs. Raises ConfigError for a need without a predicate."""
+    if name not in _NEEDS:
+        raise ConfigError(f"figures/{figure}.py: NEEDS: there is no need '{name}'{nearest(name, _NEEDS)}")
+    return _NEEDS[name](study)
+
+
+@need
+def markers(study: Study) -> bool:
+    """A marker table, and cells that are not simulated: their genes are markers of nothing."""
+    real = any((cells.get("source") or {}).get("kind") != "simulate" for cells in _tested(study))
+    return study.settings["scoring"]["markers"] is not None and real
+
+
+@need
+def published(study: Study) -> bool:
+    """A published table to set results beside."""
+    return study.settings["published"] is not None
+
+
+@need
+def spatial(study: Study) -> bool:
+    """Test cells with coordinates."""
+    return any(cells["spatial"] for cells in _tested(study))
+
+
+@need
+def factors(study: Study) -> bool:
+    """A factor that changes within the study: training genes, the balance policy, or merging of labels."""
+    variants = {(split.genes.training, split.balance.policy) for split in study.splits.values()}
+    return study.settings["scoring"]["merge"] is not None or len(variants) > 1
+
+
+@need
+def decisions(study: Study) -> bool:
+    """Decision values, which confidence rules are computed from."""
+    return bool(study.settings["keep"]["decisions"])
+
+
+@need
+def contrasts(study: Study) -> bool:
+    """Pairs of methods that the study compares."""
+    return bool(study.settings["contrasts"])
+
+
+@need
+def decodings(study: Study) -> bool:
+    """Methods that are scored by another decoding as well."""
+    return any(method["kind"] == "decoding" for method in study.methods.values())
+
+
+@need
+def published_values(study: Study) -> bool:
+    """Published values to draw beside the results."""
+    return bool(study.settings["published_values"])
+
+
+def _tested(study: Study) -> list[Mapping[str, Any]]:
+    """The dataset that test cells come from, for every evaluated dataset: of a pair the query."""
+    scored = [study.datasets[name] for name in study.scored_datasets()]
+    return [study.datasets[dataset["pair"]["query"]] if dataset.get("pair") else dataset for dataset in scored]
