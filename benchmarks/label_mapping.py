@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from annobench.config.schema import load_yaml, validate
 from annobench.core.paths import ROOT
 from annobench.data.ontology import read_release
+from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
 
@@ -49,7 +50,7 @@ def main() -> None:
     """Print the tables, and every name that is mapped to an id that is not the curated one."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     study = validate(load_yaml(ROOT / "config" / "config.yaml"), "config", "config.yaml")
-    ontology = read_release(study["ontology"])  # the release that is the default
+    ontology = read_release(OntologySpec.from_params(study["ontology"]))  # the release that is the default
     total: Counter[str] = Counter()
     different = []
     print(f"| table | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}")

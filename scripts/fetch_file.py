@@ -1,10 +1,10 @@
 """Bring one file that a method declares here; a record says how it went."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.data.model_files import fetch_file
+from annobench.data.spec import DownloadSpec
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ with job(snakemake) as say:
     fetch_file(
         snakemake.wildcards.method,
         snakemake.wildcards.download,
-        json.loads(snakemake.params.source),
+        DownloadSpec.from_params(snakemake.params.spec),
         Path(snakemake.output.folder),
         Path(snakemake.output.record),
         lock_file=Path("config/sources.lock.yaml"),

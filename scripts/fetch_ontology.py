@@ -1,13 +1,13 @@
 """Write one release of the Cell Ontology as JSON."""
 
-import json
 from typing import TYPE_CHECKING
 
 from annobench.data.ontology import read_release
+from annobench.data.spec import OntologySpec
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    read_release(json.loads(snakemake.params.settings)).save(snakemake.output[0])
+    read_release(OntologySpec.from_params(snakemake.params.spec)).save(snakemake.output[0])

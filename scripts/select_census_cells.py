@@ -1,10 +1,10 @@
 """Select cells and genes of a Census release."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.data.census.select import select_cells
+from annobench.data.census.spec import CensusSpec, SelectionFiles
 from annobench.data.census.types import corpus_ontology
 from annobench.workflow.driver import job
 
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake) as say:
-    source = json.loads(snakemake.params.source)
-    given, corpus = snakemake.input, source["corpus"]
+    source, given = CensusSpec.from_params(snakemake.params.spec), snakemake.input
     select_cells(
         source,
-        {key: Path(snakemake.output[key]) for key in ("cells", "genes", "record")},
-        uri=given.get("release") or source["uri"],
-        older_uri=given.get("new_since") or source["new_since_uri"],
-        ontology=corpus_ontology(corpus["ontology"], given.get("ontology"), say) if corpus["root"] else None,
+        SelectionFiles(*(Path(snakemake.output[key]) for key in ("cells", "genes", "record"))),
+        uri=given.get("release") or source.uri,
+        older_uri=given.get("new_since") or source.new_since_uri,
+        ontology=corpus_ontology(source.corpus, given.get("ontology"), say),
         report=say,
     )

@@ -11,6 +11,9 @@ from scipy.sparse import csr_matrix
 
 from annobench.config.schema import validate
 from annobench.data.census.build import Part, build_release
+from annobench.data.census.spec import PartSpec, SelectionFiles
+from annobench.data.sources.census import Source
+from annobench.data.spec import SourceSpec
 
 GENES = [(f"ENSG{i:011d}", f"GENE{i}") for i in range(100)]
 TYPES = {"CL:0000084": "T cell", "CL:0000236": "B cell", "CL:0000623": "natural killer cell"}
@@ -71,12 +74,12 @@ def two_releases(folder: Path) -> dict[str, Path]:
     family = {"first": first, "gone": gone, "new": new, "again": again, "logs": logs}
     whole = prepared(folder, "whole", 10, genes=slice(0, 100), seed=4)  # knows the ids of all genes
     parts = {
-        MAY: [Part("first", first), Part("gone", gone, title="Cells of Carol", collection="Carol's")],
+        MAY: [Part("first", first), Part("gone", gone, PartSpec(title="Cells of Carol", collection="Carol's"))],
         DECEMBER: [
             Part("first", first),
-            Part("again", again, title="Cells of Carol.", collection="Carol's"),
+            Part("again", again, PartSpec(title="Cells of Carol.", collection="Carol's")),
             Part("new", new),
-            Part("logs", logs, primary=False),
+            Part("logs", logs, PartSpec(primary=False)),
         ],
     }
     found = {}
@@ -88,14 +91,21 @@ def two_releases(folder: Path) -> dict[str, Path]:
     return found
 
 
-def source(release: str = DECEMBER, **settings: Any) -> dict[str, Any]:
-    """`source` of a dataset of kind census, with the defaults."""
+def source(release: str = DECEMBER, **settings: Any) -> Source:
+    """The source of a dataset of kind census, with the defaults."""
+    found = SourceSpec.from_params(entry(release, **settings))
+    assert isinstance(found, Source)
+    return found
+
+
+def entry(release: str = DECEMBER, **settings: Any) -> dict[str, Any]:
+    """The same as a mapping, as configuration sees it."""
     text = {"label": "l", "summary": "s", "citation": "c", "licence": "l"}
     given = {"kind": "census", "release": release, "chunks": 1} | settings
     found: dict[str, Any] = validate(text | {"source": given}, "dataset", "d.yaml")["source"]
     return found
 
 
-def outputs(folder: Path) -> dict[str, Path]:
+def outputs(folder: Path) -> SelectionFiles:
     """Where a selection goes."""
-    return {"cells": folder / "cells.parquet", "genes": folder / "genes.parquet", "record": folder / "record.json"}
+    return SelectionFiles(folder / "cells.parquet", folder / "genes.parquet", folder / "record.json")

@@ -68,8 +68,9 @@ def _do(given: argparse.Namespace) -> int:
         return verify(Path(given.path))
     elif given.command == "census-release":
         from annobench.data.census.build import build_from_files
+        from annobench.data.census.spec import GeneTable
 
-        table = given.genes and {"file": given.genes, "id": "feature_id", "name": "feature_name"}
+        table = GeneTable(given.genes) if given.genes else None
         build_from_files(given.date, given.dataset, Path(given.folder), know=given.know, gene_table=table)
     elif given.command == "manual":
         from annobench.config.manual import update

@@ -23,7 +23,9 @@ from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import read_columns, write_columns
 from annobench.data.prepare.dataset import prepare_dataset
-from annobench.data.sources.simulate import write_simulated
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.sources.simulate import Source, write_simulated
 from annobench.fit import inputs
 from annobench.fit.child import main
 from annobench.fit.decisions import KINDS
@@ -38,16 +40,17 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[s
     """The same fit on cells in memory and in a store."""
     folder = tmp_path_factory.mktemp("jobs")
     file = folder / "simulated.h5ad"
-    write_simulated(file, types=TYPES, ontology=ontology, cells=400, genes=60, seed=3, unlabelled=0.05)
+    source = Source("simulate", tuple(TYPES), cells=400, genes=60, seed=3, unlabelled=0.05)
+    write_simulated(file, source, ontology)
     write_json(folder / "r.json", {"sha256": sha256_of(file), "file": file.name})
     ontology.save(folder / "cl.json")
     text = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
     text["cells"] = {"label_id": "cell_type_ontology_term_id", "study": "study", "donor": "donor_id"}
     for storage in ("memory", "store"):
-        outputs = {k: folder / storage / v for k, v in (("cells", "cells.h5ad"), ("obs", "o"), ("card", "card.json"))}
-        dataset = validate(text | {"storage": storage}, "dataset", "d")
-        prepare_dataset("d", dataset, file, folder / "r.json", ontology, None, outputs)
-    obs = read_columns(folder / "memory" / "o")
+        outputs = PreparedFiles.within(folder / storage)
+        spec = DatasetSpec.of(validate(text | {"storage": storage}, "dataset", "d"))
+        prepare_dataset("d", spec, file, folder / "r.json", outputs, ontology=ontology)
+    obs = read_columns(folder / "memory" / "obs.parquet")
     roles = np.random.default_rng(0).choice(["train", "val", "test", "unused"], 400, p=[0.5, 0.2, 0.2, 0.1])
     roles[(obs["label_id"] == "unknown") & (roles != "test")] = "unused"
     write_columns(folder / "split.parquet", {"cell_id": obs["cell_id"], "role": roles.astype(object)})

@@ -11,6 +11,8 @@ from annobench.core.counts import macro_f1_of_codes
 from annobench.core.files import sha256_of, write_json
 from annobench.core.paths import ROOT
 from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
 from annobench.fit.method import Context
 from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
@@ -27,9 +29,9 @@ def pancreas(real_data: Path, tmp_path_factory: pytest.TempPathFactory, ontology
     dataset["cells"]["disease"] = None
     dataset = validate(dataset, "dataset", "pancreas")
     write_json(folder / "source.json", {"sha256": sha256_of(file), "file": file.name})
-    outputs = {key: folder / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "d.json"))}
-    prepare_dataset("pancreas", dataset, file, folder / "source.json", ontology, None, outputs)
-    return ad.read_h5ad(outputs["cells"])
+    outputs, spec = PreparedFiles.within(folder), DatasetSpec.of(dataset)
+    prepare_dataset("pancreas", spec, file, folder / "source.json", outputs, ontology=ontology)
+    return ad.read_h5ad(outputs.cells)
 
 
 def macro_f1(data: ad.AnnData, roles: np.ndarray, ontology: Ontology) -> float:

@@ -30,7 +30,7 @@ rule build_release:
         mem_mb=CENSUS.built_memory,
         runtime=CENSUS.built_minutes,
     params:
-        settings=CENSUS.built_settings,
+        spec=CENSUS.built_spec,
         code=CENSUS.code_of("build_release"),
     script:
         "../../scripts/build_release.py"
@@ -53,7 +53,7 @@ rule select_census_cells:
         mem_mb=CENSUS.select_memory,
         runtime=DATA.minutes,
     params:
-        source=CENSUS.select_source,
+        spec=CENSUS.select_spec,
         tables=CENSUS.table_state,
         code=CENSUS.code_of("select_census_cells"),
     script:
@@ -75,7 +75,7 @@ rule fetch_census_chunk:
         mem_mb=CENSUS.chunk_memory,
         runtime=CENSUS.chunk_minutes,
     params:
-        source=CENSUS.chunk_source,
+        spec=CENSUS.chunk_spec,
         code=CENSUS.code_of("fetch_census_chunk"),
     script:
         "../../scripts/fetch_census_chunk.py"

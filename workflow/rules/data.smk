@@ -32,7 +32,7 @@ rule fetch_ontology:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=DATA.ontology_settings,
+        spec=DATA.ontology_spec,
         code=DATA.code_of("fetch_ontology"),
     script:
         "../../scripts/fetch_ontology.py"
@@ -54,7 +54,7 @@ rule fetch_dataset:
         mem_mb=DATA.fetch_memory_mb,
         runtime=DATA.minutes,
     params:
-        source=DATA.source,
+        spec=DATA.source_spec,
         local_state=DATA.local_state,
         code=DATA.fetch_code,
     script:
@@ -75,7 +75,7 @@ rule fetch_file:
         mem_mb=1000,
         runtime=60,
     params:
-        source=DATA.download,
+        spec=DATA.download_spec,
         code=DATA.code_of("fetch_file"),
     script:
         "../../scripts/fetch_file.py"
@@ -100,7 +100,7 @@ rule prepare_dataset:
         mem_mb=DATA.memory_mb,
         runtime=DATA.minutes,
     params:
-        dataset=DATA.dataset,
+        spec=DATA.dataset_spec,
         code=DATA.code_of("prepare_dataset"),
     script:
         "../../scripts/prepare_dataset.py"
@@ -108,7 +108,7 @@ rule prepare_dataset:
 
 rule fetch_panel:
     input:
-        file=DATA.panel_file,
+        files=DATA.panel_files,
     output:
         genes="results/panels/{panel}.csv",
         record="results/panels/{panel}.json",
@@ -122,7 +122,7 @@ rule fetch_panel:
         mem_mb=1000,
         runtime=10,
     params:
-        panel=DATA.panel,
-        code=DATA.code_of("fetch_panel"),
+        spec=DATA.panel_spec,
+        code=DATA.panel_code,
     script:
         "../../scripts/fetch_panel.py"

@@ -8,19 +8,77 @@ Rules, each decided over all genes:
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from annobench.cells.genes import strip_version
+from annobench.cells.spec import GenesSpec
 from annobench.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 _SYMBOL_COLUMNS = ("feature_name", "gene_symbol", "gene_symbols", "gene_name", "symbol")
 
 
-def gene_table(var: "pd.DataFrame", settings: dict[str, Any], file: str) -> "pd.DataFrame":
+@dataclass(frozen=True)
+class ChosenGenes:
+    """The genes that are kept.
+
+    Parameters
+    ----------
+    table
+        feature_id and feature_name, indexed by unique names.
+    positions
+        Their columns in the matrix of the source, rising.
+    not_required, duplicates
+        How many genes were dropped, and why.
+    """
+
+    table: "pd.DataFrame"
+    positions: "NDArray[np.intp]"
+    not_required: int
+    duplicates: int
+
+
+def chosen_genes(
+    var: "pd.DataFrame", spec: GenesSpec, totals: "Callable[[], NDArray[np.floating]]", file: str
+) -> ChosenGenes:
+    """The genes of a source that are kept.
+
+    Parameters
+    ----------
+    var
+        Table of the genes of the source, (genes,).
+    spec
+        `genes` of the dataset.
+    totals
+        Gives the sum of every column of the matrix, (genes,); asked for only where a gene has several columns.
+    file
+        Named in messages.
+
+    Raises
+    ------
+    DataError
+        For a column that does not exist or does not hold what it should.
+    """
+    import numpy as np
+
+    genes = gene_table(var, spec, file)
+    required = np.flatnonzero(required_genes(var, spec.require, file))
+    genes = genes.iloc[required].reset_index(drop=True)
+    keep, duplicates = np.arange(len(genes)), 0
+    if gene_keys(genes).duplicated().any():
+        keep, duplicates = keep_one_each(genes, totals()[required])
+    genes = genes.iloc[keep].reset_index(drop=True)
+    genes.index = gene_index(genes)
+    return ChosenGenes(genes, required[keep], len(var) - len(required), duplicates)
+
+
+def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame":
     """feature_id (empty where not known) and feature_name for every column of the matrix, in order.
 
     Raises DataError for a column that does not exist, or an id column in which nothing is an Ensembl id.
@@ -29,15 +87,15 @@ def gene_table(var: "pd.DataFrame", settings: dict[str, Any], file: str) -> "pd.
 
     columns = {"index": var.index.astype(str), **{c: var[c].astype(str) for c in var.columns}}
     ids = {name: [strip_version(v) for v in values] for name, values in columns.items()}
-    found = {name: sum(map(bool, values)) for name, values in ids.items()}
-    id_column, name_column = settings["id"], settings["name"]
+    number = {name: sum(map(bool, values)) for name, values in ids.items()}
+    id_column, name_column = spec.id, spec.name
     if id_column == "auto":
-        id_column = max(found, key=lambda name: found[name])
-        id_column = id_column if found[id_column] else None
+        id_column = max(number, key=lambda name: number[name])
+        id_column = id_column if number[id_column] else None
     elif id_column is not None:
         if id_column not in columns:
             raise DataError(f"{file}: genes.id: var has no column '{id_column}'{nearest(id_column, columns)}")
-        if not found[id_column]:
+        if not number[id_column]:
             raise DataError(
                 f"{file}: genes.id: nothing in '{id_column}' is an Ensembl id (first value: "
                 f"'{columns[id_column][0]}'); use `auto` or null"
@@ -55,7 +113,7 @@ def gene_keys(genes: "pd.DataFrame") -> "pd.Series":
     return genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
 
 
-def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndarray", int]:
+def keep_one_each(genes: "pd.DataFrame", totals: "NDArray[np.floating]") -> "tuple[NDArray[np.intp], int]":
     """Positions of the columns to keep, in order, and how many were dropped as duplicates.
 
     `totals` is the sum of each column of the matrix; on a tie the first column stays.
@@ -68,11 +126,11 @@ def keep_one_each(genes: "pd.DataFrame", totals: "np.ndarray") -> tuple["np.ndar
     return keep, len(genes) - len(keep)
 
 
-def required_genes(var: "pd.DataFrame", columns: "list[str]", file: str) -> "np.ndarray":
+def required_genes(var: "pd.DataFrame", columns: Sequence[str], file: str) -> "NDArray[np.bool_]":
     """Which genes are true in all boolean columns that `genes.require` names."""
     import numpy as np
 
-    found = np.ones(len(var), dtype=bool)
+    required = np.ones(len(var), dtype=bool)
     for column in columns:
         if column not in var.columns:
             raise DataError(f"{file}: genes.require: there is no column '{column}'{nearest(column, var.columns)}")
@@ -80,8 +138,8 @@ def required_genes(var: "pd.DataFrame", columns: "list[str]", file: str) -> "np.
         other = words[~words.isin(["true", "false"])]
         if len(other):
             raise DataError(f"{file}: genes.require: column '{column}' holds '{other.iloc[0]}', expected true or false")
-        found &= (words == "true").to_numpy()
-    return found
+        required &= (words == "true").to_numpy()
+    return required
 
 
 def gene_index(genes: "pd.DataFrame") -> list[str]:

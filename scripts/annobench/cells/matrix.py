@@ -1,27 +1,21 @@
 """What the values of a matrix are, checked on every row."""
 
-from typing import TYPE_CHECKING, Any
-
-from annobench.core.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from anndata import AnnData
-    from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
-
 from typing import TYPE_CHECKING
 
-from annobench.core.errors import nearest
+import numpy as np
+
+from annobench.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
+    from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
 _SCALE = {"log1p_cp10k": 1e4, "log1p_cpm": 1e6}
 
 
-def take_slot(adata: "AnnData", slot: str, file: str) -> tuple["csr_matrix", Any]:
+def take_slot(adata: "AnnData", slot: str, file: str) -> "tuple[csr_matrix, pd.DataFrame]":
     """The matrix of a slot as CSR float32, and the var that belongs to it."""
     from scipy.sparse import csr_matrix
 
@@ -53,9 +47,7 @@ def take_slot(adata: "AnnData", slot: str, file: str) -> tuple["csr_matrix", Any
 
 
 def check_finite(matrix: "csr_matrix", file: str, first: int = 0) -> None:
-    """Refuse NaN, infinite and negative values: neither counts nor log1p values can be. `first`: number of row 0."""
-    import numpy as np
-
+    """Refuse NaN, infinite and negative values, of counts and of log1p values; `first` is the number of row 0."""
     if not np.isfinite(matrix.data).all():
         row = first + _row_of(matrix, ~np.isfinite(matrix.data))
         raise DataError(
@@ -73,8 +65,6 @@ def check_finite(matrix: "csr_matrix", file: str, first: int = 0) -> None:
 
 def check_counts(matrix: "csr_matrix", tolerance: float, file: str, first: int = 0) -> "csr_matrix":
     """Values within `tolerance` of whole numbers, rounded to them, in their type; raises DataError otherwise."""
-    import numpy as np
-
     if matrix.data.dtype.kind in "iub":
         return matrix
     rounded = np.rint(matrix.data)
@@ -92,12 +82,10 @@ def check_counts(matrix: "csr_matrix", tolerance: float, file: str, first: int =
     return matrix
 
 
-def recover_counts(matrix: "csr_matrix", state: str, totals: Any, tolerance: float, file: str) -> "csr_matrix":
-    """Counts from log1p values and the total counts per cell: round(expm1(x) * total / scale)."""
-    import numpy as np
-
+def recover_counts(matrix: "csr_matrix", state: str, totals: "ArrayLike", tolerance: float, file: str) -> "csr_matrix":
+    """Counts from log1p values and the total counts per cell (n,): round(expm1(x) * total / scale)."""
     if state not in _SCALE:
-        raise DataError(f"{file}: matrix.counts_from: only log1p values can be turned back, state is '{state}'")
+        raise DataError(f"{file}: matrix.counts_from: only log1p values can be converted back, state is '{state}'")
     totals = np.asarray(totals, dtype=float)
     if not np.isfinite(totals).all() or (totals <= 0).any():
         raise DataError(f"{file}: matrix.counts_from: the totals must be positive numbers for every cell")
@@ -108,8 +96,6 @@ def recover_counts(matrix: "csr_matrix", state: str, totals: Any, tolerance: flo
 
 def check_log1p(matrix: "csr_matrix", state: str, file: str) -> None:
     """log1p of counts per 10,000 or per million: no row may sum to more than the scale (a gene subset sums to less)."""
-    import numpy as np
-
     sums = np.zeros(matrix.shape[0])
     np.add.at(sums, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), np.expm1(matrix.data.astype(float)))
     if sums.max(initial=0) > _SCALE[state] * 1.05:
@@ -119,19 +105,20 @@ def check_log1p(matrix: "csr_matrix", state: str, file: str) -> None:
         )
 
 
-def _row_of(matrix: "csr_matrix", mask: Any) -> int:
-    import numpy as np
-
+def _row_of(matrix: "csr_matrix", mask: "NDArray[np.bool_]") -> int:
     return int(np.searchsorted(matrix.indptr, np.flatnonzero(mask)[0], side="right") - 1)
 
 
 def placed(matrix: "csr_matrix", columns: "tuple[NDArray[np.intp], NDArray[np.intp]]", genes: int) -> "csr_matrix":
-    """Some columns of a matrix put at places among so many genes, zero elsewhere; `columns` says which, and where."""
+    """Some columns of a matrix, moved to places among `genes` columns that are zero elsewhere.
+
+    `columns` holds which columns are taken, and their places.
+    """
     from scipy.sparse import csr_matrix
 
     taken, places = columns
-    found = matrix[:, taken]
+    part = matrix[:, taken]
     if len(places) == genes:
-        return found
-    found = found.tocoo()
-    return csr_matrix((found.data, (found.row, places[found.col])), shape=(matrix.shape[0], genes))
+        return part
+    part = part.tocoo()
+    return csr_matrix((part.data, (part.row, places[part.col])), shape=(matrix.shape[0], genes))

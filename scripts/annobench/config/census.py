@@ -63,6 +63,6 @@ def family(releases: Mapping[str, list[str]]) -> list[str]:
     return sorted({part for parts in releases.values() for part in parts})
 
 
-def chunk_names(source: Mapping[str, Any]) -> list[str]:
-    """Names of the chunks: their numbers, in order."""
-    return [f"{number:04d}" for number in range(source["chunks"])]
+def chunk_names(chunks: int) -> list[str]:
+    """Names of so many chunks: their numbers, in order."""
+    return [f"{number:04d}" for number in range(chunks)]

@@ -2,6 +2,11 @@
 
 ARGMAX = "argmax"  # the answer that every fit gives
 DECODINGS = ("leaf", "top_down")  # answers that are decoded from its probabilities besides (annobench.fit.decoding)
+OBS_COLUMNS = (  # of all prepared cells
+    *("label_id", "label", "label_original", "study", "donor", "batch"),
+    *("assay", "tissue", "disease"),
+)
+OTHER_COLUMNS = ("cell_id", "part", "total_counts", "republished")  # of some; cells.columns may name none of either
 NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels
 STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,
 STORE_BYTES = 4_000_000_000  # or a matrix that takes more memory than this

@@ -17,19 +17,17 @@ _SAYING = ("annobench", "annobench.core.errors", "annobench.workflow.driver", "a
 
 
 @cache
-def code_hash(*modules: str, leave_out: tuple[str, ...] = ()) -> str:
+def code_hash(*modules: str) -> str:
     """Hash (12 hex digits) over `modules` and all library modules that they import, e.g. `annobench.splits.roles`.
 
     A driver is named by its file stem, e.g. `split_dataset`. Imports under `if TYPE_CHECKING` do not count, nor do the
-    modules that only say things (version, messages, logs): a reworded message refits nothing. What `leave_out` names is
-    not followed.
+    modules that only say things (version, messages, logs): a reworded message refits nothing.
     """
-    passed = {*_SAYING, *leave_out}
     seen: set[str] = set()
     queue = list(modules)
     while queue:
         module = queue.pop()
-        if module not in seen and module not in passed:
+        if module not in seen and module not in _SAYING:
             seen.add(module)
             queue.extend(_imports(module))
     digest = hashlib.sha256()

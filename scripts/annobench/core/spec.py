@@ -13,6 +13,8 @@ from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 from annobench.core.errors import AnnobenchError
 
+Params = dict[str, Any]  # a spec as mappings with sorted keys, lists and plain values
+
 
 class SpecError(AnnobenchError):
     """A mapping does not fit the spec that it is read as."""
@@ -22,9 +24,9 @@ class SpecError(AnnobenchError):
 class Spec:
     """Base of frozen dataclasses whose fields are plain values, sequences, mappings or specs."""
 
-    def to_params(self) -> dict[str, Any]:
+    def to_params(self) -> Params:
         """The spec as mappings with sorted keys, lists and plain values."""
-        params: dict[str, Any] = _plain(self)
+        params: Params = _plain(self)
         return params
 
     @classmethod

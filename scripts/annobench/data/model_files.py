@@ -6,67 +6,74 @@ reason.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from annobench import __version__
 from annobench.core.errors import DownloadError, nearest
 from annobench.core.files import link, write_json
-from annobench.data.download.http import Connection, Report, cache_folder, download
+from annobench.data.download.http import Connection, Received, cache_folder, download
 from annobench.data.download.lock import enforce
+from annobench.data.spec import DownloadSpec, Report, silent
 
 
 def fetch_file(
     method: str,
     name: str,
-    source: Mapping[str, Any],
+    source: DownloadSpec,
     folder: Path,
     record: Path,
     *,
     lock_file: Path,
     connection: Connection | None = None,
-    report: Report = lambda text: None,
+    report: Report = silent,
 ) -> None:
-    """Bring one file of a method into `folder` and write its `record` (JSON) last, also where it could not be had.
+    """Bring one file of a method into `folder`, and write its `record` (JSON) last, even if it could not be fetched.
 
-    `source` is the entry of the method's YAML (urls, index, version, file, sha256). `lock_file` keeps the hash where
-    none is stated.
+    `lock_file` keeps the hash where the method states none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     connection = connection or Connection(attempts=3, timeout=30)  # one method waits for this, not the study
-    found: dict[str, Any] = {"status": "ok", "reason": None, "sha256": None, "bytes": None, "url": None}
+    outcome = _Outcome(status="ok", reason=None, sha256=None, bytes=None, url=None)
     try:
         cached, step = _download(source, connection, report)
-        if not source["sha256"]:
-            enforce(lock_file, f"methods/{method}", source["file"], step["sha256"])
-        link(cached, folder / source["file"])
-        found |= {key: step[key] for key in ("sha256", "bytes", "url")}
+        if not source.sha256:
+            enforce(lock_file, f"methods/{method}", source.file, step["sha256"])
+        link(cached, folder / source.file)
+        outcome |= {"sha256": step["sha256"], "bytes": step["bytes"], "url": step["url"]}
     except DownloadError as error:
         reason = " ".join(str(error).split())
         report(f"{reason} The fits of {method} are skipped.")
-        found |= {"status": "failed", "reason": reason}
+        outcome |= {"status": "failed", "reason": reason}
     fetched = datetime.now(UTC).isoformat(timespec="seconds")
-    about = {"method": method, "download": name, "file": source["file"], "source": dict(source)}
-    write_json(record, {**about, **found, "fetched": fetched, "annobench": __version__})
+    about = {"method": method, "download": name, "file": source.file, "source": source.to_params()}
+    write_json(record, {**about, **outcome, "fetched": fetched, "annobench": __version__})
 
 
-def _download(source: Mapping[str, Any], connection: Connection, report: Report) -> tuple[Path, dict[str, Any]]:
+class _Outcome(TypedDict, total=False):
+    status: str
+    reason: str | None
+    sha256: str | None
+    bytes: int | None
+    url: str | None
+
+
+def _download(source: DownloadSpec, connection: Connection, report: Report) -> tuple[Path, Received]:
     """The file in the cache and the record of its download: from its addresses, else from the one in the index."""
-    key = source["sha256"] or hashlib.sha256("\n".join([*source["urls"], str(source["index"])]).encode()).hexdigest()
-    cached = cache_folder() / "files" / key[:16] / source["file"]
+    key = source.sha256 or hashlib.sha256("\n".join([*source.urls, str(source.index)]).encode()).hexdigest()
+    cached = cache_folder() / "files" / key[:16] / source.file
     try:
         # without an address this still finds a file that the cache holds
-        return cached, download(source["urls"], cached, source["sha256"], connection=connection, report=report)
+        return cached, download(source.urls, cached, source.sha256, connection=connection, report=report)
     except DownloadError as error:
-        if not source["index"]:
+        if not source.index:
             raise
-        if source["urls"]:
-            report(f"{source['file']}: the stated addresses do not help ({error}); looking into {source['index']}")
-    url = find_in_index(source["index"], source["file"], source["version"], connection, report)
-    return cached, download([url], cached, source["sha256"], connection=connection, report=report)
+        if source.urls:
+            report(f"{source.file}: the stated addresses do not work ({error}); looking it up in {source.index}")
+    url = find_in_index(source.index, source.file, source.version, connection, report)
+    return cached, download([url], cached, source.sha256, connection=connection, report=report)
 
 
 def find_in_index(url: str, file: str, version: str | None, connection: Connection, report: Report) -> str:
@@ -80,9 +87,9 @@ def find_in_index(url: str, file: str, version: str | None, connection: Connecti
         try:
             entries = {str(entry["filename"]): entry for entry in json.loads(path.read_bytes())["models"]}
         except (ValueError, KeyError, TypeError) as error:
-            raise DownloadError(f"{url}: is no index of models ({type(error).__name__}: {error})") from error
+            raise DownloadError(f"{url}: is not a model index ({type(error).__name__}: {error})") from error
     if file not in entries:
-        raise DownloadError(f"{url}: names no file '{file}'{nearest(file, entries)}")
+        raise DownloadError(f"{url}: does not list the file '{file}'{nearest(file, entries)}")
     address, newest = str(entries[file].get("url")), str(entries[file].get("version"))
     if version not in (None, newest):
         raise DownloadError(f"{url}: has version {newest} of {file}, expected {version}")

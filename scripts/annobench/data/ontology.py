@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import expanded
+from annobench.data.spec import OntologySpec
 from annobench.ontology.graph import Ontology, Term
 
 
@@ -36,8 +37,18 @@ def from_wheel(release: str) -> Ontology:
     return _from_guide(load_ontology_file(known[release]), release)
 
 
-def _from_guide(raw: Mapping[str, Mapping[str, Any]], release: str) -> Ontology:
-    """From the entries of the ontology guide: the ancestors of a term with their distance, or, shortened, all alike."""
+class _Entry(TypedDict, total=False):
+    """A term in the ontology guide; its ancestors come with their distance, or, in a shortened file, without."""
+
+    ancestors: Mapping[str, int] | list[str]
+    label: str
+    synonyms: list[str]
+    deprecated: bool
+    replaced_by: str
+
+
+def _from_guide(raw: Mapping[str, _Entry], release: str) -> Ontology:
+    """A release from the entries of the ontology guide."""
     terms = {}
     for key, entry in raw.items():
         above = entry["ancestors"]
@@ -62,12 +73,12 @@ def from_json(path: str | Path, release: str) -> Ontology:
     if not path.is_file():
         raise DataError(f"ontology.path: no file {path}")
     if release not in path.name:
-        raise DataError(f"{path}: its name states no release {release}; correct `release` or the file")
+        raise DataError(f"{path}: its name does not contain the release {release}; correct `release` or the file")
     try:
         content = path.read_bytes()
         return _from_guide(json.loads(gzip.decompress(content) if path.suffix == ".gz" else content), release)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: is no Cell Ontology in the ontology guide's JSON ({error!r})") from error
+        raise DataError(f"{path}: is not a Cell Ontology in the JSON of the ontology guide ({error!r})") from error
 
 
 def from_obo(path: str | Path, release: str) -> Ontology:
@@ -111,14 +122,16 @@ def from_obo(path: str | Path, release: str) -> Ontology:
     return Ontology(release, terms)
 
 
-def read_release(settings: dict[str, Any]) -> Ontology:
-    """The release that a study's `ontology` settings name."""
-    if settings["source"] == "obo":
-        if settings["urls"]:
-            from annobench.data.download.http import verified_file
+def read_release(spec: OntologySpec) -> Ontology:
+    """The release that the `ontology` settings of a study name. Raises DataError or DownloadError."""
+    if spec.source != "obo":
+        return from_wheel(spec.release)
+    if spec.urls and spec.file:
+        from annobench.data.download.http import verified_file
 
-            return from_obo(verified_file(settings, lambda text: None)[0], settings["release"])
-        if not settings["path"]:
-            raise DataError("ontology.path: is missing; `source: obo` needs `path` or `urls` of an OBO or OWL file")
-        return from_obo(expanded(settings["path"]), settings["release"])
-    return from_wheel(settings["release"])
+        return from_obo(verified_file(spec.urls, spec.file, spec.sha256)[0], spec.release)
+    if not spec.path:
+        raise DataError(
+            "ontology.path: is missing; `source: obo` needs `path`, or `urls` and `file`, of an OBO or OWL file"
+        )
+    return from_obo(expanded(spec.path), spec.release)

@@ -6,26 +6,29 @@ import zlib
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import atomic
-from annobench.data.download.http import Report
 from annobench.data.fetch import fetch_dataset
+from annobench.data.spec import PanelColumns, PanelSpec, Report, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def fetch_panel(
-    name: str, panel: dict[str, Any], genes: Path, record: Path, *, lock_file: Path, report: Report = lambda text: None
+    name: str, panel: PanelSpec, genes: Path, record: Path, *, lock_file: Path, report: Report = silent
 ) -> None:
-    """Fetch a panel (`source`, `columns`) and write its genes as CSV: feature_id (empty where not known), feature_name.
+    """Fetch a panel and write its genes as CSV: feature_id (empty where not known), feature_name.
 
     Raises DataError or DownloadError.
     """
     with TemporaryDirectory(prefix="annobench-panel-") as folder:
-        fetch_dataset(name, panel["source"], Path(folder), record, lock_file=lock_file, report=report)
+        fetch_dataset(name, panel.source, Path(folder), record, lock_file=lock_file, report=report)
         file = next(path for path in Path(folder).iterdir())
-        table = read_panel(file, panel["columns"])
+        table = read_panel(file, panel.columns)
     with atomic(genes) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -45,26 +48,26 @@ def _rows(file: Path) -> dict[str, list[str]]:
     return {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(header)}
 
 
-def read_panel(file: Path, columns: dict[str, Any]) -> Any:
-    """The genes of a CSV or TSV file (also .gz), a pandas table; a gene that stands twice is taken once."""
+def read_panel(file: Path, columns: PanelColumns) -> "pd.DataFrame":
+    """The genes of a CSV or TSV file (also .gz); a gene that is listed twice is taken once."""
     import pandas as pd
 
     table = pd.DataFrame(_rows(file), dtype=object)
-    for key in ("name", "id"):
-        if columns[key] and columns[key] not in table:
+    for key, column in (("name", columns.name), ("id", columns.id)):
+        if column and column not in table:
             raise DataError(
-                f"{file.name}: columns.{key}: there is no column '{columns[key]}'{nearest(columns[key], table.columns)}"
+                f"{file.name}: columns.{key}: there is no column '{column}'{nearest(column, table.columns)}"
             )
-    names = table[columns["name"]].str.strip()
-    ids = [strip_version(value.strip()) for value in table[columns["id"]]] if columns["id"] else [""] * len(table)
-    if columns["id"] and not any(ids):
+    names = table[columns.name].str.strip()
+    ids = [strip_version(value.strip()) for value in table[columns.id]] if columns.id else [""] * len(table)
+    if columns.id and not any(ids):
         raise DataError(
-            f"{file.name}: columns.id: nothing in '{columns['id']}' is an Ensembl id (first value: "
-            f"'{table[columns['id']].iloc[0] if len(table) else ''}'); use null where there are none"
+            f"{file.name}: columns.id: nothing in '{columns.id}' is an Ensembl id (first value: "
+            f"'{table[columns.id].iloc[0] if len(table) else ''}'); use null where there are none"
         )
-    found = pd.DataFrame({"feature_id": ids, "feature_name": names})
-    found = found[(found["feature_id"] != "") | (found["feature_name"] != "")]
-    key = found["feature_id"].where(found["feature_id"] != "", found["feature_name"])
-    if found.empty:
-        raise DataError(f"{file.name}: holds no gene")
-    return found[~key.duplicated()].reset_index(drop=True)
+    genes = pd.DataFrame({"feature_id": ids, "feature_name": names})
+    genes = genes[(genes["feature_id"] != "") | (genes["feature_name"] != "")]
+    key = genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
+    if genes.empty:
+        raise DataError(f"{file.name}: lists no gene")
+    return genes[~key.duplicated()].reset_index(drop=True)

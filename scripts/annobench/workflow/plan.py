@@ -119,7 +119,7 @@ def _census(study: Study) -> list[str]:
     for name, dataset in study.datasets.items():
         source = census_source(dataset)
         if source and not source["built"]:
-            chunks = [Path(Results().chunk(name, chunk)) for chunk in chunk_names(source)]
+            chunks = [Path(Results().chunk(name, chunk)) for chunk in chunk_names(source["chunks"])]
             left = sum(not chunk.is_dir() for chunk in chunks)
             cells = dataset["resources"]["cells"] * left / len(chunks)
             hours = f"{cells / CELLS_A_SECOND / 3600:.1f}"

@@ -18,6 +18,9 @@ from annobench.core.files import read_json, write_json
 from annobench.core.paths import ROOT
 from annobench.data.panel import fetch_panel, read_panel
 from annobench.data.prepare.pair import prepare_pair
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.spec import PanelColumns, PanelSpec
 from annobench.ontology import Ontology
 
 COUNTS = np.array([[1.0, 0, 3, 4, 2], [0, 5, 5, 0, 10], [2, 2, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 7, 0, 0]])
@@ -158,7 +161,7 @@ def test_cp10k_by_hand_whatever_the_matrix_holds(state: str) -> None:
 
 # panels as they are published
 
-COLUMNS = {"name": "gene", "id": "ensembl"}
+COLUMNS = PanelColumns("gene", "ensembl")
 TABLE = "gene,ensembl,note\nA,ENSG00000000001.3,x\n B ,,\nC,ENSG00000000003,\nC2,ENSG00000000003,again\nB,,\n"
 
 
@@ -182,7 +185,7 @@ def test_a_file_as_spreadsheets_write_it(tmp_path: Path) -> None:
 def test_a_file_of_one_column(tmp_path: Path) -> None:
     file = tmp_path / "p.txt"
     file.write_text("gene\nAATK\nABL1\nABL2\n")
-    found = read_panel(file, {"name": "gene", "id": None})
+    found = read_panel(file, PanelColumns("gene"))
     assert found["feature_name"].tolist() == ["AATK", "ABL1", "ABL2"]
     assert found["feature_id"].tolist() == ["", "", ""]
 
@@ -198,20 +201,20 @@ def test_rows_that_are_too_short_lack_their_last_values(tmp_path: Path) -> None:
     [
         (
             TABLE.encode(),
-            {"name": "genes", "id": None},
+            PanelColumns("genes"),
             "p.csv: columns.name: there is no column 'genes'; did you mean",
         ),
-        (TABLE.encode(), {"name": "gene", "id": "ensemble"}, "columns.id: there is no column 'ensemble'; did you mean"),
-        (TABLE.encode(), {"name": "gene", "id": "note"}, "nothing in 'note' is an Ensembl id \\(first value: 'x'\\)"),
-        (b"gene,ensembl\n", {"name": "gene", "id": None}, "p.csv: holds no gene"),
-        (b"gene,ensembl\n,\n", {"name": "gene", "id": None}, "p.csv: holds no gene"),
+        (TABLE.encode(), PanelColumns("gene", "ensemble"), "columns.id: there is no column 'ensemble'; did you mean"),
+        (TABLE.encode(), PanelColumns("gene", "note"), "nothing in 'note' is an Ensembl id \\(first value: 'x'\\)"),
+        (b"gene,ensembl\n", PanelColumns("gene"), "p.csv: lists no gene"),
+        (b"gene,ensembl\n,\n", PanelColumns("gene"), "p.csv: lists no gene"),
         (b"gene,ensembl\n", COLUMNS, "nothing in 'ensembl' is an Ensembl id"),
         (b"", COLUMNS, "not a readable table of genes"),
         (b"gene,ensembl\nA,ENSG00000000001,1,2,3\n", COLUMNS, "not a readable table of genes"),
         (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", COLUMNS, "p.csv: "),
     ],
 )
-def test_malformed_panels(tmp_path: Path, content: bytes, columns: dict, part: str) -> None:
+def test_malformed_panels(tmp_path: Path, content: bytes, columns: PanelColumns, part: str) -> None:
     file = tmp_path / "p.csv"
     file.write_bytes(content)
     with pytest.raises(DataError, match=part):
@@ -233,10 +236,12 @@ def test_damaged_gzip(tmp_path: Path, content: bytes) -> None:
 def test_a_panel_is_fetched_and_written_as_methods_read_it(tmp_path: Path) -> None:
     source = tmp_path / "theirs.csv"
     source.write_text(TABLE)
-    settings = {"source": {"kind": "local", "path": str(source)}, "columns": COLUMNS}
+    settings = {"source": {"kind": "local", "path": str(source)}, "columns": COLUMNS.to_params()}
     genes = tmp_path / "out" / "p.csv"
     genes.parent.mkdir()
-    fetch_panel("p", settings, genes, tmp_path / "out" / "p.json", lock_file=tmp_path / "lock.yaml")
+    fetch_panel(
+        "p", PanelSpec.from_params(settings), genes, tmp_path / "out" / "p.json", lock_file=tmp_path / "lock.yaml"
+    )
     assert genes.read_text() == "feature_id,feature_name\nENSG00000000001,A\n,B\nENSG00000000003,C\n"
     assert read_json(tmp_path / "out" / "p.json")["sha256"]
     data = cells(ids=False)
@@ -249,7 +254,7 @@ def test_the_panels_of_the_repository_can_be_read(real_data: Path, name: str) ->
     file = real_data / "xenium_panels" / settings["source"]["file"]
     if not file.is_file():
         pytest.skip(f"{file.name} is not among the real data for development")
-    found = read_panel(file, settings["columns"])
+    found = read_panel(file, PanelColumns(**settings["columns"]))
     assert len(found) > 200
     assert (found["feature_id"] != "").mean() > 0.9
     assert (found["feature_name"] != "").all()
@@ -274,16 +279,14 @@ def pair(tmp_path: Path, ontology: Ontology) -> Any:
             data.obs["label_id"] = "CL:0000084"
             if name == "query":
                 data.obsm["spatial"] = np.arange(10.0).reshape(5, 2)
-            files = tmp_path / f"{name}.h5ad", tmp_path / f"{name}.json"
-            data.write_h5ad(files[0])
-            write_json(files[1], {"sha256": name})
-            parts[name] = files
-        settings = {"references": ["one", "two"], "query": "query", "genes": genes, "values": values, "min_genes": 3}
-        outputs = {
-            key: tmp_path / "out" / name for key, name in (("cells", "c.h5ad"), ("obs", "o"), ("card", "d.json"))
-        }
-        prepare_pair("p", {"pair": settings, "storage": "auto"}, parts, ontology, outputs)
-        return ad.read_h5ad(outputs["cells"])
+            parts[name] = PreparedFiles.within(tmp_path / name)
+            write_json(parts[name].card, {"sha256": name})
+            data.write_h5ad(parts[name].cells)
+        pair = {"references": ["one", "two"], "query": "query", "genes": genes, "values": values, "min_genes": 3}
+        text = {"label": "p", "summary": "s", "citation": "c", "licence": "l", "pair": pair}
+        outputs, spec = PreparedFiles.within(tmp_path / "out"), DatasetSpec.of(validate(text, "dataset", "p.yaml"))
+        prepare_pair("p", spec, parts, outputs, ontology=ontology)
+        return ad.read_h5ad(outputs.cells)
 
     return prepared
 
@@ -314,7 +317,7 @@ def test_shared_genes_are_those_of_all_parts(pair: Any, tmp_path: Path) -> None:
     assert MEASURED not in found.var
     order = ["ABCDE".index(gene) for gene in found.var["feature_name"]]
     assert found.X.toarray()[:5] == pytest.approx(logged(COUNTS[:, order], 1e4), rel=1e-5)
-    card = read_json(tmp_path / "out" / "d.json")
+    card = read_json(tmp_path / "out" / "card.json")
     assert card["overlap"]["query"] == {"genes": 5, "shared": 3, "share": 0.6}
     assert card["parts"] == {"one": "one", "two": "two", "query": "query"}
 

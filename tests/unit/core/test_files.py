@@ -15,6 +15,7 @@ from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
 from annobench.data.download.http import Connection
 from annobench.data.model_files import fetch_file
+from annobench.data.spec import DownloadSpec
 from annobench.fit.downloads import downloaded, with_paths
 from annobench.ontology import Ontology
 from annobench.ontology.labels import read_table
@@ -31,7 +32,7 @@ def fetch(tmp_path: Path) -> Fetch:
     """Fetch a file by an entry of `downloads`; gives the record."""
 
     def run(**source: Any) -> dict[str, Any]:
-        whole = {"file": "m.pkl", "urls": [], "index": None, "version": None, "sha256": None} | source
+        whole = DownloadSpec.from_params({"file": "m.pkl"} | source)
         record = tmp_path / "files" / "model.json"
         lock = tmp_path / "sources.lock.yaml"
         fetch_file("own", "model", whole, tmp_path / "files" / "model", record, lock_file=lock, connection=QUICK)
@@ -92,9 +93,9 @@ def test_a_changed_file_is_refused_by_the_lock(fetch: Fetch, tmp_path: Path, mon
         ({"urls": ["{}/gone"]}, "HTTP status 404"),
         ({"urls": ["{}/m"], "sha256": "0" * 64}, f"sha256 is {SHA}, expected {'0' * 64}"),
         ({"index": "{}/gone"}, "HTTP status 404"),
-        ({"index": "{}/m"}, "is no index of models"),
-        ({"index": "{}/list"}, "is no index of models (TypeError"),
-        ({"index": "{}/models.json", "file": "n.pkl"}, "names no file 'n.pkl'; did you mean 'own.pkl'?"),
+        ({"index": "{}/m"}, "is not a model index"),
+        ({"index": "{}/list"}, "is not a model index (TypeError"),
+        ({"index": "{}/models.json", "file": "n.pkl"}, "does not list the file 'n.pkl'; did you mean 'own.pkl'?"),
         ({"index": "{}/models.json", "version": "v1"}, "has version v2 of m.pkl, expected v1"),
         ({"index": "{}/models.json", "file": "own.pkl"}, "the address of own.pkl is 'file:///etc/passwd', expected"),
     ],

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,11 +24,12 @@ from annobench.data.census.build import Part, _dataset_ids, build_release
 from annobench.data.census.chunks import fetch_chunk
 from annobench.data.census.release import client_context, opened_release
 from annobench.data.census.select import select_cells
+from annobench.data.census.spec import GeneTable, PartSpec
 from annobench.data.census.symbols import gene_map
 from annobench.workflow.census import CensusRules
 from annobench.workflow.data import DataRules
 from annobench.workflow.plan import describe
-from census_release import DECEMBER, GENES, MAY, outputs, prepared, source
+from census_release import DECEMBER, GENES, MAY, entry, outputs, prepared, source
 
 
 def client(folder: Path, **how: object) -> tuple[ad.AnnData, np.ndarray]:
@@ -43,7 +45,7 @@ def client(folder: Path, **how: object) -> tuple[ad.AnnData, np.ndarray]:
 def test_the_client_finds_what_was_prepared(tmp_path: Path) -> None:
     first = prepared(tmp_path, "first", 30, genes=slice(0, 50))
     second = prepared(tmp_path, "second", 20, genes=slice(30, 100), seed=1)
-    parts = [Part("first", first, title="One"), Part("second", second, collection="C", primary=False)]
+    parts = [Part("first", first, PartSpec("One")), Part("second", second, PartSpec(collection="C", primary=False))]
     build_release(MAY, parts, tmp_path / "r", tmp_path / "r.json")
     found, presence = client(tmp_path / "r")
     one, two = ad.read_h5ad(first), ad.read_h5ad(second)
@@ -89,7 +91,7 @@ def test_studies_and_datasets_are_told_apart(tmp_path: Path) -> None:
         "c": "x_c",
         "甲": "x_study__4",
     }
-    parts = [Part(name, prepared(tmp_path, name, 10), dataset_id="same") for name in ("one", "two")]
+    parts = [Part(name, prepared(tmp_path, name, 10), PartSpec(dataset_id="same")) for name in ("one", "two")]
     with pytest.raises(DataError, match="'same' of two is that of another dataset too"):
         build_release(MAY, parts, tmp_path / "release", tmp_path / "record.json")
 
@@ -114,13 +116,13 @@ def test_genes_by_symbol_get_the_ids_of_a_table(tmp_path: Path) -> None:
     path = tmp_path / "genes.tsv"
     path.write_text("id\tsymbol\nE1\tA\nE2\tB\n")
     symbols = pd.DataFrame({"feature_id": ["", ""], "feature_name": ["A", "Q"]})
-    table = {"file": str(path), "id": "id", "name": "symbol"}
+    table = GeneTable(str(path), "id", "symbol")
     found = gene_map({"symbols": symbols}, table)
     assert (found.ids, found.places["symbols"].tolist()) == (["E1"], [0, -1])
     with pytest.raises(DataError, match="no column 'name'"):
-        gene_map({"symbols": symbols}, table | {"name": "name"})
+        gene_map({"symbols": symbols}, replace(table, name="name"))
     with pytest.raises(DataError, match="no file"):
-        gene_map({"symbols": symbols}, table | {"file": str(tmp_path / "none")})
+        gene_map({"symbols": symbols}, replace(table, file=str(tmp_path / "none")))
 
 
 def test_releases_of_a_family_have_the_same_genes(tmp_path: Path) -> None:
@@ -141,9 +143,9 @@ def test_the_command_for_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert client(tmp_path / "r")[0].n_obs == 8
     assert "mine: 8 cells" in capsys.readouterr().out
     for wrong, message in (
-        ([*place, "--dataset", str(cells)], "is no NAME=CELLS"),
+        ([*place, "--dataset", str(cells)], "is not NAME=CELLS"),
         ([*place, "--dataset", f"a={tmp_path / 'none.h5ad'}"], "there is no such file"),
-        (["census-release", "x", "--date", "May", "--dataset", f"a={cells}"], "'May' is no date"),
+        (["census-release", "x", "--date", "May", "--dataset", f"a={cells}"], "'May' is not a date"),
     ):
         assert main(wrong) == 2
         assert message in capsys.readouterr().err
@@ -170,7 +172,7 @@ def test_the_lung_releases_of_real_data(real_data: Path, tmp_path: Path) -> None
     files = outputs(tmp_path)
     given = source(DECEMBER, new_since=MAY, genes={"measured": True})
     select_cells(given, files, uri=str(tmp_path / DECEMBER), older_uri=str(tmp_path / MAY), ontology=None)
-    fetch_chunk(given, 0, files, tmp_path / "c", uri=str(tmp_path / DECEMBER))
+    fetch_chunk(given.chunk(), 0, files, tmp_path / "c", uri=str(tmp_path / DECEMBER))
     found, whole = Store.open(tmp_path / "c").read(), ad.read_h5ad(parts["tabula"].cells)
     assert set(found.obs["dataset_id"]) == {"tabula"}
     assert found.X.sum() == whole.X.sum()
@@ -196,7 +198,7 @@ def test_the_lung_releases_of_real_data(real_data: Path, tmp_path: Path) -> None
 )
 def test_settings_that_do_not_go_together_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_census(source(**wrong), "d.yaml")
+        check_census(entry(**wrong), "d.yaml")
 
 
 def study(dataset: str, **more: object) -> "object":
@@ -235,7 +237,7 @@ def test_the_whole_hce_corpus_is_planned_without_a_network() -> None:
     assert census.chunk_memory(where, 1) < 4_500
     assert census.chunk_minutes(where, 2) == 2 * census.chunk_minutes(where, 1)
     assert "hours of download" in describe(found)
-    assert chunk_names({"chunks": 3}) == ["0000", "0001", "0002"]
+    assert chunk_names(3) == ["0000", "0001", "0002"]
 
 
 @pytest.mark.parametrize(("name", "fits", "gpu_hours"), [("hce", 36, 20), ("hce_clean", 20, 3)])
@@ -258,9 +260,9 @@ def test_a_release_that_the_file_does_not_have_is_named() -> None:
     from annobench.config import census
 
     load = {"releases": {MAY: ["a"], DECEMBER: ["a", "b"]}}
-    assert census.release_parts(source(DECEMBER, built="lung"), lambda name: load, "d.yaml") == ["a", "b"]
+    assert census.release_parts(entry(DECEMBER, built="lung"), lambda name: load, "d.yaml") == ["a", "b"]
     with pytest.raises(ConfigError, match="has no release 2023-12-16; did you mean '2023-12-15'"):
-        census.release_parts(source("2023-12-16", built="lung"), lambda name: load, "d.yaml")
+        census.release_parts(entry("2023-12-16", built="lung"), lambda name: load, "d.yaml")
 
 
 def test_the_gene_and_class_tables_are_whole() -> None:

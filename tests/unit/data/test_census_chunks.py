@@ -27,6 +27,9 @@ from annobench.data.census.select import select_cells
 from annobench.data.fetch import fetch_dataset
 from annobench.data.prepare.dataset import prepare_dataset
 from annobench.data.prepare.pair import prepare_pair
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.sources.census import Source
 from annobench.ontology import Ontology
 from census_release import DECEMBER, GENES, MAY, outputs, source, two_releases
 
@@ -49,27 +52,25 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def taken(releases: dict[str, Path], tmp_path: Path):
     """Select, fetch all chunks, gather; returns the folder with source/ and source.json, and the source."""
 
-    def fetched(name: str, release: str = DECEMBER, **more: Any) -> tuple[Path, dict[str, Any]]:
+    def fetched(name: str, release: str = DECEMBER, **more: Any) -> tuple[Path, Source]:
         given = source(release, **more)
         folder = tmp_path / name
         (folder / "selection").mkdir(parents=True)
         files = outputs(folder / "selection")
-        uri, older = str(releases[release]), given["new_since"] and str(releases[given["new_since"]])
+        uri, older = str(releases[release]), str(releases[given.new_since]) if given.new_since else None
         select_cells(given, files, uri=uri, older_uri=older, ontology=None)
-        parts = [folder / "chunks" / f"{i:04d}" for i in range(given["chunks"])]
+        parts = [folder / "chunks" / f"{i:04d}" for i in range(given.chunks)]
         for i, part in enumerate(parts):
-            fetch_chunk(given, i, files, part, uri=uri)
+            fetch_chunk(given.chunk(), i, files, part, uri=uri)
         gather(name, given, folder, parts)
         return folder, given
 
     return fetched
 
 
-def gather(name: str, given: dict[str, Any], folder: Path, parts: list[Path]) -> None:
-    lock, record = folder / "lock.yaml", folder / "selection" / "record.json"
-    fetch_dataset(
-        name, given, folder / "source", folder / "source.json", lock_file=lock, chunks=parts, selection=record
-    )
+def gather(name: str, census: Source, folder: Path, parts: list[Path]) -> None:
+    lock, given = folder / "lock.yaml", {"chunks": parts, "selection": [folder / "selection" / "record.json"]}
+    fetch_dataset(name, census, folder / "source", folder / "source.json", lock_file=lock, given=given)
 
 
 def expected(release: Path, cells: pd.Series) -> np.ndarray:
@@ -120,7 +121,9 @@ def test_blocks_and_shards_change_nothing(taken, releases: dict[str, Path]) -> N
     files = outputs(folder / "selection")
     said: list[str] = []
     again = folder / "again"
-    fetch_chunk(given, 0, files, again, uri=str(releases[DECEMBER]), block=7, shard_cells=30, report=said.append)
+    fetch_chunk(
+        given.chunk(), 0, files, again, uri=str(releases[DECEMBER]), block=7, shard_cells=30, report=said.append
+    )
     one, other = Store.open(folder / "source" / "store").read(), Store.open(again).read()
     np.testing.assert_array_equal(one.X.toarray(), other.X.toarray())
     pd.testing.assert_frame_equal(one.obs, other.obs)
@@ -150,7 +153,7 @@ def of(self, cells):
 chunks._Counts.of = of
 folder = Path({folder!r})
 given = source(chunks=1)
-chunks.fetch_chunk(given, 0, outputs(folder / "selection"), folder / "c", uri={uri!r}, block=10, shard_cells=20)
+chunks.fetch_chunk(given.chunk(), 0, outputs(folder / "selection"), folder / "c", uri={uri!r}, block=10, shard_cells=20)
 """
 
 
@@ -169,8 +172,8 @@ def test_a_killed_chunk_goes_on_where_it_stopped(
     monkeypatch.setattr(fetching._Counts, "of", lambda self, cells: read.extend(cells.tolist()) or of(self, cells))
     said: list[str] = []
     files = outputs(folder / "selection")
-    fetch_chunk(given, 0, files, folder / "c", uri=uri, block=10, shard_cells=20, report=said.append)
-    assert said[0].startswith("going on after 40 of 160 cells")
+    fetch_chunk(given.chunk(), 0, files, folder / "c", uri=uri, block=10, shard_cells=20, report=said.append)
+    assert said[0].startswith("resuming after 40 of 160 cells")
     assert len(read) == 120
     found, whole = Store.open(folder / "c", verify=True).read(), Store.open(folder / "source" / "store").read()
     np.testing.assert_array_equal(found.X.toarray(), whole.X.toarray())
@@ -184,7 +187,7 @@ def test_what_another_selection_left_is_not_taken_up(taken, releases: dict[str, 
     shutil.copytree(folder / "chunks" / "0000", folder / "c.part", dirs_exist_ok=True)
     other = source(chunks=1, max_cells=50)
     select_cells(other, files, uri=uri, older_uri=None, ontology=None)
-    fetch_chunk(other, 0, files, folder / "c", uri=uri)
+    fetch_chunk(other.chunk(), 0, files, folder / "c", uri=uri)
     assert Store.open(folder / "c").n == 50
 
 
@@ -204,10 +207,8 @@ def test_a_lost_connection_costs_what_was_not_yet_written(
     monkeypatch.setattr(fetching._Counts, "of", flaky)
     monkeypatch.setattr(fetching, "with_patience", lambda f, **kw: patient(f, **{**kw, "uri": None}, first_wait=0.01))
     said: list[str] = []
-    fetch_chunk(
-        given, 0, outputs(folder / "selection"), folder / "c", uri=str(releases[DECEMBER]), block=20, shard_cells=40,
-        report=said.append,
-    )  # fmt: skip
+    files, uri = outputs(folder / "selection"), str(releases[DECEMBER])
+    fetch_chunk(given.chunk(), 0, files, folder / "c", uri=uri, block=20, shard_cells=40, report=said.append)
     assert Store.open(folder / "c", verify=True).n == 160
     assert sum("connection reset" in text for text in said) == 2
     assert sum(read) < 160 + 4 * 40
@@ -219,16 +220,16 @@ def test_a_lost_connection_costs_what_was_not_yet_written(
 def test_a_release_that_changed_since_the_selection_is_refused(taken, releases: dict[str, Path]) -> None:
     folder, given = taken("d", chunks=1, filters={"dataset_id": ["new"]})
     files = outputs(folder / "selection")
-    selected = pd.read_parquet(files["cells"])
-    selected.assign(dataset_id="gone").to_parquet(files["cells"])
+    selected = pd.read_parquet(files.cells)
+    selected.assign(dataset_id="gone").to_parquet(files.cells)
     with pytest.raises(DataError, match=r"50 of 50 cells belong to another dataset .*--forcerun select_census_cells"):
-        fetch_chunk(given, 0, files, folder / "c", uri=str(releases[DECEMBER]))
+        fetch_chunk(given.chunk(), 0, files, folder / "c", uri=str(releases[DECEMBER]))
     fewer = selected.assign(soma_joinid=selected["soma_joinid"] + 1000)
-    fewer.to_parquet(files["cells"])
+    fewer.to_parquet(files.cells)
     with pytest.raises((DataError, DownloadError), match=r"has 0 of the 50 cells|could not be read"):
-        fetch_chunk(given, 0, files, folder / "c", uri=str(releases[DECEMBER]))
+        fetch_chunk(given.chunk(), 0, files, folder / "c", uri=str(releases[DECEMBER]))
     with pytest.raises(DataError, match=f"is release {MAY}"):
-        fetch_chunk(given, 0, files, folder / "c", uri=str(releases[MAY]))
+        fetch_chunk(given.chunk(), 0, files, folder / "c", uri=str(releases[MAY]))
 
 
 def test_cells_that_are_missing_are_noticed_at_the_end(taken) -> None:
@@ -238,10 +239,10 @@ def test_cells_that_are_missing_are_noticed_at_the_end(taken) -> None:
     whole = read_json(record)
     with pytest.raises(DataError, match="2 chunks were planned, 1 are given"):
         gather("d", given, folder, parts[:1])
-    with pytest.raises(DataError, match=r"is no chunk 0 of the selection"):
+    with pytest.raises(DataError, match=r"is not chunk 0 of the selection"):
         gather("d", given, folder, parts[::-1])
     write_json(record, whole | {"sha256": {}})
-    with pytest.raises(DataError, match=r"is no chunk 0 of the selection"):
+    with pytest.raises(DataError, match=r"is not chunk 0 of the selection"):
         gather("d", given, folder, parts)
     write_json(record, whole | {"cells": 161})
     with pytest.raises(DataError, match=r"has 80 cells, expected 81"):
@@ -263,11 +264,10 @@ def test_a_census_source_without_chunks_says_where_they_come_from(tmp_path: Path
 
 def prepare(folder: Path, storage: str, ontology: Ontology, **more: Any) -> ad.AnnData:
     text = {"label": "l", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
-    settings = validate(text | {"storage": storage, "cells": COLUMNS | more}, "dataset", "d.yaml")
-    files = {key: folder / storage / name for key, name in
-             (("cells", "cells.h5ad"), ("obs", "obs.parquet"), ("card", "card.json"))}  # fmt: skip
-    prepare_dataset("d", settings, folder / "source" / "store", folder / "source.json", ontology, None, files)
-    return read_cells(files["cells"])
+    spec = DatasetSpec.of(validate(text | {"storage": storage, "cells": COLUMNS | more}, "dataset", "d.yaml"))
+    files, store = PreparedFiles.within(folder / storage), folder / "source" / "store"
+    prepare_dataset("d", spec, store, folder / "source.json", files, ontology=ontology)
+    return read_cells(files.cells)
 
 
 def test_prepared_cells_are_the_same_in_memory_and_in_a_store(taken, ontology: Ontology) -> None:
@@ -299,10 +299,9 @@ def test_genes_that_are_dropped_are_dropped_from_a_store_too(taken, ontology: On
     write_json(folder / "source.json", {"sha256": manifest.digest})
     text = {"label": "l", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
     text |= {"storage": "store", "cells": COLUMNS, "genes": {"require": ["good"]}}
-    files = {key: folder / name for key, name in (("cells", "cells.h5ad"), ("obs", "o.parquet"), ("card", "c.json"))}
-    settings = validate(text, "dataset", "d.yaml")
-    prepare_dataset("d", settings, store, folder / "source.json", ontology, None, files)
-    found, whole = read_cells(files["cells"]), Store.open(store).read()
+    files, spec = PreparedFiles.within(folder), DatasetSpec.of(validate(text, "dataset", "d.yaml"))
+    prepare_dataset("d", spec, store, folder / "source.json", files, ontology=ontology)
+    found, whole = read_cells(files.cells), Store.open(store).read()
     np.testing.assert_array_equal(found.X.toarray(), whole.X[:, ::2].toarray())
 
 
@@ -312,16 +311,16 @@ def test_a_pair_of_two_releases(taken, ontology: Ontology, storage: str) -> None
     december, _ = taken("december", new_since=MAY)
     for folder, more in ((may, {}), (december, {"republished": "republished"})):
         prepare(folder, storage, ontology, **more)
-    parts = {f.name: (f / storage / "cells.h5ad", f / storage / "card.json") for f in (may, december)}
+    parts = {f.name: PreparedFiles.within(f / storage) for f in (may, december)}
     text = {"label": "l", "summary": "s", "citation": "c", "licence": "l"}
     text["pair"] = {"references": ["may"], "query": "december"}
-    settings = validate(text | {"storage": storage}, "dataset", "d.yaml")
+    spec = DatasetSpec.of(validate(text | {"storage": storage}, "dataset", "d.yaml"))
     place = may.parent / "pair"
     place.mkdir()
-    files = {key: place / name for key, name in (("cells", "cells.h5ad"), ("obs", "o.parquet"), ("card", "c.json"))}
-    prepare_pair("pair", settings, parts, ontology, files)
-    found = read_cells(files["cells"])
-    obs = pd.read_parquet(files["obs"])
+    files = PreparedFiles.within(place)
+    prepare_pair("pair", spec, parts, files, ontology=ontology)
+    found = read_cells(files.cells)
+    obs = pd.read_parquet(files.obs)
     assert list(obs["cell_id"]) == list(found.obs_names)
     table = obs.groupby(["part", "study"])["republished"].first().to_dict()
     assert table == {

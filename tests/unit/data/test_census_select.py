@@ -20,9 +20,10 @@ from annobench.data.census import filters as filtering
 from annobench.data.census.corpus import CorpusRules, kept_types
 from annobench.data.census.filters import Filters
 from annobench.data.census.older import Older
-from annobench.data.census.release import NotReachedError, client_context, opened_release, with_patience
+from annobench.data.census.release import NotReachedError, Place, client_context, opened_release, with_patience
 from annobench.data.census.republished import compare, is_republished, normalised
 from annobench.data.census.select import digest, select_cells
+from annobench.data.census.spec import CellList, CorpusSpec, OntologyFile
 from annobench.data.census.types import corpus_ontology
 from annobench.data.ontology import from_json, from_obo
 from annobench.ontology import Ontology
@@ -44,10 +45,10 @@ def select(releases: dict[str, Path], tmp_path: Path):
     ) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
         given = source(release, **more)
         files = outputs(tmp_path)
-        older = str(releases[given["new_since"]]) if given["new_since"] else None
+        older = str(releases[given.new_since]) if given.new_since else None
         select_cells(given, files, uri=str(releases[release]), older_uri=older, ontology=ontology)
-        tables = [pd.read_parquet(files[key]) for key in ("cells", "genes")]
-        return *tables, json.loads(files["record"].read_text())
+        tables = [pd.read_parquet(path) for path in (files.cells, files.genes)]
+        return *tables, json.loads(files.record.read_text())
 
     return selected
 
@@ -114,8 +115,8 @@ def test_what_the_client_cannot_filter_is_filtered_here(tmp_path: Path) -> None:
     ("wrong", "message"),
     [
         ({"diseases": ["normal"]}, r"no column 'diseases'; did you mean 'disease'\?"),
-        ({"is_primary_data": ["true"]}, "'true' is no bool"),
-        ({"disease": [True]}, "True is no str"),
+        ({"is_primary_data": ["true"]}, "'true' is not of type bool"),
+        ({"disease": [True]}, "True is not of type str"),
         ({"dataset_id": ["first", "gone"]}, "has no dataset gone"),
         ({"disease": {"file": "config/none.tsv", "column": "a"}}, "no such file"),
         ({"disease": {"file": "config/classes/hce_164.tsv", "column": "ids"}}, "no column 'ids'"),
@@ -266,16 +267,25 @@ def test_an_ontology_of_its_own(tmp_path: Path, ontology_file: Path) -> None:
     text += '"CL:0000001": {"ancestors": {"CL:0000000": 1}, "label": "one", "deprecated": false}}'
     file = tmp_path / "CL-ontology-v2022-09-15.json"
     file.write_text(text)
-    found = corpus_ontology({"release": "2022-09-15", "path": str(file)}, None, print)
+
+    def read(of_study: Path | None = None, **own: Any) -> Ontology:
+        found = corpus_ontology(
+            CorpusSpec("CL:0000000", 0, 0, 0, OntologyFile(**own) if own else None), of_study, print
+        )
+        assert found is not None
+        return found
+
+    found = read(release="2022-09-15", path=str(file))
     assert found.ancestors("CL:0000001") == {"CL:0000000"}
-    urls = {"release": "2022-09-15", "urls": [file.as_uri()], "file": "CL-2022-09-15.json", "sha256": sha256_of(file)}
-    assert len(corpus_ontology(urls, None, print).terms) == 2
-    assert corpus_ontology(None, ontology_file, print).release == "2026-03-26"
-    assert corpus_ontology({"release": "2026-03-26"}, None, print).release == "2026-03-26"
-    with pytest.raises(DataError, match="states no release 2023-01-01"):
-        corpus_ontology({"release": "2023-01-01", "path": str(file)}, None, print)
+    urls = {"urls": (file.as_uri(),), "file": "CL-2022-09-15.json", "sha256": sha256_of(file)}
+    assert len(read(release="2022-09-15", **urls).terms) == 2
+    assert read(ontology_file).release == "2026-03-26"
+    assert read(release="2026-03-26").release == "2026-03-26"
+    assert corpus_ontology(CorpusSpec(None, 0, 0, 0), None, print) is None
+    with pytest.raises(DataError, match="its name does not contain the release 2023-01-01"):
+        read(release="2023-01-01", path=str(file))
     file.write_text("[1]")
-    with pytest.raises(DataError, match="is no Cell Ontology"):
+    with pytest.raises(DataError, match="is not a Cell Ontology"):
         from_json(file, "2022-09-15")
 
 
@@ -299,7 +309,7 @@ def test_cells_of_an_erratum_are_left_out(select, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'id'"):
         select(exclude={"path": str(listed), "column": "id"})
     listed.write_text("soma_joinid\nthree\n")
-    with pytest.raises(DataError, match="no list of whole numbers"):
+    with pytest.raises(DataError, match="not a list of whole numbers"):
         select(exclude={"path": str(listed)})
 
 
@@ -307,7 +317,7 @@ def test_the_real_erratum(real_data: Path) -> None:
     from annobench.data.census.exclude import excluded_ids
 
     path = real_data / "hce" / "duplicate_cells_census_LTS_2023-05-15.csv.zip"
-    ids, about = excluded_ids({"path": str(path), "column": "soma_joinid"}, print)
+    ids, about = excluded_ids(CellList(path=str(path)), print)
     assert len(ids) == about["listed"] == 243_569
 
 
@@ -371,7 +381,7 @@ def test_shared_cells_decide_alone(releases: dict[str, Path]) -> None:
     assert not is_republished(match | {"title": False})
     assert is_republished(match | {"title": False, "share_of_cells": 0.6})
     with opened_release(MAY, str(releases[MAY])) as may, opened_release(DECEMBER, str(releases[DECEMBER])) as december:
-        older = Older.read(may, {"release": MAY, "uri": str(releases[MAY])}, lambda text: None)
+        older = Older.read(may, Place(MAY, str(releases[MAY]), "homo_sapiens", {}), lambda text: None)
         assert older.donors["gone"] == {"Carol Ann", "Dan Ole", "Eve Kim"}
         assert older._shares_of_cells(december, ["again", "new"]) == {"again": {"gone": 1.0}, "new": {}}
     matches = compare([row("again", "other", "d", 1)], [row("gone")], {}, {}, {"again": {"gone": 1.0}})
@@ -379,14 +389,14 @@ def test_shared_cells_decide_alone(releases: dict[str, Path]) -> None:
 
 
 def test_a_release_that_does_not_know_its_cells_is_compared_by_the_rest(releases: dict[str, Path]) -> None:
-    place = {"release": MAY, "uri": str(releases[MAY])}
-    with opened_release(**place) as may, opened_release(DECEMBER, str(releases[DECEMBER])) as december:
+    place = Place(MAY, str(releases[MAY]), "homo_sapiens", {})
+    with place.opened() as may, opened_release(DECEMBER, str(releases[DECEMBER])) as december:
         older = Older.read(may, place, lambda text: None)
         older.knows_cells = False
         datasets = {one["dataset_id"]: one for one in december.datasets()}
         obs = {"dataset_id": Categorical.of(["again", "new"]), "donor_id": Categorical.of(["Carol Ann", "Fay"])}
-        record: dict[str, Any] = {}
-        assert older.flagged(december, datasets, obs, record, print).to_text().tolist() == ["true", "false"]
+        flags, record = older.flagged(december, datasets, obs, print)
+        assert flags.to_text().tolist() == ["true", "false"]
     assert record["cells_compared"] is False
     assert record["matches"]["again"][0]["share_of_cells"] is None
 

@@ -15,6 +15,7 @@ from annobench.core.files import sha256_of
 from annobench.core.paths import ROOT
 from annobench.data import fetch
 from annobench.data.download.pypi import PipSettings
+from annobench.data.spec import SourceSpec
 from helpers import http_server, source_h5ad
 
 
@@ -25,7 +26,8 @@ def get(tmp_path: Path, ontology_file: Path):
     def fetched(source: dict, **more: object) -> tuple[Path, dict]:
         folder, record = tmp_path / "source", tmp_path / "source.json"
         lock = tmp_path / "config" / "sources.lock.yaml"
-        fetch.fetch_dataset("d", source, folder, record, lock_file=lock, ontology=ontology_file)
+        given = {"ontology": [ontology_file]}
+        fetch.fetch_dataset("d", SourceSpec.from_params(source), folder, record, lock_file=lock, given=given)
         found = json.loads(record.read_text())
         file = folder / found["file"]
         assert found["sha256"] == sha256_of(file)

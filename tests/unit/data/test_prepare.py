@@ -21,6 +21,9 @@ from annobench.core.parquet import read_columns
 from annobench.core.paths import ROOT
 from annobench.data.prepare.dataset import prepare_dataset
 from annobench.data.prepare.pair import prepare_pair
+from annobench.data.prepare.spec import DatasetSpec, GenesSpec
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.spec import SourceSpec
 from annobench.ontology import Ontology
 from helpers import source_h5ad
 
@@ -35,15 +38,13 @@ def prepare(tmp_path: Path, ontology: Ontology):
 
     def prepared(file: Path, labels: bool = True, **settings: dict) -> tuple[ad.AnnData, dict]:
         text = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
-        dataset = validate(text | settings, "dataset", "d.yaml")
+        spec = DatasetSpec.of(validate(text | settings, "dataset", "d.yaml"))
         record = tmp_path / "source.json"
         write_json(record, {"sha256": sha256_of(file), "file": file.name})
-        outputs = {
-            key: tmp_path / "out" / name
-            for key, name in (("cells", "cells.h5ad"), ("obs", "obs.parquet"), ("card", "card.json"))
-        }
-        prepare_dataset("d", dataset, file, record, ontology, table if labels else None, outputs)
-        return ad.read_h5ad(outputs["cells"]), read_json(outputs["card"])
+        outputs = PreparedFiles.within(tmp_path / "out")
+        label_table = table if labels else None
+        prepare_dataset("d", spec, file, record, outputs, ontology=ontology, label_table=label_table)
+        return ad.read_h5ad(outputs.cells), read_json(outputs.card)
 
     return prepared
 
@@ -166,7 +167,7 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         data.obs_names = ["c0", "c0", "c2", "c3", "c4", "c5"]
     data.write_h5ad(file)
-    with pytest.raises(DataError, match=r"1 cell ids stand twice \(such as c0\)"):
+    with pytest.raises(DataError, match=r"1 duplicate cell ids \(such as c0\)"):
         prepare(file)
     cells, _ = prepare(file, cells={"duplicated_ids": "suffix"})
     assert cells.obs_names.is_unique
@@ -187,7 +188,7 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
             {"matrix": {"state": "log1p_cp10k", "counts_from": "total"}},
             "matrix.counts_from: there is no column 'total'",
         ),
-        ({"matrix": {"counts_from": "cell_type"}}, "only log1p values can be turned back"),
+        ({"matrix": {"counts_from": "cell_type"}}, "only log1p values can be converted back"),
         ({"genes": {"id": "ensembl"}}, "genes.id: var has no column 'ensembl'"),
         ({"genes": {"id": "index"}}, "nothing in 'index' is an Ensembl id"),
         ({"genes": {"name": "symbol"}}, "genes.name: var has no column 'symbol'"),
@@ -240,10 +241,11 @@ def test_no_label_at_all_can_be_mapped(prepare, tmp_path: Path) -> None:
 
 def test_a_source_that_changed_after_it_was_fetched(prepare, tmp_path: Path, ontology: Ontology) -> None:
     file = source_h5ad(tmp_path / "a.h5ad")
-    dataset = load_dataset("pbmc68k", ROOT, "")
+    spec = DatasetSpec.of(load_dataset("pbmc68k", ROOT, ""))
     write_json(tmp_path / "r.json", {"sha256": "0" * 64})
+    outputs = PreparedFiles.within(tmp_path / "out")
     with pytest.raises(DataError, match="changed since it was fetched"):
-        prepare_dataset("d", dataset, file, tmp_path / "r.json", ontology, None, {})
+        prepare_dataset("d", spec, file, tmp_path / "r.json", outputs, ontology=ontology)
 
 
 # genes
@@ -265,9 +267,8 @@ def test_ensembl_ids_are_recognised_by_their_form(given_id: str, expected: str) 
     assert strip_version(given_id) == expected
 
 
-def genes(settings: dict | None = None, index: list[str] | None = None, **columns: list[str]) -> pd.DataFrame:
-    var = pd.DataFrame(columns, index=index)
-    return gene_table(var, {"id": "auto", "name": "auto", "require": []} | (settings or {}), "f")
+def genes(index: list[str] | None = None, **columns: list[str]) -> pd.DataFrame:
+    return gene_table(pd.DataFrame(columns, index=index), GenesSpec("auto", "auto", ()), "f")
 
 
 def test_the_id_column_is_decided_over_all_genes_not_by_the_first() -> None:
@@ -327,27 +328,24 @@ def test_a_pair_joins_on_shared_genes_and_records_the_overlap(prepare, tmp_path:
             data.obsm["spatial"] = np.arange(12.0).reshape(6, 2)
         data.write_h5ad(file)
         prepare(file)
-        for kind in ("cells.h5ad", "card.json"):
-            (tmp_path / "out" / kind).rename(tmp_path / f"{name}.{kind}")
-        parts[name] = (tmp_path / f"{name}.cells.h5ad", tmp_path / f"{name}.card.json")
-    outputs = {
-        key: tmp_path / "pair" / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "d.json"))
-    }
+        (tmp_path / "out").rename(tmp_path / name)
+        parts[name] = PreparedFiles.within(tmp_path / name)
+    outputs = PreparedFiles.within(tmp_path / "pair")
     with pytest.raises(DataError, match="only 3 genes are shared.*3 of 4 genes.*pair.min_genes is 5000"):
-        prepare_pair("p", dataset, parts, ontology, outputs)
+        prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
     dataset["pair"]["min_genes"] = 2
-    prepare_pair("p", dataset, parts, ontology, outputs)
-    cells = ad.read_h5ad(outputs["cells"])
+    prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
+    cells = ad.read_h5ad(outputs.cells)
     assert list(cells.var["feature_name"]) == ["A", "B", "C"]
-    reference = ad.read_h5ad(parts["lung_travaglini"][0])
+    reference = ad.read_h5ad(parts["lung_travaglini"].cells)
     assert (cells[:6].X.toarray() == reference[:, :3].X.toarray()).all()
-    query = ad.read_h5ad(parts["lung_tabula_sapiens"][0])
+    query = ad.read_h5ad(parts["lung_tabula_sapiens"].cells)
     assert (cells[6:].X.toarray() == query[:, [3, 1, 0]].X.toarray()).all()
     assert list(cells.obs["part"].astype(str)) == ["reference"] * 6 + ["query"] * 6
     assert cells.obs_names[0] == "lung_travaglini:c0"
     assert np.isnan(cells.obsm["spatial"][:6]).all()
     assert (cells.obsm["spatial"][6:] == np.arange(12.0).reshape(6, 2)).all()
-    assert read_json(outputs["card"])["overlap"]["lung_travaglini"] == {"genes": 4, "shared": 3, "share": 0.75}
+    assert read_json(outputs.card)["overlap"]["lung_travaglini"] == {"genes": 4, "shared": 3, "share": 0.75}
 
 
 def test_zero_shared_genes(prepare, tmp_path: Path, ontology: Ontology) -> None:
@@ -359,11 +357,11 @@ def test_zero_shared_genes(prepare, tmp_path: Path, ontology: Ontology) -> None:
         data.var_names = [f"{prefix}{i}" for i in range(4)]
         data.write_h5ad(file)
         prepare(file)
-        for kind in ("cells.h5ad", "card.json"):
-            (tmp_path / "out" / kind).rename(tmp_path / f"{name}.{kind}")
-        parts[name] = (tmp_path / f"{name}.cells.h5ad", tmp_path / f"{name}.card.json")
+        (tmp_path / "out").rename(tmp_path / name)
+        parts[name] = PreparedFiles.within(tmp_path / name)
+    outputs = PreparedFiles.within(tmp_path / "pair")
     with pytest.raises(DataError, match="only 0 genes are shared.*Ensembl ids against symbols"):
-        prepare_pair("p", dataset, parts, ontology, {})
+        prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
 
 
 # real data
@@ -374,13 +372,12 @@ def test_pbmc68k_has_the_counts_that_others_recovered(real_data: Path, tmp_path:
 
     dataset = load_dataset("pbmc68k", ROOT, "")
     lock = tmp_path / "lock.yaml"
-    fetch_dataset("pbmc68k", dataset["source"], tmp_path / "s", tmp_path / "s.json", lock_file=lock, ontology=ontology)
-    outputs = {key: tmp_path / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "d.json"))}
-    file = tmp_path / "s" / "10x_pbmc68k_reduced.h5ad"
-    prepare_dataset(
-        "pbmc68k", dataset, file, tmp_path / "s.json", ontology, ROOT / "config/labels/pbmc68k.tsv", outputs
-    )
-    ours = ad.read_h5ad(outputs["cells"])
+    source, record = SourceSpec.from_params(dataset["source"]), tmp_path / "s.json"
+    fetch_dataset("pbmc68k", source, tmp_path / "s", record, lock_file=lock)
+    outputs = PreparedFiles.within(tmp_path)
+    file, table = tmp_path / "s" / "10x_pbmc68k_reduced.h5ad", ROOT / "config/labels/pbmc68k.tsv"
+    prepare_dataset("pbmc68k", DatasetSpec.of(dataset), file, record, outputs, ontology=ontology, label_table=table)
+    ours = ad.read_h5ad(outputs.cells)
     theirs = ad.read_h5ad(real_data / "pbmc_multistudy" / "pbmc68k_reduced_700_counts.h5ad")[ours.obs_names]
     assert (csr_matrix(theirs.X) != ours.X).nnz == 0
     assert list(ours.obs["label_id"].astype(str)) == list(theirs.obs["cell_type_ontology_term_id"].astype(str))
@@ -420,14 +417,13 @@ def test_local_datasets_prepare(
     monkeypatch.setenv("ANNOBENCH_DATA", str(real_data))
     dataset = load_dataset(name, ROOT, "")
     record = tmp_path / "s.json"
-    fetch_dataset(name, dataset["source"], tmp_path / "s", record, lock_file=tmp_path / "lock.yaml")
-    outputs = {key: tmp_path / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "d.json"))}
-    table = dataset["cells"]["label_table"]
-    file = tmp_path / "s" / read_json(record)["file"]
-    prepare_dataset(
-        name, dataset, file, record, ontology, ROOT / f"config/labels/{table}.tsv" if table else None, outputs
-    )
-    card, cells = read_json(outputs["card"]), ad.read_h5ad(outputs["cells"])
+    source = SourceSpec.from_params(dataset["source"])
+    fetch_dataset(name, source, tmp_path / "s", record, lock_file=tmp_path / "lock.yaml")
+    outputs, table = PreparedFiles.within(tmp_path), dataset["cells"]["label_table"]
+    file, label_table = tmp_path / "s" / read_json(record)["file"], ROOT / f"config/labels/{table}.tsv"
+    tables = {"label_table": label_table if table else None}
+    prepare_dataset(name, DatasetSpec.of(dataset), file, record, outputs, ontology=ontology, **tables)
+    card, cells = read_json(outputs.card), ad.read_h5ad(outputs.cells)
     assert (card["matrix"], cells.shape) == ("counts", shape)
     assert len(set(card["labels"]) - {"unknown"}) == labels
     assert card["cells_with_unknown_label"] == unknown

@@ -30,7 +30,8 @@ from annobench.core.paths import ROOT
 from annobench.data.prepare import stored
 from annobench.data.prepare.dataset import prepare_dataset
 from annobench.data.prepare.pair import prepare_pair
-from annobench.data.prepare.storage import store_of
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import Ontology
 from annobench.workflow.plan import describe, store_mb
 from helpers import source_h5ad
@@ -47,13 +48,13 @@ def prepare(tmp_path: Path, ontology: Ontology):
     table.write_text(TABLE)
 
     def prepared(file: Path, storage: str = "store", labels: bool = True, **settings: Any) -> tuple[ad.AnnData, dict]:
-        dataset = validate(TEXT | {"storage": storage} | settings, "dataset", "d.yaml")
+        spec = DatasetSpec.of(validate(TEXT | {"storage": storage} | settings, "dataset", "d.yaml"))
         record = tmp_path / "source.json"
         write_json(record, {"sha256": sha256_of(file), "file": file.name})
-        names = {"cells": "cells.h5ad", "obs": "obs.parquet", "card": "card.json"}
-        outputs = {key: tmp_path / storage / name for key, name in names.items()}
-        prepare_dataset("d", dataset, file, record, ontology, table if labels else None, outputs)
-        return read_cells(outputs["cells"]), read_json(outputs["card"])
+        outputs = PreparedFiles.within(tmp_path / storage)
+        label_table = table if labels else None
+        prepare_dataset("d", spec, file, record, outputs, ontology=ontology, label_table=label_table)
+        return read_cells(outputs.cells), read_json(outputs.card)
 
     return prepared
 
@@ -228,7 +229,7 @@ def test_no_cells_and_no_labels(prepare, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Suffix used")  # what AnnData says of the name that was taken
-def test_ids_that_stand_twice(prepare, parts: None, tmp_path: Path) -> None:
+def test_duplicate_ids(prepare, parts: None, tmp_path: Path) -> None:
     def twice(data: ad.AnnData) -> list[str]:
         names = list(data.obs_names)
         names[150] = names[600] = names[601] = "c0"
@@ -236,7 +237,7 @@ def test_ids_that_stand_twice(prepare, parts: None, tmp_path: Path) -> None:
         return names
 
     file = large(tmp_path / "a.h5ad", obs_names=twice)
-    with pytest.raises(DataError, match=r"3 cell ids stand twice \(such as c0\)"):
+    with pytest.raises(DataError, match=r"3 duplicate cell ids \(such as c0\)"):
         prepare(file)
     names = [list(prepare(file, s, cells={"duplicated_ids": "suffix"})[0].obs_names) for s in ("store", "memory")]
     assert names[0] == names[1]
@@ -250,6 +251,8 @@ from annobench.config.schema import validate
 from annobench.ontology import Ontology
 from annobench.data.prepare import stored
 from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
 from annobench.cells.store import h5ad, writer
 h5ad.MEMORY, writer.SHARD_CELLS = 4096, 100
 stored.StoreWriter.__init__.__kwdefaults__["shard_cells"] = 100
@@ -259,10 +262,9 @@ def slowly(self, *given):
     append(self, *given)
     time.sleep(float(sys.argv[2]))
 stored.StoreWriter.append = slowly
-dataset = validate({text!r} | {{"storage": "store"}}, "dataset", "d")
-outputs = {{"cells": folder / "cells.h5ad", "obs": folder / "obs.parquet", "card": folder / "card.json"}}
-prepare_dataset("d", dataset, folder / "a.h5ad", folder / "r.json", Ontology.load({ontology!r}),
-                folder / "labels.tsv", outputs, report=print)
+spec = DatasetSpec.of(validate({text!r} | {{"storage": "store"}}, "dataset", "d"))
+prepare_dataset("d", spec, folder / "a.h5ad", folder / "r.json", PreparedFiles.within(folder),
+                ontology=Ontology.load({ontology!r}), label_table=folder / "labels.tsv", report=print)
 """
 
 
@@ -276,7 +278,8 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path: Path, ontolog
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(script), str(tmp_path)]
     killed = subprocess.Popen([*command, "0.05"], env=environment)
-    finished, begun = store_of(tmp_path / "cells.h5ad")
+    files = PreparedFiles.within(tmp_path)
+    finished, begun = files.store, files.begun
     deadline = time.monotonic() + 60
     while not (begun / "00002.json").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -305,11 +308,12 @@ from pathlib import Path
 from annobench.config.schema import validate
 from annobench.ontology import Ontology
 from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
 folder = Path(sys.argv[1])
-dataset = validate({text!r}, "dataset", "d")
-outputs = {{"cells": folder / "cells.h5ad", "obs": folder / "obs.parquet", "card": folder / "card.json"}}
-prepare_dataset("d", dataset, folder / "a.h5ad", folder / "r.json", Ontology.load({ontology!r}),
-                folder / "labels.tsv", outputs)
+spec = DatasetSpec.of(validate({text!r}, "dataset", "d"))
+prepare_dataset("d", spec, folder / "a.h5ad", folder / "r.json", PreparedFiles.within(folder),
+                ontology=Ontology.load({ontology!r}), label_table=folder / "labels.tsv")
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(status["VmHWM"].removesuffix("kB"))
 """
@@ -375,18 +379,16 @@ def test_a_pair_of_stored_parts_is_the_pair_in_memory(
         data.write_h5ad(file)
         prepare(file, storage)
         (tmp_path / storage).rename(tmp_path / name)
-        parts[name] = (tmp_path / name / "cells.h5ad", tmp_path / name / "card.json")
+        parts[name] = PreparedFiles.within(tmp_path / name)
     pair = {"references": ["reference"], "query": "query", "genes": genes, "min_genes": 10}
     found = {}
     for storage in ("store", "memory"):
         dataset = validate({k: v for k, v in TEXT.items() if k != "source"} | {"pair": pair}, "dataset", "p")
-        folder = tmp_path / "pair" / storage
-        names = {"cells": "cells.h5ad", "obs": "obs.parquet", "card": "card.json"}
-        outputs = {key: folder / name for key, name in names.items()}
+        outputs = PreparedFiles.within(tmp_path / "pair" / storage)
         if storage == "memory" or kept == ("memory", "memory"):
             dataset["storage"] = storage
-        prepare_pair("p", dataset, parts, ontology, outputs)
-        found[storage] = (read_cells(outputs["cells"]), read_json(outputs["card"]), read_columns(outputs["obs"]))
+        prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
+        found[storage] = (read_cells(outputs.cells), read_json(outputs.card), read_columns(outputs.obs))
     (cells, card, obs), (expected, other, _) = found["store"], found["memory"]
     assert (card["storage"], other["storage"]) == ("store", "memory")
     assert (cells.X != expected.X).nnz == 0
@@ -400,11 +402,12 @@ def test_a_pair_of_stored_parts_is_the_pair_in_memory(
 
 def test_a_stored_pair_of_logarithms_is_refused(prepare, tmp_path: Path, ontology: Ontology) -> None:
     prepare(large(tmp_path / "a.h5ad"))
-    parts = dict.fromkeys(("r", "q"), (tmp_path / "store" / "cells.h5ad", tmp_path / "store" / "card.json"))
+    parts = dict.fromkeys(("r", "q"), PreparedFiles.within(tmp_path / "store"))
     pair = {"references": ["r"], "query": "q", "values": "log1p_cp10k", "min_genes": 5}
     dataset = validate({k: v for k, v in TEXT.items() if k != "source"} | {"pair": pair}, "dataset", "p")
+    outputs = PreparedFiles.within(tmp_path / "pair")
     with pytest.raises(DataError, match="a store holds counts, but pair.values is log1p_cp10k.*storage to memory"):
-        prepare_pair("p", dataset, parts, ontology, {})
+        prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
 
 
 # what is said of a store

@@ -14,8 +14,8 @@ from annobench.config.entities import load_dataset
 from annobench.config.schema import load_yaml
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
-from annobench.data.sources.granularity import Granularity, chosen_types, leaves_of
-from annobench.data.sources.simulate import BLOCK, Simulation, simulate, write_simulated
+from annobench.data.sources.shared.granularity import Granularity, LeavesBelow, MixedDepth, chosen_types, leaves_of
+from annobench.data.sources.simulate import BLOCK, Simulation, Source, simulate, write_simulated
 from annobench.ontology import Ontology
 from helpers import TYPES
 
@@ -31,15 +31,19 @@ RELEASE: dict[str, Any] = MANY | {"studies": 2, "first_study": 3}
 MIXED = {"coarse_studies": 0.5, "coarse_branches": 0.5}
 
 
+def source(**parameters: Any) -> Source:
+    return Source.from_params({"kind": "simulate", **parameters})
+
+
 def world(part: str, **changes: Any) -> dict[str, Any]:
     """Parameters of a simulated release; `part` such as mixed_may."""
-    source = load_yaml(ROOT / f"config/datasets/simulated_{part}.yaml")["source"]
-    return {key: value for key, value in source.items() if key != "kind"} | changes
+    given = load_yaml(ROOT / f"config/datasets/simulated_{part}.yaml")["source"]
+    return {key: value for key, value in given.items() if key != "kind"} | changes
 
 
 @pytest.mark.parametrize("parameters", [MANY, RELEASE], ids=["mixed", "numbered"])
 def test_the_file_holds_what_is_drawn_in_memory(parameters: Any, tmp_path: Path, ontology: Ontology) -> None:
-    write_simulated(tmp_path / "a.h5ad", **parameters, ontology=ontology)
+    write_simulated(tmp_path / "a.h5ad", source(**parameters), ontology)
     found, expected = ad.read_h5ad(tmp_path / "a.h5ad"), simulate(**parameters, ontology=ontology)
     assert (found.X != expected.X).nnz == 0
     assert found.X.dtype == np.float32
@@ -54,9 +58,9 @@ def test_the_file_holds_what_is_drawn_in_memory(parameters: Any, tmp_path: Path,
     ids=["mixed", "numbered"],
 )
 def test_a_block_depends_on_no_other(parameters: Any, sizes: list[int], ontology: Ontology) -> None:
-    blocks = list(Simulation(**parameters, ontology=ontology).blocks())
+    blocks = list(Simulation(source(**parameters), ontology).blocks())
     assert [len(obs) for _, obs in blocks] == sizes
-    alone = Simulation(**parameters, ontology=ontology)
+    alone = Simulation(source(**parameters), ontology)
     for number in reversed(range(len(sizes))):
         counts, obs = alone.block(number)
         assert (counts != blocks[number][0]).nnz == 0
@@ -127,7 +131,7 @@ def test_a_name_is_the_type_or_above_it_and_holds_for_the_whole_branch(
     ontology: Ontology, seed: int, study: int, share: float, chance: float
 ) -> None:
     types = world("mixed_may")["types"]
-    found = Granularity(types, {"coarse_studies": share, "coarse_branches": chance}, ontology, seed)
+    found = Granularity(types, MixedDepth(share, chance), ontology, seed)
     names = dict(zip(found.kinds, (found.names[i] for i in found.labels(study)), strict=True))
     for kind, name in names.items():
         assert name == kind or name in ontology.ancestors(kind)
@@ -141,13 +145,13 @@ def test_a_name_is_the_type_or_above_it_and_holds_for_the_whole_branch(
 
 def test_all_studies_are_coarse_where_all_stop_everywhere(ontology: Ontology) -> None:
     types = [*TYPES, "CL:0000542"]  # lymphocyte
-    found = Granularity(types, {"coarse_studies": 1, "coarse_branches": 1}, ontology, 0)
+    found = Granularity(types, MixedDepth(1, 1), ontology, 0)
     assert found.kinds == leaves_of(types, ontology) == ["CL:0000624", "CL:0000236", "CL:0000623", "CL:0000860"]
     assert [found.names[i] for i in found.labels(1)] == ["CL:0000542"] * 3 + ["CL:0000860"]
 
 
 def test_a_sub_ontology_is_drawn_below_a_root(ontology: Ontology) -> None:
-    types = chosen_types({"root": "CL:0000738", "leaves": 12}, ontology, 3)
+    types = chosen_types(LeavesBelow("CL:0000738", 12), ontology, 3)
     leaves = leaves_of(types, ontology)
     assert len(leaves) == 12
     assert len(types) == len(set(types)) > 14
@@ -160,8 +164,8 @@ def test_a_sub_ontology_is_drawn_below_a_root(ontology: Ontology) -> None:
     assert all(len(has) > 1 for has in below)
     assert max(map(len, below)) == 12
     assert len(set(below)) == len(below)
-    assert chosen_types({"root": "CL:0000738", "leaves": 12}, ontology, 3) == types
-    assert chosen_types({"root": "CL:0000738", "leaves": 12}, ontology, 4) != types
+    assert chosen_types(LeavesBelow("CL:0000738", 12), ontology, 3) == types
+    assert chosen_types(LeavesBelow("CL:0000738", 12), ontology, 4) != types
     few = {"genes": 20, "cells": 50, "granularity": MIXED, "first_study": 1}
     found = simulate(types={"root": "CL:0000738", "leaves": 12}, **few, seed=3, ontology=ontology)
     assert set(found.obs["cell_type_ontology_term_id"]) <= set(types)

@@ -18,16 +18,19 @@ import yaml
 
 import xenium_bundle as bundle
 from annobench.config.schema import load_yaml, validate
-from annobench.config.study import load_study
+from annobench.config.study import Study, load_study
 from annobench.core.errors import ConfigError, DataError, DownloadError
 from annobench.core.files import read_json, sha256_of
 from annobench.core.paths import ROOT
 from annobench.data.fetch import fetch_dataset
 from annobench.data.prepare.dataset import prepare_dataset
+from annobench.data.prepare.spec import DatasetSpec
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.sources.shared.xenium_files import cell_names
 from annobench.data.sources.xenium import bundle_files, write_bundle
-from annobench.data.sources.xenium_files import cell_names
+from annobench.data.spec import SourceSpec
 from annobench.ontology import Ontology
-from annobench.workflow.common import Ask
+from annobench.workflow.data import DataRules
 from helpers import clone, http_server
 from xenium_bundle import CONTROLS, FORMS, Content
 
@@ -47,7 +50,8 @@ def get(tmp_path: Path):
     def fetched(**source: object) -> tuple[ad.AnnData, dict]:
         folder, record = tmp_path / "source", tmp_path / "source.json"
         settings = validate(TEXT | {"source": {"kind": "xenium", **source}}, "dataset", "d.yaml")
-        fetch_dataset("d", settings["source"], folder, record, lock_file=tmp_path / "config" / "sources.lock.yaml")
+        lock = tmp_path / "config" / "sources.lock.yaml"
+        fetch_dataset("d", SourceSpec.from_params(settings["source"]), folder, record, lock_file=lock)
         found = read_json(record)
         assert found["file"] == "xenium.h5ad"
         assert found["sha256"] == sha256_of(folder / "xenium.h5ad")
@@ -291,23 +295,22 @@ def test_a_path_or_a_download_not_both(source: dict, part: str) -> None:
 def test_snakemake_watches_the_files_that_are_read(tmp_path: Path, made: Content) -> None:
     folder = bundle.write(tmp_path / "b", made, "h5", "mtx")
     dataset = {"source": {"kind": "xenium", "path": str(folder)}, "resources": {"memory_mb": 5000}}
-    ask = Ask.__new__(Ask)
-    ask.study = SimpleNamespace(datasets={"d": dataset})  # type: ignore[assignment]
+    data = DataRules(Study("s", {"ontology": {"release": "r", "source": "wheel"}}, {"d": dataset}, {}, {}))
     wildcards = SimpleNamespace(dataset="d")
-    watched = ask.fetch_inputs(wildcards)["local"]
+    watched = data.fetch_inputs(wildcards)["local"]
     names = ["cell_feature_matrix.h5", "cells.parquet", "experiment.xenium", "gene_panel.json"]
     assert watched == [str(folder / name) for name in names]
-    before = ask.local_state(wildcards)
+    before = data.local_state(wildcards)
     os.utime(folder / "morphology.ome.tif", (1e9, 1e9))
-    assert ask.local_state(wildcards) == before
+    assert data.local_state(wildcards) == before
     os.utime(folder / "cells.parquet", (1e9, 1e9))
-    assert ask.local_state(wildcards) != before
-    assert ask.fetch_memory(wildcards, 1) == 5000
+    assert data.local_state(wildcards) != before
+    assert data.fetch_memory_mb(wildcards, 1) == 5000
     archive = bundle.zipped(folder, tmp_path / "b.zip")
     assert bundle_files(archive) == [archive]
     assert bundle_files(tmp_path / "nowhere") == []
     dataset["source"] = {"kind": "xenium", "urls": ["https://host/a.zip"], "file": "a.zip"}
-    assert ask.fetch_inputs(wildcards) == {}
+    assert data.fetch_inputs(wildcards) == {}
 
 
 def test_the_files_watched_are_those_of_the_record(tmp_path: Path, made: Content) -> None:
@@ -494,10 +497,11 @@ def prepared(folder: Path, source: Path, ontology: Ontology, **cells: object) ->
     text = TEXT | {"source": {"kind": "xenium", "path": str(source)}, "cells": cells}
     dataset = validate(text, "dataset", "d.yaml")
     record = folder / "source.json"
-    fetch_dataset("d", dataset["source"], folder / "source", record, lock_file=folder / "lock.yaml")
-    outputs = {key: folder / name for key, name in (("cells", "c.h5ad"), ("obs", "o.parquet"), ("card", "card.json"))}
-    prepare_dataset("d", dataset, folder / "source" / "xenium.h5ad", record, ontology, None, outputs)
-    return ad.read_h5ad(outputs["cells"]), read_json(outputs["card"])
+    given = SourceSpec.from_params(dataset["source"])
+    fetch_dataset("d", given, folder / "source", record, lock_file=folder / "lock.yaml")
+    outputs, file = PreparedFiles.within(folder), folder / "source" / "xenium.h5ad"
+    prepare_dataset("d", DatasetSpec.of(dataset), file, record, outputs, ontology=ontology)
+    return ad.read_h5ad(outputs.cells), read_json(outputs.card)
 
 
 @pytest.mark.parametrize("label", [None, "=unknown"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of
 from annobench.data.ontology import from_obo, from_wheel, read_release, wheel_releases
+from annobench.data.spec import OntologySpec
 from annobench.ontology import ROOT, Ontology, Term
 from annobench.ontology.tree import class_tree
 from helpers import toy_ontology
@@ -90,12 +91,12 @@ def test_obo_and_owl_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         from_obo(file, "2001-01-01")
     monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path / "cache"))
     where = {"urls": [file.as_uri()], "file": "mini.obo", "sha256": sha256_of(file)}
-    downloaded = read_release({"source": "obo", "release": "2000-01-01", "path": None, **where})
+    downloaded = read_release(OntologySpec("obo", "2000-01-01", **where))
     assert downloaded.terms == found.terms
     with pytest.raises(DataError, match="ontology.path: no file"):
-        read_release({"source": "obo", "release": "2000-01-01", "path": str(tmp_path / "nowhere.obo"), "urls": []})
+        read_release(OntologySpec("obo", "2000-01-01", path=str(tmp_path / "nowhere.obo")))
     with pytest.raises(DataError, match="ontology.path: is missing"):
-        read_release({"source": "obo", "release": "2000-01-01", "path": None, "urls": []})
+        read_release(OntologySpec("obo", "2000-01-01"))
     file.write_bytes(b"\x00\x01 nothing that could be read")
     with pytest.raises(DataError, match="not a readable OBO or OWL file"):
         from_obo(file, "2000-01-01")

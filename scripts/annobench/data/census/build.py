@@ -24,11 +24,15 @@ from annobench.cells.stored_cells import open_store, read_cells
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import NOT_GIVEN
-from annobench.data.census.release import LAYER, MEASUREMENT, Report
+from annobench.data.census.release import LAYER, MEASUREMENT, DatasetRow
+from annobench.data.census.spec import GeneTable, PartSpec
 from annobench.data.census.symbols import GeneMap, gene_map
+from annobench.data.spec import Report, Step, silent
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
 _BLOCK = 2_048  # cells that are written at a time
@@ -47,27 +51,20 @@ _NOT_KNOWN = ("development_stage", "self_reported_ethnicity", "sex", "suspension
 
 @dataclass(frozen=True)
 class Part:
-    """A prepared dataset in a release.
-
-    cells: its cells.h5ad. title and collection: what census_info/datasets says. dataset_id: its id, `name` where left
-    out; a dataset of several studies becomes one for each of them. primary: whether its cells are primary data.
-    """
+    """A prepared dataset in a release: its name, its cells.h5ad, and what census_info/datasets says of it."""
 
     name: str
     cells: Path
-    title: str = ""
-    collection: str = ""
-    dataset_id: str = ""
-    primary: bool = True
+    about: PartSpec = field(default_factory=PartSpec)
 
 
 @dataclass
 class _Written:
-    """What is known of a release so far: rows of datasets and obs, and which dataset measured which gene."""
+    """What is written so far: rows of datasets and obs, and which dataset measured which gene."""
 
-    datasets: list[dict[str, Any]] = field(default_factory=list)
+    datasets: list[DatasetRow] = field(default_factory=list)
     obs: "list[pd.DataFrame]" = field(default_factory=list)
-    presence: list[tuple[int, Any]] = field(default_factory=list)
+    presence: "list[tuple[int, NDArray[np.int64]]]" = field(default_factory=list)
     cells: int = 0
 
 
@@ -78,19 +75,40 @@ def build_release(
     record: Path,
     *,
     family: Mapping[str, Path] | None = None,
-    gene_table: Mapping[str, Any] | None = None,
+    gene_table: GeneTable | None = None,
     by_dictionary: bool = True,
-    report: Report = lambda text: None,
+    report: Report = silent,
 ) -> None:
-    """Write a release of a date to `folder`, and what became of each part to `record` (JSON).
+    """Write a release in the form of the Census.
 
-    family: all prepared datasets (name -> cells.h5ad) whose genes the release knows, those of its parts by default; a
-    dataset that has symbols only gets its Ensembl ids from the others, or from `gene_table` (file, id, name: columns).
-    by_dictionary: texts of obs as the Census has had them since late 2023, else as before. Values that are log1p are
-    turned back and rounded, which the record says. Raises DataError.
+    Values that are log1p are turned back and rounded, which the record says.
+
+    Parameters
+    ----------
+    release
+        Its date.
+    parts
+        The datasets that it holds.
+    folder
+        Of the release, which is written beside it and renamed when it is whole.
+    record
+        Gets what became of each part (JSON).
+    family
+        All prepared datasets (name -> cells.h5ad) whose genes the release knows; by default those of its parts. A
+        dataset that has symbols only gets its Ensembl ids from the others, or from `gene_table`.
+    gene_table
+        A table of ids and symbols.
+    by_dictionary
+        Whether texts of obs are dictionary-encoded, as in the Census since late 2023.
+    report
+        Says one line of progress.
+
+    Raises
+    ------
+    DataError
     """
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", release):
-        raise DataError(f"release: '{release}' is no date such as 2023-05-15, which is what releases are called")
+        raise DataError(f"release: '{release}' is not a date such as 2023-05-15, as releases are called")
     names = [part.name for part in parts]
     if len(set(names)) < len(names) or not names:
         raise DataError(f"release {release}: expected different datasets, found {names or 'none'}")
@@ -99,20 +117,20 @@ def build_release(
     begun = folder.with_name(f"{folder.name}.part")
     rmtree(begun, ignore_errors=True)
     begun.parent.mkdir(parents=True, exist_ok=True)
-    about = _write(release, parts, begun, genes, by_dictionary, report)
+    about = _write(release, parts, begun, genes, by_dictionary=by_dictionary, report=report)
     rmtree(folder, ignore_errors=True)
     begun.rename(folder)
     write_json(record, about)
 
 
 def _write(
-    release: str, parts: Sequence[Part], folder: Path, genes: GeneMap, by_dictionary: bool, report: Report
-) -> dict[str, Any]:
+    release: str, parts: Sequence[Part], folder: Path, genes: GeneMap, *, by_dictionary: bool, report: Report
+) -> Step:
     import pyarrow as pa
     import tiledbsoma as soma
 
     total = sum(_count(part.cells) for part in parts)
-    about: dict[str, Any] = {"release": release, "genes": len(genes.ids), "parts": {}}
+    about: dict[str, dict[str, object]] = {}
     written = _Written()
     made: Any = soma.Collection.create(str(folder))
     with made as census:
@@ -124,8 +142,8 @@ def _write(
             LAYER, type=pa.float32(), shape=shape, platform_config=_layout(*shape)
         ) as array:
             for part in parts:
-                about["parts"][part.name] = _write_part(part, genes, array, written)
-                report(f"{part.name}: {_count(part.cells):,} cells, {about['parts'][part.name]['genes']}")
+                about[part.name] = _write_part(part, genes, array, written)
+                report(f"{part.name}: {_count(part.cells):,} cells, {about[part.name]['genes']}")
         var = {"feature_id": genes.ids, "feature_name": genes.names}
         _frame(measurement, "var", {"soma_joinid": range(len(genes.ids)), **var})
         matrix = measurement.add_new_sparse_ndarray(
@@ -145,10 +163,16 @@ def _write(
         }
         rows = {"soma_joinid": range(len(facts)), "label": list(facts), "value": list(facts.values())}
         _frame(info, "summary", rows)
-    return about | {"cells": written.cells, "datasets": [row["dataset_id"] for row in written.datasets]}
+    return {
+        "release": release,
+        "genes": len(genes.ids),
+        "parts": about,
+        "cells": written.cells,
+        "datasets": [row["dataset_id"] for row in written.datasets],
+    }
 
 
-def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> dict[str, Any]:
+def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> Step:
     """Append the counts and annotations of a part; returns what the record says of it."""
     import pandas as pd
     import pyarrow as pa
@@ -174,18 +198,18 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> di
     obs = pd.concat(tables, ignore_index=True)
     obs.insert(0, "soma_joinid", np.arange(first, written.cells))
     several = obs["study"].nunique() > 1
-    base = part.dataset_id or part.name
+    base = part.about.dataset_id or part.name
     obs["dataset_id"] = obs["study"].map(_dataset_ids(base, obs["study"].unique())) if several else base
     for name, some in obs.groupby("dataset_id", sort=True):
         if any(row["dataset_id"] == name for row in written.datasets):
             raise DataError(f"dataset_id: '{name}' of {part.name} is that of another dataset too; give it another id")
         number = len(written.datasets)
-        title = part.title or part.name
+        title, collection = part.about.title or part.name, part.about.collection
         written.datasets.append(
             {
                 "soma_joinid": number,
-                "collection_id": _slug(part.collection or part.name),
-                "collection_name": part.collection or part.title or part.name,
+                "collection_id": _slug(collection or part.name),
+                "collection_name": collection or title,
                 "collection_doi": "",
                 "dataset_id": str(name),
                 "dataset_title": f"{title}, {some['study'].iloc[0]}" if several else title,
@@ -198,7 +222,7 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> di
     values = "counts"
     if state != "counts":
         lost = 1 - left / max(above_zero, 1)
-        values = f"round(expm1(x)) of {state}: no counts, but whole numbers; {lost:.1%} of the values became zero"
+        values = f"round(expm1(x)) of {state}: whole numbers, but not counts; {lost:.1%} of the values became zero"
     return {"cells": len(obs), "values": values, "genes": genes.about[part.name], "sha256": sha256_of(part.cells)}
 
 
@@ -220,11 +244,11 @@ def _annotations(part: Part, obs: "pd.DataFrame") -> "pd.DataFrame":
     names = [hashlib.blake2b(f"{a}\t{b}".encode(), digest_size=8).hexdigest() for a, b in people]
     more = dict.fromkeys(_NOT_KNOWN, NOT_GIVEN)
     study = obs["study"].astype(str).to_numpy()
-    facts = {"is_primary_data": part.primary, "observation_joinid": names, "study": study}
+    facts = {"is_primary_data": part.about.primary, "observation_joinid": names, "study": study}
     return pd.DataFrame({**table, **more, **facts})
 
 
-def _layout(cells: int, genes: int) -> dict[str, Any]:
+def _layout(cells: int, genes: int) -> dict[str, object]:
     """How the counts lie on disk: whole rows one after the other, so that they are written without sorting."""
     packed = ["ByteShuffleFilter", {"_type": "ZstdFilter", "level": 3}]
     dimensions = {
@@ -235,25 +259,25 @@ def _layout(cells: int, genes: int) -> dict[str, Any]:
     return {"tiledb": {"create": {"dims": dimensions, "attrs": {"soma_data": {"filters": packed}}, **order}}}
 
 
-def _placed(matrix: "csr_matrix", place: Any, genes: int) -> "csr_matrix":
+def _placed(matrix: "csr_matrix", place: "NDArray[np.int64]", genes: int) -> "csr_matrix":
     """The columns of a matrix at their places among so many genes, rising; those without a place are left out."""
     from scipy.sparse import csr_matrix
 
     kept = np.flatnonzero(place >= 0)
-    found = matrix[:, kept]
-    found = csr_matrix((found.data, place[kept][found.indices], found.indptr), shape=(matrix.shape[0], genes))
-    found.sort_indices()
-    return found
+    part = matrix[:, kept]
+    moved = csr_matrix((part.data, place[kept][part.indices], part.indptr), shape=(matrix.shape[0], genes))
+    moved.sort_indices()
+    return moved
 
 
 def _as_counts(matrix: "csr_matrix", state: str) -> "csr_matrix":
     """Whole numbers: log1p values are turned back and rounded."""
     if state == "counts":
         return matrix
-    found = matrix.copy()
-    found.data = np.rint(np.expm1(found.data.astype(np.float64)))
-    found.eliminate_zeros()
-    return found
+    counts = matrix.copy()
+    counts.data = np.rint(np.expm1(counts.data.astype(np.float64)))
+    counts.eliminate_zeros()
+    return counts
 
 
 def _state(cells: Path) -> str:
@@ -273,7 +297,9 @@ def _var(cells: Path) -> "pd.DataFrame":
     with h5py.File(cells, "r") as file:
         table: pd.DataFrame = read_elem(file["var"])
     if missing := {"feature_id", "feature_name"} - set(table.columns):
-        raise DataError(f"{cells}: var has no column {sorted(missing)[0]}; it is no cells.h5ad of a prepared dataset")
+        raise DataError(
+            f"{cells}: var has no column {sorted(missing)[0]}; it is not the cells.h5ad of a prepared dataset"
+        )
     return table
 
 
@@ -328,7 +354,7 @@ def _write_obs(experiment: Any, written: _Written, by_dictionary: bool) -> None:
     _frame(experiment, "obs", columns)
 
 
-def _frame(parent: Any, name: str, columns: Mapping[str, Any]) -> None:
+def _frame(parent: Any, name: str, columns: "Mapping[str, Sequence[object] | pa.Array]") -> None:
     """Add a data frame that is indexed by soma_joinid."""
     import pyarrow as pa
     import tiledbsoma as soma
@@ -358,7 +384,7 @@ def build_from_files(
     folder: Path,
     *,
     know: Sequence[str] = (),
-    gene_table: Mapping[str, Any] | None = None,
+    gene_table: GeneTable | None = None,
     report: Report = print,
 ) -> None:
     """Build a release of datasets given as NAME=CELLS, as the command line has them. Raises DataError."""
@@ -367,7 +393,7 @@ def build_from_files(
         pairs = [text.partition("=") for text in texts]
         for text, (name, _, cells) in zip(texts, pairs, strict=True):
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not cells:
-                raise DataError(f"'{text}' is no NAME=CELLS, such as lung=results/data/lung/cells.h5ad")
+                raise DataError(f"'{text}' is not NAME=CELLS, such as lung=results/data/lung/cells.h5ad")
         return {name: Path(cells).absolute() for name, _, cells in pairs}
 
     parts = [Part(name, cells) for name, cells in parsed(datasets).items()]

@@ -1,11 +1,11 @@
-"""Counts of a part of the selected cells: one job, which goes on where an interrupted one stopped."""
+"""Counts of a part of the selected cells: one job, which resumes where an interrupted one stopped."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from annobench.core.errors import DataError
 from annobench.core.files import read_json
 from annobench.core.parquet import read_columns
 from annobench.data.census.genes import NOT_THERE
-from annobench.data.census.release import Release, Report, opened_release, with_patience
+from annobench.data.census.release import Place, Release, with_patience
 from annobench.data.census.rows import ID, batches
+from annobench.data.census.spec import ChunkSpec, SelectionFiles
+from annobench.data.spec import Report, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,40 +30,71 @@ _FEW_GENES = 0.25  # of a release's: these alone are asked for, else whole rows,
 _SAY_EVERY = 30.0  # seconds
 
 
+class _Record(TypedDict):
+    """What is used of the record of a selection."""
+
+    release: str
+    uri: str
+    cells: int
+    sha256: dict[str, str]
+
+
 def fetch_chunk(
-    source: Mapping[str, Any],
+    source: ChunkSpec,
     chunk: int,
-    selection: Mapping[str, Path],
+    selection: SelectionFiles,
     folder: Path,
     *,
     uri: str | None,
-    report: Report = lambda text: None,
+    report: Report = silent,
     block: int = BLOCK,
     shard_cells: int = SHARD_CELLS,
 ) -> None:
-    """Write the store of one of `source["chunks"]` parts of a selection to `folder`.
+    """Write the store of one part of a selection.
 
-    selection: cells, genes and record, as `select_cells` wrote them. uri: where the release lies, None for the Census's
-    own. The store is written beside `folder` and renamed when it is whole. Raises DataError, also where the release no
-    longer has the cells that were selected; DownloadError where it cannot be read.
+    Parameters
+    ----------
+    source
+        Says which release, and into how many chunks the selection is cut.
+    chunk
+        Number of the part.
+    selection
+        What `select_cells` wrote.
+    folder
+        Of the store, which is written beside it and renamed when it is whole.
+    uri
+        Where the release lies; None for the Census's own.
+    report
+        Says one line of progress.
+    block
+        Cells that are read at a time.
+    shard_cells
+        Cells of a shard of the store.
+
+    Raises
+    ------
+    DataError
+        Also where the release no longer has the cells that were selected.
+    DownloadError
+        Where the release cannot be read.
     """
-    record = read_json(selection["record"])
-    start, stop = chunk_bounds(record["cells"], source["chunks"])[chunk]
-    obs, genes = _part(selection["cells"], start, stop), _genes(selection["genes"])
+    record: _Record = read_json(selection.record)
+    start, stop = chunk_bounds(record["cells"], source.chunks)[chunk]
+    obs, genes = _part(selection.cells, start, stop), _genes(selection.genes)
     origin = {
         "release": record["release"],
         "selection": record["sha256"],
         "chunk": chunk,
-        "of": source["chunks"],
+        "of": source.chunks,
         "cells": [start, stop],
     }
     begun = folder.with_name(f"{folder.name}.part")
     if (begun / MANIFEST).is_file() and not Manifest.read(begun).ends_with(origin):
         rmtree(begun)  # of another selection, which was killed before the last line of this function
-    place = {"organism": source["organism"], "tiledb": source["tiledb"]}
+    place = Place(source.release, uri, source.organism, source.tiledb)
 
     def read() -> None:
-        with opened_release(source["release"], uri, **place) as release:
+        with place.opened() as release:
             _check_release(release, record, obs)
             counts = _Counts(release, genes)
             with StoreWriter(begun, genes, uns={"matrix": "counts"}, source=origin, shard_cells=shard_cells) as writer:
@@ -103,9 +136,9 @@ def _part(path: Path, start: int, stop: int) -> "pd.DataFrame":
 
 def _annotations(obs: "pd.DataFrame") -> "pd.DataFrame":
     """What the store keeps of cells; their number in the release is their id."""
-    found = obs.drop(columns=ID)
-    found.index = obs[ID].astype(str).rename("cell_id")
-    return found
+    kept = obs.drop(columns=ID)
+    kept.index = obs[ID].astype(str).rename("cell_id")
+    return kept
 
 
 def _genes(path: Path) -> "pd.DataFrame":
@@ -116,12 +149,12 @@ def _genes(path: Path) -> "pd.DataFrame":
     return genes
 
 
-def _check_release(release: Release, record: Mapping[str, Any], obs: "pd.DataFrame") -> None:
+def _check_release(release: Release, record: _Record, obs: "pd.DataFrame") -> None:
     """Raise DataError where the cells of the release are not those that were selected."""
     wanted = obs[ID].to_numpy()
-    found = list(batches(release.obs, [ID, "dataset_id"], coords=wanted))
-    there = np.concatenate([table[ID].to_numpy() for table in found])
-    datasets = np.concatenate([np.asarray(table["dataset_id"].to_pylist(), dtype=object) for table in found])
+    tables = list(batches(release.obs, [ID, "dataset_id"], coords=wanted))
+    there = np.concatenate([table[ID].to_numpy() for table in tables])
+    datasets = np.concatenate([np.asarray(table["dataset_id"].to_pylist(), dtype=object) for table in tables])
     order = np.argsort(there)
     same = len(there) == len(wanted) and (there[order] == wanted).all()
     if not same:
@@ -148,7 +181,9 @@ class _Counts:
         size = max(int(table[ID].to_numpy().max()) for table in batches(release.var, [ID])) + 1
         self._place = np.full(size, -1, dtype=np.int64)
         self._place[number[there]] = np.flatnonzero(there)
-        self._asked: Any = np.sort(number[there]) if there.sum() < _FEW_GENES * size else slice(None)
+        self._asked: NDArray[np.int64] | slice = (
+            np.sort(number[there]) if there.sum() < _FEW_GENES * size else slice(None)
+        )
 
     def of(self, cells: "NDArray[np.int64]") -> "csr_matrix":
         """CSR of cells by genes; `cells` are numbers of the release, ascending."""
@@ -167,13 +202,13 @@ class _Counts:
 
 
 class _Progress:
-    """Says every half minute how far a chunk is, how fast, and how long it will still take."""
+    """Reports every half minute how far a chunk is, how fast, and how long it will still take."""
 
     def __init__(self, done: int, cells: int, report: Report) -> None:
         self._first, self._cells, self._report = done, cells, report
         self._begin = self._said = time.monotonic()
         if done:
-            report(f"going on after {done:,} of {cells:,} cells, which an interrupted run has written")
+            report(f"resuming after {done:,} of {cells:,} cells, which an interrupted run has written")
 
     def at(self, done: int) -> None:
         """So many cells are written."""

@@ -6,7 +6,7 @@ doi 10.1038/s41467-024-51059-5.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -18,9 +18,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class TypeRow(TypedDict):
+    """A cell type in the record: its cells, donors (samples) and ancestors, and the rules that it breaks."""
+
+    label_id: str
+    label: str
+    cells: int
+    donors: int
+    ancestors: int
+    breaks: list[str]
+
+
 @dataclass(frozen=True)
 class CorpusRules:
-    """The least that a type must have; `root` is what it must be a strict descendant of."""
+    """The least that a type must have; it must be a strict descendant of `root`."""
 
     root: str
     min_cells: int
@@ -30,24 +41,40 @@ class CorpusRules:
 
 def kept_types(
     label_id: Categorical, sample: Categorical, ontology: Ontology, rules: CorpusRules
-) -> "tuple[NDArray[np.bool_], list[dict[str, Any]]]":
-    """Which cells (n,) belong to a type that is kept, and a row for every type with the rules that it breaks.
+) -> "tuple[NDArray[np.bool_], list[TypeRow]]":
+    """Judge the cell types of a table of cells.
 
-    `label_id` and `sample` hold the Cell Ontology id and the sample (a donor of a dataset) of every cell. Raises
-    DataError where the ontology has no such root.
+    Parameters
+    ----------
+    label_id, sample
+        Cell Ontology id and sample (a donor of a dataset) of every cell, (n,).
+    ontology
+        Gives the ancestors.
+    rules
+        The least that a type must have.
+
+    Returns
+    -------
+    Which cells (n,) belong to a type that is kept, and a row for every type, sorted by id.
+
+    Raises
+    ------
+    DataError
+        Where the ontology has no such root.
     """
     if rules.root not in ontology:
-        state = "is obsolete in" if rules.root in ontology.terms else "is no term of"
+        state = "is obsolete in" if rules.root in ontology.terms else "is not a term of"
         raise DataError(
             f"source.corpus.root: {rules.root} {state} Cell Ontology {ontology.release}, so no type could be below it; "
-            "name an earlier release in source.corpus.ontology (native cell, CL:0000003, went with the releases after "
+            "name an earlier release in source.corpus.ontology (native cell, CL:0000003, is obsolete in releases after "
             "2023-08-24)"
         )
     kinds = len(label_id.names)
     cells = np.bincount(label_id.codes, minlength=kinds)
     pairs = np.unique(label_id.codes.astype(np.int64) * len(sample.names) + sample.codes)
     samples = np.bincount(pairs // max(len(sample.names), 1), minlength=kinds)
-    table, kept = [], np.zeros(kinds, dtype=bool)
+    table: list[TypeRow] = []
+    kept = np.zeros(kinds, dtype=bool)
     for kind, name in enumerate(label_id.names):
         above = ontology.ancestors(name)
         broken = [
@@ -61,6 +88,14 @@ def kept_types(
             if not holds
         ]
         kept[kind] = not broken
-        facts = {"cells": int(cells[kind]), "donors": int(samples[kind]), "ancestors": len(above), "breaks": broken}
-        table.append({"label_id": name, "label": ontology.label(name), **facts})
-    return kept[label_id.codes], sorted(table, key=lambda row: str(row["label_id"]))
+        table.append(
+            {
+                "label_id": name,
+                "label": ontology.label(name),
+                "cells": int(cells[kind]),
+                "donors": int(samples[kind]),
+                "ancestors": len(above),
+                "breaks": broken,
+            }
+        )
+    return kept[label_id.codes], sorted(table, key=lambda row: row["label_id"])

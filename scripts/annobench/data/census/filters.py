@@ -1,20 +1,20 @@
-"""Rows of a table by the values of its columns: data that becomes a filter of the client, never text that is pasted."""
+"""Filters of rows by the values of their columns: passed to the client as data, never pasted into expressions."""
 
 import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
+from annobench.data.census.spec import TableColumn, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Value = str | bool | int
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -25,11 +25,11 @@ class Filters:
     columns: Mapping[str, Sequence[Value]]
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> "Filters":
-        """From `source.filters`: lists of values, or a file and the column in which they stand."""
+    def read(cls, settings: Mapping[str, Sequence[Value] | TableColumn]) -> "Filters":
+        """From `source.filters`: values, or a column of a table that holds them."""
         return cls(
             {
-                column: read_values(values["file"], values["column"]) if isinstance(values, Mapping) else list(values)
+                column: read_values(values.file, values.column) if isinstance(values, TableColumn) else list(values)
                 for column, values in settings.items()
             }
         )
@@ -39,7 +39,7 @@ class Filters:
 
         Raises DataError for a column that is not there, or values of another type than the column's.
         """
-        found = dict(self.columns)
+        checked = dict(self.columns)
         for column, values in self.columns.items():
             if column not in schema.names:
                 raise DataError(
@@ -48,14 +48,14 @@ class Filters:
             kind = _kind(schema.field(column).type)
             if kind is int:  # a table holds texts
                 values = [int(v) if isinstance(v, str) and _WHOLE.fullmatch(v) else v for v in values]
-                found[column] = values
+                checked[column] = values
             for value in values:
                 if kind is not None and not _fits(value, kind):
                     raise DataError(
-                        f"source.filters.{column}: {value!r} is no {kind.__name__}, but the column of {where} holds "
-                        f"{kind.__name__}"
+                        f"source.filters.{column}: {value!r} is not of type {kind.__name__}, which the column of "
+                        f"{where} holds"
                     )
-        return Filters(found)
+        return Filters(checked)
 
     def expression(self, schema: "pa.Schema") -> str | None:
         """What the client can filter itself, in its language; None where that is nothing.
@@ -73,10 +73,10 @@ class Filters:
                 parts.append(f"{name} in {list(values)!r}")
         return " and ".join(f"({part})" for part in parts) or None
 
-    def mask(self, column: str, found: Sequence[Any]) -> list[bool]:
-        """Which of some values of a column are taken: what the client cannot filter, and a check of what it did."""
+    def mask(self, column: str, values: Sequence[object]) -> list[bool]:
+        """Which values of a column are taken: for what the client cannot filter, and to check what it did."""
         wanted = set(self.columns[column])
-        return [value in wanted for value in found]
+        return [value in wanted for value in values]
 
 
 def _kind(of: "pa.DataType") -> type[Value] | None:
@@ -96,7 +96,7 @@ def _fits(value: Value, kind: type[Value]) -> bool:
 
 
 def _can_be_sent(value: Value) -> bool:
-    """Half of a surrogate pair is no text that could be sent."""
+    """Whether a value can be encoded: half of a surrogate pair cannot."""
     return not isinstance(value, str) or not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
 
 

@@ -1,7 +1,7 @@
 """The genes of a dataset: by Ensembl id, in the order of the release."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +9,8 @@ from annobench.core.errors import DataError
 from annobench.data.census.filters import read_values
 from annobench.data.census.release import Release
 from annobench.data.census.rows import ID
+from annobench.data.census.spec import GeneChoice
+from annobench.data.spec import Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,28 +19,27 @@ NOT_THERE = -1  # number of a gene that the release does not have and that is wr
 
 
 def wanted_genes(
-    release: Release, source: Mapping[str, Any], datasets: Sequence[int]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    release: Release, choice: GeneChoice, datasets: Sequence[int], *, zeros: bool
+) -> "tuple[dict[str, NDArray[np.int64] | list[str]], Step]":
     """Columns soma_joinid, feature_id and feature_name of the genes that are taken, and what the record says.
 
-    datasets: numbers of the datasets whose cells are taken. Without `genes` all are taken. A gene that the release does
-    not have is an error, or stands last and is zero everywhere (`missing_genes: zero`).
+    `datasets` are the numbers of the datasets whose cells are taken. A gene that the release does not have is an error,
+    or comes last and is zero everywhere (`zeros`).
     """
     table = release.var.read(column_names=[ID, "feature_id", "feature_name"]).concat()
     number, ids, names = (table[key].to_pylist() for key in (ID, "feature_id", "feature_name"))
-    settings = source["genes"] or {}
     absent: list[str] = []
-    if "file" in settings:
-        asked = set(read_values(settings["file"], settings["column"]))
+    if choice.file:
+        asked = set(read_values(choice.file, choice.column))
         absent = sorted(asked - set(ids))
-        if absent and source["missing_genes"] != "zero":
+        if absent and not zeros:
             raise DataError(
-                f"source.genes: {release.where} lacks {len(absent)} of {len(asked)} genes of {settings['file']} (such "
+                f"source.genes: {release.where} lacks {len(absent)} of {len(asked)} genes of {choice.file} (such "
                 f"as {', '.join(absent[:3])}); the ids are Ensembl's without version. Take another list, or set "
                 "missing_genes to zero"
             )
         taken = np.array([name in asked for name in ids])
-    elif settings.get("measured"):
+    elif choice.measured:
         taken = _measured_by_all(release, np.array(number), datasets)
     else:
         taken = np.ones(len(ids), dtype=bool)
@@ -46,12 +47,12 @@ def wanted_genes(
         raise DataError(f"source.genes: no gene of {release.where} is left; take another list")
     # in the order of the release
     chosen = sorted(np.flatnonzero(taken).tolist(), key=number.__getitem__)
-    genes = {
+    genes: dict[str, NDArray[np.int64] | list[str]] = {
         ID: np.array([*(number[i] for i in chosen), *(NOT_THERE for _ in absent)], dtype=np.int64),
         "feature_id": [*(ids[i] for i in chosen), *absent],
         "feature_name": [*(names[i] for i in chosen), *absent],
     }
-    about = {"genes": len(chosen) + len(absent), "genes_in_release": len(ids), "missing_genes": absent}
+    about: Step = {"genes": len(chosen) + len(absent), "genes_in_release": len(ids), "missing_genes": absent}
     return genes, about
 
 

@@ -1,22 +1,27 @@
 """Opening a release of the CELLxGENE Census through its own client, from the network or from a folder."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from annobench.core.errors import AnnobenchError, DataError, DownloadError, nearest
 from annobench.core.files import expanded
+from annobench.data.census.spec import Settings
+from annobench.data.spec import Report
 
 BUFFER_BYTES = 128 * 2**20  # of one column that the client reads at a time; its default is 1 GiB
 MEASUREMENT, LAYER = "RNA", "raw"
 # TileDB 2.30 (tiledbsoma 2.3.0) frees what its parallel merge of tiles still uses, and dies now and then, of a
 # segmentation fault or of its own check of memory (https://github.com/TileDB-Inc/TileDB/pull/5723); 0 goes without it
 _SAFE = {"sm.query.sparse_global_order.preprocess_tile_merge": 0}
-Report = Callable[[str], None]
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, TypeError, ValueError)
+
+
+DatasetRow = dict[str, str | int]  # a row of census_info/datasets
 
 
 class NotReachedError(DownloadError):
@@ -24,9 +29,14 @@ class NotReachedError(DownloadError):
 
 
 class Release:
-    """An open release. Use `opened_release`.
+    """An open release; use `opened_release`.
 
-    build_date: what its summary says; where: the address or the date, for messages and records.
+    Attributes
+    ----------
+    build_date
+        What its summary states; None where it states none.
+    where
+        Its address or date, for messages and records.
     """
 
     def __init__(self, census: Any, where: str, organism: str) -> None:
@@ -62,9 +72,9 @@ class Release:
         """The SOMA array that says which dataset measured which gene."""
         return self._experiment.ms[MEASUREMENT]["feature_dataset_presence_matrix"]
 
-    def datasets(self) -> list[dict[str, Any]]:
+    def datasets(self) -> list[DatasetRow]:
         """Rows of census_info/datasets, in their order."""
-        rows: list[dict[str, Any]] = self._census["census_info"]["datasets"].read().concat().to_pylist()
+        rows: list[DatasetRow] = self._census["census_info"]["datasets"].read().concat().to_pylist()
         return rows
 
 
@@ -89,13 +99,30 @@ def opened_release(
     uri: str | None = None,
     *,
     organism: str = "homo_sapiens",
-    tiledb: Mapping[str, Any] | None = None,
+    tiledb: Settings | None = None,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Iterator[Release]:
-    """Open a release by date, or what lies at `uri` (a path or an address), which must be a build of that date.
+    """Open a release by its date, or what lies at `uri`, which must be a build of that date.
 
-    `tiledb` holds settings for the client, such as a region of S3. Raises DataError for a release that does not exist,
-    or is another one; DownloadError where nothing can be reached.
+    Parameters
+    ----------
+    release
+        Date of the release.
+    uri
+        Path or address; None for the Census's own.
+    organism
+        Name in census_data.
+    tiledb
+        Settings for the client, such as a region of S3.
+    buffer_bytes
+        Of one column that the client reads at a time.
+
+    Raises
+    ------
+    DataError
+        For a release that does not exist, or is another one.
+    DownloadError
+        Where nothing can be reached.
     """
     import cellxgene_census
 
@@ -115,7 +142,7 @@ def opened_release(
         except AnnobenchError:
             raise
         except Exception as error:  # a collection of another kind
-            raise DataError(f"source.uri: {where} is no release of the Census ({_said(error)})") from error
+            raise DataError(f"source.uri: {where} is not a release of the Census ({_said(error)})") from error
         # the Census publishes some builds under a later date: its client knows which (2024-07-01 was built 2024-05-20)
         if uri is not None and found.build_date not in (None, release):
             raise DataError(
@@ -124,6 +151,20 @@ def opened_release(
                 "earlier than its publication)"
             )
         yield found
+
+
+@dataclass(frozen=True)
+class Place:
+    """How to open a release: its date, and where it lies (`uri`; None for the Census's own)."""
+
+    release: str
+    uri: str | None
+    organism: str
+    tiledb: Settings
+
+    def opened(self) -> AbstractContextManager[Release]:
+        """Open it; see `opened_release`."""
+        return opened_release(self.release, self.uri, organism=self.organism, tiledb=self.tiledb)
 
 
 @cache

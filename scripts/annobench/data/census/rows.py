@@ -1,6 +1,6 @@
 """Rows of the Census's cells as columns of numpy: a batch at a time, every text kept once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def batches(frame: Any, columns: Sequence[str], expression: str | None = None, c
 
 
 def read_cells(
-    frame: Any, columns: Sequence[str], filters: Filters, *, report: Any = lambda rows: None
+    frame: Any, columns: Sequence[str], filters: Filters, *, report: Callable[[int], None] = lambda rows: None
 ) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
     """Ids and columns of the cells that pass the filters, ids ascending.
 

@@ -6,10 +6,10 @@ that the corpus rules drop, less what `max_cells` leaves out.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from annobench.data.census.exclude import excluded_ids
 from annobench.data.census.filters import Filters
 from annobench.data.census.genes import wanted_genes
 from annobench.data.census.older import Older
-from annobench.data.census.release import Release, Report, is_remote, opened_release, with_patience
+from annobench.data.census.release import Place, Release, is_remote, with_patience
 from annobench.data.census.rows import ID, joined, occurring, read_cells, value_counts
+from annobench.data.census.spec import CensusSpec, CorpusSpec, SelectionFiles
+from annobench.data.spec import Report, Step, silent
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -34,89 +36,154 @@ SAMPLE, REPUBLISHED = "tech_sample", "republished"
 
 
 def select_cells(
-    source: Mapping[str, Any],
-    outputs: Mapping[str, Path],
+    source: CensusSpec,
+    outputs: SelectionFiles,
     *,
     uri: str | None,
     older_uri: str | None,
     ontology: Ontology | None,
-    report: Report = lambda text: None,
+    report: Report = silent,
 ) -> None:
-    """Write the `cells` (parquet: soma_joinid ascending, columns of obs), the `genes`, and last the `record` (JSON).
+    """Choose the cells and genes of a dataset, and write the record last.
 
-    source: of a dataset of kind census. uri, older_uri: where the release and the one of `new_since` lie, None for the
-    Census's own. ontology: for the corpus rules. Raises DataError or DownloadError.
+    Parameters
+    ----------
+    source
+        The source of a dataset of kind census.
+    outputs
+        `cells` gets soma_joinid, ascending, and columns of obs.
+    uri, older_uri
+        Where the release and the one of `new_since` lie; None for the Census's own.
+    ontology
+        For the corpus rules; None without them.
+    report
+        Says one line of progress.
+
+    Raises
+    ------
+    DataError
+        Where the release does not have what is asked for, or no cell is left.
+    DownloadError
+        Where a release cannot be read.
     """
-    place = {"organism": source["organism"], "tiledb": source["tiledb"]}
-    old_place = {"release": source["new_since"], "uri": older_uri, **place}
+    place = Place(source.release, uri, source.organism, source.tiledb)
 
     def read() -> None:
         older = None
-        if source["new_since"]:
-            with opened_release(**old_place) as old:
+        if source.new_since:
+            old_place = replace(place, release=source.new_since, uri=older_uri)
+            with old_place.opened() as old:
                 older = Older.read(old, old_place, report)
-        with opened_release(source["release"], uri, **place) as release:
-            _select(source, outputs, release, older, ontology, report)
+        with place.opened() as release:
+            _Selection(source, release, older, ontology, report).write(outputs)
 
     # what lies here is read without patience only if the older release lies here as well
-    far = older_uri if source["new_since"] and is_remote(older_uri) else uri
+    far = older_uri if source.new_since and is_remote(older_uri) else uri
     with_patience(read, uri=far, report=report)
 
 
-def _select(
-    source: Mapping[str, Any],
-    outputs: Mapping[str, Path],
-    release: Release,
-    older: Older | None,
-    ontology: Ontology | None,
-    report: Report,
-) -> None:
-    schema = release.obs.schema
-    settings = Filters.read(source["filters"]).checked(schema, release.where)
-    datasets = {str(row["dataset_id"]): row for row in release.datasets()}
-    filters = _of_datasets(settings, set(datasets), older, release.where)
-    columns = [c for c in dict.fromkeys((*NEEDED, *USUAL, *source["obs"])) if c in schema.names and c != ID]
-    if missing := {*NEEDED, *source["obs"]} - {*columns, ID}:
-        raise DataError(f"source.obs: the cells of {release.where} have no column '{sorted(missing)[0]}'")
-    report(f"{release.where}: reading the annotations of {release.obs.count:,} cells")
-    joinids, obs = read_cells(release.obs, columns, filters, report=_every(10_000_000, report))
-    if not len(joinids):
-        raise _nothing_passes(settings, release, older)
-    record: dict[str, Any] = {
-        "release": source["release"],
-        "build_date": release.build_date,
-        "uri": release.where,
-        "organism": source["organism"],
-        "filters": {column: list(values) for column, values in settings.columns.items()},
-        "cells_in_release": int(release.obs.count),
-        "cells_after_filters": len(joinids),
-        "values_of_no_cell": _absent(settings, obs),
-        "dropped": {},
-    }
-    obs[SAMPLE] = joined([obs["dataset_id"], obs["donor_id"]], "_")
-    joinids, obs = _wanted(joinids, obs, source, ontology, record, report)
-    if len(joinids) < source["chunks"]:
-        raise DataError(
-            f"source.chunks: {source['chunks']}, but only {len(joinids)} cells were selected; set it to fewer"
-        )
-    if older is not None:
-        record["new_since"] = older.describe(datasets)
-        obs[REPUBLISHED] = older.flagged(release, datasets, obs, record["new_since"], report)
-    used = sorted(obs["dataset_id"].counts())
-    genes, record["genes"] = wanted_genes(release, source, [int(datasets[name][ID]) for name in used])
-    _write(joinids, obs, genes, outputs)
-    record |= {
-        "cells": len(joinids),
-        "chunks": source["chunks"],
-        "types": len(obs["cell_type_ontology_term_id"].counts()),
-        "donors": len(obs[SAMPLE].counts()),
-        "datasets": obs["dataset_id"].counts(),
-        "datasets_sha256": digest(used),
-        "sha256": {key: sha256_of(outputs[key]) for key in ("cells", "genes")},
-        "selected": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_json(outputs["record"], record)
-    report(f"{len(joinids):,} cells of {len(used)} datasets, {record['genes']['genes']:,} genes")
+class _Selection:
+    """The cells of one release that are left, step by step, and what the record says of every step."""
+
+    def __init__(
+        self, source: CensusSpec, release: Release, older: Older | None, ontology: Ontology | None, report: Report
+    ) -> None:
+        self._source, self._release, self._older = source, release, older
+        self._ontology, self._report = ontology, report
+        self._datasets = {str(row["dataset_id"]): row for row in release.datasets()}
+        self._dropped: dict[str, int] = {}
+        self._record: Step = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Take the cells that pass the filters."""
+        source, release = self._source, self._release
+        schema = release.obs.schema
+        filters = Filters.read(source.filters).checked(schema, release.where)
+        columns = [c for c in dict.fromkeys((*NEEDED, *USUAL, *source.obs)) if c in schema.names and c != ID]
+        if missing := {*NEEDED, *source.obs} - {*columns, ID}:
+            raise DataError(f"source.obs: the cells of {release.where} have no column '{sorted(missing)[0]}'")
+        self._report(f"{release.where}: reading the annotations of {release.obs.count:,} cells")
+        of_datasets = _of_datasets(filters, set(self._datasets), self._older, release.where)
+        said = _every(10_000_000, self._report)
+        self._joinids, self._obs = read_cells(release.obs, columns, of_datasets, report=said)
+        if not len(self._joinids):
+            raise _nothing_passes(filters, release, self._older)
+        self._passed = len(self._joinids)
+        self._record |= {
+            "release": source.release,
+            "build_date": release.build_date,
+            "uri": release.where,
+            "organism": source.organism,
+            "filters": {column: list(values) for column, values in filters.columns.items()},
+            "cells_in_release": int(release.obs.count),
+            "cells_after_filters": self._passed,
+            "values_of_no_cell": _absent(filters, self._obs),
+        }
+        self._obs[SAMPLE] = joined([self._obs["dataset_id"], self._obs["donor_id"]], "_")
+
+    def _keep(self, kept: "NDArray[np.bool_] | NDArray[np.intp]", reason: str) -> None:
+        """Keep some of the cells (a mask, or rising positions) and count the others as dropped."""
+        before = len(self._joinids)
+        self._joinids = self._joinids[kept]
+        self._obs = {name: column[kept] for name, column in self._obs.items()}
+        self._dropped[reason] = before - len(self._joinids)
+
+    def _drop(self) -> None:
+        """Drop what `exclude`, `corpus` and `max_cells` leave out, one after the other."""
+        source = self._source
+        if source.exclude:
+            listed, self._record["exclude"] = excluded_ids(source.exclude, self._report)
+            kept = ~np.isin(self._joinids, listed)
+            if kept.all():
+                self._report(
+                    f"source.exclude: none of the {len(listed):,} listed cells is among those that pass the filters"
+                )
+            self._keep(kept, "excluded")
+        if source.corpus.root is not None:
+            kept, self._record["corpus"] = _corpus(source.corpus, source.corpus.root, self._obs, self._ontology)
+            self._keep(kept, "corpus")
+        if not len(self._joinids):
+            raise DataError(
+                f"source: no cell of {self._release.where} is left after {self._dropped} were dropped of "
+                f"{self._passed:,}; relax `exclude` or `corpus`"
+            )
+        most, cells = source.max_cells, len(self._joinids)
+        if most is not None and most < cells:
+            rng = np.random.default_rng(source.seed)
+            self._keep(np.sort(rng.choice(cells, most, replace=False, shuffle=False)), "max_cells")
+        if len(self._joinids) < source.chunks:
+            raise DataError(
+                f"source.chunks: {source.chunks}, but only {len(self._joinids)} cells were selected; set it to fewer"
+            )
+
+    def write(self, outputs: SelectionFiles) -> None:
+        """Drop cells, choose genes, and write all files."""
+        self._drop()
+        obs, source = self._obs, self._source
+        if self._older is not None:
+            obs[REPUBLISHED], matches = self._older.flagged(self._release, self._datasets, obs, self._report)
+            self._record["new_since"] = self._older.describe(self._datasets) | matches
+        used = sorted(obs["dataset_id"].counts())
+        numbers = [int(self._datasets[name][ID]) for name in used]
+        zeros = source.missing_genes == "zero"
+        genes, about_genes = wanted_genes(self._release, source.genes, numbers, zeros=zeros)
+        write_columns(outputs.cells, {ID: self._joinids, **obs})
+        write_columns(outputs.genes, genes)
+        self._record |= {
+            "dropped": self._dropped,
+            "genes": about_genes,
+            "cells": len(self._joinids),
+            "chunks": source.chunks,
+            "types": len(obs["cell_type_ontology_term_id"].counts()),
+            "donors": len(obs[SAMPLE].counts()),
+            "datasets": obs["dataset_id"].counts(),
+            "datasets_sha256": digest(used),
+            "sha256": {"cells": sha256_of(outputs.cells), "genes": sha256_of(outputs.genes)},
+            "selected": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(outputs.record, self._record)
+        self._report(f"{len(self._joinids):,} cells of {len(used)} datasets, {len(genes['feature_id']):,} genes")
 
 
 def digest(names: Sequence[str]) -> str:
@@ -124,14 +191,15 @@ def digest(names: Sequence[str]) -> str:
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
 
 
-def _every(cells: int, report: Report) -> Any:
-    """Says how many rows are read, each time that another so many are."""
-    said = [cells]
+def _every(cells: int, report: Report) -> Callable[[int], None]:
+    """Reports how many cells pass the filters, each time that so many more have been read."""
+    following = cells
 
-    def heard(rows: int) -> None:
-        if rows >= said[0]:
-            said[0] = rows + cells
-            report(f"{rows:,} cells pass the filters so far")
+    def heard(passed: int) -> None:
+        nonlocal following
+        if passed >= following:
+            following = passed + cells
+            report(f"{passed:,} cells pass the filters so far")
 
     return heard
 
@@ -166,76 +234,30 @@ def _nothing_passes(filters: Filters, release: Release, older: Older | None) -> 
     )
 
 
-def _absent(filters: Filters, obs: Mapping[str, Categorical]) -> dict[str, list[Any]]:
-    """Values that are asked for and that no selected cell has."""
-    found = {}
+def _absent(filters: Filters, obs: Mapping[str, Categorical]) -> dict[str, list[str]]:
+    """Values of the filters that no selected cell has, by column."""
+    absent = {}
     for column, values in filters.columns.items():
         asked = {str(value).lower() if isinstance(value, bool) else str(value) for value in values}
-        if column in obs and (absent := sorted(asked - set(obs[column].counts()))):
-            found[column] = absent
-    return found
-
-
-def _taken(
-    joinids: "NDArray[np.int64]", obs: Mapping[str, Categorical], kept: "NDArray[Any]"
-) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
-    return joinids[kept], {name: column[kept] for name, column in obs.items()}
-
-
-def _wanted(
-    joinids: "NDArray[np.int64]",
-    obs: dict[str, Categorical],
-    source: Mapping[str, Any],
-    ontology: Ontology | None,
-    record: dict[str, Any],
-    report: Report,
-) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
-    """The cells that `exclude`, `corpus` and `max_cells` leave, one after the other; `record` says what was dropped."""
-    if source["exclude"]:
-        listed, record["exclude"] = excluded_ids(source["exclude"], report)
-        kept = ~np.isin(joinids, listed)
-        record["dropped"]["excluded"] = int((~kept).sum())
-        if kept.all():
-            report(f"source.exclude: none of the {len(listed):,} listed cells is among those that pass the filters")
-        joinids, obs = _taken(joinids, obs, kept)
-    if source["corpus"]["root"]:
-        kept, record["corpus"] = _corpus(source["corpus"], obs, ontology)
-        record["dropped"]["corpus"] = int((~kept).sum())
-        joinids, obs = _taken(joinids, obs, kept)
-    if not len(joinids):
-        raise DataError(
-            f"source: no cell of {record['uri']} is left after {record['dropped']} were dropped of "
-            f"{record['cells_after_filters']:,}; relax `exclude` or `corpus`"
-        )
-    most = source["max_cells"]
-    if most is None or most >= len(joinids):
-        return joinids, obs
-    record["dropped"]["max_cells"] = len(joinids) - most
-    rng = np.random.default_rng(source["seed"])
-    return _taken(joinids, obs, np.sort(rng.choice(len(joinids), most, replace=False, shuffle=False)))
+        if column in obs and (rest := sorted(asked - set(obs[column].counts()))):
+            absent[column] = rest
+    return absent
 
 
 def _corpus(
-    settings: Mapping[str, Any], obs: Mapping[str, Categorical], ontology: Ontology | None
-) -> "tuple[NDArray[np.bool_], dict[str, Any]]":
+    corpus: CorpusSpec, root: str, obs: Mapping[str, Categorical], ontology: Ontology | None
+) -> "tuple[NDArray[np.bool_], Step]":
+    """Which cells are of a type that the corpus keeps, and what the record says of the types."""
     assert ontology is not None  # the job reads one wherever there are rules
-    names = ("root", "min_cells", "min_donors", "min_ancestors")
-    rules = CorpusRules(**{name: settings[name] for name in names})
+    rules = CorpusRules(root, corpus.min_cells, corpus.min_donors, corpus.min_ancestors)
     kept, types = kept_types(obs["cell_type_ontology_term_id"], obs[SAMPLE], ontology, rules)
     broken: Counter[str] = Counter()
     for row in types:
         broken.update(dict.fromkeys(row["breaks"], row["cells"]))
     return kept, {
-        **{name: settings[name] for name in names},
+        **asdict(rules),
         "ontology": ontology.release,
         "types_kept": sum(not row["breaks"] for row in types),
         "cells_by_broken_rule": dict(broken),  # a cell of a type that breaks two rules counts in both
         "types": types,
     }
-
-
-def _write(
-    joinids: "NDArray[np.int64]", obs: Mapping[str, Categorical], genes: Mapping[str, Any], outputs: Mapping[str, Path]
-) -> None:
-    write_columns(outputs["cells"], {ID: joinids, **obs})
-    write_columns(outputs["genes"], genes)

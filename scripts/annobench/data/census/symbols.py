@@ -1,14 +1,15 @@
 """One list of genes for several datasets, some of which know them by symbol only."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.core.errors import DataError, nearest
 from annobench.data.census.filters import local_file
+from annobench.data.census.spec import GeneTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneMap:
-    """ids, names: the genes, by id. places: of every dataset's genes among them, -1 for one that has no place.
+    """The genes of a family of releases.
 
-    about: how the genes of a dataset were found, for the record.
+    Attributes
+    ----------
+    ids, names
+        Ensembl id and symbol of every gene, sorted by id.
+    places
+        Position of each dataset's genes among them; -1 for a gene that is dropped.
+    about
+        How the genes of each dataset were identified, for the record.
     """
 
     ids: list[str]
@@ -28,12 +36,12 @@ class GeneMap:
     about: Mapping[str, dict[str, int]]
 
 
-def gene_map(tables: "Mapping[str, pd.DataFrame]", gene_table: Mapping[str, Any] | None = None) -> GeneMap:
+def gene_map(tables: "Mapping[str, pd.DataFrame]", gene_table: GeneTable | None = None) -> GeneMap:
     """Join tables of genes (feature_id, empty where not known; feature_name) on their Ensembl ids.
 
-    A gene without an id gets the one that its symbol has in the other tables or in `gene_table` (file, and the columns
-    `id` and `name`), where all of them agree on one; else it is dropped and counted. So is a gene whose symbol stands
-    twice in its table, or whose id another gene of the table has. Raises DataError where no gene is left.
+    A gene without an id gets the one that its symbol has in the other tables or in `gene_table`, where all of them
+    agree on one; else it is dropped and counted. So is a gene whose symbol is listed twice in its table, or whose id
+    another gene of the table has. Raises DataError where no gene is left.
     """
     known: dict[str, set[str]] = {}
     named: dict[str, str] = {}
@@ -58,7 +66,7 @@ def gene_map(tables: "Mapping[str, pd.DataFrame]", gene_table: Mapping[str, Any]
     )
 
 
-def _learn(rows: Any, known: dict[str, set[str]], named: dict[str, str]) -> None:
+def _learn(rows: Iterable[tuple[str, str]], known: dict[str, set[str]], named: dict[str, str]) -> None:
     for one, symbol in rows:
         if one and symbol:
             known.setdefault(symbol, set()).add(one)
@@ -85,15 +93,13 @@ def _ids(table: "pd.DataFrame", known: Mapping[str, set[str]]) -> tuple[list[str
     return found, about
 
 
-def _rows(gene_table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    path = local_file(gene_table["file"])
+def _rows(table: GeneTable) -> list[tuple[str, str]]:
+    path = local_file(table.file)
     if not path.is_file():
-        raise DataError(f"genes.file: no file {path} (from '{gene_table['file']}')")
+        raise DataError(f"genes.file: no file {path} (from '{table.file}')")
     with open(path, encoding="utf-8", newline="") as handle:
         rows = csv.DictReader(handle, delimiter="," if path.suffix == ".csv" else "\t")
-        for key in ("id", "name"):
-            if gene_table[key] not in (rows.fieldnames or []):
-                raise DataError(
-                    f"{path}: there is no column '{gene_table[key]}'{nearest(gene_table[key], rows.fieldnames or [])}"
-                )
-        return [(row[gene_table["id"]], row[gene_table["name"]]) for row in rows]
+        for column in (table.id, table.name):
+            if column not in (rows.fieldnames or []):
+                raise DataError(f"{path}: there is no column '{column}'{nearest(column, rows.fieldnames or [])}")
+        return [(row[table.id], row[table.name]) for row in rows]

@@ -1,29 +1,31 @@
 """The Cell Ontology by which the corpus rules judge types: the study's, or one of its own."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from annobench.data.census.filters import local_file
-from annobench.data.census.release import Report
+from annobench.data.census.spec import CorpusSpec
 from annobench.data.download.http import verified_file
 from annobench.data.ontology import from_json, from_obo, from_wheel
+from annobench.data.spec import Report
 from annobench.ontology import Ontology
 
 
-def corpus_ontology(settings: Mapping[str, Any] | None, of_study: str | Path | None, report: Report) -> Ontology:
-    """What `source.corpus.ontology` names: a file or download in OBO, OWL or JSON, else a release of the wheel.
+def corpus_ontology(corpus: CorpusSpec, of_study: str | Path | None, report: Report) -> Ontology | None:
+    """The ontology that the rules of a corpus ask; None where there are no rules.
 
-    Without settings the study's release is taken, a file that `Ontology.save` wrote. Raises DataError or DownloadError.
+    `corpus.ontology` names a file or download in OBO, OWL or JSON, else a release of the installed ontology guide.
+    Without it the study's release is taken, a file that `Ontology.save` wrote. Raises DataError or DownloadError.
     """
-    if settings is None:
+    if corpus.root is None:
+        return None
+    own = corpus.ontology
+    if own is None:
         assert of_study is not None  # the rule asks for it wherever nothing else is named
         return Ontology.load(of_study)
-    if settings.get("urls"):
-        path, _ = verified_file(settings, report)
-    elif settings.get("path"):
-        path = local_file(settings["path"])
+    if own.urls and own.file:
+        path, _ = verified_file(own.urls, own.file, own.sha256, report)
+    elif own.path:
+        path = local_file(own.path)
     else:
-        return from_wheel(settings["release"])
-    in_json = ".json" in path.suffixes
-    return from_json(path, settings["release"]) if in_json else from_obo(path, settings["release"])
+        return from_wheel(own.release)
+    return from_json(path, own.release) if ".json" in path.suffixes else from_obo(path, own.release)

@@ -7,22 +7,37 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 import requests
 
 from annobench.core.errors import DownloadError
 from annobench.core.files import disk_full, expanded, is_disk_full, read_json, sha256_of, write_json
+from annobench.data.spec import Report, silent
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
 _FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help
 
-Report = Callable[[str], None]
+
+class Received(TypedDict):
+    """Record of a file that was downloaded: address without password, size, hash, whether it was cached."""
+
+    url: str | None
+    bytes: int
+    sha256: str
+    cached: bool
+
+
+class DownloadStep(Received):
+    """The same as a step in source.json."""
+
+    step: str
+    file: str
 
 
 @dataclass
@@ -62,8 +77,8 @@ def download(
     sha256: str | None = None,
     *,
     connection: Connection | None = None,
-    report: Report = lambda text: None,
-) -> dict[str, Any]:
+    report: Report = silent,
+) -> Received:
     """Fetch one file to `destination` and return its record (url, bytes, sha256, cached).
 
     A finished file is taken as it is when its hash is right; `<destination>.origin.json` remembers its address. Bytes
@@ -94,22 +109,23 @@ def download(
         )
 
 
-def verified_file(source: Mapping[str, Any], report: Report = lambda text: None) -> tuple[Path, dict[str, Any]]:
-    """The file `file` behind the addresses `urls`, in the cache, and the step that brought it there.
+def verified_file(
+    urls: Sequence[str], file: str, sha256: str | None = None, report: Report = silent
+) -> tuple[Path, DownloadStep]:
+    """The file behind some addresses, in the cache, and the step that brought it there.
 
     `sha256` is checked where it is stated.
     """
     # the folder in the cache is keyed by the address: two sources may call their files the same
-    key = source.get("sha256") or hashlib.sha256(source["urls"][0].encode()).hexdigest()
-    cached = cache_folder() / "url" / key[:16] / source["file"]
+    key = sha256 or hashlib.sha256(urls[0].encode()).hexdigest()
+    cached = cache_folder() / "url" / key[:16] / file
     # a file:// address may lie under a variable such as $ANNOBENCH_DATA
     local = "file://"
-    urls = [
-        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url
-        for url in source["urls"]
+    addresses = [
+        expanded(url.removeprefix(local)).absolute().as_uri() if url.startswith(local) else url for url in urls
     ]
-    step = download(urls, cached, source.get("sha256"), report=report)
-    return cached, {"step": "download", "file": source["file"], **step}
+    received = download(addresses, cached, sha256, report=report)
+    return cached, {"step": "download", "file": file, **received}
 
 
 def _origin_file(path: Path) -> Path:
@@ -121,7 +137,7 @@ def _origin(path: Path) -> str | None:
     return read_json(_origin_file(path))["url"] if _origin_file(path).is_file() else None
 
 
-def _record(url: str | None, path: Path, sha256: str, *, cached: bool) -> dict[str, Any]:
+def _record(url: str | None, path: Path, sha256: str, *, cached: bool) -> Received:
     return {"url": url and without_password(url), "bytes": path.stat().st_size, "sha256": sha256, "cached": cached}
 
 

@@ -1,39 +1,47 @@
 """Card and cells file of a prepared dataset."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from annobench.cells.gene_table import ChosenGenes
 from annobench.cells.store.store import Store
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, sha256_of, write_json
-from annobench.data.prepare.storage import store_of, unreadable
+from annobench.data.prepare.storage import unreadable
+from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.ontology.labels import MappedLabels
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
 
-def source_notes(fetched: Mapping[str, Any], not_required: int, duplicates: int) -> dict[str, Any]:
-    """What the card says of the source, and of the genes that were dropped."""
-    dropped = {"genes_not_required": not_required, "duplicated_genes": duplicates}
-    for step in fetched.get("steps", []):  # what the reader of a bundle has left out before
+Notes = dict[str, object]  # entries of the card
+
+
+def source_notes(fetched: Mapping[str, object], genes: ChosenGenes, mapping: MappedLabels) -> Notes:
+    """What the card says of the source, of the genes that were dropped, and of labels."""
+    dropped: Notes = {"genes_not_required": genes.not_required, "duplicated_genes": genes.duplicates}
+    steps = fetched.get("steps", [])
+    for step in steps if isinstance(steps, Sequence) else []:  # what the reader of a bundle has left out before
         dropped |= {key: step[key] for key in ("control_features",) if key in step}
-    return {"source": fetched, "dropped": dropped}
+    labels = {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
+    return {"source": fetched, "dropped": dropped, **labels}
 
 
 def read_h5ad(path: Path) -> "AnnData":
-    """Read an h5ad file, or a store; raises DataError where it is none, is cut off, or is empty."""
+    """Read an h5ad file, or a store; raises DataError where it cannot be read, is cut off, or is empty."""
     import anndata
 
     if path.is_dir():
         return Store.open(path, verify=True).read()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names that stand twice are dealt with below, as an error or a rule
+            warnings.simplefilter("ignore")  # duplicate ids are handled later, as an error or by a rule
             adata = anndata.read_h5ad(path)
     except MemoryError as error:
         raise DataError(
@@ -48,49 +56,45 @@ def read_h5ad(path: Path) -> "AnnData":
 
 
 def write_cells(
-    name: str,
-    cells: "AnnData",
-    outputs: dict[str, Path],
-    ontology: Ontology,
-    notes: dict[str, Any],
+    name: str, cells: "AnnData", outputs: PreparedFiles, ontology: Ontology, notes: Mapping[str, object]
 ) -> None:
     """Write cells.h5ad, obs.parquet and, last, card.json."""
-    store, begun = store_of(outputs["cells"])
-    for folder in (store, begun):  # of other settings
+    for folder in (outputs.store, outputs.begun):  # of other settings
         rmtree(folder, ignore_errors=True)
     table = cells.obs.reset_index(names="cell_id").astype(str)
-    with atomic(outputs["cells"]) as path:
+    with atomic(outputs.cells) as path:
         cells.write_h5ad(path)
-    with atomic(outputs["obs"]) as path:
+    with atomic(outputs.obs) as path:
         table.to_parquet(path, index=False)
     write_card(
         name,
         outputs,
         ontology,
-        {
+        genes=cells.var,
+        counts={key: cells.obs[key].value_counts().to_dict() for key in ("label_id", "study", "donor")},
+        facts={
             "matrix": str(cells.uns["annobench"]["matrix"]),
             "storage": "memory",
             "cells": cells.n_obs,
             "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()),
             **notes,
         },
-        cells.var,
-        {key: cells.obs[key].value_counts().to_dict() for key in ("label_id", "study", "donor")},
     )
 
 
 def write_card(
     name: str,
-    outputs: Mapping[str, Path],
+    outputs: PreparedFiles,
     ontology: Ontology,
-    facts: Mapping[str, Any],
+    *,
     genes: "pd.DataFrame",
-    counts: Mapping[str, Mapping[Any, int]],
+    counts: Mapping[str, Mapping[str, int]],
+    facts: Mapping[str, object],
 ) -> None:
-    """Write card.json; `counts` has the cells by label_id, study and donor."""
+    """Write card.json; `counts` has the number of cells by label_id, study and donor."""
     number = {key: {str(value): int(n) for value, n in of.items()} for key, of in counts.items()}
     write_json(
-        outputs["card"],
+        outputs.card,
         {
             "dataset": name,
             "ontology": ontology.release,
@@ -100,7 +104,7 @@ def write_card(
             "cells_with_unknown_label": number["label_id"].get(UNKNOWN, 0),
             "studies": number["study"],
             "donors": number["donor"],
-            "sha256": sha256_of(outputs["cells"]),
+            "sha256": sha256_of(outputs.cells),
             **facts,
         },
     )

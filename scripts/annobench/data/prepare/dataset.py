@@ -3,35 +3,55 @@
 obs.parquet repeats the observations alone, so that splitting and scoring need not open the matrix.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from annobench.cells.store.manifest import fingerprint
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
-from annobench.data.prepare.memory import _prepare_in_memory
+from annobench.data.prepare.memory import prepare_in_memory
+from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.storage import wants_store
+from annobench.data.prepare.task import PreparedFiles, Task
+from annobench.data.spec import Report, silent
 from annobench.ontology import Ontology
-
-if TYPE_CHECKING:
-    pass
 
 
 def prepare_dataset(
     name: str,
-    dataset: dict[str, Any],
+    spec: DatasetSpec,
     source: Path,
     record: Path,
+    outputs: PreparedFiles,
+    *,
     ontology: Ontology,
-    label_table: Path | None,
-    outputs: dict[str, Path],
-    report: Callable[[str], None] = lambda text: None,
+    label_table: Path | None = None,
+    report: Report = silent,
 ) -> None:
-    """Prepare a plain dataset.
+    """Prepare a plain dataset, in memory or as a store.
 
-    `source` is the fetched file, `record` its provenance; `outputs` has the keys cells, obs and card. A store is
-    written beside cells.h5ad where `storage` or the size asks for one. `report` hears of progress. Raises DataError.
+    Parameters
+    ----------
+    name
+        Of the dataset.
+    spec
+        What its YAML says. Its `storage`, or the size of the source, decides whether the counts go into a store.
+    source
+        The fetched file, or the folder of a store.
+    record
+        Its provenance, as `fetch_dataset` wrote it.
+    outputs
+        Where cells, observations and card go; a store is written beside them.
+    ontology
+        The release that labels are mapped to.
+    label_table
+        A table of config/labels, which goes before the ids of the source.
+    report
+        Says one line of progress.
+
+    Raises
+    ------
+    DataError
+        Where the source changed since it was fetched, or does not hold what the YAML says.
     """
     fetched = read_json(record)
     if fingerprint(source)[1] != fetched["sha256"]:
@@ -39,9 +59,10 @@ def prepare_dataset(
             f"{source}: changed since it was fetched (sha256 differs from {record}); fetch it again with --forcerun "
             "fetch_dataset"
         )
-    if wants_store(dataset, source):
-        from annobench.data.prepare.stored import prepare_stored
+    task = Task(name, spec, source, fetched, ontology, label_table, outputs, report)
+    if wants_store(spec, source):
+        from annobench.data.prepare.stored import prepare_stored  # imports numba, which a small dataset does not need
 
-        prepare_stored(name, dataset, source, fetched, ontology, label_table, outputs, report)
+        prepare_stored(task)
     else:
-        _prepare_in_memory(name, dataset, source, fetched, ontology, label_table, outputs)
+        prepare_in_memory(task)

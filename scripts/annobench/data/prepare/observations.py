@@ -6,7 +6,7 @@ Texts are handled once for every different value, never for every cell.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,58 +14,89 @@ from annobench.cells.store.ids import hashed, repeated
 from annobench.config.names import NO_LABELS
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import NOT_GIVEN, Categorical
+from annobench.data.prepare.spec import CellsSpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import MappedLabels, map_labels, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
-
-OPTIONAL = ("republished",)  # columns that obs has only where they are declared
+    Ids: TypeAlias = pd.Index | NDArray[np.object_]
 
 
 class Observations:
-    """Maps blocks of a source's obs, and counts what the card says of them.
+    """Maps blocks of a source's obs to the columns of the contract, and counts what the card says of them.
 
-    name: of the dataset, which is the study where none is given. settings: `cells` of the dataset file. columns: those
-    of the source's obs. file: named in messages. Raises DataError for a column that is not there.
+    Parameters
+    ----------
+    name
+        Of the dataset, which is the study where none is given.
+    spec
+        `cells` of the dataset.
+    columns
+        Columns of the source's obs.
+    ontology
+        The release that labels are mapped to.
+    label_table
+        A table of config/labels.
+    file
+        Named in messages.
 
-    counts: cells by value of label_id, study and donor. needed: the columns of the source that are looked at.
+    Attributes
+    ----------
+    counts
+        Number of cells by value of label_id, study and donor.
+    needed
+        The columns of the source that are read.
+
+    Raises
+    ------
+    DataError
+        For a column that does not exist.
     """
 
     def __init__(
         self,
         name: str,
-        settings: dict[str, Any],
+        spec: CellsSpec,
         columns: Sequence[str],
+        *,
         ontology: Ontology,
         label_table: Path | None,
         file: str,
     ) -> None:
-        self._name, self._settings, self._ontology, self._file = name, settings, ontology, file
-        self._declared = settings["label"] not in NO_LABELS
+        self._name, self._spec, self._ontology, self._file = name, spec, ontology, file
+        self._declared = spec.label not in NO_LABELS
         self._table = read_table(label_table, ontology) if label_table and self._declared else None
         self._pairs: Counter[tuple[str, str | None]] = Counter()  # original label and id of the source
         self._ids: dict[tuple[str, str | None], str] = {}
-        self._seen: dict[str, set[str]] = {key: set() for key in settings["rename"]}
+        self._seen: dict[str, set[str]] = {key: set() for key in spec.rename}
         self.counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
+        labels = {"label": spec.label, "label_id": spec.label_id} if self._declared else {}
+        self._values: dict[str, str | None] = {
+            **labels,
+            **{key: getattr(spec, key) for key in ("study", "donor", "batch", "assay", "tissue", "disease")},
+            **spec.extra,
+        }
         self.needed: list[str] = []
-        for key in ("label", "label_id", "study", "donor", "batch", "assay", "tissue", "disease", *OPTIONAL):
-            column = settings.get(key)
-            if column is None or column.startswith("=") or (key.startswith("label") and not self._declared):
+        for key, column in self._values.items():
+            if column is None or column.startswith("="):
                 continue
             if column not in columns:
-                raise DataError(f"{file}: cells.{key}: there is no column '{column}'{nearest(column, columns)}")
-            self.needed.append(column)
+                place = f"columns.{key}" if key in spec.columns else key
+                raise DataError(f"{file}: cells.{place}: there is no column '{column}'{nearest(column, columns)}")
+            if column not in self.needed:
+                self.needed.append(column)
 
     def block(self, obs: "pd.DataFrame") -> dict[str, Categorical]:
         """The columns of the contract for some cells."""
         n = len(obs)
         not_given = same(NOT_GIVEN, n)
-        original = self._text("label", obs) if self._declared else not_given
+        original = self._text("label", obs)
         label_id = self._label_ids(original or not_given, obs, n)
         study = self._text("study", obs) or same(self._name, n)
-        found = {
+        columns = {
             "label_id": label_id,
             "label": label_id.renamed(lambda i: UNKNOWN if i == UNKNOWN else self._ontology.label(i)),
             "label_original": original or not_given,
@@ -73,21 +104,20 @@ class Observations:
             "donor": self._text("donor", obs) or not_given,
             "batch": self._text("batch", obs) or study,
         }
-        found |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease")}
-        found |= {key: column for key in OPTIONAL if (column := self._text(key, obs)) is not None}
+        columns |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease", *self._spec.extra)}
         for key, counter in self.counts.items():
-            counter.update(found[key].counts())
-        return found
+            counter.update(columns[key].counts())
+        return columns
 
     def _text(self, key: str, obs: "pd.DataFrame") -> Categorical | None:
-        """A column by number, under new names where the settings have some; None where nothing is declared."""
-        value = self._settings.get(key)
+        """A column under new names where the dataset has some; None where nothing is declared."""
+        value = self._values.get(key)
         if value is None:
             return None
         if value.startswith("="):
             return same(value[1:], len(obs))
         column = coded(obs[value])
-        names = self._settings["rename"].get(key)
+        names = self._spec.rename.get(key)
         if not names:
             return column
         self._seen[key].update(column.names)
@@ -95,7 +125,7 @@ class Observations:
 
     def _label_ids(self, original: Categorical, obs: "pd.DataFrame", n: int) -> Categorical:
         """Cell Ontology ids, looked up once for every different pair of a label and an id of the source."""
-        native = self._text("label_id", obs) if self._declared else None
+        native = self._text("label_id", obs)
         pair = original.codes.astype(np.int64)
         if native is not None:
             pair = pair * len(native.names) + native.codes
@@ -115,12 +145,12 @@ class Observations:
         return Categorical(whole.codes[inverse.reshape(n)], whole.names)
 
     def _mapped(self, pairs: Sequence[tuple[str, str | None]], counts: Sequence[int]) -> MappedLabels:
-        native = None if self._settings["label_id"] is None else [str(pair[1]) for pair in pairs]
+        native = None if self._spec.label_id is None else [str(pair[1]) for pair in pairs]
         return map_labels([pair[0] for pair in pairs], native, self._table, self._ontology, counts)
 
     def finish(self) -> MappedLabels:
-        """How labels were found. Raises DataError where none was, and for a new name of what no cell has."""
-        for key, names in self._settings["rename"].items():
+        """How labels were mapped. Raises DataError where none could be, and where no cell has a text to rename."""
+        for key, names in self._spec.rename.items():
             absent = sorted(set(names) - self._seen[key])
             if absent:
                 near = nearest(absent[0], self._seen[key])
@@ -144,7 +174,7 @@ def same(text: str, n: int) -> Categorical:
 
 
 def coded(column: "pd.Series") -> Categorical:
-    """A column as texts by number; what is missing is `unknown`."""
+    """A column as text; missing values become `unknown`."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -162,38 +192,48 @@ def coded(column: "pd.Series") -> Categorical:
 
 
 class CellIds:
-    """Ids of cells, block by block: refused where one stands twice, or numbered (`suffix`) as AnnData does it.
+    """Ids of cells, block by block; duplicates are refused, or numbered as AnnData does it.
 
-    `blocks` gives all ids, as often as it is called. Ids are compared by a 64-bit hash
-    (see `annobench.cells.store.ids`), and as texts where hashes are equal.
+    Ids are compared by a 64-bit hash (see `annobench.cells.store.ids`), and as text where hashes are equal.
+
+    Parameters
+    ----------
+    blocks
+        Gives all ids, as often as it is called.
+    cells
+        Number of cells.
+    rule
+        `suffix` to number duplicates, or `error`.
+    file
+        Named in messages.
     """
 
-    def __init__(self, blocks: Callable[[], Iterator[Any]], cells: int, rule: str, file: str) -> None:
+    def __init__(self, blocks: "Callable[[], Iterator[Ids]]", cells: int, rule: str, file: str) -> None:
         self._rule, self._file = rule, file
         self._twice = repeated(blocks, cells)
         self._seen: set[str] = set()
         self._taken: set[str] = set()  # ids that a number at the end could lead to
         if rule == "suffix" and len(self._twice):
             for ids in blocks():
-                found = np.asarray(ids, dtype=object)
-                like = np.isin(hashed([str(name).rpartition("-")[0] for name in found]), self._twice)
-                self._taken.update(found[like])
+                names = np.asarray(ids, dtype=object)
+                like = np.isin(hashed([str(name).rpartition("-")[0] for name in names]), self._twice)
+                self._taken.update(names[like])
         self._number: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
 
-    def block(self, ids: Any) -> Any:
+    def block(self, ids: "Ids") -> "Ids":
         """The ids of the next cells."""
         if not len(self._twice):
             return ids
-        found = np.array(ids, dtype=object)
-        for i in np.flatnonzero(np.isin(hashed(found), self._twice)):
-            if found[i] not in self._seen:
-                self._seen.add(found[i])
+        names = np.array(ids, dtype=object)
+        for i in np.flatnonzero(np.isin(hashed(names), self._twice)):
+            if names[i] not in self._seen:
+                self._seen.add(names[i])
             elif self._rule == "suffix":
-                found[i] = self._suffixed(found[i])
+                names[i] = self._suffixed(names[i])
             else:
-                self._refused[found[i]] += 1
-        return found
+                self._refused[names[i]] += 1
+        return names
 
     def _suffixed(self, name: str) -> str:
         while True:
@@ -204,14 +244,14 @@ class CellIds:
                 return new
 
     def finish(self) -> None:
-        """Raise DataError where an id stood twice."""
+        """Raise DataError where an id was listed twice."""
         if self._refused:
-            raise ids_stand_twice(self._refused.total(), list(self._refused), self._file)
+            raise duplicate_ids(self._refused.total(), list(self._refused), self._file)
 
 
-def ids_stand_twice(number: int, examples: Sequence[str], file: str) -> DataError:
-    """The error for ids that stand twice."""
+def duplicate_ids(number: int, examples: Sequence[str], file: str) -> DataError:
+    """The error for cell ids that are listed twice."""
     return DataError(
-        f"{file}: {number} cell ids stand twice (such as {', '.join(examples[:3])}); cells are matched by id. "
+        f"{file}: {number} duplicate cell ids (such as {', '.join(examples[:3])}); cells are matched by id. "
         "Repair the file, or set cells.duplicated_ids to suffix"
     )

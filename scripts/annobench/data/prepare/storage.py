@@ -1,39 +1,29 @@
-"""Whether the cells of a dataset stay in one file that is read whole, or go into a store."""
+"""Whether the cells of a dataset are kept in one file that is read whole, or in a store."""
 
 from pathlib import Path
-from typing import Any
 
 from annobench.cells.store.h5ad import H5adFile
 from annobench.cells.store.source import StoreFile
 from annobench.config.names import STORE_BYTES, STORE_CELLS
 from annobench.core.errors import AnnobenchError, DataError
+from annobench.data.prepare.spec import DatasetSpec
 
 
-def store_of(cells: Path) -> tuple[Path, Path]:
-    """The folder of the store beside cells.h5ad, and that in which it is written until it is finished.
-
-    Snakemake removes the first before it prepares the data again; the second is no output of a rule, so that a writer
-    that was killed goes on where it stopped.
-    """
-    return cells.parent / "store", cells.parent / "store.part"
-
-
-def wants_store(dataset: dict[str, Any], source: Path) -> bool:
-    """Whether a dataset is kept in a store, by `storage` or, where that is auto, by what its file says of its size."""
-    storage, matrix = dataset["storage"], dataset["matrix"]
-    counts = matrix["state"] == "counts" and not matrix["counts_from"]
+def wants_store(spec: DatasetSpec, source: Path) -> bool:
+    """Whether a dataset is kept in a store: by `storage` or, where that is auto, by the size of its file."""
+    storage, matrix, counts = spec.storage, spec.matrix, spec.matrix.holds_counts
     if storage == "store" and not counts:
-        what = "matrix.counts_from is set" if matrix["counts_from"] else f"matrix.state is {matrix['state']}"
+        what = "matrix.counts_from is set" if matrix.counts_from else f"matrix.state is {matrix.state}"
         raise DataError(
             f"{source.name}: storage: a store holds raw counts as they are in the file, but {what}; name the slot with "
             "the counts in `matrix.slot`, or set storage to memory"
         )
     if storage != "auto" or not counts:
-        return bool(storage == "store")
+        return storage == "store"
     try:
-        with opened(source, matrix["slot"]) as file:
+        with opened(source, matrix.slot) as file:
             return file.n > STORE_CELLS or file.nbytes > STORE_BYTES
-    except DataError:  # an older format, which the reader of whole files knows, or a broken file, of which it says more
+    except DataError:  # an older format, which anndata can read, or a broken file, which it describes better
         return False
 
 
@@ -41,7 +31,7 @@ def opened(source: Path, slot: str) -> H5adFile | StoreFile:
     """A source to be read in parts. Raises DataError, for whatever h5py and anndata raise on broken files."""
     if source.is_dir():
         if slot != "X":
-            raise DataError(f"{source.name}: matrix.slot: a store has one matrix, X, and no {slot}")
+            raise DataError(f"{source.name}: matrix.slot: a store has one matrix, X; it has no {slot}")
         return StoreFile(source)
     try:
         return H5adFile(source, slot)

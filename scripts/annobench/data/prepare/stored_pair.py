@@ -3,17 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.cells.matrix import placed
 from annobench.cells.stored_cells import SPATIAL, open_store, read_cells
+from annobench.config.names import OBS_COLUMNS
 from annobench.core.codehash import code_hash
 from annobench.core.files import atomic
 from annobench.core.parquet import NOT_GIVEN, ColumnWriter
-from annobench.data.prepare.observations import OPTIONAL, coded, same
-from annobench.data.prepare.stored import ObsTable, Report, finish_stored, link_store, write_store
+from annobench.data.prepare.join import Join, extra_columns
+from annobench.data.prepare.observations import coded, same
+from annobench.data.prepare.stored import Block, Cells, ObsTable, finish_stored, link_store, write_store
+from annobench.data.prepare.task import PreparedFiles
+from annobench.data.spec import Report
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -21,75 +25,81 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    Columns = Mapping[str, tuple[NDArray[np.intp], NDArray[np.intp]]]
-
 _BLOCK = 8192  # cells
 
 
 def prepare_stored_pair(
-    name: str,
-    parts: Mapping[str, Path],
-    query: str,
-    columns: "Columns",
-    genes: "pd.DataFrame",
-    notes: Mapping[str, Any],
-    ontology: Ontology,
-    outputs: Mapping[str, Path],
-    report: Report = lambda text: None,
+    join: Join, parts: Mapping[str, Path], outputs: PreparedFiles, ontology: Ontology, report: Report
 ) -> None:
     """Write obs.parquet, the store, cells.h5ad and the card.
 
-    parts: name -> cells.h5ad, all of them counts, the query last. columns: for each part which of its genes stand where
-    among `genes`. Unlike in memory there is no `total_counts`: counts tell the depth of a cell themselves.
+    `parts` holds the cells.h5ad of every part, all of them counts, the query last. Unlike in memory there is no
+    `total_counts`: counts tell the depth of a cell themselves.
     """
     opened = {part: _Part(path) for part, path in parts.items()}
-    optional = [key for key in OPTIONAL if any(key in cells.names for cells in opened.values())]
-    counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
-    with atomic(outputs["obs"]) as path, ColumnWriter(path) as writer:
-        for part, cells in opened.items():
-            for _, block in cells.obs():
-                table = {key: coded(block[key]) for key in block if not key.startswith(SPATIAL) and key not in OPTIONAL}
-                for key in optional:
-                    table[key] = coded(block[key]) if key in block else same(NOT_GIVEN, len(block))
-                table["part"] = same("query" if part == query else "reference", len(block))
-                writer.write({"cell_id": [f"{part}:{cell}" for cell in block.index], **table})
-                for key, counter in counts.items():
-                    counter.update(table[key].counts())
-    places = [f"{SPATIAL}{i}" for i in range(opened[query].dimensions)]
+    counts = _write_obs(outputs.obs, opened, join.query)
+    places = [f"{SPATIAL}{i}" for i in range(opened[join.query].dimensions)]
 
-    def blocks(start: int) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
+    def blocks(start: int) -> Iterator[Block]:
         first = 0
-        with ObsTable(outputs["obs"]) as obs:
+        with ObsTable(outputs.obs) as obs:
             for part, cells in opened.items():
                 for matrix, block in cells.blocks(max(start - first, 0)):
                     begin = max(start, first)
                     table = obs.rows(begin, begin + len(block))
                     for place in places:
-                        table[place] = block[place].to_numpy(dtype=float) if part == query else np.nan
-                    yield placed(matrix, columns[part], len(genes)), table
+                        table[place] = block[place].to_numpy(dtype=float) if part == join.query else np.nan
+                    yield placed(matrix, join.columns[part], len(join.genes)), table
                     start = begin + len(block)
                 first += cells.n
 
-    n = sum(cells.n for cells in opened.values())
+    hashes = join.notes["parts"]
+    assert isinstance(hashes, Mapping)
     origin = {
-        "parts": [[part, notes["parts"][part]] for part in parts],
-        "query": query,
-        "columns": sorted(genes.columns),
+        "parts": [[part, hashes[part]] for part in parts],
+        "query": join.query,
+        "columns": sorted(join.genes.columns),
         "code": code_hash(__name__),
     }
-    folders = [cells.whole_store(columns[part], len(genes)) for part, cells in opened.items()]
+    folders = [cells.whole_store(join.columns[part], len(join.genes)) for part, cells in opened.items()]
     if not places and all(folders):
-        with ObsTable(outputs["obs"]) as obs:
-            link_store(outputs["cells"], [one for one in folders if one], genes, obs.rows, origin, ontology)
+        whole = [folder for folder in folders if folder]
+        with ObsTable(outputs.obs) as obs:
+            link_store(outputs, whole, join.genes, obs.rows, origin=origin, ontology=ontology)
     else:
-        write_store(outputs["cells"], genes, blocks, n, origin, ontology, report)
-    finish_stored(name, outputs, ontology, genes, counts, notes)
+        cells = Cells(blocks, sum(part.n for part in opened.values()), join.genes)
+        write_store(outputs, cells, origin=origin, ontology=ontology, report=report)
+    finish_stored(join.name, outputs, ontology, genes=join.genes, counts=counts, notes=join.notes)
+
+
+def _write_obs(path: Path, parts: "Mapping[str, _Part]", query: str) -> dict[str, Counter[str]]:
+    """Write the observations of all parts; returns the number of cells by label_id, study and donor."""
+    extra = extra_columns([[name for name in cells.names if not name.startswith(SPATIAL)] for cells in parts.values()])
+    counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
+    with atomic(path) as temporary, ColumnWriter(temporary) as writer:
+        for part, cells in parts.items():
+            for _, block in cells.obs():
+                table = {key: coded(block[key]) for key in block if key in OBS_COLUMNS}
+                for key in extra:
+                    table[key] = coded(block[key]) if key in block else same(NOT_GIVEN, len(block))
+                table["part"] = same("query" if part == query else "reference", len(block))
+                writer.write({"cell_id": [f"{part}:{cell}" for cell in block.index], **table})
+                for key, counter in counts.items():
+                    counter.update(table[key].counts())
+    return counts
 
 
 class _Part:
     """Prepared counts, in memory or in a store.
 
-    n: number of cells; names: columns of obs; dimensions: of their coordinates, 0 without.
+    Attributes
+    ----------
+    n
+        Number of cells.
+    names
+        Columns of obs.
+    dimensions
+        Of the coordinates; 0 without.
     """
 
     def __init__(self, cells: Path) -> None:
@@ -107,7 +117,7 @@ class _Part:
         self.dimensions = sum(name.startswith(SPATIAL) for name in names)
 
     def whole_store(self, columns: "tuple[NDArray[np.intp], NDArray[np.intp]]", genes: int) -> Path | None:
-        """Its store where the joined table has exactly its genes in their order, so that no count changes."""
+        """Its store, if the joined table has exactly its genes in their order, so that no count changes."""
         if self._store is None or self._store.genes != genes:
             return None
         same = all(np.array_equal(one, np.arange(genes)) for one in columns)

@@ -1,1 +1,1 @@
-"""Where cells come from: each kind of source puts its files into a folder and returns a provenance record."""
+"""Kinds of sources: every file here is one kind, with a class `Source`, found by its file name."""

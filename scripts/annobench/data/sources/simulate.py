@@ -9,12 +9,15 @@ how many blocks are in memory, nor on the order in which they are drawn. Simulat
 are of one world: they share programs and means. With numbered studies an older and a newer release can be drawn of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
-from annobench.data.sources.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
-from annobench.data.sources.granularity import Granularity, chosen_types
+from annobench.core.errors import DataError
+from annobench.data.sources.shared.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
+from annobench.data.sources.shared.granularity import Granularity, LeavesBelow, MixedDepth, chosen_types
+from annobench.data.spec import Fetched, Given, Report, SourceSpec, Surroundings
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:
@@ -24,53 +27,98 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-__all__ = ["BLOCK", "Simulation", "simulate", "write_simulated"]
+__all__ = ["BLOCK", "Simulation", "Source", "simulate", "write_simulated"]
 
 _PROGRAM_GENES = 0.1  # share of the genes that one program moves
 _DEPTH_SPREAD = 0.3  # standard deviation of the log depth between cells
 
 
-class Simulation:
-    """A dataset to be drawn; see `workflow/schemas/dataset.schema.yaml` for the parameters.
+@dataclass(frozen=True)
+class Source(SourceSpec):
+    """Parameters of a simulation; `workflow/schemas/sources/simulate.yaml` describes each of them."""
 
-    cells: their number. var: the genes. Studies differ in their mix of types (Dirichlet) and by a log fold change per
-    gene, donors by a third of it. Without `first_study` the cells of all studies are mixed; with it studies follow one
-    another, as large as each other, and are what the seed and their number make them. Raises DataError for a type that
-    is no live term of the ontology, and for studies that cannot differ in granularity.
+    types: tuple[str, ...] | LeavesBelow
+    cells: int = 600
+    genes: int = 300
+    studies: int = 3
+    donors_per_study: int = 2
+    first_study: int | None = None
+    granularity: str | MixedDepth = "types"
+    program_strength: float = 1.0
+    batch_strength: float = 0.3
+    mean_spread: float = 1.5
+    depth: float = 1500
+    dispersion: float = 0.5
+    unlabelled: float = 0.0
+    seed: int = 0
+
+    real: ClassVar[bool] = False
+
+    def inputs(self, near: Surroundings) -> dict[str, list[str]]:
+        """The ontology, from which the types are taken."""
+        return {"ontology": [near.ontology]}
+
+    def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
+        """Draw the cells into an h5ad file."""
+        if not given.get("ontology"):
+            raise DataError("source.kind: simulate needs an ontology for its types")
+        ontology = Ontology.load(given["ontology"][0])
+        file = folder / "simulated.h5ad"
+        write_simulated(file, self, ontology)
+        return Fetched(file, [{"step": "simulate", "ontology": ontology.release}])
+
+
+class Simulation:
+    """A dataset to be drawn, block by block.
+
+    Studies differ in their mix of types (Dirichlet) and by a log fold change per gene, donors by a third of it. Without
+    `first_study` the cells of all studies are mixed; with it studies follow one another, as large as each other, and
+    are what the seed and their number make them.
+
+    Parameters
+    ----------
+    source
+        The parameters.
+    ontology
+        Has the types, and says which of them are related.
+
+    Attributes
+    ----------
+    cells
+        Number of cells.
+    var
+        Table of the genes.
+
+    Raises
+    ------
+    DataError
+        For a type that is not a live term of the ontology, and for studies that cannot differ in granularity.
     """
 
-    def __init__(
-        self,
-        *,
-        types: Sequence[str] | Mapping[str, Any],
-        ontology: Ontology,
-        cells: int = 600,
-        genes: int = 300,
-        studies: int = 3,
-        donors_per_study: int = 2,
-        first_study: int | None = None,
-        granularity: str | Mapping[str, float] = "types",
-        program_strength: float = 1.0,
-        batch_strength: float = 0.3,
-        mean_spread: float = 1.5,
-        depth: float = 1500,
-        dispersion: float = 0.5,
-        unlabelled: float = 0.0,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, source: Source, ontology: Ontology) -> None:
         import numpy as np
         import pandas as pd
 
-        self.cells, self._ontology, self._unlabelled = cells, ontology, unlabelled
-        self._depth, self._dispersion = depth, dispersion
-        self._types = Granularity(chosen_types(types, ontology, seed), granularity, ontology, seed)
-        rng = np.random.default_rng(seed)
+        self.cells, self._source, self._ontology = source.cells, source, ontology
+        types = chosen_types(source.types, ontology, source.seed)
+        self._types = Granularity(types, source.granularity, ontology, source.seed)
+        rng = np.random.default_rng(source.seed)
         kinds = self._types.kinds
-        self._log_mean = _log_means(kinds, ontology, rng, (genes, mean_spread, program_strength))
-        shape = Shape(cells, len(kinds), genes, studies, donors_per_study, batch_strength, seed)
-        self._cohort: Cohort = Mixed(shape, rng) if first_study is None else Numbered(shape, first_study)
-        ids = [f"ENSG9{i:010d}" for i in range(genes)]
-        self.var: pd.DataFrame = pd.DataFrame({"ensembl_id": ids}, index=[f"GENE{i}" for i in range(genes)])
+        shape = (source.genes, source.mean_spread, source.program_strength)
+        self._log_mean = _log_means(kinds, ontology, rng, shape)
+        cohort = Shape(
+            cells=source.cells,
+            kinds=len(kinds),
+            genes=source.genes,
+            studies=source.studies,
+            donors=source.donors_per_study,
+            batch_strength=source.batch_strength,
+            seed=source.seed,
+        )
+        first = source.first_study
+        self._cohort: Cohort = Mixed(cohort, rng) if first is None else Numbered(cohort, first)
+        ids = [f"ENSG9{i:010d}" for i in range(source.genes)]
+        self.var: pd.DataFrame = pd.DataFrame({"ensembl_id": ids}, index=[f"GENE{i}" for i in range(source.genes)])
 
     def blocks(self) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
         """Counts (CSR float32) and annotations of consecutive cells."""
@@ -86,16 +134,16 @@ class Simulation:
         rate, rng, cells = block.effect, block.rng, len(block.kind)
         rate += self._log_mean[block.kind]
         np.exp(rate, out=rate)
-        rate *= (self._depth * np.exp(rng.normal(0, _DEPTH_SPREAD, cells)) / rate.sum(axis=1))[:, None]
-        rate *= self._dispersion
-        counts = rng.poisson(rng.gamma(1 / self._dispersion, rate))
-        return csr_matrix(counts, dtype=np.float32), self._obs(block, rng.random(cells) < self._unlabelled)
+        rate *= (self._source.depth * np.exp(rng.normal(0, _DEPTH_SPREAD, cells)) / rate.sum(axis=1))[:, None]
+        rate *= self._source.dispersion
+        counts = rng.poisson(rng.gamma(1 / self._source.dispersion, rate))
+        return csr_matrix(counts, dtype=np.float32), self._obs(block, rng.random(cells) < self._source.unlabelled)
 
     def _obs(self, block: Block, unlabelled: "NDArray[np.bool_]") -> "pd.DataFrame":
         import numpy as np
         import pandas as pd
 
-        def named(names: list[str], codes: Any) -> "NDArray[Any]":  # cells share the texts
+        def named(names: list[str], codes: "NDArray[np.integer]") -> "NDArray[np.object_]":  # cells share the texts
             return np.array(names, dtype=object)[codes]
 
         labels = [*self._types.names, UNKNOWN]
@@ -133,19 +181,22 @@ def _log_means(
     return found
 
 
-def simulate(**parameters: Any) -> "AnnData":
-    """Draw a `Simulation`; obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay, true_type."""
+def simulate(ontology: Ontology, **parameters: object) -> "AnnData":
+    """Draw a `Simulation` from the parameters of a `Source`.
+
+    obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay and true_type.
+    """
     import pandas as pd
     from anndata import AnnData
     from scipy.sparse import csr_matrix, vstack
 
-    simulation = Simulation(**parameters)
+    simulation = Simulation(Source.from_params({"kind": "simulate", **parameters}), ontology)
     counts, obs = zip(*simulation.blocks(), strict=True)
     return AnnData(csr_matrix(vstack(counts)), obs=pd.concat(obs), var=simulation.var)
 
 
-def write_simulated(path: Path, **parameters: Any) -> None:
-    """Write the same as an h5ad file, a block at a time."""
+def write_simulated(path: Path, source: Source, ontology: Ontology) -> None:
+    """Draw a `Simulation` into an h5ad file, a block at a time."""
     import h5py
     import numpy as np
     import pandas as pd
@@ -153,7 +204,7 @@ def write_simulated(path: Path, **parameters: Any) -> None:
     from anndata.io import write_elem
     from scipy.sparse import csr_matrix
 
-    simulation = Simulation(**parameters)
+    simulation = Simulation(source, ontology)
     n, genes = simulation.cells, len(simulation.var)
     AnnData(csr_matrix((0, genes), dtype=np.float32), var=simulation.var).write_h5ad(path)
     lengths, tables = [np.zeros(1, dtype=np.int64)], []

@@ -10,13 +10,16 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from annobench.core.errors import DataError
-from annobench.core.files import atomic, sha256_of
-from annobench.data.sources.xenium_files import Matrix, read_cells, read_json, read_matrix
+from annobench.core.files import atomic, expanded, sha256_of
+from annobench.data.sources.shared.paths import stated_path
+from annobench.data.sources.shared.xenium_files import Matrix, read_cells, read_json, read_matrix
+from annobench.data.spec import Fetched, Given, Report, SourceSpec, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +48,47 @@ _ABOUT = (
 )
 
 
+@dataclass(frozen=True)
+class Source(SourceSpec):
+    """A bundle on this machine (`path`), or a download of its zip (`urls`, `file`)."""
+
+    path: str | None = None
+    urls: tuple[str, ...] = ()
+    file: str | None = None
+    sha256: str | None = None
+
+    def files(self) -> list[Path]:
+        """The files of the bundle that are read, or its zip."""
+        return bundle_files(expanded(self.path)) if self.path else []
+
+    def memory_mb(self, stated: int) -> int:
+        """That of preparing the dataset: the bundle is read whole."""
+        return stated
+
+    def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
+        """Write the bundle as one h5ad."""
+        from annobench.data.download.http import verified_file
+
+        steps: list[Step] = []
+        unverified = None
+        if self.path:
+            bundle = stated_path(self.path)
+            if not bundle.exists():
+                raise DataError(
+                    f"source.path: no folder or zip '{bundle}' (from '{self.path}'); relative paths start at "
+                    f"{Path.cwd()}"
+                )
+            steps.append({"step": "local", "path": str(bundle.resolve())})
+        else:
+            assert self.file is not None  # the schema asks for it beside `urls`
+            bundle, received = verified_file(self.urls, self.file, self.sha256, report)
+            steps.append({**received})
+            unverified = None if self.sha256 else (self.file, received["sha256"])
+        report(f"{bundle.name}: reading the bundle")
+        file = folder / "xenium.h5ad"
+        return Fetched(file, [*steps, write_bundle(bundle, file)], unverified=unverified)
+
+
 def bundle_files(path: Path) -> list[Path]:
     """The files of a bundle that are read, or the zip itself: what a change is noticed by. Standard library only."""
     if path.is_file():
@@ -52,7 +96,7 @@ def bundle_files(path: Path) -> list[Path]:
     return [path / name for name in _chosen(_names(path))]
 
 
-def write_bundle(bundle: Path, destination: Path) -> dict[str, Any]:
+def write_bundle(bundle: Path, destination: Path) -> Step:
     """Read a bundle (folder or zip), write it to `destination` (h5ad), and return the record of what was done.
 
     X: counts, CSR float32, genes only. obs: counts and areas of the table of cells. var: gene_ids, feature_name.
@@ -66,7 +110,7 @@ def write_bundle(bundle: Path, destination: Path) -> dict[str, Any]:
         return _write(Path(folder), bundle, destination)
 
 
-def _write(folder: Path, shown: Path, destination: Path) -> dict[str, Any]:
+def _write(folder: Path, shown: Path, destination: Path) -> Step:
     """Write the bundle in `folder`; `shown` is what the user calls it."""
     from scipy.sparse import csr_matrix
 

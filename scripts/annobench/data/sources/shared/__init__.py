@@ -1,0 +1,1 @@
+"""What kinds of sources share, and the parts of the larger ones."""

@@ -1,0 +1,150 @@
+"""Specs of what is fetched: sources of datasets, panels, the ontology, and files that methods declare.
+
+Imported while the Snakefile is parsed: the standard library and light modules only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from annobench.config.results import Results
+from annobench.core.files import expanded
+from annobench.core.spec import Spec
+
+Report = Callable[[str], None]  # says one line of progress
+Given = Mapping[str, Sequence[Path]]  # files that the inputs of a rule name
+Step = dict[str, object]  # one entry of `steps` in source.json
+LINK_MB = 2000  # memory of fetching what is only passed on
+
+
+def silent(text: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a source stands in a study: what it may ask for as input."""
+
+    dataset: str
+    ontology: str  # JSON of the study's ontology release
+    results: Results
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a source brought.
+
+    Parameters
+    ----------
+    file
+        What `prepare` reads: a file, or the folder of a store.
+    steps
+        How it came here, for the record.
+    expected
+        SHA-256 that the dataset states for `file`; None where it states none.
+    unverified
+        Name and SHA-256 of a download for which the dataset states none: recorded once and enforced from then on.
+    """
+
+    file: Path
+    steps: list[Step]
+    expected: str | None = None
+    unverified: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class SourceSpec(Spec, ABC):
+    """Where the cells of a dataset come from: `source` of its YAML.
+
+    Every kind is one module `annobench.data.sources.<kind>` with a class `Source` derived from this, and one schema
+    `workflow/schemas/sources/<kind>.yaml`. The Snakefile imports the module: what is heavy is imported inside `fetch`.
+    """
+
+    kind: str
+
+    real: ClassVar[bool] = True  # false for simulated cells, whose genes mark nothing
+
+    @classmethod
+    def variant(cls, params: Mapping[str, Any]) -> type[Self]:
+        """The `Source` of the kind that `params` name."""
+        if cls is not SourceSpec:
+            return cls
+        found: type[Self] = import_module(f"annobench.data.sources.{params['kind']}").Source
+        return found
+
+    def files(self) -> list[Path]:
+        """Files of this machine that are read and exist; the source is fetched again when one of them changes."""
+        return []
+
+    def inputs(self, near: Surroundings) -> dict[str, list[str]]:
+        """Files that other rules must have made first, by the name under which `fetch` is given them."""
+        return {}
+
+    def memory_mb(self, stated: int) -> int:
+        """Memory (MB) of fetching; `stated` is that of preparing the dataset."""
+        return LINK_MB
+
+    @abstractmethod
+    def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
+        """Bring the files into `folder`.
+
+        Parameters
+        ----------
+        folder
+            Exists, and is that of this source alone.
+        given
+            The files behind `inputs` and `files`.
+        report
+            Says one line of progress.
+
+        Raises
+        ------
+        DataError, DownloadError
+        """
+
+
+@dataclass(frozen=True)
+class PanelColumns(Spec):
+    """Columns of a panel's table: gene symbols, and Ensembl ids where it has them."""
+
+    name: str
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class PanelSpec(Spec):
+    """What fetching a gene panel uses of its file in config/panels."""
+
+    source: SourceSpec
+    columns: PanelColumns
+
+
+@dataclass(frozen=True)
+class OntologySpec(Spec):
+    """A release of the Cell Ontology: `ontology` of a study."""
+
+    source: str
+    release: str
+    path: str | None = None
+    urls: tuple[str, ...] = ()
+    file: str | None = None
+    sha256: str | None = None
+
+    def files(self) -> list[str]:
+        """The OBO or OWL file of this machine that is read, if it exists."""
+        found = expanded(self.path) if self.source == "obo" and self.path else None
+        return [str(found)] if found and found.is_file() else []
+
+
+@dataclass(frozen=True)
+class DownloadSpec(Spec):
+    """A file that a method declares under `downloads`."""
+
+    file: str
+    urls: tuple[str, ...] = ()
+    index: str | None = None
+    version: str | None = None
+    sha256: str | None = None
