@@ -3,12 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from annobench.config.entities import _unlabelled
 from annobench.config.regimes import Entry, Regime, regime_class, regimes
-from annobench.config.schema import fill, load_schema
+from annobench.config.schema import Document, fill, load_schema
 from annobench.config.split import BalanceSettings, ColumnSettings, GeneSettings, Split
 from annobench.core.errors import ConfigError
 
@@ -18,8 +17,8 @@ COMMON_KEYS |= {"genes", "balance", "rollup", "columns", "metric_families"}
 
 
 def splits_of(
-    evaluation: Mapping[str, Any],
-    dataset: Mapping[str, Any],
+    evaluation: Document,
+    dataset: Document,
     *,
     seeds: Iterable[int],
     methods: Iterable[str],
@@ -71,7 +70,7 @@ def splits_of(
         )
 
 
-def _switches(evaluation: Mapping[str, Any], own: Mapping[str, Any], regime: type[Regime]) -> str:
+def _switches(evaluation: Document, own: Document, regime: type[Regime]) -> str:
     """What of an entry differs from the defaults, as part of its names: different splits never share a file."""
     root = load_schema("config")
     defaults = fill({"regime": evaluation["regime"]}, root["$defs"]["evaluation"], root)
@@ -97,7 +96,7 @@ def _switches(evaluation: Mapping[str, Any], own: Mapping[str, Any], regime: typ
     return "".join(f"_{part}" for part in parts)
 
 
-def _check(evaluation: Mapping[str, Any], dataset: Mapping[str, Any], regime: type[Regime]) -> None:
+def _check(evaluation: Document, dataset: Document, regime: type[Regime]) -> None:
     """Raise ConfigError for what no regime allows."""
     name = evaluation["dataset"]
     shares = evaluation["balance"].get("target_proportions", {})

@@ -2,12 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from annobench.config.evaluations import COMMON_KEYS
 from annobench.config.regimes import Entry, regime_class
-from annobench.config.schema import fill, load_schema, resolve, schema_folder
+from annobench.config.schema import Document, fill, load_schema, resolve, schema_folder
 from annobench.core.errors import ConfigError
 from annobench.core.files import atomic
 from annobench.core.paths import ROOT
@@ -17,8 +16,6 @@ WRITTEN = ("run", "predictions")  # schemas of files that a run writes, not a us
 _TITLES = {"config": "A study", "release": "A release built here", "rollup": "A roll-up", "regimes": "Regimes"}
 _LONG = 60  # characters; a longer text is printed once per page
 _HEAD = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
-
-_Schema = Mapping[str, Any]
 
 
 def update(*, check: bool = False) -> int:
@@ -61,7 +58,7 @@ class _Page:
         made = f"Made from `workflow/schemas/{self.name}.schema.yaml` by `make manual`; not edited by hand."
         return "\n".join([f"# {title}", "", about, "", made, "", *self.keys(self.root)])
 
-    def keys(self, schema: _Schema, path: str = "", heading: str = "") -> Iterator[str]:
+    def keys(self, schema: Document, path: str = "", heading: str = "") -> Iterator[str]:
         """The table of an object under a heading, and the sections of what is inside it."""
         inner = []
         if properties := schema.get("properties", {}):
@@ -75,7 +72,7 @@ class _Page:
         for name, part in inner:
             yield from self.inside(name, part)
 
-    def row(self, heading: str, key: str, part: dict[str, Any], *, required: bool) -> str:
+    def row(self, heading: str, key: str, part: Document, *, required: bool) -> str:
         """One key; a long meaning is printed once and referred to from then on."""
         if "description" not in part:
             raise ConfigError(f"workflow/schemas: '{heading}.{key}' of {self.root['title']} has no description")
@@ -86,7 +83,7 @@ class _Page:
         default = default if default in ("", "required") else "" if default == "{}" else f"`{default}`"
         return f"| `{key}` | {_values(part)} | {default} | {meaning} |"
 
-    def inside(self, path: str, part: dict[str, Any]) -> Iterator[str]:
+    def inside(self, path: str, part: Document) -> Iterator[str]:
         """Sections of a key that holds keys: an object, a list of objects, objects by name, or variants of them."""
         if part.get("type") == "array":
             part, path = resolve(part.get("items", {}), self.root), f"{path}[]"
@@ -105,7 +102,7 @@ class _Page:
         elif "properties" in part:
             yield from [f"## `{path}`", "", *self.keys(part, path)]
 
-    def variants(self, path: str, variants: list[dict[str, Any]]) -> Iterator[str]:
+    def variants(self, path: str, variants: list[Document]) -> Iterator[str]:
         """A list of the variants, and a section for each."""
         constant = next(key for key, part in variants[0]["properties"].items() if "const" in part)
         yield from [f"## `{path}`", "", f"| `{constant}` | what |", "| --- | --- |"]
@@ -163,7 +160,7 @@ class _Regimes(_Page):
         return "\n".join(lines)
 
 
-def _split_names(name: str, root: dict[str, Any]) -> str:
+def _split_names(name: str, root: Document) -> str:
     """Names of the splits of an entry that says nothing but its regime."""
     own = fill({"regime": name}, root["$defs"]["evaluation"], root)
     entry = Entry("", {"<family>": {}}, "none", {key: value for key, value in own.items() if key not in COMMON_KEYS})
@@ -178,7 +175,7 @@ def _link(heading: str, text: str = "") -> str:
     return f"[`{text or heading}`](#{anchor})" if heading else "the first table"
 
 
-def _values(part: _Schema) -> str:
+def _values(part: Document) -> str:
     if "const" in part:
         return f"`{part['const']}`"
     if "enum" in part:

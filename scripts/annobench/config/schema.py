@@ -17,6 +17,7 @@ import yaml
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import ROOT
 
+Document: TypeAlias = dict[str, Any]  # a mapping of a YAML file or of a schema; its schema checks what is in it
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,7 +43,7 @@ def schema_folder() -> Path:
     return ROOT / "workflow" / "schemas"
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> Document:
     """Read a YAML file that holds one mapping; raises ConfigError with file and line."""
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
@@ -58,7 +59,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 @cache
-def load_schema(name: str) -> dict[str, Any]:
+def load_schema(name: str) -> Document:
     """The schema `workflow/schemas/<name>.schema.yaml`, with its variants.
 
     `x-variants: regimes` stands for a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (of a
@@ -77,7 +78,7 @@ def _with_variants(part: Any) -> Any:
     return [_with_variants(one) for one in part] if isinstance(part, list) else part
 
 
-def validate(document: dict[str, Any], schema: str, source: str | Callable[..., str]) -> dict[str, Any]:
+def validate(document: Document, schema: str, source: str | Callable[..., str]) -> Document:
     """Check a document and return a copy with every default filled in.
 
     `source` is the file that messages name; or, for a document of several files, a function from the keys that lead to
@@ -112,7 +113,7 @@ def kind_of(value: Any) -> str:
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
-def resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+def resolve(schema: Document, root: Document) -> Document:
     """Follow `$ref`; what stands beside a reference goes before what it refers to."""
     while "$ref" in schema:
         target: Any = root
@@ -122,7 +123,7 @@ def resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def variant(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
+def variant(value: Any, schema: Document, root: Document) -> Document | None:
     """The branch of a `oneOf` whose constant properties the value carries, if any."""
     for branch in schema.get("oneOf", []):
         branch = resolve(branch, root)
@@ -132,7 +133,7 @@ def variant(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> dict[st
     return None
 
 
-def fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
+def fill(value: Any, schema: Document, root: Document) -> Any:
     """`value` with the defaults of `schema`, a part of the schema `root`; mappings are filled in place."""
     schema = resolve(schema, root)
     schema = variant(value, schema, root) or schema

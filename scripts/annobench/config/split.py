@@ -117,6 +117,13 @@ class Split:
         return self.settings.regime
 
     @property
+    def evaluation_label(self) -> str:
+        """What people call the evaluation: by its regime and switches, or by the name that the study gives it."""
+        if self.evaluation.startswith(self.regime):
+            return type(self.settings).evaluation_label(self.evaluation)
+        return self.evaluation.replace("_", " ")
+
+    @property
     def part(self) -> str | None:
         """Release whose cells are tested, `reference` or `query`; None for regimes that tell none apart."""
         return getattr(self.settings, "part", None)

@@ -1,9 +1,9 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from annobench.config.census import census_source
 from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named
@@ -11,28 +11,41 @@ from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
 from annobench.config.published import published_files
 from annobench.config.results import Fit, View
-from annobench.config.schema import load_yaml, validate
+from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.split import Split
 from annobench.core.errors import ConfigError, nearest
 
+Splits: TypeAlias = dict[tuple[str, str], Split]  # by dataset and name
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
-    """A validated study: `settings` is the configuration with defaults filled in.
+    """A study as it runs: validated, with defaults, and every file that it names.
 
-    `splits` are scored; `fitted_splits` are only fitted, and scored by splits that name them. A method with a decoding
-    (`mlp_hce.leaf`) is scored from the fits of the method without.
+    Attributes
+    ----------
+    name
+        Its tables, figures and report lie in folders of this name.
+    settings
+        The configuration, with defaults filled in.
+    datasets, methods, panels, rollups, releases
+        Files of config/, by name. Datasets include the parts of pairs. A method that is a decoding (`mlp_hce.leaf`) is
+        that of the file without, and names it as `fitted`.
+    splits
+        Splits that are scored, by dataset and name, in the order of the configuration.
+    fitted_splits
+        Splits that are only fitted; scored splits name them as `fitted`.
     """
 
     name: str
-    settings: dict[str, Any]
-    datasets: dict[str, dict[str, Any]]
-    methods: dict[str, dict[str, Any]]
-    splits: dict[tuple[str, str], Split]
-    panels: dict[str, dict[str, Any]] = field(default_factory=dict)
-    rollups: dict[str, dict[str, Any]] = field(default_factory=dict)
-    fitted_splits: dict[tuple[str, str], Split] = field(default_factory=dict)
-    releases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: Document
+    datasets: dict[str, Document]
+    methods: dict[str, Document]
+    splits: Splits
+    fitted_splits: Splits
+    panels: dict[str, Document]
+    rollups: dict[str, Document]
+    releases: dict[str, Document]
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration."""
@@ -52,8 +65,7 @@ class Study:
 
     def split(self, dataset: str, name: str) -> Split:
         """A split, scored or only fitted."""
-        found = self.splits.get((dataset, name))
-        return found or self.fitted_splits[dataset, name]
+        return self.splits.get((dataset, name)) or self.fitted_splits[dataset, name]
 
     def all_splits(self) -> list[Split]:
         """Scored and fitted splits."""
@@ -69,68 +81,71 @@ class Study:
 
     def evaluations(self) -> dict[tuple[str, str], list[Split]]:
         """The splits of every evaluation, by dataset and name of the evaluation."""
-        found: dict[tuple[str, str], list[Split]] = {}
+        evaluations: dict[tuple[str, str], list[Split]] = {}
         for split in self.splits.values():
-            found.setdefault((split.dataset, split.evaluation), []).append(split)
-        return found
+            evaluations.setdefault((split.dataset, split.evaluation), []).append(split)
+        return evaluations
 
 
-def load_study(config: dict[str, Any], root: Path, source: str = "config") -> Study:
+def load_study(config: Document, root: Path, source: str = "config") -> Study:
     """Validate a configuration and resolve every file that it names.
 
-    `root` is the repository; `source` is the file that errors name. Raises ConfigError.
+    Parameters
+    ----------
+    config
+        The configuration as it was read: `config/config.yaml`, with a study merged over it.
+    root
+        The repository.
+    source
+        The file that errors name.
+
+    Raises
+    ------
+    ConfigError
+        A key or value is wrong, a file is missing, or parts of the study do not go together. The message names the file
+        and the key, and the nearest name that there is.
     """
     settings = validate(config, "config", source)
     settings["figures"] = named_figures(settings["figures"], source)
     methods, methods_of = _methods(settings, root, source)
-    datasets: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]):
-        load_dataset_with_parts(name, root, source, datasets)
-    for name in list(datasets):  # cells that do not belong to what is evaluated
-        unrelated = datasets[name]["unrelated"]
-        if unrelated and any(name == evaluation["dataset"] for evaluation in settings["evaluations"]):
-            load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
-    splits: dict[tuple[str, str], Split] = {}
-    fitted: dict[tuple[str, str], Split] = {}
-    for position, evaluation in enumerate(settings["evaluations"]):
-        where = f"{source}: evaluations[{position}]"
-        before = {(split.dataset, split.evaluation) for split in splits.values()}
-        for split in splits_of(
-            evaluation,
-            datasets[evaluation["dataset"]],
-            seeds=evaluation.get("seeds", settings["seeds"]),
-            methods=methods_of[position],
-            where=where,
-        ):
-            place = (split.dataset, split.name)
-            if (split.dataset, split.evaluation) in before or place in splits or place in fitted:
-                raise ConfigError(
-                    f"{where}: '{split.evaluation}' of '{split.dataset}' stands twice (split '{split.name}'); give one "
-                    "of them another `name`"
-                )
-            (splits if split.scored else fitted)[place] = split
+    datasets = _datasets(settings, root, source)
+    splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
-    published_files(settings["published_values"], root, source)  # raises for one that is not there
-    panels = {panel for split in splits.values() if (panel := split.genes.panel)}
-    rollups = {name for split in splits.values() if (name := split.rollup)}
-    rollups |= {settings["scoring"]["merge"]} - {None}
+    published_files(settings["published_values"], root, source)  # raises for a missing one
+
+    def load(kind: str, names: Iterable[str | None]) -> dict[str, Document]:
+        return {name: load_named(kind, name, root, source) for name in sorted({name for name in names if name})}
+
+    censuses = [census for one in datasets.values() if (census := census_source(one))]
     return Study(
-        settings["study"],
-        settings,
-        datasets,
-        methods,
-        splits,
-        {name: load_named("panel", name, root, source) for name in sorted(panels)},
-        {name: load_named("rollup", name, root, source) for name in sorted(rollups)},
-        fitted,
-        _releases(datasets, root, source),
+        name=settings["study"],
+        settings=settings,
+        datasets=datasets,
+        methods=methods,
+        splits=splits,
+        fitted_splits=fitted,
+        panels=load("panel", (split.genes.panel for split in splits.values())),
+        rollups=load("rollup", [*(split.rollup for split in splits.values()), settings["scoring"]["merge"]]),
+        releases=load("release", (census["built"] for census in censuses)),
     )
 
 
-def _methods(settings: Mapping[str, Any], root: Path, source: str) -> tuple[dict[str, dict[str, Any]], list[list[str]]]:
+def _datasets(settings: Document, root: Path, source: str) -> dict[str, Document]:
+    """All datasets of a study by name: what is evaluated, its parts, and the unrelated cells that it names."""
+    datasets: dict[str, Document] = {}
+    evaluated = list(dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]))
+    for name in evaluated:
+        load_dataset_with_parts(name, root, source, datasets)
+    for name in list(datasets):
+        if name in evaluated and (unrelated := datasets[name]["unrelated"]):
+            load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
+    return datasets
+
+
+def _methods(settings: Document, root: Path, source: str) -> tuple[dict[str, Document], list[list[str]]]:
     """All methods of a study by name, and the names of those that run in each of its evaluations."""
-    methods: dict[str, dict[str, Any]] = {}
+    methods: dict[str, Document] = {}
 
     def load(names: Iterable[str]) -> None:
         for name in names:
@@ -155,14 +170,34 @@ def _methods(settings: Mapping[str, Any], root: Path, source: str) -> tuple[dict
     return methods, of_each
 
 
-def _releases(datasets: dict[str, dict[str, Any]], root: Path, source: str) -> dict[str, dict[str, Any]]:
-    """The files of config/releases from which datasets of the study are taken."""
-    built = {census["built"] for dataset in datasets.values() if (census := census_source(dataset))}
-    return {name: load_named("release", name, root, source) for name in sorted(built - {None})}
+def _splits(
+    settings: Document, datasets: dict[str, Document], methods_of: list[list[str]], source: str
+) -> tuple[Splits, Splits]:
+    """All splits of a study: those that are scored, and those that are only fitted."""
+    splits: Splits = {}
+    fitted: Splits = {}
+    for position, evaluation in enumerate(settings["evaluations"]):
+        where = f"{source}: evaluations[{position}]"
+        before = {(split.dataset, split.evaluation) for split in splits.values()}
+        for split in splits_of(
+            evaluation,
+            datasets[evaluation["dataset"]],
+            seeds=evaluation.get("seeds", settings["seeds"]),
+            methods=methods_of[position],
+            where=where,
+        ):
+            place = (split.dataset, split.name)
+            if (split.dataset, split.evaluation) in before or place in splits or place in fitted:
+                raise ConfigError(
+                    f"{where}: '{split.evaluation}' of '{split.dataset}' is listed twice (split '{split.name}'); give "
+                    "one of them another `name`"
+                )
+            (splits if split.scored else fitted)[place] = split
+    return splits, fitted
 
 
-def _check_published(published: dict[str, Any] | None, splits: dict[tuple[str, str], Split], source: str) -> None:
-    """What stands beside a published table must be part of the study."""
+def _check_published(published: Document | None, splits: Splits, source: str) -> None:
+    """Raise ConfigError where what is compared with a published table is not part of the study."""
     if published is None:
         return
     where, dataset = f"{source}: published", published["dataset"]
@@ -183,14 +218,14 @@ def _check_published(published: dict[str, Any] | None, splits: dict[tuple[str, s
             )
 
 
-def _check_contrasts(contrasts: list[dict[str, str]], splits: dict[tuple[str, str], Split], source: str) -> None:
-    """Names are different, and both methods of a contrast run on the same cells."""
+def _check_contrasts(contrasts: list[dict[str, str]], splits: Splits, source: str) -> None:
+    """Raise ConfigError where names of contrasts repeat, or its two methods never run on the same cells."""
     names: set[str] = set()
     known = sorted({method for split in splits.values() for method in split.methods})
     for position, contrast in enumerate(contrasts):
         where, base, method = f"{source}: contrasts[{position}]", contrast["base"], contrast["method"]
         if contrast["name"] in names:
-            raise ConfigError(f"{where}.name: '{contrast['name']}' stands twice; give one of them another name")
+            raise ConfigError(f"{where}.name: '{contrast['name']}' is listed twice; give one of them another name")
         names.add(contrast["name"])
         for key in ("base", "method"):
             if contrast[key] not in known:
@@ -204,12 +239,15 @@ def _check_contrasts(contrasts: list[dict[str, str]], splits: dict[tuple[str, st
             raise ConfigError(f"{where}: no evaluation runs both '{base}' and '{method}'; add the missing one to it")
 
 
-def named_study(path: Path) -> dict[str, Any]:
-    """Read a study file; raises ConfigError where its study has another name: two could overwrite each other."""
+def named_study(path: Path) -> Document:
+    """Read a study file; raises ConfigError where its study has another name than the file.
+
+    Two files with one name would overwrite each other's results.
+    """
     document = load_yaml(path)
     if document.get("study") != path.stem:
         raise ConfigError(
             f"{path}: study: expected '{path.stem}', the name of the file, found '{document.get('study')}'; results "
-            "lie under that name"
+            "are written under that name"
         )
     return document

@@ -1,4 +1,4 @@
-"""Whole numbers out of shares."""
+"""Rounding shares to whole numbers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def largest_remainder(quota: "NDArray[np.floating[Any]]", total: int) -> "NDArray[np.intp]":
-    """Quotas rounded down, and up for those with the largest remainders, so that they add up to exactly `total`."""
+    """Quotas rounded down, or up where the remainder is largest, so that they add up to exactly `total`."""
     share = np.floor(quota).astype(int)
     share[np.argsort(share - quota, kind="stable")[: total - share.sum()]] += 1
     return share

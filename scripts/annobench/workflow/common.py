@@ -1,7 +1,7 @@
 """What the rules of all chapters share.
 
-Imported while the Snakefile is parsed, by every cluster job again: the standard library and light modules only. Params
-are canonical JSON text, so that the order of keys in a YAML file never reruns a job.
+Every cluster job parses the Snakefile and imports this again: the standard library and light modules only. Params are
+mappings with sorted keys, so that the order of keys in a YAML file never reruns a job.
 """
 
 import json
@@ -51,13 +51,23 @@ def canonical(value: Any) -> str:
 
 
 def existing(path: str) -> list[str]:
-    """The file at a path with its variables expanded, where there is one."""
-    found = expanded(path)
-    return [str(found)] if found.is_file() else []
+    """The file at a path with its variables expanded; empty where it is missing."""
+    file = expanded(path)
+    return [str(file)] if file.is_file() else []
 
 
 class Chapter:
-    """What the rules of one chapter ask for: inputs, params and resources as functions of wildcards."""
+    """Base of the classes that answer the rules of one chapter: inputs, params and resources by wildcards.
+
+    Parameters
+    ----------
+    study
+        The study that runs.
+    root
+        The repository.
+    results
+        Names of all files that a run makes.
+    """
 
     def __init__(self, study: Study, root: Path = ROOT, results: Results | None = None) -> None:
         self.study, self.root, self.results = study, root, results or Results()
@@ -68,26 +78,22 @@ class Chapter:
         return code_hash(*modules)
 
     def unrelated(self, wildcards: Wildcards) -> str | None:
-        """Cells of another tissue, where a dataset names some."""
+        """Unrelated cells that a dataset names, such as those of another tissue."""
         unrelated = self.study.datasets[wildcards.dataset]["unrelated"]
         return self.results.cells(unrelated) if unrelated else None
 
     def rollup(self, name: str | None) -> dict[str, Any] | None:
-        """What rolling up uses of its file; None where there is none."""
+        """The part of a file of config/rollups that scoring uses."""
         return {key: self.study.rollups[name][key] for key in ("targets", "others")} if name else None
 
     def evaluation_names(self) -> dict[str, str]:
         """`dataset/evaluation` -> a name for people."""
-        found = {}
-        for split in self.study.splits.values():
-            named = split.evaluation.startswith(split.regime)  # else the study gives it a name of its own
-            label = type(split.settings).evaluation_label(split.evaluation)
-            found[f"{split.dataset}/{split.evaluation}"] = label if named else split.evaluation.replace("_", " ")
-        return found
+        splits = self.study.splits.values()
+        return {f"{split.dataset}/{split.evaluation}": split.evaluation_label for split in splits}
 
 
 def constraints_of(study: Study) -> dict[str, str]:
-    """Every wildcard is one of the known names, which makes for better errors."""
+    """Wildcard -> pattern of the names that it may have: a wrong target is then an error that says so."""
 
     def one_of(names: Iterable[Any]) -> str:
         return "|".join(re.escape(str(name)) for name in dict.fromkeys(names)) or "(?!)"

@@ -89,7 +89,7 @@ def test_missing_regime_is_named() -> None:
             {"evaluations": [{"dataset": "pancreas", "regime": "cross_study", "held_out": ["celseq"]}]},
             "no family 'celseq'; did you mean 'celseq2'?",
         ),
-        ({"evaluations": [{"dataset": "simulated_small", "regime": "holdout"}] * 2}, "stands twice"),
+        ({"evaluations": [{"dataset": "simulated_small", "regime": "holdout"}] * 2}, "is listed twice"),
         (
             {"evaluations": [{"dataset": "simulated_small", "regime": "holdout", "balance": {"policy": "cap"}}]},
             "evaluations[0].balance: key 'max_cells' is missing",
@@ -178,7 +178,7 @@ def test_switches_of_folds_are_part_of_their_names_in_one_order() -> None:
 
 def test_one_evaluation_that_stands_twice_is_refused() -> None:
     entry = {"dataset": "simulated_small", "regime": "low_label", "fractions": [0.05]}
-    with pytest.raises(ConfigError, match="'low_label' of 'simulated_small' stands twice"):
+    with pytest.raises(ConfigError, match="'low_label' of 'simulated_small' is listed twice"):
         load_study(study(evaluations=[entry, entry | {"fractions": [0.5]}]), ROOT)
 
 
@@ -329,7 +329,7 @@ def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
     methods = ["knn", "xgboost"]
     assert load_study(study(methods=methods, contrasts=[one]), ROOT).settings["contrasts"] == [one]
     assert "contrasts[0].method: 'xgboost' does not run in this study" in refused(contrasts=[one])
-    assert "contrasts[1].name: 'gain' stands twice" in refused(methods=methods, contrasts=[one, one])
+    assert "contrasts[1].name: 'gain' is listed twice" in refused(methods=methods, contrasts=[one, one])
     assert "are both 'knn'" in refused(contrasts=[one | {"method": "knn"}])
     entries = [
         {"dataset": "simulated_small", "regime": r, "methods": [m]}
@@ -404,7 +404,7 @@ def test_an_entry_names_columns_and_metric_families() -> None:
 
 def test_no_split_takes_the_name_of_one_that_is_only_fitted() -> None:
     fitted, other = ({"dataset": "simulated_mixed", "regime": regime} for regime in ("release", "pair"))
-    assert "stands twice (split 'release')" in refused(evaluations=[fitted, other | {"name": "release"}])
+    assert "is listed twice (split 'release')" in refused(evaluations=[fitted, other | {"name": "release"}])
 
 
 def test_limits_of_a_fit_grow_with_the_table_of_cells() -> None:

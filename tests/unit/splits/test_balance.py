@@ -245,9 +245,9 @@ def test_shares_are_named_by_id_or_by_the_label() -> None:
     for key in ("nk", "NK"):
         assert counts(sizes, policy="cap", max_cells=100, target_proportions={key: 0.2}) == {"nk": 25, "b": 100}
     for shares, message in [
-        ({"NKK": 0.2}, "'NKK' is no class of the dataset; did you mean 'NK'?"),
+        ({"NKK": 0.2}, "'NKK' is not a class of the dataset; did you mean 'NK'?"),
         ({"nk": 0.2, "NK": 0.1}, "'nk' and 'NK' are one class"),
-        ({"nk": 0.5, "b": 0.5, "unknown": 0.1}, "'unknown' is no class of the dataset"),
+        ({"nk": 0.5, "b": 0.5, "unknown": 0.1}, "'unknown' is not a class of the dataset"),
     ]:
         with pytest.raises(DataError, match=re.escape(message)):
             counts(sizes, policy="cap", max_cells=100, target_proportions=shares)
@@ -255,7 +255,7 @@ def test_shares_are_named_by_id_or_by_the_label() -> None:
     labels = np.array(["nk"] * 100 + ["b"] * 100, dtype=object)
     policy = {"policy": "cap", "max_cells": 100, "min_cells": 1, **PLAIN, "target_proportions": {"C": 0.5, "NK": 0.2}}
     assert len(select_cells(labels, labels, policy, 1, names)) == 125
-    with pytest.raises(DataError, match="'X' stands for several classes"):
+    with pytest.raises(DataError, match="'X' is the name of several classes"):
         select_cells(labels, labels, policy | {"target_proportions": {"X": 0.1}}, 1, {"nk": "X", "b": "X"})
 
 

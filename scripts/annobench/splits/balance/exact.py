@@ -1,4 +1,4 @@
-"""How the cap of a class is shared over its sources: never more than the cap, and exactly as much."""
+"""Sharing the cap of a class over its sources, so that the shares add up to exactly the cap."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ Share = Callable[[int, "NDArray[np.intp]", int], "NDArray[np.intp]"]
 
 
 def share_out(total: int, sizes: "NDArray[np.intp]") -> "NDArray[np.intp]":
-    """Whole numbers in proportion to `sizes` that add up to exactly `total` (largest remainder), none above its size.
+    """Whole numbers in proportion to `sizes` that add up to exactly `total`, none above its size (largest remainder).
 
-    `total` is at most the sum of `sizes`.
+    `total` must not exceed the sum of `sizes`.
     """
     if total == 0:
         return np.zeros_like(sizes)
@@ -24,7 +24,7 @@ def share_out(total: int, sizes: "NDArray[np.intp]") -> "NDArray[np.intp]":
 
 
 def proportional(total: int, sizes: "NDArray[np.intp]", floor: int) -> "NDArray[np.intp]":
-    """In proportion to what each source has; a source below the floor is raised to it at the cost of the others."""
+    """In proportion to the cells of each source; a source below the floor is raised to it, and the others give way."""
     base = np.minimum(sizes, floor)
     if base.sum() >= total:
         return share_out(total, base)
@@ -41,7 +41,7 @@ def proportional(total: int, sizes: "NDArray[np.intp]", floor: int) -> "NDArray[
 
 
 def equal(total: int, sizes: "NDArray[np.intp]", floor: int) -> "NDArray[np.intp]":
-    """As much from every source as from any other, or all that it has; no other rule gives the smallest more."""
+    """The same number from every source, or all that it has: the smallest share is as large as it can be."""
     share = np.zeros_like(sizes)
     while (left := total - int(share.sum())) > 0:
         open_ = np.flatnonzero(share < sizes)

@@ -1,15 +1,15 @@
 """Shares of some classes in the whole training selection, met exactly.
 
-A class that is not listed keeps what the cap gives it. With F cells of those, and shares p of the listed classes, the
-total T solves T = F + sum of clip(p T, low, high): `high` is the smaller of the cap and of what the class has, `low`
-is min_cells. The right side grows more slowly than the left, so there is one T. What follows from it:
+Classes that are not listed keep what the cap gives them: F cells together. With shares p of the listed classes the
+total T solves T = F + sum of clip(p T, low, high), where `high` is the smaller of the cap and the size of the class,
+and `low` is min_cells. The right side grows more slowly than the left, so there is one T. It follows that
 
-- where no bound is touched every listed class has its share of the final total, to less than one cell;
-- a class that has too few cells gives all that the cap allows, and is below its share; the others have theirs of the
+- every listed class that meets no bound has its share of the final total, to less than one cell;
+- a class with too few cells gives all that the cap allows and stays below its share; the others have their share of the
   total that can be reached;
 - a class whose share would be fewer than min_cells keeps min_cells, and is above its share;
-- where every class is listed nothing fixes the size; the shares count relative to each other, and T is the largest
-  for which all of them hold: the scarcest class decides.
+- where every class is listed, nothing fixes the size: the shares are relative to each other, and T is the largest total
+  for which all of them hold, so that the scarcest class decides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 
 def named_shares(given: Mapping[str, float], classes: Sequence[str], names: Mapping[str, str]) -> dict[int, float]:
-    """Shares by position in `classes`; the keys of `given` are ids, or names as `names` (id -> name) has them.
+    """Shares by position in `classes`; keys of `given` are ids, or names as in `names` (id -> name).
 
-    A class of the dataset without training cells drops out. Raises DataError for a key that is neither, and for two
-    keys of one class.
+    A class of the dataset without training cells is left out. Raises DataError for a key that is neither id nor name,
+    and for two keys of one class.
     """
     names = {identifier: name for identifier, name in names.items() if identifier != UNKNOWN}  # never trained on
     ids: dict[str, set[str]] = {}
     for identifier, name in names.items():
         ids.setdefault(name, set()).add(identifier)
     position = {name: i for i, name in enumerate(classes)}
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}  # by id
     for key in given:
         if key in names or key in position:
             identifier = key
         elif len(ids.get(key, ())) == 1:
             identifier = next(iter(ids[key]))
         else:
-            what = "stands for several classes" if key in ids else "is no class of the dataset"
+            what = "is the name of several classes" if key in ids else "is not a class of the dataset"
             raise DataError(f"balance.target_proportions: '{key}' {what}{nearest(key, {*names, *ids, *classes})}")
-        if identifier in found:
+        if identifier in keys:
             raise DataError(
-                f"balance.target_proportions: '{found[identifier]}' and '{key}' are one class; remove one of them"
+                f"balance.target_proportions: '{keys[identifier]}' and '{key}' are one class; remove one of them"
             )
-        found[identifier] = key
-    return {position[identifier]: given[key] for identifier, key in found.items() if identifier in position}
+        keys[identifier] = key
+    return {position[identifier]: given[key] for identifier, key in keys.items() if identifier in position}
 
 
 def totals_with_shares(targets: "NDArray[np.intp]", shares: Mapping[int, float], low: int) -> "NDArray[np.intp]":
@@ -73,21 +73,21 @@ def totals_with_shares(targets: "NDArray[np.intp]", shares: Mapping[int, float],
         )
     bounds = {i: (min(low, int(targets[i])), int(targets[i])) for i in listed}
     total = _solve(rest, listed, bounds)
-    found = targets.copy()
+    cells = targets.copy()
     for i, (least, most) in bounds.items():
-        found[i] = least if listed[i] * total <= least else most
+        cells[i] = least if listed[i] * total <= least else most
     free = [i for i, p in listed.items() if bounds[i][0] < p * total < bounds[i][1]]
-    fixed = int(found.sum()) - sum(int(found[i]) for i in free)
+    fixed = int(cells.sum()) - sum(int(cells[i]) for i in free)
     # the largest whole total: its quotas are below the exact ones, so rounding them up stays within the bounds
     whole_total = floor(total + Fraction(1, 10**6))  # shares such as 1/3 are not written out to the end
     quotas = {i: listed[i] * whole_total for i in free}
     for i in free:
-        found[i] = min(max(bounds[i][0], floor(quotas[i])), bounds[i][1])
-    missing = whole_total - fixed - sum(int(found[i]) for i in free)
-    open_ = [i for i in free if found[i] < bounds[i][1]]
-    for i in sorted(open_, key=lambda i: (Fraction(int(found[i])) - quotas[i], i))[:missing]:
-        found[i] += 1
-    return found
+        cells[i] = min(max(bounds[i][0], floor(quotas[i])), bounds[i][1])
+    missing = whole_total - fixed - sum(int(cells[i]) for i in free)
+    open_ = [i for i in free if cells[i] < bounds[i][1]]
+    for i in sorted(open_, key=lambda i: (Fraction(int(cells[i])) - quotas[i], i))[:missing]:
+        cells[i] += 1
+    return cells
 
 
 def _solve(rest: int, shares: Mapping[int, Fraction], bounds: Mapping[int, tuple[int, int]]) -> Fraction:

@@ -1,4 +1,4 @@
-"""Balancing: which of the training cells are used."""
+"""Balancing: selects the training cells that are used."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ def _exact(sizes: "NDArray[np.intp]", shares: Mapping[int, float], policy: Balan
 def _published(
     sizes: "NDArray[np.intp]", first: "NDArray[np.intp]", shares: Mapping[int, float], policy: BalanceSettings
 ) -> "NDArray[np.intp]":
-    """The same by policy `spatialcore`; `first` is where every class is first seen in every source."""
+    """The same by policy `spatialcore`; `first` is the position of the first cell of each class in each source."""
     targets = target_totals(sizes.sum(axis=1), policy.max_cells, policy.min_cells, shares)
     take = np.zeros_like(sizes)
     for row in np.flatnonzero(targets):
@@ -110,13 +110,13 @@ def _first_seen(group: "NDArray[np.intp]", shape: tuple[int, ...]) -> "NDArray[n
 
 
 def names_of(labels: Categorical, names: Categorical) -> dict[str, str]:
-    """What every label that occurs is called (id -> name); `names` has its name for every cell."""
+    """Id -> name of every label that occurs; `names` holds the name of every cell's label."""
     pairs = np.unique(labels.codes.astype(np.int64) * len(names.names) + names.codes)
     return {labels.names[i]: names.names[j] for i, j in zip(*np.divmod(pairs, len(names.names)), strict=True)}
 
 
 def _codes(values: "Column") -> tuple[list[str], "NDArray[np.int32]"]:
-    """Sorted names of the values that occur, and the number of every value."""
+    """Sorted values that occur, and for every row the number of its value."""
     column = values if isinstance(values, Categorical) else Categorical.of(values)
     names = list(column.counts())
     return names, column.recode(names)
