@@ -2,8 +2,8 @@
 
 It is kept for comparison, with the arithmetic of the original, floats included; only the draw of cells follows our own
 seeds. The original rounds up for every source and applies a floor per source, and takes neither back, so that a class
-may exceed its cap. Filling up is not a strategy of its own: it follows `proportional` and `equal` where sources have too
-few cells.
+may exceed its cap. Filling up is not a strategy of its own: it follows `proportional` and `equal` where sources have
+too few cells.
 Source: github.com/mcap91/SpatialCore, spatialcore/annotation/training.py (Apache-2.0); written anew.
 """
 
