@@ -108,7 +108,7 @@ def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
                 for seed in SEEDS:
                     method = fit(cells["may"], role, model, loss, seed, ontology)
                     for view, test in views.items():
-                        p = np.asarray(method.predict(test).probabilities)
+                        p = np.asarray(next(method.predict(test)).probabilities)
                         decoded = {"argmax": p.argmax(axis=1)} | {
                             name: codes for name, (codes, _) in decoder(p).items()
                         }

@@ -18,9 +18,13 @@ from scipy.sparse import csr_matrix
 
 from annobench.core.paths import ROOT
 from annobench.data.sources.simulate import simulate
+from annobench.fit.job import FitJob
+from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology, Term
 from annobench.score.metrics.base import Probabilities, Scored
 
+KEEP = {"model": True, "probabilities": True, "decisions": True, "embedding": True, "embedding_roles": ["test"]}
+FILES = ("cells", "split", "train", "ontology", "panel", "unrelated")
 TYPES = ["CL:0000084", "CL:0000624", "CL:0000236", "CL:0000623", "CL:0000860"]
 
 
@@ -82,6 +86,30 @@ def source_h5ad(path: Path, matrix: Any = None, **obs: Any) -> Path:
     var = pd.DataFrame(index=[f"G{i}" for i in range(matrix.shape[1])])
     ad.AnnData(csr_matrix(np.asarray(matrix, dtype="float32")), obs=frame, var=var).write_h5ad(path)
     return path
+
+
+def fit_job(files: dict[str, str], implementation: str, **changes: Any) -> FitJob:
+    """A job on these files; `changes` are fields of any part of it, `needs` and `abilities` as mappings."""
+    method = {"implementation": implementation, "parameters": {}, "exec": None, "environment": "core"}
+    method |= {"needs": {}, "abilities": {}}
+    settings = {"device": "auto", "top_k": 3, "training": "panel", "keep": KEEP}
+    job = {
+        "identity": {"dataset": "d", "split": "s", "method": implementation, "seed": 1},
+        "limits": {"memory_mb": 2000, "seconds": 60},
+        "facts": {"data_sha256": "0" * 64, "code": "abc", "downloads": {}},
+        "threads": 1,
+        "downloads": {},
+    }
+    files = files | {key: changes.pop(key) for key in list(changes) if key in FILES}
+    for part in (method, settings, job["identity"]):
+        part |= {key: changes.pop(key) for key in list(changes) if key in part}
+    return FitJob.from_params({**job, "files": files, "settings": {**settings, "method": method}, **changes})
+
+
+def run_record(path: Path, **changes: Any) -> None:
+    """A run.json of a fit that went well, but for the changes."""
+    identity = {"dataset": "d", "split": "s", "method": "m", "seed": 1}
+    RunRecord(**identity | {"outputs": ("predictions",)} | changes).write(path)
 
 
 @contextmanager

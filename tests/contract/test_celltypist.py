@@ -13,6 +13,7 @@ from annobench.config.entities import load_method
 from annobench.core.errors import ConfigError, MethodSkipped
 from annobench.core.paths import ROOT
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.celltypist_custom import CellTypistCustom, _normalised
 from annobench.ontology import Ontology
 from helpers import cells
@@ -93,7 +94,7 @@ def test_a_first_cell_without_counts_is_no_error(data: ad.AnnData, ontology: Ont
     """CellTypist checks the first cell for all, and would refuse the whole matrix."""
     holed = data.copy()
     holed.X = holed.X.multiply(np.arange(holed.n_obs)[:, None] != 0).tocsr()
-    assert fitted(holed, ontology).predict(data[160:].copy()).labels.shape[0] == 80
+    assert joined(fitted(holed, ontology).predict(data[160:].copy())).labels.shape[0] == 80
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -104,7 +105,7 @@ def test_what_is_saved_predicts_the_same(data: ad.AnnData, ontology: Ontology, t
     method.fit(part[:60].copy(), Context(seed=1, classes=kept, ontology=ontology))
     method.save(tmp_path)
     query = part[60:].copy()
-    before, after = method.predict(query), CellTypistCustom.load(tmp_path).predict(query)
+    before, after = joined(method.predict(query)), joined(CellTypistCustom.load(tmp_path).predict(query))
     assert before.labels.tolist() == after.labels.tolist()
     assert np.allclose(before.probabilities, after.probabilities)
     assert np.allclose(before.confidence, after.confidence)
@@ -116,13 +117,13 @@ def test_decision_values_far_below_zero_have_probabilities(data: ad.AnnData, ont
     """As large as those of published models; the sigmoids of all classes are then zero."""
     method = fitted(data, ontology)
     query = data[160:].copy()
-    before = method.predict(query)
+    before = joined(method.predict(query))
     expected = celltypist.annotate(_normalised(query), model=method._model).probability_matrix
     shares = expected.to_numpy() / expected.to_numpy().sum(axis=1, keepdims=True)
     assert np.allclose(before.probabilities, shares)
     assert np.allclose(before.confidence, expected.to_numpy().max(axis=1))
     method._model.classifier.intercept_ -= 3000
-    after = method.predict(query)
+    after = joined(method.predict(query))
     assert np.isfinite(after.probabilities).all()
     assert np.allclose(after.probabilities.sum(axis=1), 1)
     assert after.confidence.max() == 0

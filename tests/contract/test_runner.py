@@ -21,8 +21,9 @@ from annobench.core.parquet import read_columns, write_columns
 from annobench.core.paths import ROOT
 from annobench.fit import predictions
 from annobench.fit.decisions import read_decisions
+from annobench.fit.job import FitJob
 from annobench.ontology import Ontology
-from helpers import cells
+from helpers import KEEP, cells, fit_job
 
 BROKEN = Path(__file__).parents[1] / "data" / "methods"
 SCHEMA = yaml.safe_load((schema_folder() / "run.schema.yaml").read_text())
@@ -35,6 +36,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
     for file in BROKEN.glob("*.py"):
         shutil.copy(file, scripts / "annobench" / "methods")
+    shutil.copytree(ROOT / "envs", scripts.parent / "envs")
     return scripts
 
 
@@ -54,39 +56,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict
     return {key: str(folder / name) for key, name in names.items()}
 
 
-def job(inputs: dict[str, str], implementation: str, **changes: Any) -> dict[str, Any]:
-    whole = {
-        **inputs,
-        "implementation": implementation,
-        "parameters": {},
-        "exec": None,
-        "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
-        "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
-        "device": "auto",
-        "keep": {"model": True, "probabilities": True, "decisions": True, "embedding": True},
-        "top_k": 3,
-        "seed": 1,
-        "threads": 1,
-        "limits": {"memory_mb": 2000, "seconds": 60},
-        "identity": {"dataset": "d", "split": "s", "method": implementation, "seed": 1},
-        "facts": {"data_sha256": "0" * 64, "code": "abc", "gene_overlap": None},
-        "on_failure": "record",
-    }
-    return whole | changes
-
-
-def start(library: Path, whole: dict[str, Any], folder: Path) -> subprocess.Popen[str]:
+def start(library: Path, whole: FitJob, folder: Path) -> subprocess.Popen[str]:
     """The parent in a process of its own, as a driver has it."""
     code = (
-        "import json, sys; from pathlib import Path; from annobench.fit.parent import run_fit;"
-        "run_fit(json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))"
+        "import json, sys; from pathlib import Path; from annobench.fit.job import FitJob;"
+        "from annobench.fit.parent import run_fit;"
+        "run_fit(FitJob.from_params(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))"
     )
-    command = [sys.executable, "-c", code, json.dumps(whole), str(folder / "fit"), str(folder / "log" / "attempt.json")]
+    text = json.dumps(whole.to_params())
+    command = [sys.executable, "-c", code, text, str(folder / "fit"), str(folder / "log" / "attempt.json")]
     environment = os.environ | {"PYTHONPATH": str(library)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(library: Path, whole: dict[str, Any], folder: Path) -> dict[str, Any]:
+def run(library: Path, whole: FitJob, folder: Path) -> dict[str, Any]:
     """Run a fit; the record is valid, and predictions.parquet is there, whatever happened."""
     process = start(library, whole, folder)
     output, _ = process.communicate(timeout=120)
@@ -97,7 +80,7 @@ def run(library: Path, whole: dict[str, Any], folder: Path) -> dict[str, Any]:
     if record["status"] != "ok":
         assert len(table.cell_ids) == 0
         assert record["reason"]
-        assert not record["probabilities"]
+        assert record["outputs"] == []
     assert not (folder / "fit" / ".work").exists()
     attempt = json.loads((folder / "log" / "attempt.json").read_text())
     assert attempt["status"] == record["status"]
@@ -105,7 +88,7 @@ def run(library: Path, whole: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    record = run(library, job(inputs, "majority"), tmp_path)
+    record = run(library, fit_job(inputs, "majority"), tmp_path)
     assert record["status"] == "ok"
     assert record["reason"] is None
     assert record["cells"] == {"train": 70, "val": 20, "test": 30}
@@ -133,10 +116,10 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
 
 def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    whole = run(library, job(inputs, "majority"), tmp_path / "a")
-    parts = run(library, job(inputs, "streams", parameters={"part": 7}), tmp_path / "b")
+    whole = run(library, fit_job(inputs, "majority"), tmp_path / "a")
+    parts = run(library, fit_job(inputs, "streams", parameters={"part": 7}), tmp_path / "b")
     assert (parts["status"], parts["reason"]) == ("ok", None)
-    assert parts["decisions"] == whole["decisions"]
+    assert parts["outputs"] == whole["outputs"] == ["predictions", "probabilities", "decisions", "model"]
     assert parts["left_out"] == whole["left_out"] == {}
     first, second = (predictions.read(tmp_path / name / "fit" / "predictions.parquet") for name in "ab")
     for name in ("cell_ids", "labels", "scores", "confidence"):
@@ -157,7 +140,7 @@ def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict
         ("unknown_label", "failed", "1 predicted labels are not among the allowed ones: 1 (CL:0000540)"),
         ("too_few", "failed", "predictions for 15 cells, expected 30: 15"),
         ("wrong_ids", "failed", "30 (cell000090"),
-        ("nothing", "failed", "predict returned NoneType, expected Predictions"),
+        ("nothing", "failed", "predict returned NoneType, expected an iterator of Predictions"),
         ("skips", "skipped", "this data does not suit me"),
         ("disk_full", "failed", "the disk is full"),
     ],
@@ -165,7 +148,7 @@ def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict
 def test_failures_become_records(
     library: Path, inputs: dict[str, str], tmp_path: Path, method: str, status: str, reason: str
 ) -> None:
-    record = run(library, job(inputs, method), tmp_path)
+    record = run(library, fit_job(inputs, method), tmp_path)
     assert record["status"] == status
     assert reason in record["reason"]
     assert "\n" not in record["reason"]
@@ -182,7 +165,7 @@ def nobody_runs_on(folder: Path) -> bool:
 
 def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     limits = {"memory_mb": 2000, "seconds": 3}
-    record = run(library, job(inputs, "forever", limits=limits, parameters={"marker": str(tmp_path)}), tmp_path)
+    record = run(library, fit_job(inputs, "forever", limits=limits, parameters={"marker": str(tmp_path)}), tmp_path)
     assert record["status"] == "timeout"
     assert record["reason"] == (
         "took longer than its limit of 0.05 minutes (resources.minutes); if that is too little, raise it in the "
@@ -198,7 +181,7 @@ def test_memory_limit_counts_the_whole_tree(
 ) -> None:
     parameters = {"marker": str(tmp_path)} if marked else {}
     record = run(
-        library, job(inputs, method, limits={"memory_mb": 700, "seconds": 60}, parameters=parameters), tmp_path
+        library, fit_job(inputs, method, limits={"memory_mb": 700, "seconds": 60}, parameters=parameters), tmp_path
     )
     assert record["status"] == "killed"
     assert "more than its limit of 700 MB (resources.memory_mb)" in record["reason"]
@@ -206,21 +189,20 @@ def test_memory_limit_counts_the_whole_tree(
 
 
 def test_peak_memory_is_that_of_the_fit_alone(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    small = run(library, job(inputs, "majority"), tmp_path / "a")["peak_rss_mb"]
-    large = run(library, job(inputs, "remembers"), tmp_path / "b")["peak_rss_mb"]
-    again = run(library, job(inputs, "majority"), tmp_path / "c")["peak_rss_mb"]
+    small = run(library, fit_job(inputs, "majority"), tmp_path / "a")["peak_rss_mb"]
+    large = run(library, fit_job(inputs, "remembers"), tmp_path / "b")["peak_rss_mb"]
+    again = run(library, fit_job(inputs, "majority"), tmp_path / "c")["peak_rss_mb"]
     assert large - small == pytest.approx(400, abs=15)  # although it was given back before the end
     assert again == pytest.approx(small, abs=10)  # it does not grow from fit to fit
 
 
 def test_labels_of_test_cells_never_reach_a_method(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    assert run(library, job(inputs, "peeks"), tmp_path)["status"] == "ok"
+    assert run(library, fit_job(inputs, "peeks"), tmp_path)["status"] == "ok"
 
 
 def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    needs = job(inputs, "oracle")["needs"]
-    assert "needs the true labels" in run(library, job(inputs, "oracle"), tmp_path / "a")["reason"]
-    record = run(library, job(inputs, "oracle", needs=needs | {"truth": True}), tmp_path / "b")
+    assert "needs the true labels" in run(library, fit_job(inputs, "oracle"), tmp_path / "a")["reason"]
+    record = run(library, fit_job(inputs, "oracle", needs={"truth": True}), tmp_path / "b")
     assert record["status"] == "ok"
 
 
@@ -228,11 +210,11 @@ def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tm
     ("changes", "reason"),
     [
         (
-            {"needs": {"counts": False, "gpu": True, "truth": False, "min_genes": 1}, "device": "cpu"},
+            {"needs": {"gpu": True}, "device": "cpu"},
             "the study says device: cpu",
         ),
         (
-            {"needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 41}},
+            {"needs": {"min_genes": 41}},
             "share 40 genes, the method needs 41",
         ),
     ],
@@ -240,7 +222,7 @@ def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tm
 def test_what_a_method_lacks_is_a_skip(
     library: Path, inputs: dict[str, str], tmp_path: Path, changes: dict, reason: str
 ) -> None:
-    record = run(library, job(inputs, "majority", **changes), tmp_path)
+    record = run(library, fit_job(inputs, "majority", **changes), tmp_path)
     assert record["status"] == "skipped"
     assert reason in record["reason"]
 
@@ -251,9 +233,14 @@ def test_a_method_that_needs_counts_skips_log1p_values(
     data = cells(ontology, cells=120, genes=40)
     data.uns["annobench"]["matrix"] = "log1p_cpm"
     data.write_h5ad(tmp_path / "cells.h5ad")
-    whole = job(inputs | {"cells": str(tmp_path / "cells.h5ad")}, "majority")
-    record = run(library, whole | {"needs": whole["needs"] | {"counts": True}}, tmp_path)
+    whole = fit_job(inputs, "majority", cells=str(tmp_path / "cells.h5ad"), needs={"counts": True})
+    record = run(library, whole, tmp_path)
     assert record["reason"] == "the method needs counts (needs.counts), the dataset holds log1p_cpm"
+
+
+def external(inputs: dict[str, str], command: str, format: str = "mtx", **changes: Any) -> FitJob:
+    command_line = {"command": command, "format": format}
+    return fit_job(inputs, "exec", exec=command_line, abilities={"one_step": True}, **changes)
 
 
 @pytest.mark.parametrize(
@@ -268,10 +255,10 @@ def test_a_method_that_needs_counts_skips_log1p_values(
         ("sh -c 'grep -q label {test}/cells.tsv || echo fine; test ! -e {test}/labels.tsv && exit 5'", "status 5"),
     ],
 )
-def test_foreign_commands_that_fail(
+def test_external_commands_that_fail(
     library: Path, inputs: dict[str, str], tmp_path: Path, command: str, reason: str
 ) -> None:
-    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx"}), tmp_path)
+    record = run(library, external(inputs, command), tmp_path)
     assert record["status"] == "failed"
     assert reason in record["reason"]
 
@@ -293,16 +280,16 @@ def test_foreign_commands_that_fail(
         ("sh -c ': > {output}/reason.txt; exit 77'", "skipped", "it cannot run here"),
     ],
 )
-def test_foreign_commands_may_say_why(
+def test_external_commands_may_say_why(
     library: Path, inputs: dict[str, str], tmp_path: Path, command: str, status: str, reason: str
 ) -> None:
-    record = run(library, job(inputs, "exec", exec={"command": command, "format": "mtx"}), tmp_path)
+    record = run(library, external(inputs, command), tmp_path)
     assert record["status"] == status
     assert reason in record["reason"]
     assert "more" not in record["reason"]
 
 
-def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_external_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "external.py"
     script.write_text(
         "import json, sys, anndata\n"
@@ -314,7 +301,7 @@ def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: d
         "open(sys.argv[4] + '/predictions.csv', 'w').write('\\n'.join(['cell_id,label', *rows]))\n"
     )
     command = f"{sys.executable} {script} {{train}} {{test}} {{params}} {{output}}"
-    whole = job(inputs, "exec", exec={"command": command, "format": "h5ad"}, parameters={"word": "x"})
+    whole = external(inputs, command, "h5ad", parameters={"word": "x"})
     record = run(library, whole, tmp_path)
     assert record["status"] == "ok", record["reason"]
     assert record["predict_seconds"] is None  # one step: all time counts as training
@@ -324,7 +311,7 @@ def test_foreign_commands_get_h5ad_and_their_parameters(library: Path, inputs: d
 def test_on_failure_raise_fails_the_job_after_the_record_is_written(
     library: Path, inputs: dict[str, str], tmp_path: Path
 ) -> None:
-    process = start(library, job(inputs, "raises", on_failure="raise"), tmp_path)
+    process = start(library, fit_job(inputs, "raises", on_failure="raise"), tmp_path)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "failed: ValueError: a bad day (on_failure is raise)" in output
@@ -335,7 +322,7 @@ def test_on_failure_raise_fails_the_job_after_the_record_is_written(
 def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
     library: Path, inputs: dict[str, str], tmp_path: Path, number: int
 ) -> None:
-    process = start(library, job(inputs, "forever"), tmp_path)
+    process = start(library, fit_job(inputs, "forever"), tmp_path)
     deadline = time.monotonic() + 30
     while not psutil.Process(process.pid).children(recursive=True)[1:] and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -358,17 +345,17 @@ def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
 
 
 def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    run(library, job(inputs, "majority"), tmp_path)
+    run(library, fit_job(inputs, "majority"), tmp_path)
     assert (tmp_path / "fit" / "probabilities.npz").is_file()
-    record = run(library, job(inputs, "raises"), tmp_path)
+    record = run(library, fit_job(inputs, "raises"), tmp_path)
     assert record["status"] == "failed"
     assert not (tmp_path / "fit" / "probabilities.npz").exists()
     assert not (tmp_path / "fit" / "model").exists()
 
 
 def test_what_is_not_to_be_kept_is_not_written(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
-    keep = {"model": False, "probabilities": False, "decisions": False, "embedding": False}
-    record = run(library, job(inputs, "majority", keep=keep), tmp_path)
+    keep = dict.fromkeys(KEEP, False) | {"embedding_roles": ["test"]}
+    record = run(library, fit_job(inputs, "majority", keep=keep), tmp_path)
     assert {path.name for path in (tmp_path / "fit").iterdir()} == {"predictions.parquet", "run.json"}
-    assert record["probabilities"] is False
+    assert record["outputs"] == ["predictions"]
     assert record["model_mb"] is None

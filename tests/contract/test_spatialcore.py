@@ -12,6 +12,7 @@ from annobench.core.errors import MethodSkipped
 from annobench.core.paths import ROOT
 from annobench.fit import predictions
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.exec import Unrelated
 from annobench.ontology import Ontology
 from helpers import cells
@@ -32,7 +33,7 @@ def test_without_spatialcore_a_fit_is_skipped(ontology: Ontology, monkeypatch: p
     monkeypatch.delenv(OTHER, raising=False)
     method, query = fitted(ontology)
     with pytest.raises(MethodSkipped, match=r"^spatialcore is not installed; use .* envs/spatialcore\.yaml"):
-        method.predict(query)
+        joined(method.predict(query))
 
 
 def test_another_python_is_called_where_one_is_named(
@@ -44,7 +45,7 @@ def test_another_python_is_called_where_one_is_named(
     monkeypatch.setenv(OTHER, str(script))
     method, query = fitted(ontology)
     with pytest.raises(RuntimeError, match="ended with status 9"):
-        method.predict(query)
+        joined(method.predict(query))
 
 
 @pytest.mark.parametrize("n", [240, 1100], ids=["all at once", "mini-batches"])
@@ -53,9 +54,9 @@ def test_spatialcore_itself(ontology: Ontology, n: int) -> None:
         pytest.skip(f"spatialcore is not here: set {OTHER} to a Python that has it")
     method, query = fitted(ontology, n)
     truth = query.obs.pop("label_id")
-    found = predictions.validate(method.predict(query), list(query.obs_names), set(truth))
+    found = predictions.validate(joined(method.predict(query)), list(query.obs_names), set(truth))
     assert (found.labels[:, 0] == truth.to_numpy()).mean() > 0.5
     assert found.labels.shape[1] == 5
     assert found.confidence.min() >= 0.5  # what its z-score cannot go below
-    again = method.predict(query)
+    again = joined(method.predict(query))
     assert np.array_equal(found.scores, again.scores)  # seeded from outside

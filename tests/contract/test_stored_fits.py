@@ -32,11 +32,11 @@ from annobench.fit.decisions import KINDS
 from annobench.fit.inputs import FitCells, load_cells
 from annobench.fit.unrelated_cells import unrelated_cells
 from annobench.ontology import Ontology
-from helpers import TYPES
+from helpers import TYPES, fit_job
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, dict[str, Any]]:
+def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, dict[str, str]]:
     """The same fit on cells in memory and in a store."""
     folder = tmp_path_factory.mktemp("jobs")
     file = folder / "simulated.h5ad"
@@ -59,15 +59,17 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[s
     write_columns(folder / "train.parquet", chosen)
     genes = {"feature_id": [f"ENSG9{i:010d}" for i in range(0, 60, 4)], "feature_name": [""] * 15}
     pd.DataFrame(genes).to_csv(folder / "panel.csv", index=False)
-    shared = {
-        **{"split": str(folder / "split.parquet"), "train": str(folder / "train.parquet")},
-        **{"ontology": str(folder / "cl.json"), "panel": None, "training": "panel", "seed": 1},
-        **{"needs": {"truth": True}, "limits": {"memory_mb": 2000}},
-    }
+    shared = {key: str(folder / f"{key}.parquet") for key in ("split", "train")} | {"ontology": str(folder / "cl.json")}
     return {storage: shared | {"cells": str(folder / storage / "cells.h5ad")} for storage in ("memory", "store")}
 
 
-def panel(jobs: dict[str, dict[str, Any]]) -> str:
+def loaded(files: dict[str, str], *, streams: bool = False, cells: str = "matrix", **changes: Any) -> FitCells:
+    """Cells of a fit of a control that sees the truth."""
+    needs, abilities = {"truth": True, "cells": cells}, {"streams": streams}
+    return load_cells(fit_job(files, "majority", needs=needs, abilities=abilities, **changes))
+
+
+def panel(jobs: dict[str, dict[str, str]]) -> str:
     return str(Path(jobs["store"]["split"]).with_name("panel.csv"))
 
 
@@ -82,24 +84,24 @@ def same(found: Any, expected: ad.AnnData) -> None:
 @pytest.mark.parametrize("training", ["panel", "all"])
 @pytest.mark.parametrize("with_panel", [False, True])
 def test_a_method_that_reads_all_cells_does_not_notice(
-    jobs: dict[str, dict[str, Any]], training: str, with_panel: bool
+    jobs: dict[str, dict[str, str]], training: str, with_panel: bool
 ) -> None:
     more = {"training": training, "panel": panel(jobs) if with_panel else None}
-    found, expected = (load_cells(jobs[storage] | more) for storage in ("store", "memory"))
-    for name in ("train", "validation", "query", "judged"):
+    found, expected = (loaded(jobs[storage], **more) for storage in ("store", "memory"))
+    for name in ("train", "validation", "query", "calibration"):
         same(getattr(found, name), getattr(expected, name))
     assert found.truth == expected.truth
     assert "label_id" not in found.query.obs
-    assert "label_id" not in found.judged.obs
+    assert "label_id" not in found.calibration.obs
     assert (MEASURED in found.query.var) == (with_panel and training == "all")
 
 
 @pytest.mark.parametrize("with_panel", [False, True])
-def test_a_method_that_streams_is_given_rows_of_the_store(jobs: dict[str, dict[str, Any]], with_panel: bool) -> None:
+def test_a_method_that_streams_is_given_rows_of_the_store(jobs: dict[str, dict[str, str]], with_panel: bool) -> None:
     more = {"panel": panel(jobs) if with_panel else None}
-    found = load_cells(jobs["store"] | more, streams=True)
-    expected = load_cells(jobs["memory"] | more)
-    for name in ("train", "validation", "query", "judged"):
+    found = loaded(jobs["store"], streams=True, **more)
+    expected = loaded(jobs["memory"], **more)
+    for name in ("train", "validation", "query", "calibration"):
         cells, wanted = getattr(found, name), getattr(expected, name)
         assert isinstance(cells, StoredCells)
         assert (np.diff(cells.positions) > 0).all()
@@ -107,41 +109,41 @@ def test_a_method_that_streams_is_given_rows_of_the_store(jobs: dict[str, dict[s
         batches = [next(Loader(rows_of(one), batch_size=1000, shuffle=False).epoch()).csr() for one in (cells, wanted)]
         assert abs(batches[0] - batches[1]).max() < 1e-6
     assert "label_id" not in found.query.obs
-    assert "label_id" not in found.judged.obs
+    assert "label_id" not in found.calibration.obs
     assert found.truth == expected.truth
 
 
-def test_genes_that_a_panel_hides_are_hidden_from_a_method_that_streams(jobs: dict[str, dict[str, Any]]) -> None:
+def test_genes_that_a_panel_hides_are_hidden_from_a_method_that_streams(jobs: dict[str, dict[str, str]]) -> None:
     more = {"panel": panel(jobs), "training": "all"}
-    found, expected = load_cells(jobs["store"] | more, streams=True), load_cells(jobs["memory"] | more)
+    found, expected = loaded(jobs["store"], streams=True, **more), loaded(jobs["memory"], **more)
     assert isinstance(found.train, StoredCells)
     assert isinstance(found.validation, StoredCells)
     same(found.query, expected.query)
-    same(found.judged, expected.judged)
+    same(found.calibration, expected.calibration)
 
 
-def test_cells_that_do_not_fit_are_a_reason_to_skip(jobs: dict[str, dict[str, Any]]) -> None:
-    small = jobs["store"] | {"limits": {"memory_mb": 0.02}}
+def test_cells_that_do_not_fit_are_a_reason_to_skip(jobs: dict[str, dict[str, str]]) -> None:
+    small = {"limits": {"memory_mb": 0.02, "seconds": 60}}
     with pytest.raises(MethodSkipped, match="reads its cells into memory.*MB that it may use.*a method that streams"):
-        load_cells(small)
-    load_cells(small, streams=True)
-    load_cells(jobs["memory"] | {"limits": {"memory_mb": 0.02}})
+        loaded(jobs["store"], **small)
+    loaded(jobs["store"], streams=True, **small)
+    loaded(jobs["memory"], **small)
 
 
 @pytest.mark.parametrize("storage", ["memory", "store"])
-def test_a_split_of_other_cells_is_refused(jobs: dict[str, dict[str, Any]], tmp_path: Path, storage: str) -> None:
+def test_a_split_of_other_cells_is_refused(jobs: dict[str, dict[str, str]], tmp_path: Path, storage: str) -> None:
     roles = read_columns(jobs[storage]["split"])
     roles["cell_id"][7], roles["role"][7] = "c", "test"
     write_columns(tmp_path / "s.parquet", roles)
     with pytest.raises(DataError, match="s.parquet: .*split the data again"):
-        load_cells(jobs[storage] | {"split": str(tmp_path / "s.parquet")})
+        loaded(jobs[storage], split=str(tmp_path / "s.parquet"))
 
 
-def test_training_cells_of_another_split_are_refused(jobs: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_training_cells_of_another_split_are_refused(jobs: dict[str, dict[str, str]], tmp_path: Path) -> None:
     chosen = read_columns(jobs["store"]["train"])
     write_columns(tmp_path / "t.parquet", {key: values[::-1] for key, values in chosen.items()})
     with pytest.raises(DataError, match="t.parquet: its cells are not training cells of .* in their order"):
-        load_cells(jobs["store"] | {"train": str(tmp_path / "t.parquet")})
+        loaded(jobs["store"], train=str(tmp_path / "t.parquet"))
 
 
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 9))
@@ -160,8 +162,8 @@ def test_cells_in_the_same_order_are_found_part_by_part(kept: list[bool], group:
             assert found(wanted[1:] + wanted[:1]) is None
 
 
-def test_damage_is_no_failure_of_the_method(
-    jobs: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_damaged_input_is_not_a_failure_of_the_method(
+    jobs: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(jobs["store"]["cells"]).parent
     copy = tmp_path / "data"
@@ -169,8 +171,8 @@ def test_damage_is_no_failure_of_the_method(
     data = bytearray((copy / "store" / "00000.records").read_bytes())
     data[50] ^= 4
     (copy / "store" / "00000.records").write_bytes(data)
-    job = jobs["store"] | {"cells": str(copy / "cells.h5ad"), "implementation": "majority", "work": str(tmp_path)}
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    job = fit_job(jobs["store"], "majority", cells=str(copy / "cells.h5ad"))
+    (tmp_path / "job.json").write_text(json.dumps(job.to_params()))
     monkeypatch.setattr("annobench.fit.child.die_with_parent", lambda: None)
     main(tmp_path / "job.json")
     result = json.loads((tmp_path / "result.json").read_text())
@@ -179,9 +181,9 @@ def test_damage_is_no_failure_of_the_method(
 
 
 def test_foreign_cells_of_a_stored_query_and_of_a_stored_tissue(
-    jobs: dict[str, dict[str, Any]], ontology: Ontology
+    jobs: dict[str, dict[str, str]], ontology: Ontology
 ) -> None:
-    found: FitCells = load_cells(jobs["store"], streams=True)
+    found: FitCells = loaded(jobs["store"], streams=True)
     path = Path(jobs["store"]["cells"])
     drawn = unrelated_cells(found.query, path, ["CL:0000066"], ontology, 1)
     assert set(drawn) == set(KINDS)

@@ -14,6 +14,7 @@ from annobench.data.prepare.dataset import prepare_dataset
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.task import PreparedFiles
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
 from annobench.splits.roles import assign_roles
@@ -39,7 +40,7 @@ def macro_f1(data: ad.AnnData, roles: np.ndarray, ontology: Ontology) -> float:
     train, test = np.isin(roles.astype(str), ["train", "val"]), roles == "test"
     method = load_class("logistic_regression")(n_components=32)
     method.fit(data[train].copy(), Context(seed=1, classes=[], ontology=ontology))
-    predicted = method.predict(data[test].copy()).labels[:, 0].astype(str)
+    predicted = joined(method.predict(data[test].copy())).labels[:, 0].astype(str)
     truth = data.obs["label_id"][test].astype(str).to_numpy()
     codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)[1]
     return macro_f1_of_codes(codes[: len(truth)], codes[len(truth) :])

@@ -42,8 +42,7 @@ rule fit_method:
         limit_mb=FIT.limit_mb,
         limit_seconds=FIT.limit_seconds,
     params:
-        method=FIT.method,
-        training=FIT.training,
+        settings=FIT.settings,
         code=FIT.code,
     script:
         "../../scripts/fit_method.py"

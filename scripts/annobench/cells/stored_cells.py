@@ -140,6 +140,26 @@ def read_cells(
     return with_coordinates(store.read(positions))
 
 
+def read_without_matrix(path: str | Path) -> "AnnData":
+    """Ids, observations and genes of a cells.h5ad, wherever its cells lie; no count is read, and there is no X."""
+    import h5py
+    from anndata import AnnData
+    from anndata.io import read_elem
+
+    store = open_store(path)
+    if store is not None:
+        cells = AnnData(obs=store.obs(), var=store.var.copy())
+        cells.uns["annobench"] = dict(store.manifest.uns)
+        return with_coordinates(cells)
+    try:
+        with h5py.File(path, "r") as file:
+            cells = AnnData(obs=read_elem(file["obs"]), var=read_elem(file["var"]))
+            cells.uns["annobench"] = read_elem(file["uns/annobench"])
+    except OSError as error:
+        raise damaged(path, error) from error
+    return cells
+
+
 def with_coordinates(cells: "AnnData") -> "AnnData":
     """Coordinates that came as columns of obs in their place, obsm `spatial`."""
     names = [name for name in cells.obs if name.startswith(SPATIAL)]

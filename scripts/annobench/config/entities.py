@@ -9,6 +9,7 @@ from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended
 from annobench.config.names import DECODINGS, NO_LABELS
 from annobench.config.parameters import Origin, resolve_parameters
+from annobench.config.plugins import method_facts
 from annobench.config.schema import load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
 
@@ -39,9 +40,12 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
     method = validate(file.document, "method", file.origin)
     if (method["implementation"] == "exec") != ("exec" in method):
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
+    method |= _facts(method, file.origin)
     if method["needs"]["truth"] and method["kind"] != "control":
-        where = file.origin("needs", "truth")
-        raise ConfigError(f"{where}: needs.truth: only a control may see the labels of the test cells")
+        raise ConfigError(
+            f"{file.origin('kind')}: kind: the implementation needs the labels of the test cells (needs.truth), and "
+            "only a control may see the labels; write `kind: control`"
+        )
     _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
@@ -57,6 +61,21 @@ def decoded(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]], deco
     decodings = list(decodings)
     chosen = [name for name in names if methods[name]["kind"] == "method" and _gives_probabilities(methods[name])]
     return [f"{name}.{decoding}" for name in chosen for decoding in decodings]
+
+
+def _facts(method: Mapping[str, Any], origin: Origin) -> dict[str, dict[str, Any]]:
+    """Needs and abilities of a method: what its class states, and of what that leaves to the file, what this says."""
+    name = method["implementation"]
+    facts = method_facts(name)
+    stated = {"needs": facts.needs.to_params(), "abilities": facts.abilities.to_params()}
+    for part in stated:
+        for key in method[part]:
+            if f"{part}.{key}" not in facts.set_by_yaml:
+                raise ConfigError(
+                    f"{origin(part, key)}: {part}.{key}: the class in scripts/annobench/methods/{name}.py states it; "
+                    "change it there, and leave it out here"
+                )
+    return {part: values | method[part] for part, values in stated.items()}
 
 
 def _check_downloads(method: dict[str, Any], origin: Origin) -> None:

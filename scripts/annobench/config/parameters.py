@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from annobench.config.plugins import method_class, plugins
 from annobench.config.schema import Value, kind_of
-from annobench.config.syntax import class_named
+from annobench.config.syntax import class_named, lineage
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 
@@ -84,7 +84,7 @@ def part_modules(implementation: str, parameters: Mapping[str, Value]) -> list[s
 @cache
 def parts(implementation: str) -> Mapping[str, str]:
     """Parameters of an implementation that name a file, and the folder of these files below the library."""
-    for path, kind in _lineage(*method_class(implementation)):
+    for path, kind in lineage(*method_class(implementation)):
         for node in kind.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "parts":
                 found = _literal(node.value, path, "parts") if node.value else {}
@@ -95,20 +95,12 @@ def parts(implementation: str) -> Mapping[str, str]:
 @cache
 def declared(implementation: str) -> Mapping[str, Parameter]:
     """The parameters of an implementation by name: the keyword arguments of `__init__`."""
-    for path, kind in _lineage(*method_class(implementation)):
+    for path, kind in lineage(*method_class(implementation)):
         for node in kind.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
                 return {one.arg: _parameter(path, one.arg, one.annotation, default) for one, default in pairs}
     return {}
-
-
-def _lineage(path: Path, kind: ast.ClassDef) -> Iterator[tuple[Path, ast.ClassDef]]:
-    """A class and the classes of the library that it inherits from, each with its file."""
-    yield path, kind
-    for base in kind.bases:
-        if isinstance(base, ast.Name) and (place := class_named(path, base.id)):
-            yield from _lineage(*place)
 
 
 def _parameter(path: Path, name: str, annotation: ast.expr | None, default: ast.expr | None) -> Parameter:

@@ -7,7 +7,10 @@ the process that uses it imports it. Every file directly in a plugin folder is o
 import ast
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from annobench.config.method_facts import Abilities, MethodFacts, Needs
+from annobench.config.syntax import lineage
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 
@@ -51,3 +54,31 @@ def method_class(implementation: str) -> tuple[Path, ast.ClassDef]:
 def method_class_name(implementation: str) -> str:
     """Name of the class of an implementation."""
     return method_class(implementation)[1].name
+
+
+_FACTS: dict[str, type[Needs] | type[Abilities]] = {"needs": Needs, "abilities": Abilities}
+
+
+@cache
+def method_facts(implementation: str) -> MethodFacts:
+    """What the class of an implementation needs and can do; what it does not state is stated by its base classes."""
+    stated: dict[str, Any] = {}
+    for path, kind in lineage(*method_class(implementation)):
+        for node in kind.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            name = target.id if isinstance(target, ast.Name) else ""
+            if name in (*_FACTS, "set_by_yaml") and name not in stated:
+                stated[name] = _literal_fact(name, getattr(node, "value", None), path)
+    return MethodFacts(**stated)
+
+
+def _literal_fact(name: str, value: ast.expr | None, path: Path) -> Any:
+    """The value of `needs`, `abilities` or `set_by_yaml`, written as literals."""
+    try:
+        if name not in _FACTS and value is not None:
+            return ast.literal_eval(value)
+        if isinstance(value, ast.Call) and not value.args:
+            return _FACTS[name](**{str(one.arg): ast.literal_eval(one.value) for one in value.keywords})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {name}: {error}") from None
+    raise ConfigError(f"{path}: {name}: expected {name.capitalize()}(...) with literal keyword arguments")

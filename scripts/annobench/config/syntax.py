@@ -4,7 +4,7 @@ The Snakefile is parsed by every cluster job, and importing a method or a loss w
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,3 +44,11 @@ def class_named(path: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
                 if name == (alias.asname or alias.name):
                     return class_named(LIBRARY.parent / f"{str(node.module).replace('.', '/')}.py", alias.name)
     return None
+
+
+def lineage(path: Path, kind: ast.ClassDef) -> Iterator[tuple[Path, ast.ClassDef]]:
+    """A class and the classes of the library that it inherits from, each with its file."""
+    yield path, kind
+    for base in kind.bases:
+        if isinstance(base, ast.Name) and (place := class_named(path, base.id)):
+            yield from lineage(*place)

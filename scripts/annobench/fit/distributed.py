@@ -65,23 +65,23 @@ def main(job_file: Path) -> None:
 def _main(job_file: Path) -> None:
     from annobench.core.files import read_json
     from annobench.core.processes import die_with_parent
-    from annobench.fit import inputs
-    from annobench.fit.job import context_of, create_method
+    from annobench.fit.context import context_of, create_method
+    from annobench.fit.inputs import load_cells
+    from annobench.fit.job import FitJob
     from annobench.fit.registry import load_class
     from annobench.ontology import Ontology
 
     die_with_parent()
-    job = read_json(job_file)
-    kind = load_class(job["implementation"])
-    cells = inputs.load_cells(job, streams=kind.streams)
-    context = context_of(job, Ontology.load(job["ontology"]), cells.train, cells.validation, cells.truth)
-    method = create_method(kind, job)
+    job = FitJob.from_params(read_json(job_file))
+    cells = load_cells(job)
+    context = context_of(job, Ontology.load(job.files.ontology), cells)
+    method = create_method(load_class(job.method.implementation), job)
     if context.device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if context.device == "cuda" else "gloo", timeout=_PATIENCE)
     method.fit(cells.train, context)
     if torch.distributed.get_rank() == 0:
-        folder = Path(job["work"]) / MODEL
+        folder = job_file.resolve().parent / MODEL
         folder.mkdir(exist_ok=True)
         method.save(folder)
     torch.distributed.destroy_process_group()

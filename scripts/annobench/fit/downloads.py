@@ -2,18 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from annobench.config.downloads import referenced
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
 
 
-def downloaded(records: Iterable[str | Path]) -> tuple[dict[str, str], dict[str, dict[str, Any]], str | None]:
-    """Paths by name, what run records say of them (file, sha256, url), and why a fit cannot run, from the records.
+class Downloaded(NamedTuple):
+    """Files of a method.
 
-    Raises DataError where a file is gone that its record promises.
+    Parameters
+    ----------
+    paths
+        Name -> absolute path.
+    facts
+        Name -> file, sha256 and url, for the run record.
+    missing
+        Why a fit cannot run; None where every file is there.
     """
+
+    paths: dict[str, str]
+    facts: dict[str, dict[str, str]]
+    missing: str | None
+
+
+def downloaded(records: Iterable[str | Path]) -> Downloaded:
+    """Read the records of downloads. Raises DataError where a file is gone that its record promises."""
     paths, facts, problems = {}, {}, []
     for place in map(Path, records):
         record = read_json(place)
@@ -25,7 +40,7 @@ def downloaded(records: Iterable[str | Path]) -> tuple[dict[str, str], dict[str,
             raise DataError(f"{path}: is gone; delete {place}, and the next run fetches it again")
         paths[record["download"]] = str(path.resolve())
         facts[record["download"]] = {key: record[key] for key in ("file", "sha256", "url")}
-    return paths, facts, " ".join(problems) or None
+    return Downloaded(paths, facts, " ".join(problems) or None)
 
 
 def with_paths(parameters: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:

@@ -1,17 +1,26 @@
-"""What a fit is given: training, validation and test cells, from memory or from a store."""
+"""What a fit is given: training, validation and test cells, from memory or from a store, or without their matrix."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from annobench.cells.panel import hidden, measured, restricted
-from annobench.cells.stored_cells import SPATIAL, StoredCells, is_stored, open_store, some_cells
+from annobench.cells.panel import MEASURED, hidden, measured, restricted
+from annobench.cells.stored_cells import (
+    SPATIAL,
+    StoredCells,
+    is_stored,
+    open_store,
+    read_without_matrix,
+    some_cells,
+)
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.parquet import ROW_GROUP, positions, read_columns, take, to_arrow
 from annobench.fit.decisions import sample
+from annobench.fit.job import FitJob
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     import pyarrow as pa
@@ -30,79 +39,115 @@ _LOOKED_AT = 1000  # cells from which the memory of all of them is estimated
 class FitCells(NamedTuple):
     """Cells of a fit.
 
-    truth: label of every test cell, for a control that declares `needs.truth`, else empty. judged: the validation cells
-    as the test cells are seen (without labels; where a panel hides genes, without these), for calibration.
+    Parameters
+    ----------
+    train, validation
+        Cells with labels; `validation` is None where there are none.
+    query
+        The test cells, without labels.
+    truth
+        Label of every test cell, for a control that states `needs.truth`, else empty.
+    calibration
+        Validation cells as the test cells are seen (without labels; where a panel hides genes, without these).
     """
 
     train: "Cells"
     validation: "Cells | None"
     query: "Cells"
     truth: dict[str, str]
-    judged: "Cells | None"
+    calibration: "Cells | None"
 
 
-def load_cells(job: dict[str, Any], *, streams: bool = False) -> FitCells:
+def load_cells(job: FitJob) -> FitCells:
     """Cells of a job; for a method that streams those of a store stay there.
 
     The test cells carry no label column. Labels of the training cells come from the balanced selection. Where a panel
     measures some of the genes, all cells are cut down to these; or, where the job trains on all genes, the test cells
-    have zeros in the others. Every byte of a store is compared with its hash. Raises DataError for what is damaged or
-    does not belong together, MethodSkipped where the cells do not fit into the memory that the method may use.
+    have zeros in the others. Every byte of a store is compared with its hash. A method with `needs.cells: none` is
+    given ids and observations; the matrix is not opened.
+
+    Raises
+    ------
+    DataError
+        For what is damaged or does not belong together.
+    MethodSkipped
+        Where the cells do not fit into the memory that the method may use.
     """
-    store = open_store(job["cells"], verify=True)
-    return _from_memory(job) if store is None else _from_store(job, store, streams)
+    if job.needs.cells == "none":
+        return _without_matrix(job)
+    store = open_store(job.files.cells, verify=True)
+    return _from_memory(job) if store is None else _from_store(job, store)
 
 
-def _from_memory(job: dict[str, Any]) -> FitCells:
+def _from_memory(job: FitJob) -> FitCells:
     import anndata
 
-    cells = anndata.read_h5ad(job["cells"])
+    cells = anndata.read_h5ad(job.files.cells)
     mask = measured(cells.var, _panel(job))
-    all_genes = job.get("training") == "all"
-    if not all_genes and not mask.all():
+    if job.settings.training != "all" and not mask.all():
         cells = restricted(cells, mask)
-    roles = read_columns(job["split"], categorical=["role"], texts=["cell_id"])
-    chosen = read_columns(job["train"], ["cell_id", "label_id"], texts=["cell_id"])
+    return _as_seen(job, *_in_roles(job, cells), mask)
+
+
+def _without_matrix(job: FitJob) -> FitCells:
+    """Ids, observations and genes; there is no X."""
+    cells = read_without_matrix(job.files.cells)
+    mask = measured(cells.var, _panel(job))
+    every = mask.all()
+    if job.settings.training != "all" and not every:
+        cells = cells[:, mask].copy()
+    train, validation, query = _in_roles(job, cells)
+    if job.settings.training == "all" and not every:
+        query.var[MEASURED] = mask
+    calibration = None if validation is None else _unlabelled(validation.copy())
+    return FitCells(train, validation, _unlabelled(query), _truth(job, query), calibration)
+
+
+def _in_roles(job: FitJob, cells: "AnnData") -> "tuple[AnnData, AnnData | None, AnnData]":
+    """Training cells with their labels, validation cells (None where there are none) and test cells."""
+    roles = read_columns(job.files.split, categorical=["role"], texts=["cell_id"])
+    chosen = read_columns(job.files.train, ["cell_id", "label_id"], texts=["cell_id"])
     names = to_arrow(cells.obs_names.to_numpy())
 
-    def those(ids: "pa.Array", file: str) -> "AnnData":
+    def cells_of(ids: "pa.Array", file: str) -> "AnnData":
         rows = positions(ids, names)
         if (rows < 0).any():
             absent = take(ids, np.flatnonzero(rows < 0)[:1])[0]
-            raise DataError(f"{job[file]}: cell '{absent}' is not in {job['cells']}; split the data again")
+            raise DataError(f"{file}: cell '{absent}' is not in {job.files.cells}; split the data again")
         return cells[rows].copy()
 
     def of_role(role: str) -> "AnnData":
-        return those(take(roles["cell_id"], np.flatnonzero(roles["role"] == role)), "split")
+        return cells_of(take(roles["cell_id"], np.flatnonzero(roles["role"] == role)), job.files.split)
 
-    train = those(chosen["cell_id"], "train")
+    train = cells_of(chosen["cell_id"], job.files.train)
     train.obs["label_id"] = chosen["label_id"].astype(str)
     validation = of_role("val")
-    return _as_seen(job, train, validation if validation.n_obs else None, of_role("test"), mask)
+    return train, validation if validation.n_obs else None, of_role("test")
 
 
-def _from_store(job: dict[str, Any], store: "Store", streams: bool) -> FitCells:
+def _from_store(job: FitJob, store: "Store") -> FitCells:
     import pandas as pd
 
+    files, streams = job.files, job.abilities.streams
     mask = measured(store.var, _panel(job))
-    all_genes = job.get("training") == "all"
+    all_genes = job.settings.training == "all"
     kept = None if all_genes or mask.all() else np.flatnonzero(mask)
-    roles = read_columns(job["split"], categorical=["role"], texts=["cell_id"])
-    _check_order(store, roles["cell_id"], job["split"])
+    roles = read_columns(files.split, categorical=["role"], texts=["cell_id"])
+    _check_order(store, roles["cell_id"], files.split)
     columns = [name for name in store.columns if not name.startswith(SPATIAL)]
 
-    def those(rows: "NDArray[np.int64]") -> StoredCells:
+    def cells_at(rows: "NDArray[np.int64]") -> StoredCells:
         return StoredCells(store, rows, store.obs(columns, rows), kept)
 
-    chosen = read_columns(job["train"], ["cell_id", "label_id"], categorical=["label_id"], texts=["cell_id"])
+    chosen = read_columns(files.train, ["cell_id", "label_id"], categorical=["label_id"], texts=["cell_id"])
     candidates = np.flatnonzero(roles["role"] == "train")
     inside = _rows_in_order(chosen["cell_id"], take(roles["cell_id"], candidates))
     if inside is None:
-        raise DataError(f"{job['train']}: its cells are not training cells of {job['split']} in their order")
-    train = those(candidates[inside])
+        raise DataError(f"{files.train}: its cells are not training cells of {files.split} in their order")
+    train = cells_at(candidates[inside])
     train.obs["label_id"] = pd.Categorical.from_codes(chosen["label_id"].codes, chosen["label_id"].names)
     val = np.flatnonzero(roles["role"] == "val")
-    validation, query = those(val) if len(val) else None, those(np.flatnonzero(roles["role"] == "test"))
+    validation, query = cells_at(val) if len(val) else None, cells_at(np.flatnonzero(roles["role"] == "test"))
     del roles, chosen
     if streams and not (all_genes and not mask.all()):
         return _as_seen(job, train, validation, query, mask)
@@ -119,19 +164,24 @@ def _from_store(job: dict[str, Any], store: "Store", streams: bool) -> FitCells:
 
 
 def _as_seen(
-    job: dict[str, Any], train: "Cells", validation: "Cells | None", query: "Cells", mask: "NDArray[np.bool_]"
+    job: FitJob, train: "Cells", validation: "Cells | None", query: "Cells", mask: "NDArray[np.bool_]"
 ) -> FitCells:
     """The cells as a method may see them: no labels on test cells, and nothing in genes that a panel hides."""
-    truth = {}
-    if job["needs"]["truth"]:
-        truth = dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True))
-    if job.get("training") == "all" and not mask.all():
-        # only a sample of stored validation cells is judged
-        some = None if validation is None else some_cells(validation, sample(validation.n_obs, job["seed"]))
-        query, judged = hidden(query, mask), None if some is None else hidden(some, mask)
+    truth = _truth(job, query)
+    if job.settings.training == "all" and not mask.all():
+        # of stored validation cells only a sample is needed
+        some = None if validation is None else some_cells(validation, sample(validation.n_obs, job.seed))
+        query, calibration = hidden(query, mask), None if some is None else hidden(some, mask)
     else:
-        judged = validation if validation is None or is_stored(validation) else validation.copy()
-    return FitCells(train, validation, _unlabelled(query), truth, None if judged is None else _unlabelled(judged))
+        calibration = validation if validation is None or is_stored(validation) else validation.copy()
+    return FitCells(
+        train, validation, _unlabelled(query), truth, None if calibration is None else _unlabelled(calibration)
+    )
+
+
+def _truth(job: FitJob, query: "Cells") -> dict[str, str]:
+    """Label of every test cell, for a control that may see them."""
+    return dict(zip(query.obs_names, query.obs["label_id"].astype(str), strict=True)) if job.needs.truth else {}
 
 
 def _unlabelled(cells: "Cells") -> "Cells":
@@ -143,8 +193,21 @@ def _unlabelled(cells: "Cells") -> "Cells":
     return cells
 
 
-def _panel(job: dict[str, Any]) -> Path | None:
-    return Path(job["panel"]) if job.get("panel") else None
+def as_query(cells: "Cells", query: "Cells") -> "Iterator[Cells]":
+    """Training or validation cells as the test cells are seen, in parts: no labels, zeros in genes that a panel hides.
+
+    `cells` itself is not changed.
+    """
+    mask = measured(query.var, None)
+    if mask.all():
+        yield _unlabelled(cells if is_stored(cells) else cells.copy())
+        return
+    for part in cells.parts() if is_stored(cells) else [cells]:
+        yield _unlabelled(hidden(part.to_memory() if is_stored(part) else part, mask))
+
+
+def _panel(job: FitJob) -> Path | None:
+    return Path(job.files.panel) if job.files.panel else None
 
 
 def _check_order(store: "Store", ids: "pa.Array", split: str) -> None:
@@ -178,13 +241,13 @@ def _rows_in_order(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64] 
     return np.concatenate(found) if done == len(wanted) else None
 
 
-def _check_fits(parts: "list[StoredCells]", job: dict[str, Any]) -> None:
+def _check_fits(parts: "list[StoredCells]", job: FitJob) -> None:
     """Raise MethodSkipped where the values of cells alone take more memory than the method may use."""
     values = 0.0
     for part in parts:
         looked_at = np.sort(np.random.default_rng(0).choice(part.n_obs, min(_LOOKED_AT, part.n_obs), replace=False))
         values += some_cells(part, looked_at).X.nnz / max(len(looked_at), 1) * part.n_obs
-    needed, limit = values * _BYTES / 1e6, job["limits"]["memory_mb"]
+    needed, limit = values * _BYTES / 1e6, job.limits.memory_mb
     if needed > limit:
         cells = sum(part.n_obs for part in parts)
         raise MethodSkipped(

@@ -1,77 +1,196 @@
-"""From the job of a fit to what its method is given: context, device, parameters."""
+"""The job of a fit: everything that it is made from.
 
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+Light at import: the Snakefile builds the part of a job that comes from configuration.
+"""
 
-from annobench.core.errors import MethodSkipped
-from annobench.fit.downloads import with_paths
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from annobench.fit.method import Context, Method
-    from annobench.ontology import Ontology
+from annobench.config.method_facts import Abilities, Needs
+from annobench.core.spec import Spec
 
 
-def processes_of(job: dict[str, Any], context: "Context") -> int:
-    """Processes that train together: what the job says, else one for each of its GPUs that are there."""
-    if "processes" in job:
-        return int(job["processes"])
-    if context.device != "cuda" or job.get("gpus", 1) < 2:
-        return 1
-    import torch
+@dataclass(frozen=True, kw_only=True)
+class Command(Spec):
+    """Command line of an external method, and the format of the cells that it reads (`h5ad` or `mtx`)."""
 
-    return min(int(job["gpus"]), torch.cuda.device_count())
+    command: str
+    format: str
 
 
-def context_of(
-    job: dict[str, Any], ontology: "Ontology", train: "AnnData", validation: "AnnData | None", truth: dict[str, str]
-) -> "Context":
-    """What the method may know besides the training cells."""
-    from annobench.fit.method import Context
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings(Spec):
+    """What a fit uses of a method file.
 
-    last = 0.0
+    Parameters
+    ----------
+    implementation
+        Name of a file in annobench/methods.
+    parameters
+        Keyword arguments of its class; `download:<name>` stands for the path of a file.
+    exec
+        Of an external method only.
+    needs, abilities
+        What its class and its file state.
+    environment
+        Name of its conda file in envs, of whose packages the versions are recorded.
+    """
 
-    def progress(fraction: float, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > 5:
-            last = time.monotonic()
-            print(f"{fraction:4.0%}  {text}", flush=True)
+    implementation: str
+    parameters: Mapping[str, Any]
+    exec: Command | None
+    needs: Needs
+    abilities: Abilities
+    environment: str
 
-    return Context(
-        seed=job["seed"],
-        classes=sorted(map(str, train.obs["label_id"].unique())),
-        ontology=ontology,
-        validation=validation,
-        device=device_of(job),
-        threads=job["threads"],
-        top_k=job["top_k"],
-        progress=progress,
-        truth=truth if job["needs"]["truth"] else None,
-        checkpoint=Path(job["checkpoint"]) if job.get("checkpoint") else None,
-    )
-
-
-def device_of(job: dict[str, Any]) -> str:
-    """`cuda` where the study allows it and torch finds it; torch is only asked by methods that may use it."""
-    wanted = job["device"]
-    if wanted == "cpu" or not (job["needs"]["gpu"] or job["abilities"]["gpu"]):
-        if job["needs"]["gpu"]:
-            raise MethodSkipped("the method needs a GPU (needs.gpu), but the study says device: cpu")
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if job["needs"]["gpu"] or wanted == "cuda":
-        raise MethodSkipped("a CUDA device is needed (needs.gpu, or device: cuda), but torch finds none")
-    return "cpu"
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it runs on a CUDA device where there is one."""
+        return self.needs.gpu or self.abilities.gpu
 
 
-def create_method(kind: "type[Method]", job: dict[str, Any]) -> "Method":
-    """The method with its parameters, those that name downloads as paths."""
-    parameters = with_paths(job["parameters"], job.get("downloads", {}))
-    if job["exec"]:
-        return kind(options=parameters, command=job["exec"]["command"], format=job["exec"]["format"])  # type: ignore[call-arg]
-    return kind(**parameters)
+@dataclass(frozen=True, kw_only=True)
+class Keep(Spec):
+    """Which optional files of a fit are kept; see `keep` in the schema of a study."""
+
+    model: bool
+    probabilities: bool | str
+    decisions: bool
+    embedding: bool
+    embedding_roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(Spec):
+    """The part of a job that comes from configuration: the params of its rule.
+
+    Parameters
+    ----------
+    method
+        What is used of the method's file.
+    device
+        `cpu`, `cuda` or `auto`.
+    keep
+        Optional files.
+    top_k
+        Labels kept per cell.
+    training
+        Whether training cells keep all genes (`all`) where a panel measures some, or those of the panel (`panel`).
+    """
+
+    method: MethodSettings
+    device: str
+    keep: Keep
+    top_k: int
+    training: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitFiles(Spec):
+    """Absolute paths of what a fit reads: `panel` and `unrelated` (cells of another tissue) where there are any."""
+
+    cells: str
+    split: str
+    train: str
+    ontology: str
+    panel: str | None = None
+    unrelated: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Spec):
+    """Names of a fit."""
+
+    dataset: str
+    split: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Spec):
+    """What a fit may use: memory (MB) of all its processes, and seconds."""
+
+    memory_mb: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(Spec):
+    """What the run record takes over: hashes of the prepared cells and of the code, and what a card or a download says.
+
+    Parameters
+    ----------
+    gene_overlap
+        Of a pair: genes of each part, and how many are shared.
+    downloads
+        Name -> file, sha256 and url.
+    """
+
+    data_sha256: str
+    code: str
+    gene_overlap: Mapping[str, Any] | None = None
+    downloads: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitJob(Spec):
+    """Everything that a fit is made from.
+
+    Parameters
+    ----------
+    settings
+        What comes from configuration.
+    identity, facts
+        What the run record takes over as it is.
+    files
+        What is read.
+    downloads
+        Path of every file that the method declares, by name.
+    missing
+        Why one of these could not be had, which makes the fit skipped.
+    limits
+        Enforced by the parent process.
+    threads, gpus
+        What the method may use; with several GPUs a method that can (`abilities.parallel`) trains on all of them.
+    processes
+        Processes that train together; by default one for each GPU.
+    on_failure
+        `record`, or `raise` to end the job with an error after the record is written.
+    checkpoint
+        Folder for what a long training needs to go on after a kill; set by the parent process.
+    """
+
+    settings: FitSettings
+    identity: Identity
+    files: FitFiles
+    limits: Limits
+    facts: Facts
+    threads: int
+    gpus: int = 1
+    downloads: Mapping[str, str]
+    missing: str | None = None
+    on_failure: str = "record"
+    processes: int | None = None
+    checkpoint: str | None = None
+
+    @property
+    def method(self) -> MethodSettings:
+        """What is used of the method's file."""
+        return self.settings.method
+
+    @property
+    def needs(self) -> Needs:
+        """What the method cannot do without."""
+        return self.settings.method.needs
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the method gives."""
+        return self.settings.method.abilities
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+        return self.identity.seed

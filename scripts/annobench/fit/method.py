@@ -1,32 +1,68 @@
-"""The contract of an annotation method.
+"""The contract of a method.
 
 A method sees training cells with labels and query cells without. It does its own normalisation, and everything it
 chooses (genes, scaling, hyperparameters) it chooses on the training and validation cells.
 """
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from annobench.config.method_facts import Abilities, Needs
+from annobench.fit.embedding import Embedding
+from annobench.fit.expression import Expression
 from annobench.fit.predictions import Predictions
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from anndata import AnnData
+
+__all__ = [
+    "Abilities",
+    "Context",
+    "Embedding",
+    "Expression",
+    "Method",
+    "Needs",
+    "Predictions",
+    "load_state",
+    "save_state",
+]
 
 
 @dataclass
 class Context:
     """What a method may know besides the training cells.
 
-    validation: cells with labels for model selection, None where there are none. classes: the training classes,
-    sorted. device: `cpu` or `cuda`. progress: takes a fraction (0..1) and a text. truth: label of every test cell, for
-    a control that declares `needs.truth`; None for everything else. checkpoint: a folder for what a long training needs
-    to go on after a kill; None where it is not wanted.
+    Parameters
+    ----------
+    seed
+        Seed of every random draw.
+    classes
+        Labels of the training cells, sorted.
+    ontology
+        The Cell Ontology of the study.
+    validation
+        Cells with labels for model selection; None where there are none.
+    device
+        `cpu` or `cuda`.
+    threads
+        Threads that the method may use.
+    top_k
+        Labels per cell that are kept of a prediction.
+    progress
+        Takes a fraction (0 to 1) and a text.
+    truth
+        Label of every test cell, for a control that states `needs.truth`; None for every other method.
+    query
+        The unlabelled test cells, for a method that states `needs.query`; None for every other method.
+    checkpoint
+        Folder for what a long training needs to go on after a kill; None where none is wanted.
     """
 
     seed: int
@@ -38,46 +74,104 @@ class Context:
     top_k: int = 5
     progress: Callable[[float, str], None] = lambda fraction, text: None
     truth: Mapping[str, str] | None = None
+    query: "AnnData | None" = None
     checkpoint: Path | None = None
 
 
-class Method(ABC):
-    """Base class: parameters are keyword arguments of __init__ with literal defaults.
+class Method:
+    """Base class of all methods: parameters are keyword arguments of `__init__` with literal defaults.
 
-    `train.obs["label_id"]` holds the labels; X holds counts, or what uns["annobench"]["matrix"] says.
+    At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` says which. `needs`,
+    `abilities` and `set_by_yaml` are written as literals, because they are read without importing the module.
+
+    Attributes
+    ----------
+    needs
+        What the method cannot do without.
+    abilities
+        What it gives, and how it works.
+    set_by_yaml
+        Needs and abilities that depend on the parameters, such as `("abilities.embedding",)`: its YAML files may state
+        them.
+    trainable_parameters
+        Numbers that training sets; set by `fit` where the notion makes sense.
+    gene_overlap
+        `model` and `shared` genes, of a model that brings its own genes.
+    seconds_before
+        Seconds of training in earlier attempts, where `fit` went on from a checkpoint.
     """
 
-    trainable_parameters: int | None = None  # set by fit where the notion makes sense
-    gene_overlap: dict[str, int] | None = None  # `model` and `shared` genes, of a model that brings its own genes
-    seconds_before: float = 0.0  # of training in earlier attempts, where fit went on from a checkpoint
-    one_step: bool = False  # training and prediction cannot be told apart; all time counts as training
-    # takes StoredCells, whose counts stay on disk, and then gives its predictions in parts, an iterator of Predictions
-    streams: bool = False
-    parallel: bool = False  # several processes can train it together; then load(folder).to(device, threads) is it
+    needs: ClassVar[Needs] = Needs()
+    abilities: ClassVar[Abilities] = Abilities()
+    set_by_yaml: ClassVar[tuple[str, ...]] = ()
 
-    @abstractmethod
+    trainable_parameters: int | None = None
+    gene_overlap: dict[str, int] | None = None
+    seconds_before: float = 0.0
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        can = cls.abilities
+        for stated, ability, name in (
+            (can.predictions, "predictions", "predict"),
+            (can.embedding, "embedding", "embed"),
+            (can.expression, "expression", "predict_expression"),
+        ):
+            if stated and getattr(cls, name) is getattr(Method, name):
+                raise TypeError(f"{cls.__name__}: abilities.{ability} is true, but there is no method `{name}`")
+
     def fit(self, train: "AnnData", context: Context) -> None:
-        """Learn from the training cells."""
+        """Learn from the training cells; does nothing where the method learned elsewhere.
 
-    @abstractmethod
-    def predict(self, query: "AnnData") -> Predictions:
-        """Annotate query cells, which have the genes of the training cells in the same order."""
+        Parameters
+        ----------
+        train
+            Training cells: labels in `obs["label_id"]`; `X` holds counts, or what `uns["annobench"]["matrix"]` says.
+        context
+            What the method may know besides.
+        """
 
-    def embed(self, query: "AnnData") -> "np.ndarray | None":
-        """Embedding of query cells, float32 of shape (cells, dimensions), where the method has one."""
-        return None
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
+        """Annotate cells.
 
-    @abstractmethod
+        Parameters
+        ----------
+        query
+            Cells without labels, with the genes of the training cells in the same order.
+
+        Returns
+        -------
+        Predictions of all cells, in parts that follow the order of the cells; within a part their order is free. A
+        method that has them at once yields one part.
+        """
+        raise NotImplementedError
+
+    def embed(self, query: "AnnData") -> Iterator[Embedding]:
+        """Embed cells, which are as those of `predict`; parts as there."""
+        raise NotImplementedError
+
+    def predict_expression(self, query: "AnnData", conditions: "Sequence[str]") -> Expression:
+        """Predict what cells express under a condition.
+
+        Parameters
+        ----------
+        query
+            Observations of the cells and the genes to predict; there is no `X`.
+        conditions
+            The condition of every cell, (n,).
+        """
+        raise NotImplementedError
+
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an existing folder, in formats whose loading executes no code."""
 
     @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> "Method":
+    def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; the result predicts the same."""
+        raise NotImplementedError(f"{cls.__name__} keeps no model")
 
 
-def save_state(folder: Path, arrays: Mapping[str, Any], **values: Any) -> None:
+def save_state(folder: Path, arrays: "Mapping[str, np.ndarray]", **values: Any) -> None:
     """Write arrays to arrays.npz and plain values to state.json."""
     import numpy as np
 
@@ -85,7 +179,7 @@ def save_state(folder: Path, arrays: Mapping[str, Any], **values: Any) -> None:
     (folder / "state.json").write_text(json.dumps(values, sort_keys=True), encoding="utf-8")
 
 
-def load_state(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def load_state(folder: Path) -> "tuple[dict[str, np.ndarray], dict[str, Any]]":
     """Read what `save_state` wrote: arrays and plain values."""
     import numpy as np
 

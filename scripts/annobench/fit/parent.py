@@ -1,4 +1,4 @@
-"""The watching side of a fit: starts the child, enforces its limits, and writes the run record.
+"""Parent process of a fit: starts the child, enforces its limits, and writes the run record.
 
 Only the standard library and psutil are imported: every fit starts this, and the memory of the child is exact because
 little comes from here. The record is written last; whatever the child did, predictions.parquet and run.json exist
@@ -16,17 +16,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import disk_full, is_disk_full, read_json, sha256_of, write_json
 from annobench.core.paths import SCRIPTS
+from annobench.core.spec import Spec
 from annobench.core.threads import SPIN
+from annobench.fit.job import FitJob, Limits
+from annobench.fit.run_record import OUTPUTS, FitResult, RunRecord
+
+if TYPE_CHECKING:
+    import resource
+
+    import psutil
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
 _POLL = 0.1  # seconds between looks at memory and time
@@ -39,69 +47,106 @@ _THREAD_VARIABLES = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Spec):
+    """An attempt at a fit, beside its log: what is left of it where the job was killed from outside."""
+
+    started: str
+    host: str
+    pid: int
+    cluster_job: str | None
+    ended: str | None = None
+    signal: str | None = None
+    status: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ending:
+    """How the child process ended.
+
+    stop: status and reason, where a limit stopped it. code: exit status, negative for a signal.
+    """
+
+    stop: tuple[str, str] | None
+    code: int
+    total_seconds: float
+    peak_rss_mb: float
+    cpu_seconds: float
+
+
 class FitFailedError(AnnobenchError):
     """A fit failed and the study asks to stop on failure."""
 
 
-def run_fit(job: dict[str, Any], folder: Path, attempt_record: Path) -> None:
-    """Run one fit and leave predictions.parquet and run.json in `folder`.
+def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
+    """Run one fit in a child process and leave predictions.parquet and run.json.
 
-    `job` is what the child needs (see runner.child) plus `limits` (memory_mb, seconds), `identity` (dataset, split,
-    method, seed), `facts` (values that go into the record as they are) and `on_failure`. `attempt_record` is a small
-    file beside the log: it says that an attempt began, and so remains when the job is killed from outside.
+    Parameters
+    ----------
+    job
+        What to fit, and its limits.
+    folder
+        Folder of the fit; what an earlier attempt left there is removed, but for its checkpoints.
+    attempt_record
+        Small file beside the log: it says that an attempt began, and so remains when the job is killed from outside.
+
+    Raises
+    ------
+    DataError
+        Where the inputs of the fit cannot be read, or the disk is full.
+    FitFailedError
+        Where the fit did not succeed and `job.on_failure` is `raise`; the record is written all the same.
     """
     checkpoint = _checkpoint_folder(job, folder)
     _clear(folder, checkpoint)
     work = folder / ".work"
     work.mkdir(parents=True)
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    attempt = {
-        "started": started,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "cluster_job": os.environ.get("SLURM_JOB_ID"),
-    }
+    attempt = Attempt(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        cluster_job=os.environ.get("SLURM_JOB_ID"),
+    )
     attempt_record.parent.mkdir(parents=True, exist_ok=True)
-    write_json(attempt_record, {**attempt, "ended": None})
+    write_json(attempt_record, attempt.to_params())
     try:
-        places = {"work": str(work.resolve()), "checkpoint": str(checkpoint.resolve())}
-        (work / "job.json").write_text(json.dumps({**job, **places}), encoding="utf-8")
-        outcome = _watch(work, job["limits"], job["threads"])
+        whole = replace(job, checkpoint=str(checkpoint.resolve()))
+        (work / "job.json").write_text(json.dumps(whole.to_params()), encoding="utf-8")
+        ending = _watch(work, job.limits, job.threads)
         result = _result(work)
-        if result.get("status") == "broken_input":
-            raise DataError(f"{result['reason']}; delete the file, and the next run makes it again")
-        record = _record(job, outcome, result, attempt)
-        _settle(folder, work, record)
-        if record["status"] in ("ok", "skipped"):  # whatever else ended it: the next attempt goes on from there
+        if result is not None and result.status == "broken_input":
+            raise DataError(f"{result.reason}; delete the file, and the next run makes it again")
+        record = _settle(folder, work, _record(job, ending, result, attempt))
+        record.write(folder / "run.json")  # last: where it is, everything else is
+        if record.status in ("ok", "skipped"):  # whatever else ended it: the next attempt goes on from there
             shutil.rmtree(checkpoint.parent, ignore_errors=True)
     except SystemExit as error:  # a signal from outside, see _watch
-        write_json(
-            attempt_record, {**attempt, "ended": None, "signal": signal.Signals(int(error.code or 0) - 128).name}
-        )
+        name = signal.Signals(int(error.code or 0) - 128).name
+        write_json(attempt_record, replace(attempt, signal=name).to_params())
         raise
     except OSError as error:
         raise (disk_full(folder / "run.json") if is_disk_full(error) else error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    write_json(
-        attempt_record,
-        {
-            **attempt,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "status": record["status"],
-            "reason": record["reason"],
-        },
-    )
-    if record["status"] in ("failed", "killed", "timeout") and job["on_failure"] == "raise":
-        raise FitFailedError(f"{record['status']}: {record['reason']} (on_failure is raise)")
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(attempt_record, replace(attempt, ended=ended, status=record.status, reason=record.reason).to_params())
+    if record.status in ("failed", "killed", "timeout") and job.on_failure == "raise":
+        raise FitFailedError(f"{record.status}: {record.reason} (on_failure is raise)")
 
 
-def _checkpoint_folder(job: Mapping[str, Any], folder: Path) -> Path:
-    """Where this very job keeps its checkpoints: of another code, dataset, split, seed or parameter it is another."""
-    facts = {key: job["facts"].get(key) for key in ("code", "data_sha256")}
-    key = {"facts": facts, **{name: job.get(name) for name in ("implementation", "parameters", "seed", "training")}}
-    files = {name: sha256_of(job[name]) for name in ("split", "train", "panel") if job.get(name)}
-    digest = hashlib.sha256(json.dumps(key | files, sort_keys=True).encode()).hexdigest()
+def _checkpoint_folder(job: FitJob, folder: Path) -> Path:
+    """Where this very job keeps its checkpoints; other code, data, split, seed or parameters mean another folder."""
+    key = {
+        "facts": {"code": job.facts.code, "data_sha256": job.facts.data_sha256},
+        "implementation": job.method.implementation,
+        "parameters": job.method.parameters,
+        "seed": job.seed,
+        "training": job.settings.training,
+    }
+    files = {"split": job.files.split, "train": job.files.train, "panel": job.files.panel}
+    hashes = {name: sha256_of(path) for name, path in files.items() if path}
+    digest = hashlib.sha256(json.dumps(key | hashes, sort_keys=True).encode()).hexdigest()
     return folder / ".checkpoint" / digest[:16]
 
 
@@ -114,75 +159,85 @@ def _clear(folder: Path, checkpoint: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _watch(work: Path, limits: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """Start the child and wait for it; returns how it ended, its seconds and its peak memory."""
-    import psutil
-
-    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | SPIN
-    environment |= {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+def _watch(work: Path, limits: Limits, threads: int) -> _Ending:
+    """Start the child and wait for it, no longer than its limits allow."""
     scratch = TemporaryDirectory(prefix="annobench-", ignore_cleanup_errors=True)  # a killed child cleans up nothing
-    environment["TMPDIR"] = scratch.name
     begin = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "annobench.fit.child", str(work / "job.json")],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    child = _start(work, threads, scratch.name)
     finished = threading.Event()
-    ended: dict[str, Any] = {}
+    ended: list[tuple[int, resource.struct_rusage]] = []
 
     def reap() -> None:
         # wait4 gives the exact peak of the child and of every process that it waited for
         _, status, usage = os.wait4(child.pid, 0)
-        ended["code"], ended["usage"] = os.waitstatus_to_exitcode(status), usage
-        child.returncode = ended["code"]  # else Popen takes it for running still
+        child.returncode = os.waitstatus_to_exitcode(status)  # else Popen takes it for running still
+        ended.append((child.returncode, usage))
         finished.set()
 
     threading.Thread(target=reap, daemon=True).start()
-    stop = None
 
-    def interrupted(number: int, frame: Any) -> None:
+    def interrupted(number: int, frame: object) -> None:
         _kill_group(child.pid)
         raise SystemExit(128 + number)
 
     old = {number: signal.signal(number, interrupted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        watched = psutil.Process(child.pid)
-        while not finished.wait(_POLL):
-            if time.monotonic() - begin > limits["seconds"]:
-                stop = (
-                    "timeout",
-                    f"took longer than its limit of {limits['seconds'] / 60:g} minutes (resources.minutes){_THEN}",
-                )
-            elif (used := _tree_rss(watched)) > limits["memory_mb"]:
-                stop = (
-                    "killed",
-                    f"used {used:.0f} MB, more than its limit of {limits['memory_mb']:g} MB (resources.memory_mb)"
-                    f"{_THEN}",
-                )
-            if stop:
-                _kill_group(child.pid)
-                finished.wait()
-                break
-    except psutil.NoSuchProcess:
-        finished.wait()
+        stop = _wait(child.pid, finished, limits)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
         _kill_group(child.pid)  # whatever the child itself left running
         scratch.cleanup()
+    ((code, usage),) = ended
     unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
-    return {
-        "stop": stop,
-        "code": ended["code"],
-        "total_seconds": time.monotonic() - begin,
-        "peak_rss_mb": ended["usage"].ru_maxrss * unit / 1e6,
-        "cpu_seconds": ended["usage"].ru_utime + ended["usage"].ru_stime,
-    }
+    return _Ending(
+        stop=stop,
+        code=code,
+        total_seconds=time.monotonic() - begin,
+        peak_rss_mb=usage.ru_maxrss * unit / 1e6,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+    )
 
 
-def _tree_rss(process: Any) -> float:
+def _start(work: Path, threads: int, scratch: str) -> "subprocess.Popen[bytes]":
+    """Start the child process, in a group of its own."""
+    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | SPIN
+    environment |= {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    environment["TMPDIR"] = scratch
+    return subprocess.Popen(
+        [sys.executable, "-m", "annobench.fit.child", str(work / "job.json")],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _wait(child: int, finished: threading.Event, limits: Limits) -> tuple[str, str] | None:
+    """Wait for the child, and kill it where it goes beyond a limit; returns status and reason of that."""
+    import psutil
+
+    begin = time.monotonic()
+    stop = None
+    with suppress(psutil.NoSuchProcess):
+        watched = psutil.Process(child)
+        while stop is None and not finished.wait(_POLL):
+            if time.monotonic() - begin > limits.seconds:
+                stop = (
+                    "timeout",
+                    f"took longer than its limit of {limits.seconds / 60:g} minutes (resources.minutes){_THEN}",
+                )
+            elif (used := _tree_rss(watched)) > limits.memory_mb:
+                stop = (
+                    "killed",
+                    f"used {used:.0f} MB, more than its limit of {limits.memory_mb:g} MB (resources.memory_mb){_THEN}",
+                )
+    if stop:
+        _kill_group(child)
+    finished.wait()
+    return stop
+
+
+def _tree_rss(process: "psutil.Process") -> float:
     """Resident memory (MB) of a process and everything that it started."""
     import psutil
 
@@ -200,78 +255,57 @@ def _kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _result(work: Path) -> dict[str, Any]:
-    """What the child reported; empty where it died before."""
+def _result(work: Path) -> FitResult | None:
+    """What the child reported; None where it died before."""
     path = work / "result.json"
-    return read_json(path) if path.is_file() else {}
+    return FitResult.from_params(read_json(path)) if path.is_file() else None
 
 
-def _record(
-    job: Mapping[str, Any], outcome: Mapping[str, Any], result: Mapping[str, Any], attempt: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The run record; see workflow/schemas/run.schema.yaml."""
-    status, reason = _status(outcome, result)
-    empty = dict.fromkeys(
-        (
-            "fit_seconds",
-            "predict_seconds",
-            "startup_seconds",
-            "peak_gpu_mb",
-            "trainable_parameters",
-            "model_mb",
-            "device",
-            "genes",
-        )
+def _record(job: FitJob, ending: _Ending, result: FitResult | None, attempt: Attempt) -> RunRecord:
+    """The run record, but for its traceback."""
+    status, reason = _status(ending, result)
+    reported = vars(result or FitResult()) | {"status": status, "reason": reason}
+    return RunRecord(
+        **reported,
+        **vars(job.identity),
+        **vars(job.facts),
+        sees_query=job.needs.query,
+        total_seconds=round(ending.total_seconds, 4),
+        cpu_seconds=round(ending.cpu_seconds, 4),
+        peak_rss_mb=round(ending.peak_rss_mb, 1),
+        limits=job.limits,
+        threads=job.threads,
+        parameters=job.method.parameters,
+        host=attempt.host,
+        cluster_job=attempt.cluster_job,
+        started=attempt.started,
     )
-    return {
-        **job["identity"],
-        "status": status,
-        "reason": reason,
-        "traceback": None,
-        **empty,
-        "probabilities": False,
-        "decisions": False,
-        "confidence_is_probability": False,
-        "versions": {},
-        **{key: value for key, value in result.items() if key not in ("status", "reason", "traceback")},
-        "total_seconds": round(outcome["total_seconds"], 4),
-        "cpu_seconds": round(outcome["cpu_seconds"], 4),
-        "peak_rss_mb": round(outcome["peak_rss_mb"], 1),
-        "limits": job["limits"],
-        "threads": job["threads"],
-        "parameters": job["parameters"],
-        "host": attempt["host"],
-        "cluster_job": attempt["cluster_job"],
-        "started": attempt["started"],
-        **job["facts"],
-    }
 
 
-def _status(outcome: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[str, str | None]:
-    if outcome["stop"]:
-        return outcome["stop"]
-    code = outcome["code"]
-    if code < 0:
-        name = signal.Signals(-code).name
+def _status(ending: _Ending, result: FitResult | None) -> tuple[str, str | None]:
+    if ending.stop:
+        return ending.stop
+    if ending.code < 0:
+        name = signal.Signals(-ending.code).name
         hint = "; often the kernel's answer to a machine out of memory" if name == "SIGKILL" else ""
         return "killed", f"died of {name}, sent from outside or by a crash{hint}"
-    if "status" not in result:
-        return "failed", f"ended with status {code} before it could report"
-    return result["status"], result["reason"]
+    if result is None:
+        return "failed", f"ended with status {ending.code} before it could report"
+    return result.status, result.reason
 
 
-def _settle(folder: Path, work: Path, record: dict[str, Any]) -> None:
-    """Move what the child wrote into place; the record comes last."""
-    if record["status"] == "ok":
-        for name in ("predictions.parquet", "probabilities.npz", "decisions.npz", "embedding.npz", "model"):
-            if (work / name).exists():
-                os.replace(work / name, folder / name)
+def _settle(folder: Path, work: Path, record: RunRecord) -> RunRecord:
+    """Move what the child wrote into place; returns the record with what there is."""
+    from annobench.fit.predictions import write_empty
+
+    if record.ok:
+        for name in record.outputs:
+            os.replace(work / OUTPUTS[name], folder / OUTPUTS[name])
     else:
-        from annobench.fit.predictions import write_empty
-
-        write_empty(folder / "predictions.parquet")
-        record["probabilities"] = record["decisions"] = False
+        record = replace(record, outputs=())
+    if not record.has("predictions"):  # the file that the rule promises
+        write_empty(folder / OUTPUTS["predictions"])
     if (work / "traceback.txt").is_file():
         os.replace(work / "traceback.txt", folder / "traceback.txt")
-        record["traceback"] = "traceback.txt"
-    write_json(folder / "run.json", record)
+        record = replace(record, traceback="traceback.txt")
+    return record

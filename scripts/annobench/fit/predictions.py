@@ -91,8 +91,9 @@ class Predictions:
         return np.log(np.clip(self.probabilities.astype(np.float64), 1e-12, 1))
 
 
-def joined(parts: Sequence[Predictions]) -> Predictions:
+def joined(parts: Iterable[Predictions]) -> Predictions:
     """Predictions of several sets of cells, which hold the same things, as one."""
+    parts = list(parts)
     if len(parts) == 1:
         return parts[0]
 
@@ -134,14 +135,14 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     """
     wanted, allowed = np.array(list(cell_ids), dtype=object), set(allowed)
     n = len(predictions.cell_ids)
-    order = _order(wanted, predictions.cell_ids)
+    order = row_order(wanted, predictions.cell_ids)
     labels = predictions.labels
     if labels.ndim != 2 or labels.shape[0] != n or labels.shape[1] < 1:
         raise PredictionError(f"labels have shape {labels.shape}, expected ({n}, k)")
     coded = Categorical.of(labels.ravel())
     unknown = {str(name) for name in coded.names if not isinstance(name, str) or name not in allowed | {UNKNOWN}}
     if unknown:
-        raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {_some(unknown)}")
+        raise PredictionError(f"{len(unknown)} predicted labels are not among the allowed ones: {some(unknown)}")
     for name, values, shape in (
         ("scores", predictions.scores, labels.shape),
         ("confidence", predictions.confidence, (n,)),
@@ -157,24 +158,27 @@ def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterabl
     if predictions.probabilities is not None:
         strange = set(predictions.classes) - allowed
         if strange or len(set(predictions.classes)) < len(predictions.classes):
-            raise PredictionError(f"classes of the probabilities stand twice, or are not allowed: {_some(strange)}")
+            raise PredictionError(f"classes of the probabilities stand twice, or are not allowed: {some(strange)}")
         _check_probabilities(predictions, coded[:: labels.shape[1]].recode(predictions.classes))
     if predictions.scores is not None and (np.diff(predictions.scores, axis=1) > 1e-9).any():
         raise PredictionError("scores are not in falling order")
     return replace(predictions, cell_ids=wanted) if order is None else replace(predictions.rows(order), cell_ids=wanted)
 
 
-def _order(wanted: "NDArray[Any]", given: "NDArray[Any]") -> "NDArray[np.intp] | None":
-    """Rows of the wanted cells, each of which is given once; None where all are in order."""
+def row_order(wanted: "NDArray[Any]", given: "NDArray[Any]", what: str = "predictions") -> "NDArray[np.intp] | None":
+    """Rows of the wanted cells among the given ones; None where the order is the same.
+
+    Raises PredictionError where a cell is given twice, or is missing, or was not asked for; `what` names the rows.
+    """
     if len(wanted) == len(given) and (wanted == given).all():
         return None
     row = {str(cell): i for i, cell in enumerate(given)}
     if len(row) < len(given):
-        raise PredictionError(f"{len(given) - len(row)} cells are predicted more than once")
+        raise PredictionError(f"{what} hold {len(given) - len(row)} cells more than once")
     missing, extra = set(wanted) - row.keys(), row.keys() - set(wanted)
     if missing or extra:
         raise PredictionError(
-            f"predictions for {len(given)} cells, expected {len(wanted)}: {_some(missing)} missing, {_some(extra)} not "
+            f"{what} for {len(given)} cells, expected {len(wanted)}: {some(missing)} missing, {some(extra)} not "
             "asked for"
         )
     return np.fromiter(map(row.__getitem__, wanted), np.intp, len(wanted))
@@ -216,7 +220,8 @@ def _blocks(values: "NDArray[Any]") -> "Iterator[NDArray[Any]]":
     return (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
 
 
-def _some(values: set[str]) -> str:
+def some(values: set[str]) -> str:
+    """How many values there are, and the first three."""
     shown = ", ".join(sorted(values)[:3])
     return f"{len(values)} ({shown}{', ...' if len(values) > 3 else ''})" if values else "0"
 

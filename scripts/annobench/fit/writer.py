@@ -12,7 +12,7 @@ from annobench.core.files import atomic
 from annobench.core.parquet import ROW_GROUP, ColumnWriter
 from annobench.fit.decisions import sample
 from annobench.fit.decoding import Decoder
-from annobench.fit.predictions import Predictions, as_columns, joined, probabilities_file, validate
+from annobench.fit.predictions import Predictions, as_columns, joined, probabilities_file, some, validate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,14 +72,13 @@ class PredictionsWriter:
         """A sample of the test cells with their decision values."""
         return joined(self._drawn) if self._drawn else None
 
-    def add(self, part: Predictions, *, whole: bool = False) -> None:
-        """The predictions of the next cells, in any order among themselves; `whole` says that they are of all cells.
+    def add(self, part: Predictions) -> None:
+        """The predictions of the next cells, in any order among themselves.
 
         Raises PredictionError where they break the contract, or differ from the parts before in what they hold.
         """
         end = self._done + len(part.cell_ids)
-        wanted = self._ids if whole else self._ids[self._done : end]
-        valid = validate(part, wanted, self._allowed).cut(self._top_k)
+        valid = validate(part, self._ids[self._done : end], self._allowed).cut(self._top_k)
         self._check_confidence(valid.confidence)
         given = (valid.scores, valid.confidence, valid.probabilities, valid.decisions)
         shape = (valid.labels.shape[1], valid.classes, *(values is not None for values in given))
@@ -151,7 +150,10 @@ class PredictionsWriter:
             return
         with self._files:
             if self._done < len(self._ids) or self._table is None:
-                raise PredictionError(f"predictions for {self._done} cells, expected {len(self._ids)}")
+                missing = some(set(self._ids[self._done :]))
+                raise PredictionError(
+                    f"predictions for {self._done} cells, expected {len(self._ids)}: {missing} missing"
+                )
             if self._waiting:
                 self._flush()
         if self._drawn and len(self._sample) < len(self._ids):

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ class CellTypistCustom(Method):
         if options["feature_selection"] and genes <= top:
             raise MethodSkipped(f"feature_selection needs more expressed genes than top_genes: {genes} genes, {top}")
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         result = celltypist.annotate(_normalised(only_measured(query)), model=self._model)
         table = result.decision_matrix
         decision = table.to_numpy()
@@ -124,7 +125,7 @@ class CellTypistCustom(Method):
         found = Predictions.from_probabilities(
             query.obs_names, probabilities, list(map(str, table.columns)), self._top_k, decision
         )
-        return replace(found, confidence=expit(decision.max(axis=1)))
+        yield replace(found, confidence=expit(decision.max(axis=1)))
 
     def save(self, folder: Path) -> None:
         # CellTypist's own format is a pickle; the same numbers are kept as arrays

@@ -1,5 +1,6 @@
 """A CellTypist model that others trained: read without executing anything, applied as CellTypist applies it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from annobench.cells.panel import only_measured
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.shared.celltypist_model import CellTypistModel, read_model
 from annobench.ontology import UNKNOWN, Ontology
@@ -32,6 +33,7 @@ class CellTypistPretrained(Method):
     sigmoids of the decision values, which do not add up to one.
     """
 
+    abilities = Abilities(probabilities=False, closed_labels=False, trains=False)
     trainable_parameters = 0
 
     def __init__(self, *, model: str, labels: str | None = None) -> None:
@@ -45,7 +47,7 @@ class CellTypistPretrained(Method):
         self._ids = class_ids(self._model, self.labels, context.ontology)
         self._top_k = context.top_k
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         query = only_measured(query)
         genes = list(query.var["feature_name"].astype(str))
         shared, of_model, of_query = self._model.overlap(genes)
@@ -62,7 +64,7 @@ class CellTypistPretrained(Method):
         # ordered by decision values: the sigmoids of these models are often all zero
         found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k, best)
         found.scores, found.confidence, found.probabilities = expit(found.scores), expit(best.max(axis=1)), None
-        return found
+        yield found
 
     def save(self, folder: Path) -> None:
         arrays = {name: getattr(self._model, name) for name in _ARRAYS}

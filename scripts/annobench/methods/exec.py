@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from annobench.core.errors import MethodSkipped, PredictionError
 from annobench.core.paths import ROOT
 from annobench.core.processes import die_with_parent
 from annobench.fit import predictions
-from annobench.fit.method import Context, Method
+from annobench.fit.method import Abilities, Context, Method
 from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -32,7 +32,16 @@ class External(Method):
     of reason.txt in its output folder becomes the reason, of a failure too.
     """
 
-    one_step = True
+    abilities = Abilities(one_step=True)
+    set_by_yaml = (
+        "needs.counts",
+        "needs.gpu",
+        "needs.query",
+        "needs.min_genes",
+        "abilities.probabilities",
+        "abilities.closed_labels",
+        "abilities.gpu",
+    )
 
     def __init__(self, *, options: dict[str, object] | None = None, command: str = "", format: str = "h5ad") -> None:
         self.options, self.command, self.format = options or {}, command, format
@@ -40,7 +49,7 @@ class External(Method):
     def fit(self, train: "AnnData", context: Context) -> None:
         self._train, self._context = train, context
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         with TemporaryDirectory(prefix="annobench-exec-") as name:
             folder = Path(name)
             output = folder / "output"
@@ -74,7 +83,8 @@ class External(Method):
             ]
             if not written:
                 raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
-            return predictions.read(written[0])
+            found = predictions.read(written[0])
+        yield found
 
     def _failure(self, code: int, output: Path) -> Exception:
         """What a status other than 0 means; the command may say why in reason.txt."""
@@ -86,13 +96,6 @@ class External(Method):
             return MethodSkipped(reason or f"`{self.command}` ended with status {code}: it cannot run here")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return RuntimeError(f"`{self.command}` {how}; {reason or 'its output is in the log of this fit'}")
-
-    def save(self, folder: Path) -> None:
-        pass  # what an external method keeps is its own affair
-
-    @classmethod
-    def load(cls, folder: Path) -> "External":
-        raise NotImplementedError("an external method is fitted and run in one step")
 
 
 def fill_in(word: str, places: Mapping[str, object]) -> str:

@@ -1,12 +1,13 @@
 """k nearest neighbours on principal components of log-normalised variable genes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Embedding, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.shared.features import ExpressionFeatures, PrincipalComponents
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 class NearestNeighbours(Method):
     """scikit-learn's neighbours with votes weighted by distance; the probabilities are shares of the votes."""
+
+    abilities = Abilities(embedding=True)
 
     def __init__(self, *, n_genes: int | None = 2000, n_components: int = 50, n_neighbors: int = 15) -> None:
         self.n_genes, self.n_components, self.n_neighbors = n_genes, n_components, n_neighbors
@@ -34,13 +37,14 @@ class NearestNeighbours(Method):
             self._points, self._labels
         )
 
-    def predict(self, query: "AnnData") -> Predictions:
-        probabilities = self._model.predict_proba(self.embed(query))
-        return Predictions.from_probabilities(
-            query.obs_names, probabilities, self._model.classes_.tolist(), self._top_k
-        )
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
+        probabilities = self._model.predict_proba(self._places(query))
+        yield Predictions.from_probabilities(query.obs_names, probabilities, self._model.classes_.tolist(), self._top_k)
 
-    def embed(self, query: "AnnData") -> "np.ndarray":
+    def embed(self, query: "AnnData") -> Iterator[Embedding]:
+        yield Embedding(query.obs_names.to_numpy(), self._places(query))
+
+    def _places(self, query: "AnnData") -> "np.ndarray":
         return self._pca.transform(self._features.transform(query))
 
     def save(self, folder: Path) -> None:

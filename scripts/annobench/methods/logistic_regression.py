@@ -1,12 +1,13 @@
 """Multinomial logistic regression on log-normalised variable genes, or on their principal components."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Context, Embedding, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.shared.features import ExpressionFeatures, PrincipalComponents
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class LogisticRegressionMethod(Method):
-    """scikit-learn's logistic regression (L2, lbfgs). `n_components` puts a PCA before it."""
+    """scikit-learn's logistic regression (L2, lbfgs). `n_components` puts a PCA before it, which is its embedding."""
+
+    set_by_yaml = ("abilities.embedding",)  # with a PCA
 
     def __init__(
         self, *, n_genes: int | None = 2000, n_components: int | None = None, C: float = 1.0, max_iter: int = 1000
@@ -37,17 +40,17 @@ class LogisticRegressionMethod(Method):
         values = self._features.transform(query)
         return self._pca.transform(values) if self._pca else values
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         values = self._values(query)
         decisions = self._model.decision_function(values)
         if decisions.ndim == 1:  # two classes
             decisions = np.column_stack([-decisions, decisions])
-        return Predictions.from_probabilities(
+        yield Predictions.from_probabilities(
             query.obs_names, self._model.predict_proba(values), self._model.classes_.tolist(), self._top_k, decisions
         )
 
-    def embed(self, query: "AnnData") -> "np.ndarray | None":
-        return self._values(query) if self._pca else None
+    def embed(self, query: "AnnData") -> Iterator[Embedding]:
+        yield Embedding(query.obs_names.to_numpy(), self._values(query))
 
     def save(self, folder: Path) -> None:
         arrays = {"coef": self._model.coef_, "intercept": self._model.intercept_, **self._features.state()}

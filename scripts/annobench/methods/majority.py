@@ -1,17 +1,16 @@
 """Control: predicts the most frequent training class for every cell. What class imbalance alone gives."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.cells.stored_cells import StoredCells, is_stored
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anndata import AnnData
 
 
@@ -19,19 +18,16 @@ class Majority(Method):
     """The probabilities are the class frequencies of the training cells, the same for every cell."""
 
     trainable_parameters = 0
-    streams = True
+    abilities = Abilities(streams=True)
 
     def fit(self, train: "AnnData | StoredCells", context: Context) -> None:
         counts = train.obs["label_id"].astype(str).value_counts().sort_index()
         self._classes, self._shares = counts.index.to_numpy(dtype=str), counts.to_numpy() / len(train.obs)
         self._top_k = context.top_k
 
-    def predict(  # type: ignore[override]
-        self, query: "AnnData | StoredCells"
-    ) -> "Predictions | Iterator[Predictions]":
-        if is_stored(query):
-            return (self._same(part) for part in query.parts())
-        return self._same(query)
+    def predict(self, query: "AnnData | StoredCells") -> Iterator[Predictions]:
+        for part in query.parts() if is_stored(query) else [query]:
+            yield self._same(part)
 
     def _same(self, query: "AnnData | StoredCells") -> Predictions:
         probabilities = np.tile(self._shares, (query.n_obs, 1))

@@ -1,11 +1,12 @@
 """Nearest centroid: Pearson correlation of a cell with the mean log-normalised profile of each class."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.shared.features import ExpressionFeatures
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 class NearestCentroid(Method):
     """Scores are correlations, not probabilities."""
+
+    abilities = Abilities(probabilities=False)
 
     def __init__(self, *, n_genes: int | None = 2000) -> None:
         self.n_genes = n_genes
@@ -28,13 +31,13 @@ class NearestCentroid(Method):
         self._top_k = context.top_k
         self.trainable_parameters = self._centroids.size
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         scores = _correlation(self._features.transform(query), self._centroids)
         predictions = Predictions.from_probabilities(
             query.obs_names, scores, self._classes.tolist(), self._top_k, scores
         )
         predictions.probabilities = None  # correlations decide, but are none
-        return predictions
+        yield predictions
 
     def save(self, folder: Path) -> None:
         save_state(

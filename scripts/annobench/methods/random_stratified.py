@@ -1,17 +1,16 @@
 """Control: draws labels with the class frequencies of the training cells. What guessing gives."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.cells.stored_cells import StoredCells, is_stored
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anndata import AnnData
 
 
@@ -19,20 +18,17 @@ class RandomStratified(Method):
     """Each draw is stated with full confidence, so that the control bounds the calibration metrics as well."""
 
     trainable_parameters = 0
-    streams = True
+    abilities = Abilities(streams=True)
 
     def fit(self, train: "AnnData | StoredCells", context: Context) -> None:
         counts = train.obs["label_id"].astype(str).value_counts().sort_index()
         self._classes, self._shares = counts.index.to_numpy(dtype=str), counts.to_numpy() / len(train.obs)
         self._seed, self._top_k = context.seed, context.top_k
 
-    def predict(  # type: ignore[override]
-        self, query: "AnnData | StoredCells"
-    ) -> "Predictions | Iterator[Predictions]":
+    def predict(self, query: "AnnData | StoredCells") -> Iterator[Predictions]:
         rng = np.random.default_rng(self._seed)
-        if is_stored(query):
-            return (self._drawn(part, rng) for part in query.parts())
-        return self._drawn(query, rng)
+        for part in query.parts() if is_stored(query) else [query]:
+            yield self._drawn(part, rng)
 
     def _drawn(self, query: "AnnData | StoredCells", rng: np.random.Generator) -> Predictions:
         drawn = rng.choice(len(self._classes), size=query.n_obs, p=self._shares)

@@ -1,5 +1,6 @@
 """Gradient-boosted trees (XGBoost) on log-normalised variable genes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,9 @@ class GradientBoosting(Method):
         self._model.fit(values, codes, eval_set=held_out, verbose=False)
         self._top_k = context.top_k
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         probabilities = self._model.predict_proba(self._features.transform(query))
-        return Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
+        yield Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
 
     def save(self, folder: Path) -> None:
         self._model.save_model(folder / "booster.json")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.core.files import atomic, read_json
+from annobench.core.files import atomic
 from annobench.core.parquet import NOT_GIVEN, Categorical, ColumnWriter, crc32, positions, to_arrow
 from annobench.fit import predictions
 from annobench.fit.calibration import Groups
 from annobench.fit.decisions import UNRELATED, read_decisions
+from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
 from annobench.score.metrics import confidence_rules as selection
@@ -73,8 +74,8 @@ def score_fit(
     per value), confusion (cells of each unit by true and predicted label) and confidence (rules compared), from which
     intervals come.
     """
-    run = read_json(fit / "run.json")
-    for what, why in run.get("left_out", {}).items():
+    run = RunRecord.read(fit / "run.json")
+    for what, why in run.left_out.items():
         print(f"{_AFFECTED[what]}: {why}", flush=True)
     views = [
         (view, read_truths(obs, file, train, ontology, settings["rollup"]))
@@ -104,7 +105,7 @@ def _check_known(truths: "Truths", obs: Path, settings: Mapping[str, Any]) -> No
 
 def _score_view(
     fit: Path,
-    run: Mapping[str, Any],
+    run: RunRecord,
     truths: "Truths",
     ontology: Ontology,
     settings: Mapping[str, Any],
@@ -117,12 +118,12 @@ def _score_view(
     """
     unknown = len(truths.known) - int(truths.known.sum())
     rows = list(resources.compute(run))
-    rows.append(Row("status", "completed", "-", "fit", "all", float(run["status"] == "ok"), 1))
+    rows.append(Row("status", "completed", "-", "fit", "all", float(run.ok), 1))
     rows.append(Row("status", "unknown_truth", "-", "overall", "all", float(unknown), len(truths.known)))
     confusion = count_confusion([], [], [])
     kind = "cell"
     confidence: list[tuple[Any, ...]] = []
-    if run["status"] == "ok" and truths.known.any():  # a query without labels has no truth to compare with
+    if run.has("predictions") and truths.known.any():  # a query without labels has no truth to compare with
         bins = settings["calibration_bins"]
         truths = truths.of(np.flatnonzero(truths.known))
         scored = read_scored(fit, run, truths, ontology, bins, decoding)
@@ -133,7 +134,7 @@ def _score_view(
         confusion = count_confusion(
             units, Categorical(scored.true_codes, names), Categorical(scored.predicted_codes, names)
         )
-        if run.get("decisions") and decoding == "argmax":
+        if run.has("decisions") and decoding == "argmax":
             merge = Rollup.from_config(settings["merge"], ontology) if settings["merge"] else None
             cells, judged = judged_rules(fit, scored, truths)
             drawn = [f"unit:{about['dataset']}/{unit}" for unit in units[cells].to_text()]
@@ -142,7 +143,7 @@ def _score_view(
     view = {name: about[name] for name in ("split", "method")}
     return (
         _repeated(
-            {**{name: about[name] for name in COLUMNS[:4]}, "status": run["status"]},
+            {**{name: about[name] for name in COLUMNS[:4]}, "status": run.status},
             _by_name(COLUMNS[5:], map(astuple, rows)),
         ),
         _repeated({**view, "unit_kind": kind}, confusion),
@@ -178,7 +179,7 @@ def _typed(name: str, values: Any) -> Any:
 
 
 def read_scored(
-    fit: Path, run: Mapping[str, Any], truths: Truths, ontology: Ontology, bins: int, decoding: str = "argmax"
+    fit: Path, run: RunRecord, truths: Truths, ontology: Ontology, bins: int, decoding: str = "argmax"
 ) -> Scored:
     """Join truth and predictions by cell id; `decoding` says which of the labels that a fit has written are meant.
 
@@ -194,7 +195,7 @@ def read_scored(
             f"{truths.ids[int(missing[0])]}); fit again with --forcerun {fit}/run.json"
         )
     probabilities = None
-    if run["probabilities"] and decoding == "argmax":
+    if run.has("probabilities") and decoding == "argmax":
         if not (fit / "probabilities.npz").is_file():
             raise DataError(f"{fit}/probabilities.npz: is gone; fit again with --forcerun {fit}/run.json")
         matrix, classes = predictions.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
@@ -206,7 +207,7 @@ def read_scored(
         ontology,
         groups={name: values for name, values in truths.columns.items() if set(values.counts()) - {NOT_GIVEN}},
         confidence=None if answers.confidence is None else answers.confidence[rows],
-        is_probability=run["confidence_is_probability"] and decoding == "argmax",
+        is_probability=run.confidence_is_probability and decoding == "argmax",
         ood=truths.ood,
         probabilities=probabilities,
         bins=bins,

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from annobench.config.method_facts import Abilities, Needs
 from annobench.config.parameters import part_modules
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
-from annobench.workflow.common import Chapter, canonical
+from annobench.fit.job import Command, FitSettings, Keep, MethodSettings
+from annobench.workflow.common import Chapter
 from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
 
 
@@ -28,16 +30,24 @@ class FitRules(Chapter):
             "folders": [path.removesuffix(".json") for path in records],
         }
 
-    def training(self, wildcards: Any) -> str:
-        """Whether a fit is trained on the measured genes (`panel`) or on all."""
-        return self.study.split(wildcards.dataset, wildcards.split).genes.training
-
-    def method(self, wildcards: Any) -> str:
-        """What a fit uses of a method file and of the study."""
+    def settings(self, wildcards: Any) -> dict[str, Any]:
+        """What a fit uses of a method file and of the study: FitSettings as params."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
-        used = {key: method.get(key) for key in ("implementation", "parameters", "exec", "needs", "abilities")}
-        used["device"] = settings["device"] if method["needs"]["gpu"] or method["abilities"]["gpu"] else "cpu"
-        return canonical(used | {key: settings[key] for key in ("keep", "top_k")})
+        used = MethodSettings(
+            implementation=method["implementation"],
+            parameters=method["parameters"],
+            exec=Command.from_params(method["exec"]) if "exec" in method else None,
+            needs=Needs.from_params(method["needs"]),
+            abilities=Abilities.from_params(method["abilities"]),
+            environment=method["environment"],
+        )
+        return FitSettings(
+            method=used,
+            device=settings["device"] if used.uses_gpu else "cpu",
+            keep=Keep.from_params(settings["keep"]),
+            top_k=settings["top_k"],
+            training=self.study.split(wildcards.dataset, wildcards.split).genes.training,
+        ).to_params()
 
     def code(self, wildcards: Any) -> str:
         """Hash of the runner, of the method's own modules and parts, and of the files that it names."""

@@ -16,6 +16,8 @@ from annobench.config.names import STORE_CELLS
 from annobench.config.results import Fit, Results
 from annobench.config.study import Study
 from annobench.core.files import read_json
+from annobench.core.spec import SpecError
+from annobench.fit.run_record import RunRecord
 from annobench.workflow.census import CELLS_A_SECOND
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.targets import Targets
@@ -186,13 +188,13 @@ class History:
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, ...], list[float]] = {}
         for path in Results().runs():
-            run = read_json(path)
-            if run["status"] == "ok":
-                for key in (
-                    (run["method"], run["dataset"], _kind(run["split"])),
-                    (run["method"], run["dataset"]),
-                ):
-                    self._seconds.setdefault(key, []).append(run["total_seconds"])
+            try:
+                run = RunRecord.read(path)
+            except SpecError:
+                continue  # of another version of annobench
+            if run.ok and run.total_seconds is not None:
+                for key in ((run.method, run.dataset, _kind(run.split)), (run.method, run.dataset)):
+                    self._seconds.setdefault(key, []).append(run.total_seconds)
 
     def seconds(self, fit: Fit) -> float | None:
         """Mean of the most similar fits: same method, dataset and kind of split, else the same method and dataset."""

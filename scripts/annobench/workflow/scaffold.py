@@ -27,13 +27,13 @@ estimate: {{seconds: 2, seconds_per_1000_cells: 1, disk_mb: 1}}
 _METHOD_PY = '''\
 """{label}: one sentence on what it does."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.fit.method import Context, Method, load_state, save_state
-from annobench.fit.predictions import Predictions
+from annobench.fit.method import Abilities, Context, Method, Needs, Predictions, load_state, save_state
 from annobench.methods.shared.features import ExpressionFeatures
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 class {kind}(Method):
     """The template: class means of log-normalised expression, and the softmax of their negative squared distance."""
+
+    # what it cannot do without and what it gives, as literals; see annobench/config/method_facts.py
+    needs = Needs()
+    abilities = Abilities(probabilities=True)
 
     def __init__(self, *, n_genes: int | None = 2000) -> None:
         self.n_genes = n_genes
@@ -55,12 +59,12 @@ class {kind}(Method):
         self._means = np.vstack([np.asarray(values[labels == c].mean(axis=0)).ravel() for c in self._classes])
         self._top_k = context.top_k
 
-    def predict(self, query: "AnnData") -> Predictions:
+    def predict(self, query: "AnnData") -> Iterator[Predictions]:
         values = self._features.transform(query)
         logits = 2 * np.asarray(values @ self._means.T) - (self._means**2).sum(axis=1)
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = weights / weights.sum(axis=1, keepdims=True)
-        return Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
+        yield Predictions.from_probabilities(query.obs_names, probabilities, self._classes.tolist(), self._top_k)
 
     def save(self, folder: Path) -> None:
         arrays = {{"means": self._means, **self._features.state()}}

@@ -8,5 +8,5 @@ class Broken(Base):
         self.part = part
 
     def predict(self, query):
-        whole = super().predict(query)
+        (whole,) = super().predict(query)
         return (whole.rows(slice(start, start + self.part)) for start in range(0, query.n_obs, self.part))

@@ -13,6 +13,7 @@ from annobench.config.schema import load_yaml
 from annobench.core.paths import ROOT
 from annobench.data.sources.simulate import simulate
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.linear import Linear
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
@@ -47,7 +48,7 @@ def trained(loss: str, names: str, ontology: Ontology) -> stats.Counts:
     for seed in SEEDS:
         method = Linear(loss=loss, recipe={"epochs": 20, "min_steps": 0})
         method.fit(train, Context(seed=seed, classes=classes, ontology=ontology, validation=validation))
-        predicted = np.array(classes)[np.asarray(method.predict(test).probabilities).argmax(axis=1)]
+        predicted = np.array(classes)[np.asarray(joined(method.predict(test)).probabilities).argmax(axis=1)]
         pairs = {"unit": test.obs["study"], "true": test.obs["label_id"], "predicted": predicted, "n": 1.0}
         pairs = {key: np.broadcast_to(np.asarray(values), predicted.shape) for key, values in pairs.items()}
         found["ood", seed] = stats.unit_counts(pairs, classes, ontology)

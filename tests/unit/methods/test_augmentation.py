@@ -19,6 +19,7 @@ from annobench.cells.store.writer import StoreWriter
 from annobench.cells.stored_cells import StoredCells
 from annobench.core.errors import MethodSkipped
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.mlp import Perceptron
 from annobench.methods.tabnet import TabNet
 from annobench.methods.torch import augmentation
@@ -184,9 +185,7 @@ def data(ontology: Ontology) -> Any:
 def fitted(data: Any, ontology: Ontology, seed: int = 1, **more: Any) -> np.ndarray:
     method = Perceptron(**{"width": 8, "blocks": 1, "recipe": {"min_steps": 10, "epochs": 2}, "augment": True} | more)
     method.fit(data, Context(seed=seed, classes=[], ontology=ontology))
-    parts = method.predict(data)
-    parts = [parts] if hasattr(parts, "probabilities") else list(parts)
-    return np.concatenate([part.probabilities for part in parts])
+    return joined(method.predict(data)).probabilities
 
 
 def test_a_fit_is_repeatable_and_differs_from_one_without(data: Any, ontology: Ontology) -> None:
@@ -208,7 +207,7 @@ def test_cells_of_a_store_are_augmented_as_those_in_memory(data: Any, ontology: 
 def test_tabnet_trains_on_moved_cells(data: Any, ontology: Ontology) -> None:
     method = TabNet(decision=4, attention=4, shared=1, own=1, recipe={"min_steps": 4, "epochs": 1}, augment=True)
     method.fit(data, Context(seed=1, classes=[], ontology=ontology))
-    assert np.isfinite(method.predict(data).probabilities).all()
+    assert np.isfinite(joined(method.predict(data)).probabilities).all()
 
 
 @pytest.mark.parametrize("how", ["no column", "all unknown"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.celltypist_pretrained import CellTypistPretrained
 from annobench.methods.shared.celltypist_model import CLIP, read_model
 from annobench.ontology import Ontology
@@ -227,12 +228,12 @@ def context(ontology: Ontology) -> Context:
 def test_the_method_predicts_ids(written: Path, data: ad.AnnData, ontology: Ontology, tmp_path: Path) -> None:
     method = CellTypistPretrained(model=str(written))
     method.fit(data, context(ontology))
-    found = method.predict(data)
+    found = joined(method.predict(data))
     assert (found.labels[:, 0] == data.obs["label_id"]).mean() > 0.9  # it was trained on them
     assert found.probabilities is None
     assert 0 <= found.confidence.min() <= found.confidence.max() <= 1
     method.save(tmp_path)
-    again = CellTypistPretrained.load(tmp_path).predict(data)
+    again = joined(CellTypistPretrained.load(tmp_path).predict(data))
     assert (again.labels == found.labels).all()
     assert np.array_equal(again.scores, found.scores)
 
@@ -241,9 +242,9 @@ def test_decision_values_far_below_zero_are_ranked(written: Path, data: ad.AnnDa
     """Models of mini-batch SGD reach values whose sigmoids are all zero."""
     method = CellTypistPretrained(model=str(written))
     method.fit(data, context(ontology))
-    before = method.predict(data)
+    before = joined(method.predict(data))
     method._model.intercept[:] -= 3000
-    after = method.predict(data)
+    after = joined(method.predict(data))
     assert (after.labels == before.labels).all()
     assert after.confidence.max() == 0
 
@@ -260,7 +261,7 @@ def test_classes_without_an_id_are_unknown_and_a_table_goes_first(
     monkeypatch.setattr("annobench.methods.celltypist_pretrained.ROOT", tmp_path)
     method = CellTypistPretrained(model=str(written), labels="mine")
     method.fit(data, context(toy_ontology()))
-    assert set(method.predict(data).labels[:, 0]) == {"B", "unknown"}
+    assert set(joined(method.predict(data)).labels[:, 0]) == {"B", "unknown"}
 
 
 def test_what_is_missing_is_a_skip(written: Path, data: ad.AnnData, ontology: Ontology) -> None:
@@ -271,7 +272,7 @@ def test_what_is_missing_is_a_skip(written: Path, data: ad.AnnData, ontology: On
     method = CellTypistPretrained(model=str(written))
     method.fit(other, context(ontology))
     with pytest.raises(MethodSkipped, match=r"shares none of its \d+ genes with the 80 of the query"):
-        method.predict(other)
+        joined(method.predict(other))
 
 
 def test_all_real_models_open(real_data: Path) -> None:
@@ -308,7 +309,7 @@ def test_declared_models_on_real_blood(
     data.var["feature_name"], data.uns["annobench"] = data.var_names, {"matrix": "counts"}
     method = CellTypistPretrained(**settings["parameters"])
     method.fit(data, Context(seed=1, classes=[], ontology=ontology))
-    said = method.predict(data).labels[:, 0].astype(str)
+    said = joined(method.predict(data)).labels[:, 0].astype(str)
     lineages = ["CL:0000084", "CL:0000945", "CL:0000623", "CL:0000113", "CL:0000763"]  # T, B, NK, phagocyte, myeloid
 
     def of(label_id: str) -> set[str]:

@@ -18,6 +18,7 @@ from annobench.cells.store.writer import StoreWriter
 from annobench.cells.stored_cells import StoredCells
 from annobench.core.errors import DataError
 from annobench.fit.method import Context
+from annobench.fit.predictions import joined
 from annobench.methods.linear import Linear
 from annobench.methods.mlp import Perceptron
 from annobench.methods.torch import classifier, networks, resident
@@ -214,8 +215,8 @@ def test_cells_of_a_store_give_the_predictions_of_cells_in_memory(
         validation.obs = validation.obs.assign(label_id=[*validation.obs["label_id"].astype(str)[:-1], "CL:0000000"])
         method = Linear(n_genes=n_genes, recipe={"min_steps": 100})
         method.fit(train, Context(seed=1, classes=[], ontology=ontology, validation=validation))
-        answers.append(method.predict(query))
-    whole, parts = answers[0], list(answers[1])
+        answers.append(list(method.predict(query)))
+    (whole,), parts = answers
     assert [len(part.cell_ids) for part in parts] == [32, 32, 32, 24]
     assert [cell for part in parts for cell in part.cell_ids] == list(whole.cell_ids)
     assert np.allclose(np.concatenate([part.probabilities for part in parts]), whole.probabilities, atol=1e-4)
@@ -234,11 +235,9 @@ def test_classes_without_training_cells_are_none_and_rare_ones_can_be_drawn_more
     for weights in (False, "sampling"):
         method = Linear(class_weights=weights, recipe={"min_steps": 60, "epochs": 1})
         method.fit(data[kept] if stored else data[kept].copy(), Context(seed=1, classes=[], ontology=ontology))
-        answers = method.predict(data)
-        parts = [answers] if hasattr(answers, "cell_ids") else list(answers)
-        assert empty not in parts[0].classes
-        probabilities = np.concatenate([part.probabilities for part in parts])
-        found[weights] = probabilities[names == rare, list(parts[0].classes).index(rare)].mean()
+        answers = joined(method.predict(data))
+        assert empty not in answers.classes
+        found[weights] = answers.probabilities[names == rare, list(answers.classes).index(rare)].mean()
     assert found["sampling"] > 1.5 * found[False]
     with pytest.raises(ValueError, match="class_weights is 'yes', expected true, false or sampling"):
         Linear(class_weights="yes").fit(simulated.copy(), Context(seed=1, classes=[], ontology=ontology))
@@ -250,7 +249,7 @@ def test_what_is_packed_is_predicted_as_what_is_kept(
     def fitted() -> np.ndarray:
         method = Perceptron(n_genes=60, width=16, blocks=2, recipe={"min_steps": 50})
         method.fit(simulated[:150].copy(), Context(seed=1, classes=[], ontology=ontology))
-        return method.predict(simulated[150:].copy()).probabilities
+        return joined(method.predict(simulated[150:].copy())).probabilities
 
     kept = fitted()
     monkeypatch.setattr(classifier, "_SMALL", 0)
@@ -275,5 +274,5 @@ def test_a_gene_list_that_does_not_fit_the_model_is_refused(
     query.uns["annobench"] = {"matrix": "counts"}
     for model in (method, Linear.load(tmp_path)):
         with pytest.raises(DataError, match=message):
-            model.predict(query)
-        assert len(model.predict(simulated[150:].copy()).cell_ids) == 150
+            joined(model.predict(query))
+        assert len(joined(model.predict(simulated[150:].copy())).cell_ids) == 150

@@ -35,7 +35,7 @@ from annobench.methods.torch.resident import SparseFeed
 from annobench.methods.torch.trainer import Training, duration, logits, outputs, precision, score, train
 from annobench.methods.torch.world import World
 from annobench.ontology import Ontology
-from helpers import cells
+from helpers import KEEP, cells, fit_job
 
 GENES, CLASSES = 30, 3
 
@@ -403,8 +403,8 @@ def normalised(matrix: csr_matrix) -> csr_matrix:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, Any]:
-    """What a child is given, but for its folder."""
+def inputs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, str]:
+    """Files of a fit."""
     folder = tmp_path_factory.mktemp("inputs")
     data = cells(ontology, cells=240, genes=40)
     data.obs["label"] = data.obs["label_original"] = data.obs["label_id"]
@@ -416,41 +416,38 @@ def job(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[st
     write_columns(folder / "train.parquet", columns | {"source": list(train_cells["study"])})
     ontology.save(folder / "cl.json")
     names = {"cells": "cells.h5ad", "split": "split.parquet", "train": "train.parquet", "ontology": "cl.json"}
-    return {
-        **{key: str(folder / name) for key, name in names.items()},
-        "implementation": "linear",
-        "parameters": {"recipe": {"min_steps": 100}},
-        "exec": None,
-        "needs": {"counts": False, "gpu": False, "truth": False, "min_genes": 1},
-        "abilities": {"probabilities": True, "embedding": False, "gpu": False, "closed_labels": True},
-        "device": "cpu",
-        "keep": {"model": True, "probabilities": True, "decisions": False, "embedding": False},
-        "top_k": 3,
-        "seed": 1,
-        "threads": 1,
-    }
+    return {key: str(folder / name) for key, name in names.items()}
 
 
-def child(job: dict[str, Any], work: Path, **changes: Any) -> dict[str, Any]:
-    """Run the working side of a fit; returns what it reports."""
+LINEAR: dict[str, Any] = {
+    "implementation": "linear",
+    "parameters": {"recipe": {"min_steps": 100}},
+    "abilities": {"streams": True, "parallel": True},
+    "device": "cpu",
+    "keep": KEEP | {"decisions": False},
+}
+
+
+def child(inputs: dict[str, str], work: Path, **changes: Any) -> dict[str, Any]:
+    """Run the child process of a fit; returns what it reports."""
     work.mkdir()
-    write_json(work / "job.json", {**job, **changes, "work": str(work)})
+    write_json(work / "job.json", fit_job(inputs, **LINEAR | changes).to_params())
     command = [sys.executable, "-m", "annobench.fit.child", str(work / "job.json")]
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, timeout=120, check=True)
     return read_json(work / "result.json")
 
 
-def test_a_job_with_two_processes(job: dict[str, Any], tmp_path: Path) -> None:
-    results = [child(job, tmp_path / str(n), processes=n, checkpoint=str(tmp_path / f"c{n}")) for n in (1, 2)]
+def test_a_job_with_two_processes(inputs: dict[str, str], tmp_path: Path) -> None:
+    results = [child(inputs, tmp_path / str(n), processes=n, checkpoint=str(tmp_path / f"c{n}")) for n in (1, 2)]
     assert [result["status"] for result in results] == ["ok", "ok"]
     assert results[0]["trainable_parameters"] == results[1]["trainable_parameters"]
     one, two = (predictions.read(tmp_path / name / "predictions.parquet") for name in "12")
     assert (one.labels[:, 0] == two.labels[:, 0]).mean() > 0.8  # another order of the cells, the same method
 
 
-def test_a_process_that_fails_is_named(job: dict[str, Any], tmp_path: Path) -> None:
-    result = child(job, tmp_path / "work", processes=2, parameters={"recipe": {"learning_rate": 1e38}})
+def test_a_process_that_fails_is_named(inputs: dict[str, str], tmp_path: Path) -> None:
+    result = child(inputs, tmp_path / "work", processes=2, parameters={"recipe": {"learning_rate": 1e38}})
     assert result["status"] == "failed"
     assert "of the 2 that train together failed: FloatingPointError: the loss became" in result["reason"]
 
@@ -470,40 +467,39 @@ def test_a_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_checkpoints_stay_for_the_same_job_only(tmp_path: Path) -> None:
-    job = {"implementation": "linear", "parameters": {}, "seed": 1, "facts": {"code": "a", "data_sha256": "b"}}
+    paths = {name: str(tmp_path / name) for name in ("cells", "split", "train", "ontology")}
+    for name in ("split", "train"):
+        Path(paths[name]).write_text(name)
+    facts = {"code": "a", "data_sha256": "b", "downloads": {}}
+    job = fit_job(paths, "linear", facts=facts)
     fit_folder = tmp_path / "fit"
     kept = parent._checkpoint_folder(job, fit_folder)
-    for change in ({"limits": {"seconds": 5}}, {"threads": 4}):
-        assert parent._checkpoint_folder(job | change, fit_folder) == kept
-    for change in ({"seed": 2}, {"parameters": {"loss": "hce"}}, {"facts": {"code": "c", "data_sha256": "b"}}):
+    for change in ({"limits": {"memory_mb": 1, "seconds": 5}}, {"threads": 4}):
+        assert parent._checkpoint_folder(fit_job(paths, "linear", **{"facts": facts} | change), fit_folder) == kept
+    for change in ({"seed": 2}, {"parameters": {"loss": "hce"}}, {"facts": facts | {"code": "c"}}):
         (kept / "deep").mkdir(parents=True, exist_ok=True)
         (fit_folder / "run.json").write_text("{}")
         parent._clear(fit_folder, kept)
         assert [path.name for path in fit_folder.iterdir()] == [".checkpoint"]
         assert (kept / "deep").is_dir()
-        parent._clear(fit_folder, parent._checkpoint_folder(job | change, fit_folder))
+        other = fit_job(paths, "linear", **{"facts": facts} | change)
+        parent._clear(fit_folder, parent._checkpoint_folder(other, fit_folder))
         assert not list(fit_folder.iterdir())
 
 
 @pytest.mark.slow  # it waits for two limits of time
 def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
-    job: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    inputs: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    whole = job | {
-        "parameters": {"recipe": {"min_steps": 50_000_000}},
-        "limits": {"memory_mb": 3000, "seconds": 20},  # a checkpoint after ten
-        "identity": {"dataset": "d", "split": "s", "method": "linear", "seed": 1},
-        "facts": {"data_sha256": "0" * 64, "code": "abc"},
-        "on_failure": "record",
-    }
+    limits = {"memory_mb": 3000, "seconds": 20}  # a checkpoint after ten
+    whole = fit_job(inputs, **LINEAR | {"parameters": {"recipe": {"min_steps": 50_000_000}}, "limits": limits})
     fit_folder = tmp_path / "fit"
     parent.run_fit(whole, fit_folder, tmp_path / "attempt.json")
     assert read_json(fit_folder / "run.json")["status"] == "timeout"
     saved = list(fit_folder.glob(f".checkpoint/*/{checkpoints.FILE}"))
     assert len(saved) == 1
     capfd.readouterr()
-    whole["limits"]["seconds"] = 8
-    parent.run_fit(whole, fit_folder, tmp_path / "attempt.json")
+    parent.run_fit(replace(whole, limits=replace(whole.limits, seconds=8)), fit_folder, tmp_path / "attempt.json")
     assert "taken up in epoch" in capfd.readouterr().out
 
 

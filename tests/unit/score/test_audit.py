@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from annobench.core.files import write_json
 from annobench.core.parquet import write_columns
 from annobench.fit import predictions
 from annobench.fit.decisions import sample, write_decisions
@@ -21,7 +20,7 @@ from annobench.score.audit.verdict import COST, DESCRIPTIVE, INFORMATIVE, NOT_EV
 from annobench.score.metrics.base import Metric, Scored
 from annobench.score.metrics.registry import METRICS
 from annobench.tables import audit
-from helpers import cells, scored, toy_ontology, values
+from helpers import cells, run_record, scored, toy_ontology, values
 
 HIGH = Metric("m", "flat", "s", 0, 1, 1)
 LOW = Metric("m", "markers", "s", 0, float("inf"), 0)
@@ -323,7 +322,7 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
         fits = {name: str(_fit(tmp_path / name, ids, truth, role, types, share)) for name, share in METHODS.items()}
         fits["failed"] = str(tmp_path / "failed")
         (tmp_path / "failed").mkdir()
-        write_json(tmp_path / "failed" / "run.json", {"status": "failed"})
+        run_record(tmp_path / "failed" / "run.json", status="failed", outputs=())
         split = {"split": "s", "seed": 1, "panel": None, "fits": fits}
         split |= {"roles": str(tmp_path / "roles.parquet"), "train": str(tmp_path / "train.parquet")}
         settings = {"dataset": "d", "cells": str(tmp_path / "cells.h5ad"), "obs": str(tmp_path / "obs.parquet")}
@@ -368,8 +367,12 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
     predictions.write_probabilities(folder / "probabilities.npz", test)
     parts = {"test": test, "validation": part(ids[role == "val"], decisions[role == "val"]), "noise": noise}
     write_decisions(folder / "decisions.npz", parts | {"unrelated_tissue": noise})
-    run = {"status": "ok", "probabilities": True, "confidence_is_probability": True, "decisions": True}
-    write_json(folder / "run.json", run | {"genes": {"train": 80, "test": 80}})
+    run_record(
+        folder / "run.json",
+        outputs=("predictions", "probabilities", "decisions"),
+        confidence_is_probability=True,
+        genes={"train": 80, "test": 80},
+    )
     return folder
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from annobench.fit.run_record import RunRecord
 from annobench.score.metrics import calibration, flat, hierarchical, markers, ontology_aware, resources, topk
 from annobench.score.metrics import confidence_rules as selection
 from annobench.score.metrics.base import Scored
@@ -317,5 +318,7 @@ def test_random_guessing_scores_what_theory_says() -> None:
 
 
 def test_resources_come_out_of_the_run_record() -> None:
-    found = values(resources.compute({"fit_seconds": 1.5, "peak_rss_mb": 100, "peak_gpu_mb": None, "status": "ok"}))
+    identity = {"dataset": "d", "split": "s", "method": "m", "seed": 1}
+    record = RunRecord(**identity, fit_seconds=1.5, peak_rss_mb=100.0)
+    found = values(resources.compute(record))
     assert found == {("fit_seconds", "-", "all"): 1.5, ("peak_rss_mb", "-", "all"): 100}

@@ -1,6 +1,5 @@
 """What is promised: metrics from counts are those of a plain loop over cells, whatever the order of the files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from annobench.ontology.rollup import Rollup
 from annobench.score.metrics.base import Probabilities, Scored
 from annobench.score.metrics.registry import FAMILIES
 from annobench.score.score_fit import rolled_up, score_fit, without_repeats
-from helpers import scored, toy_ontology
+from helpers import run_record, scored, toy_ontology
 
 LABELS = ["A", "A1", "A2", "A2x", "B"]
 RULE = {"targets": {"A": ["A"], "B": ["B"]}, "others": "keep"}
@@ -211,13 +210,13 @@ def files(tmp_path: Path) -> Path:
     predictions.write(tmp_path / "predictions.parquet", test)
     predictions.write_probabilities(tmp_path / "probabilities.npz", test)
     write_decisions(tmp_path / "decisions.npz", {"test": test, "validation": val})
-    run(tmp_path, probabilities=True, decisions=True)
+    run(tmp_path, "probabilities", "decisions")
     return tmp_path
 
 
-def run(folder: Path, **changes: Any) -> None:
-    record = {"status": "ok", "probabilities": False, "confidence_is_probability": True, "decisions": False}
-    (folder / "run.json").write_text(json.dumps(record | changes))
+def run(folder: Path, *more: str, **changes: Any) -> None:
+    """The record of a fit with predictions and `more` outputs."""
+    run_record(folder / "run.json", **{"outputs": ("predictions", *more), "confidence_is_probability": True} | changes)
 
 
 def scores(folder: Path, **changes: Any) -> pd.DataFrame:
@@ -256,7 +255,7 @@ def test_tissues_and_diseases_are_groups_and_seen_or_not(files: Path) -> None:
     tissue = np.where(np.arange(300) % 30 == 0, "liver", np.where(np.arange(300) % 30 == 2, "unknown", "lung"))
     disease = np.full(300, "Crohn's disease", dtype=object)
     write_columns(files / "obs.parquet", obs | {"tissue": tissue.astype(object), "disease": disease})
-    run(files, probabilities=True, decisions=False)
+    run(files, "probabilities")
     found = scores(files)["n"]
     groups = found.xs("ontology_macro_f1").droplevel("label_set")
     expected = {"liver": 10, "lung": 180 - 1}  # cell 6 has no label
@@ -273,7 +272,7 @@ def test_tissues_and_diseases_are_groups_and_seen_or_not(files: Path) -> None:
 def test_cells_that_came_again_are_a_group_of_their_own(files: Path) -> None:
     obs = read_columns(files / "obs.parquet")
     again = np.where(np.arange(300) % 3 == 0, "true", "false").astype(object)
-    run(files, probabilities=True, decisions=False)
+    run(files, "probabilities")
     write_columns(files / "obs.parquet", obs | {"republished": again})
     groups = scores(files)["n"].xs("ontology_macro_f1").droplevel("label_set")
     assert groups["republished"].to_dict() == {"false": 100, "true": 99}
@@ -284,7 +283,7 @@ def test_cells_that_came_again_are_a_group_of_their_own(files: Path) -> None:
 def test_a_fit_is_scored_as_all_its_views(files: Path) -> None:
     """Two sets of test cells and a decoding, in one file; the first set also over the classes of the second."""
     obs = read_columns(files / "obs.parquet")
-    run(files, probabilities=True, decisions=False)
+    run(files, "probabilities")
     roles = read_columns(files / "split.parquet")["role"]
     few = np.isin(obs["label_id"], LABELS[:2])
     for name, cells in (("own", roles == "test"), ("later", (roles == "test") & few)):
@@ -349,7 +348,7 @@ def test_a_matrix_of_other_cells_is_refused(files: Path) -> None:
 def test_what_was_left_out_is_missing_and_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = scores(files)
     assert capsys.readouterr().out == ""
-    run(files, left_out={"probabilities": "too many"}, decisions=True)
+    run(files, "decisions", left_out={"probabilities": "too many"})
     found = scores(files)
     assert "brier and auroc_ovr, and of labels that are rolled up ece, are not computed: too many" in (
         capsys.readouterr().out
@@ -395,7 +394,7 @@ def test_confidence_rules_look_at_the_cells_that_were_kept(files: Path, monkeypa
 
 def test_a_failed_fit_has_tables_without_rows(files: Path) -> None:
     predictions.write_empty(files / "predictions.parquet")
-    run(files, status="failed")
+    run(files, status="failed", outputs=())
     assert scores(files).loc[("completed", "-", "fit", "all"), "value"] == 0
     pairs = pd.read_parquet(files / "confusion.out")
     assert len(pairs) == 0

@@ -1,6 +1,5 @@
 """What is promised: contrasts are mean paired differences over runs, tested as stated, with intervals over units."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ from annobench.score.score_fit import CONFIDENCE, count_confusion
 from annobench.tables.contrasts import CONTRASTS, contrasts
 from annobench.tables.shared.contrast_intervals import Spreads, groups_of_donors
 from annobench.tables.shared.fits import FitFiles, Fits
-from helpers import scored, toy_ontology
+from helpers import run_record, scored, toy_ontology
 
 CLASSES = ["A", "A1", "A2", "A2x", "B"]
 STATISTICS = {"replicates": 200, "confidence": 0.95, "min_units": 4}
@@ -71,7 +70,7 @@ def fit(folder: Path, method: str, seed: int, cells: dict[str, Any], split: str 
     names = ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
     evaluation = "holdout" if split in "stu" else split
     files = FitFiles("d", evaluation, "holdout", split, method, seed, *(place / name for name in names))
-    files.run.write_text(json.dumps({"status": "ok"}))
+    run_record(files.run)
     pairs = count_confusion(cells["unit"], cells["truth"], cells["predicted"])
     fixed = {key: [value] * len(pairs["n"]) for key, value in (("split", split), ("method", method))}
     write_columns(files.confusion, {**fixed, "unit_kind": [kind] * len(pairs["n"]), **pairs})
@@ -240,7 +239,7 @@ def test_identical_and_constant_differences_are_said(two: tuple[list[FitFiles], 
 
 def test_runs_that_only_one_method_has_are_left_out(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
     fits, scores = two
-    fits[0].run.write_text(json.dumps({"status": "failed"}))  # old, seed 1
+    run_record(fits[0].run, status="failed", outputs=())  # old, seed 1
     table = compared(fits, scores[(scores["method"] == "new") | (scores["seed"] > 1)])
     assert set(table["n_runs"]) == {3}
     kept = scores[(scores["seed"] > 1) & (scores["metric"] == "accuracy") & (scores["level"] == "overall")]

@@ -1,6 +1,5 @@
 """What is promised: an effect is a paired difference of what the tables hold, and a published row finds its own."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from annobench.tables.confidence import Confidences
 from annobench.tables.effects import EFFECTS, FACTORS, LABEL_METRICS, Effects, balance_name
 from annobench.tables.published import COLUMNS, published
 from annobench.tables.shared.fits import FitFiles, Fits
-from helpers import toy_ontology
+from helpers import run_record, toy_ontology
 
 CELLS = 90
 TRUTH = np.array(["A1", "A2", "B"] * (CELLS // 3), dtype=object)
@@ -39,7 +38,7 @@ def fit(folder: Path, evaluation: str, method: str, predicted: np.ndarray, rules
     place.mkdir(parents=True)
     names = ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
     files = FitFiles("d", evaluation, "pair", evaluation, method, seed, *(place / name for name in names))
-    files.run.write_text(json.dumps({"status": "ok"}))
+    run_record(files.run)
     view = {"split": evaluation, "method": method}
     write_columns(files.scores, {**{key: [value] for key, value in view.items()}, "value": [1.0]})
     pairs = count_confusion(np.array([str(i) for i in range(CELLS)], dtype=object), TRUTH, predicted)

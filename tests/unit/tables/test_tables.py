@@ -1,6 +1,5 @@
 """What is promised: tables say how many fits they rest on, who is missing, and who may be ranked."""
 
-import json
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from annobench.tables.audit import AUDIT, Verdicts
 from annobench.tables.compare import Comparison
 from annobench.tables.shared.build import write_csv
 from annobench.tables.shared.fits import FitFiles, Fits
-from helpers import toy_ontology
+from helpers import run_record, toy_ontology
 
 SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
 METHODS = {
@@ -46,17 +45,15 @@ def fit(
     files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
     if share is None:
         return files
-    record = dict.fromkeys(
-        ["traceback", "predict_seconds", "startup_seconds", "peak_gpu_mb", "model_mb", "device", "host"]
-    )
-    record |= {
+    record = {
         "status": status,
+        "outputs": ("predictions",) if status == "ok" else (),
         "reason": None if status == "ok" else "a bad day",
         "fit_seconds": 1.0,
         "peak_rss_mb": 100.0,
     }
     record |= {"trainable_parameters": 10, "threads": 1, "total_seconds": 2.0, "cpu_seconds": 2.0, **run}
-    files.run.write_text(json.dumps(record))
+    run_record(files.run, **record)
     truth = np.array(["A1", "A2x", "B"] * 20, dtype=object)
     predicted = np.where(np.arange(60) < share * 60, truth, np.roll(truth, 1))
     pairs = (

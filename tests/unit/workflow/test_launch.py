@@ -20,6 +20,7 @@ from annobench.workflow.fit import FitRules
 from annobench.workflow.launch import resolve, study_file, summary
 from annobench.workflow.plan import History, describe, plan_method
 from annobench.workflow.targets import Targets
+from helpers import run_record
 from snakemake_logger_plugin_annobench import LogHandler
 
 RANKING = (
@@ -118,14 +119,10 @@ def test_the_plan_counts_what_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "estimates of the method file" in text
     run = tmp_path / "results/fits/simulated_small/holdout_donor/knn/seed1/run.json"
     run.parent.mkdir(parents=True)
-    record = {
-        "status": "ok",
-        "method": "knn",
-        "dataset": "simulated_small",
-        "split": "holdout_donor",
-        "total_seconds": 7200,
-    }
-    run.write_text(json.dumps(record))
+    run_record(run, method="knn", dataset="simulated_small", split="holdout_donor", total_seconds=7200.0)
+    old = run.parents[1] / "seed2" / "run.json"
+    old.parent.mkdir()
+    old.write_text(json.dumps({"status": "ok", "method": "knn", "probabilities": True}))  # of an older version
     plan = plan_method(study, "knn", History())
     assert (plan.fits, plan.left, plan.seconds_a_fit) == (1, 0, 7200)
     assert plan.basis == "1 of 1 fits from run records"

@@ -1,7 +1,7 @@
 """Base of the PyTorch classifiers: features, training, prediction, saving."""
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from inspect import signature
@@ -20,7 +20,7 @@ from annobench.cells.store.rows import MemoryRows, Rows
 from annobench.cells.stored_cells import StoredCells, is_stored
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.parquet import NOT_GIVEN
-from annobench.fit.method import Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.torch import losses
 from annobench.methods.torch.checkpoint import Checkpoint
@@ -41,7 +41,7 @@ _PART = 65_536  # cells of a part of streamed predictions
 _SAMPLED = 1024  # cells whose values tell one dataset from another
 
 
-class TorchClassifier(Method):
+class TorchClassifier(Method, ABC):
     """A network on log1p of counts per 10,000; subclasses state which network.
 
     Parameters
@@ -59,8 +59,7 @@ class TorchClassifier(Method):
         Whether training cells are moved by differences between donors (see methods/torch/augmentation.py).
     """
 
-    streams = True
-    parallel = True
+    abilities = Abilities(gpu=True, streams=True, parallel=True)
     parts: ClassVar[Mapping[str, str]] = {"loss": "methods/torch/losses"}
     normalises_inputs = False  # takes its cells in float32, also where products are in bf16
 
@@ -213,13 +212,14 @@ class TorchClassifier(Method):
 
         return Checkpoint(context.checkpoint, key)
 
-    def predict(self, query: "Cells") -> "Predictions | Iterator[Predictions]":  # type: ignore[override]
+    def predict(self, query: "Cells") -> Iterator[Predictions]:
         _prepare(self._device, self._threads)
         _check_genes(self._names, gene_names(query))
         feed = self._feed(self._rows(query), None, batch_size=_ASKED, shuffle=False)
         if is_stored(query):
-            return self._parts(feed, query.obs_names)
-        return self._predictions(query.obs_names, logits(self._model, feed, self.recipe.precision))
+            yield from self._parts(feed, query.obs_names)
+        else:
+            yield self._predictions(query.obs_names, logits(self._model, feed, self.recipe.precision))
 
     def _parts(self, feed: Feed, names: Any) -> Iterator[Predictions]:
         """Predictions a part at a time."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.cells.stored_cells import read_cells, store_folder
-from annobench.core.files import read_json
 from annobench.core.parquet import read_columns, write_columns
 from annobench.fit.decisions import SAMPLE, sample
+from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup, siblings_merged
 from annobench.score.audit import controls
@@ -73,8 +73,8 @@ def audit_evaluation(settings: Mapping[str, Any], ontology: Ontology, outputs: M
     found = Tables()
     first = True
     for split in settings["splits"]:
-        runs = {m: read_json(Path(folder) / "run.json") for m, folder in split["fits"].items()}
-        runs = {m: run for m, run in runs.items() if run["status"] == "ok"}
+        runs = {m: RunRecord.read(Path(folder) / "run.json") for m, folder in split["fits"].items()}
+        runs = {m: run for m, run in runs.items() if run.has("predictions")}
         if runs:  # without a method there is nothing to judge metrics by
             _Audit(settings, split, cells, ontology, table, found, runs, first).run()
             first = False
@@ -92,7 +92,7 @@ class _Audit:
         ontology: Ontology,
         table: Mapping[str, list[str]],
         found: Tables,
-        runs: Mapping[str, Mapping[str, Any]],
+        runs: Mapping[str, RunRecord],
         first: bool,
     ) -> None:
         from annobench.cells.panel import measured, restricted
@@ -129,7 +129,7 @@ class _Audit:
         judged = {
             m: judged_rules(Path(self.split["fits"][m]), scored, self.truths)
             for m, scored in methods.items()
-            if self.runs[m].get("decisions")
+            if self.runs[m].has("decisions")
         }
         labellings = methods
         if self.labelled:
@@ -228,7 +228,7 @@ class _Audit:
     def _gene_overlap(self, methods: list[str]) -> None:
         for name in (*methods, "majority"):
             # a model that was trained on the measured genes has all of them, even if it looks at none
-            genes = self.runs[name]["genes"] if name in methods else {"train": 1, "test": 1}
+            genes = self.runs[name].genes if name in methods else {"train": 1, "test": 1}
             of_model, shared = genes.get("model", genes["train"]), genes.get("shared", genes["test"])
             kind = "method" if name in methods else "control"
             self._rows(kind, name, [_overall("gene_overlap", "published", shared / of_model)])

@@ -1,8 +1,8 @@
 """What a fit took, out of its run record."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from annobench.fit.run_record import RunRecord
 from annobench.score.metrics.base import Metric, Row
 
 METRICS = [
@@ -34,9 +34,9 @@ METRICS = [
 ]
 
 
-def compute(run: Mapping[str, Any]) -> Iterator[Row]:
+def compute(run: RunRecord) -> Iterator[Row]:
     """One row for every resource that the record has."""
     for metric in METRICS:
-        value = run.get(metric.name)
+        value = getattr(run, metric.name)
         if value is not None:
             yield Row("resources", metric.name, "-", "fit", "all", float(value), 1)

@@ -10,6 +10,7 @@ import pandas as pd
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
 from annobench.core.parquet import read_columns
+from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
 
@@ -29,6 +30,7 @@ _TAKEN = [
     "threads",
     "device",
     "host",
+    "sees_query",
 ]
 
 
@@ -83,8 +85,8 @@ class Fits:
 
     def __init__(self, planned: Sequence[FitFiles], ontology: Ontology) -> None:
         self.planned, self.ontology = planned, ontology
-        self.runs = {fit: read_json(fit.run) for fit in planned if fit.done}
-        self.ok = [fit for fit, run in self.runs.items() if run["status"] == "ok"]
+        self.runs = {fit: RunRecord.read(fit.run) for fit in planned if fit.done}
+        self.ok = [fit for fit, run in self.runs.items() if run.ok]
         tables = {fit: fit.rows(fit.confusion) for fit in self.ok}
         scored = {fit: table for fit, table in tables.items() if len(table["n"])}
         # a query that declares no labels is predicted but not compared: it has no truth to be right about
@@ -122,16 +124,16 @@ class Fits:
         for fit in (fit for fit in self.planned if first[fit.run] is fit):  # the first view stands for all
             if fit not in self.runs:
                 rows.append({**fit.key, "status": "missing", "reason": _why_missing(fit.attempt), "traceback": None})
-            elif self.runs[fit]["status"] != "ok":
+            elif not self.runs[fit].ok:
                 run = self.runs[fit]
-                trace = str(fit.run.parent / run["traceback"]) if run["traceback"] else None
-                rows.append({**fit.key, "status": run["status"], "reason": run["reason"], "traceback": trace})
+                trace = str(fit.run.parent / run.traceback) if run.traceback else None
+                rows.append({**fit.key, "status": run.status, "reason": run.reason, "traceback": trace})
         return pd.DataFrame(rows, columns=[*FIT, "status", "reason", "traceback"])
 
     def resources(self) -> pd.DataFrame:
         """What every fit took, one row per view; `fit` names the fit, to which several views may belong."""
         rows = [
-            {**fit.key, **fit.belongs, "fit": str(fit.run.parent), **{name: run[name] for name in _TAKEN}}
+            {**fit.key, **fit.belongs, "fit": str(fit.run.parent), **{name: getattr(run, name) for name in _TAKEN}}
             for fit, run in self.runs.items()
         ]
         return pd.DataFrame(rows, columns=[*FIT, "evaluation", "regime", "fit", *_TAKEN])

@@ -1,0 +1,88 @@
+"""What a method needs, and what it can do: stated on its class, read by everything else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from annobench.core.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs(Spec):
+    """What a method cannot do without; a fit that lacks it is recorded as skipped.
+
+    Parameters
+    ----------
+    cells
+        `matrix`, or `none` for a method that looks at ids and observations only: its fits never read the expression
+        matrix, and its cells have no `X`.
+    counts
+        Raw counts, not logarithmic values.
+    gpu
+        A CUDA device.
+    query
+        The unlabelled test cells while it fits (`context.query`). The run record and the tables say so.
+    truth
+        The labels of the test cells (`context.truth`); of a control only.
+    min_genes
+        Genes that training and test cells must share.
+    """
+
+    cells: Literal["matrix", "none"] = "matrix"
+    counts: bool = False
+    gpu: bool = False
+    query: bool = False
+    truth: bool = False
+    min_genes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities(Spec):
+    """What a method gives, and how it works.
+
+    Parameters
+    ----------
+    predictions, embedding, expression
+        Which of `predict`, `embed` and `predict_expression` it has.
+    probabilities
+        Predictions hold a probability for every training class.
+    closed_labels
+        Only labels of the training cells (or `unknown`) are predicted; anything else is a failure.
+    gpu
+        It runs on a CUDA device where there is one.
+    streams
+        It takes StoredCells, whose counts stay on disk.
+    parallel
+        Several processes can train it together; then `load(folder).to(device, threads)` is the trained method.
+    one_step
+        Training and prediction cannot be told apart: all time counts as training, and it predicts once.
+    trains
+        It learns from the training cells. One that does not may run where nothing trains (regime `zero_shot`).
+    """
+
+    predictions: bool = True
+    embedding: bool = False
+    expression: bool = False
+    probabilities: bool = True
+    closed_labels: bool = True
+    gpu: bool = False
+    streams: bool = False
+    parallel: bool = False
+    one_step: bool = False
+    trains: bool = True
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What the class of a method states.
+
+    Parameters
+    ----------
+    needs, abilities
+        The attributes of these names.
+    set_by_yaml
+        Names of needs and abilities that depend on the parameters, so that a YAML file may state them.
+    """
+
+    needs: Needs = Needs()
+    abilities: Abilities = Abilities()
+    set_by_yaml: tuple[str, ...] = ()

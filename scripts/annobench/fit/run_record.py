@@ -1,0 +1,141 @@
+"""run.json: how a fit went, typed for everything that reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from annobench.core.files import read_json, write_json
+from annobench.core.spec import Spec
+from annobench.fit.job import Limits
+
+OUTPUTS = {
+    "predictions": "predictions.parquet",
+    "probabilities": "probabilities.npz",
+    "decisions": "decisions.npz",
+    "embedding": "embedding.npz",
+    "expression": "expression.h5ad",
+    "model": "model",
+}  # what a fit may leave -> the file or folder beside run.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellCounts(Spec):
+    """Cells that trained, selected the model and were tested."""
+
+    train: int
+    val: int
+    test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult(Spec):
+    """What the child process of a fit reports.
+
+    Parameters
+    ----------
+    status
+        `ok`, `failed`, `killed`, `timeout` or `skipped`; `broken_input` where the method was never reached.
+    reason
+        Why it is not `ok`, in one line.
+    outputs
+        Which of `OUTPUTS` there are.
+    confidence_is_probability
+        Whether the confidence may be read as a probability.
+    left_out
+        Output that was not kept, or of a sample of the test cells only -> why.
+    startup_seconds, fit_seconds, predict_seconds
+        Wall time of imports and reading, of training (with earlier attempts, where it went on from a checkpoint), and
+        of prediction (None where it is one step with training).
+    peak_gpu_mb
+        Peak memory (MB) that torch allocated.
+    trainable_parameters, model_mb
+        Numbers that training sets, and size (MB) of the saved model.
+    device
+        Where the method ran.
+    genes
+        `train`, `test`, and `model` and `shared` of a model with genes of its own.
+    cells
+        Cells by role.
+    versions
+        Versions of Python and of the packages of the method's conda file.
+    """
+
+    status: str = "ok"
+    reason: str | None = None
+    outputs: tuple[str, ...] = ()
+    confidence_is_probability: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    startup_seconds: float | None = None
+    fit_seconds: float | None = None
+    predict_seconds: float | None = None
+    peak_gpu_mb: float | None = None
+    trainable_parameters: int | None = None
+    model_mb: float | None = None
+    device: str | None = None
+    genes: Mapping[str, int] = field(default_factory=dict)
+    cells: CellCounts | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(FitResult):
+    """The record of a fit; workflow/schemas/run.schema.yaml describes every field.
+
+    Parameters
+    ----------
+    dataset, split, method, seed
+        Which fit it is.
+    traceback
+        Name of the file beside the record.
+    sees_query
+        Whether the method saw the unlabelled test cells while it fitted (`needs.query`).
+    total_seconds, cpu_seconds
+        Wall time of the child process, and CPU time of all processes of the fit.
+    peak_rss_mb
+        Peak resident memory (MB) of its largest process.
+    limits, threads, parameters
+        What the method was given.
+    host, cluster_job, started
+        Where and when the attempt ran (UTC).
+    data_sha256, code, gene_overlap, downloads
+        Facts of the job.
+    """
+
+    dataset: str
+    split: str
+    method: str
+    seed: int
+    traceback: str | None = None
+    sees_query: bool = False
+    total_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_rss_mb: float | None = None
+    limits: Limits | None = None
+    threads: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    host: str | None = None
+    cluster_job: str | None = None
+    started: str | None = None
+    data_sha256: str | None = None
+    code: str | None = None
+    gene_overlap: Mapping[str, Any] | None = None
+    downloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the fit succeeded."""
+        return self.status == "ok"
+
+    def has(self, output: str) -> bool:
+        """Whether the fit left an output (a key of `OUTPUTS`)."""
+        return output in self.outputs
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read run.json; raises DataError where the file is damaged, SpecError where it is not a run record."""
+        return cls.from_params(read_json(path))
+
+    def write(self, path: str | Path) -> None:
+        """Write run.json."""
+        write_json(path, self.to_params())
