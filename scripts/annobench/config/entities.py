@@ -7,7 +7,7 @@ from typing import Any
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended
-from annobench.config.names import DECODINGS, NO_LABELS
+from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import load_yaml, validate
@@ -104,7 +104,24 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
                 f"{file.origin('cells', key)}: cells.label declares that there are no labels, but cells.{key} is "
                 f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
             )
+    _check_columns(dataset, file)
     return dataset
+
+
+def _check_columns(dataset: Mapping[str, Any], file: Extended) -> None:
+    """Extra columns of obs neither replace others nor repeat the labels, which methods must not see."""
+    cells = dataset["cells"]
+    for name, column in cells["columns"].items():
+        if name in (*OBS_COLUMNS, *OTHER_COLUMNS) or name.startswith("spatial_"):
+            raise ConfigError(
+                f"{file.origin('cells', 'columns')}: cells.columns: '{name}' is the name of another column of the "
+                "prepared data; choose another name"
+            )
+        if column in (cells["label"], cells["label_id"]):
+            raise ConfigError(
+                f"{file.origin('cells', 'columns')}: cells.columns.{name}: '{column}' holds the labels, which methods "
+                "would then see of test cells; leave it out"
+            )
 
 
 def _unlabelled(dataset: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
@@ -15,7 +16,7 @@ from annobench.cells.gene_table import gene_table, keep_one_each
 from annobench.cells.genes import shared_genes, strip_version
 from annobench.config.entities import load_dataset
 from annobench.config.schema import load_yaml, validate
-from annobench.core.errors import DataError
+from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import read_json, sha256_of, write_json
 from annobench.core.parquet import read_columns
 from annobench.core.paths import ROOT
@@ -232,6 +233,26 @@ def test_required_genes_are_true_or_false_as_text_too(prepare, tmp_path: Path) -
     assert list(cells.var["feature_name"]) == ["G0", "G2"]
     with pytest.raises(DataError, match="genes.require: column 'words' holds 'perhaps', expected true or false"):
         prepare(file, genes={"require": ["words"]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "part"),
+    [
+        ({"tissue": "organ"}, "cells.columns: 'tissue' is the name of another column"),
+        ({"part": "organ"}, "cells.columns: 'part' is the name of another column"),
+        ({"spatial_0": "x"}, "cells.columns: 'spatial_0' is the name of another column"),
+        ({"truth": "cell_type"}, "cells.columns.truth: 'cell_type' holds the labels"),
+        ({"Day": "day"}, "cells.columns: 'Day' does not match"),
+        ({"day": None}, "cells.columns.day: expected string"),
+    ],
+)
+def test_extra_columns_that_are_refused(tmp_path: Path, columns: dict, part: str) -> None:
+    text = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
+    folder = tmp_path / "config" / "datasets"
+    folder.mkdir(parents=True)
+    (folder / "d.yaml").write_text(yaml.safe_dump(text | {"cells": {"columns": columns}}))
+    with pytest.raises(ConfigError, match=part):
+        load_dataset("d", tmp_path, "study.yaml")
 
 
 def test_no_label_at_all_can_be_mapped(prepare, tmp_path: Path) -> None:

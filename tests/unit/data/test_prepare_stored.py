@@ -87,6 +87,7 @@ SETTINGS: dict[str, Any] = {
     "cells": {
         **{"label_id": "cl", "study": "lab", "donor": "who", "tissue": "=blood"},
         "rename": {"study": {"x": "y"}, "donor": {"2.0": "two"}},
+        "columns": {"order": "who", "organism": "=Homo sapiens", "site": "lab"},
     },
     "genes": {"require": ["kept"]},
 }
@@ -118,6 +119,19 @@ def test_the_same_cells_as_in_memory(prepare, parts: None, tmp_path: Path, kind:
     assert card["store"]["digest"] == Store.open(tmp_path / "store" / "store").manifest.digest
     assert not (tmp_path / "memory" / "store").exists()
     assert list(read_cells(tmp_path / "store" / "cells.h5ad", [5, 2]).obs_names) == ["c5", "c2"]
+
+
+@pytest.mark.parametrize("storage", ["store", "memory"])
+def test_declared_columns_are_carried_as_text(prepare, parts: None, tmp_path: Path, storage: str) -> None:
+    file = large(tmp_path / "a.h5ad")
+    source = ad.read_h5ad(file).obs
+    cells, _ = prepare(file, storage, **SETTINGS)
+    assert list(cells.obs.columns)[-3:] == ["order", "organism", "site"]
+    written = read_columns(tmp_path / storage / "obs.parquet")
+    for obs in (cells.obs, written):
+        assert list(obs["order"]) == [str(value) if value == value else "unknown" for value in source["who"]]
+        assert list(obs["site"]) == list(source["lab"].astype(object).fillna("unknown"))  # `rename` is of study alone
+        assert set(obs["organism"]) == {"Homo sapiens"}
 
 
 def test_the_file_of_stored_cells_holds_genes_and_no_cells(prepare, tmp_path: Path) -> None:
@@ -206,6 +220,10 @@ def test_broken_files(prepare, tmp_path: Path, break_file: Any) -> None:
     [
         ({"cells": {"label": "celltype"}}, "cells.label: there is no column 'celltype'; did you mean 'cell_type'"),
         ({"cells": {"donor": "cell_type", "rename": {"donor": {"B cel": "x"}}}}, "no cell has 'B cel'; did you mean"),
+        (
+            {"cells": {"columns": {"day": "cell_tipe"}}},
+            "cells.columns.day: there is no column 'cell_tipe'; did you mean",
+        ),
         ({"matrix": {"slot": "raw"}}, "matrix.slot: there is no raw"),
         ({"matrix": {"slot": "layers/count"}}, "matrix.slot: there is no layers/count"),
         ({"genes": {"id": "ensembl"}}, "genes.id: var has no column 'ensembl'"),
@@ -398,6 +416,25 @@ def test_a_pair_of_stored_parts_is_the_pair_in_memory(
     assert list(obs["part"]) == list(table["part"])
     assert np.array_equal(cells.obsm["spatial"], expected.obsm["spatial"], equal_nan=True)
     assert {key for key in other if card[key] != other[key]} == {"sha256", "storage"}
+
+
+@pytest.mark.parametrize("storage", ["store", "memory"])
+def test_a_pair_has_the_columns_of_all_its_parts(prepare, tmp_path: Path, ontology: Ontology, storage: str) -> None:
+    parts = {}
+    declared = {"a": {"organism": "=Homo sapiens", "day": "who"}, "b": {"organism": "=Mus musculus"}, "q": {}}
+    for name, columns in declared.items():
+        prepare(large(tmp_path / f"{name}.h5ad", n=100), storage, cells={"columns": columns})
+        (tmp_path / storage).rename(tmp_path / name)
+        parts[name] = PreparedFiles.within(tmp_path / name)
+    pair = {"references": ["a", "b"], "query": "q", "min_genes": 10}
+    dataset = validate({k: v for k, v in TEXT.items() if k != "source"} | {"pair": pair}, "dataset", "p")
+    outputs = PreparedFiles.within(tmp_path / "pair")
+    prepare_pair("p", DatasetSpec.of(dataset), parts, outputs, ontology=ontology)
+    obs, written = read_cells(outputs.cells).obs, read_columns(outputs.obs)
+    names = ["Homo sapiens"] * 100 + ["Mus musculus"] * 100 + ["unknown"] * 100
+    assert list(obs["organism"]) == list(written["organism"]) == names
+    assert set(obs["day"][:100]) == {"1.0", "2.0", "unknown"}
+    assert set(obs["day"][100:]) == {"unknown"}
 
 
 def test_a_stored_pair_of_logarithms_is_refused(prepare, tmp_path: Path, ontology: Ontology) -> None:
