@@ -82,14 +82,21 @@ manual-check: env ## whether those pages are up to date
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-env: $(RUN_STAMP)
-env-dev: $(DEV_STAMP)
+# The command `annobench` runs the files of this checkout as they are; several checkouts may share an environment.
+COMMAND_STAMP := $(VENV)/.command-$(shell echo "$(CURDIR)" | cksum | cut -d' ' -f1)
+
+env: $(COMMAND_STAMP)
+env-dev: $(DEV_STAMP) $(COMMAND_STAMP)
 
 $(RUN_STAMP):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}; use make PYTHON=python3.12")'
 	@echo "Setting up the environment in $(VENV) (once, some minutes) ..."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(COMMAND_STAMP): $(RUN_STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)

@@ -1,88 +1,180 @@
-"""Command line, `python -m annobench COMMAND`: what `make` calls."""
+"""Command line: `annobench COMMAND`, or `python -m annobench COMMAND`.
+
+A command is a function that takes the parsed arguments and returns an exit status. Modules are imported where they are
+used, so that a command loads only what it needs.
+"""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError
+from annobench.core.paths import LIBRARY
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Arguments = argparse.Namespace
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command, by default that of the command line of `annobench`; returns the exit status."""
+    if arguments is None:
+        _run_own_checkout()
     parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("run", "run a study"),
-        ("retry", "run a study, its failed fits again"),
-        ("plan", "print what a study would run and take"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument(
-            "--study", default=None, help="name in config/studies, or a file; the default study where left out"
-        )
-        command.add_argument("--profile", default="local", help="folder in workflow/profiles, or a path (not for plan)")
-        command.add_argument("rest", nargs="*", help="arguments for Snakemake, after --")
-    for name, text in (
-        ("new-method", "write the files of a new method"),
-        ("new-dataset", "write the files of a new dataset"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("name")
-        command.add_argument("--base", help="make a variant: a YAML file that extends this one")
-    verify = commands.add_parser("verify", help="compare every file of a store with its sha256")
-    verify.add_argument("path", help="folder of a store, or of a dataset that has one")
-    census = commands.add_parser("census-release", help="write prepared datasets in the form of the CELLxGENE Census")
-    census.add_argument("folder", help="where the release goes; <folder>.json says what became of each dataset")
-    census.add_argument("--date", required=True, help="date of the release, such as 2023-05-15")
-    census.add_argument(
-        "--dataset", required=True, action="append", metavar="NAME=CELLS", help="name and cells.h5ad; once for each"
-    )
-    census.add_argument(
-        "--know", default=[], action="append", metavar="NAME=CELLS", help="not in the release, but its genes are known"
-    )
-    census.add_argument("--genes", help="table with the columns feature_id and feature_name, for genes without an id")
-    manual = commands.add_parser("manual", help="write the pages of docs/config anew from the schemas")
-    manual.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_runs, _add_templates, _add_checks, _add_census_release):
+        add(commands)
     given = parser.parse_args(arguments)
     try:
-        return _do(given)
+        status: int = given.do(given)
     except AnnobenchError as error:
         print(f"annobench: {error}", file=sys.stderr)
         return 2
+    return status
 
 
-def _do(given: argparse.Namespace) -> int:
-    if given.command in ("run", "retry"):
-        from annobench.workflow.launch import failed_records, run
+def _run_own_checkout() -> None:
+    """In a checkout that is not the installed one, run its own code: an environment that several share has one command.
 
-        again = failed_records(given.study) if given.command == "retry" else []
-        return run(given.study, [*(["--forcerun", *again] if again else []), *given.rest], given.profile)
-    if given.command == "plan":
-        from annobench.workflow.launch import resolve
-        from annobench.workflow.plan import describe
+    `python -m annobench` runs the code that it finds.
+    """
+    here = next((folder for folder in (Path.cwd(), *Path.cwd().parents) if _is_checkout(folder)), None)
+    if here is not None and (here / "scripts" / "annobench").resolve() != LIBRARY:
+        path = os.pathsep.join(filter(None, [str(here / "scripts"), os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "annobench", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | {"PYTHONPATH": path})
 
-        print(describe(resolve(given.study)))
-    elif given.command == "verify":
-        from annobench.cells.store.verify import verify
 
-        return verify(Path(given.path))
-    elif given.command == "census-release":
-        from annobench.data.census.build import build_from_files
-        from annobench.data.census.spec import GeneTable
+def _is_checkout(folder: Path) -> bool:
+    return (folder / "Snakefile").is_file() and (folder / "scripts" / "annobench" / "__main__.py").is_file()
 
-        table = GeneTable(given.genes) if given.genes else None
-        build_from_files(given.date, given.dataset, Path(given.folder), know=given.know, gene_table=table)
-    elif given.command == "manual":
-        from annobench.config.manual import update
 
-        return update(check=given.check)
-    else:
-        from annobench.workflow.scaffold import new_dataset, new_method
+def _command(commands: "Commands", name: str, do: Callable[[Arguments], int], text: str) -> argparse.ArgumentParser:
+    """Add a command: the function behind it, and what it does in one line."""
+    parser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
+    parser.set_defaults(do=do)
+    return parser
 
-        made = (new_method if given.command == "new-method" else new_dataset)(given.name, given.base)
-        print("\n".join(f"wrote {path}" for path in made))
+
+# studies
+
+
+def _add_runs(commands: "Commands") -> None:
+    for name, do, text in (
+        ("run", _run, "run a study"),
+        ("retry", _retry, "run a study, and its failed fits again"),
+        ("plan", _plan, "print what a study would run, and what that would take"),
+    ):
+        parser = _command(commands, name, do, text)
+        parser.add_argument("--study", help="name in config/studies, or a file; the default study where left out")
+        if name != "plan":
+            parser.add_argument("--profile", default="local", help="name in workflow/profiles, or a folder")
+            parser.add_argument("rest", nargs="*", metavar="-- ARGS", help="arguments for Snakemake")
+
+
+def _run(given: Arguments) -> int:
+    from annobench.workflow.launch import run
+
+    return run(given.study, given.rest, given.profile)
+
+
+def _retry(given: Arguments) -> int:
+    from annobench.workflow.launch import failed_records, run
+
+    records = failed_records(given.study)
+    forced = ["--forcerun", *records] if records else []
+    return run(given.study, [*forced, *given.rest], given.profile)
+
+
+def _plan(given: Arguments) -> int:
+    from annobench.workflow.launch import resolve
+    from annobench.workflow.plan import describe
+
+    print(describe(resolve(given.study)))
+    return 0
+
+
+# new files
+
+
+def _add_templates(commands: "Commands") -> None:
+    for name, do, text in (
+        ("new-method", _new_method, "write the files of a new method"),
+        ("new-dataset", _new_dataset, "write the file of a new dataset"),
+    ):
+        parser = _command(commands, name, do, text)
+        parser.add_argument("name", help="name of the file in config, without .yaml")
+        parser.add_argument("--base", help="make a variant: a YAML file that extends this one")
+
+
+def _new_method(given: Arguments) -> int:
+    from annobench.workflow.scaffold import new_method
+
+    return _list_written(new_method(given.name, given.base))
+
+
+def _new_dataset(given: Arguments) -> int:
+    from annobench.workflow.scaffold import new_dataset
+
+    return _list_written(new_dataset(given.name, given.base))
+
+
+def _list_written(paths: list[str]) -> int:
+    print("\n".join(f"wrote {path}" for path in paths))
+    return 0
+
+
+# checks
+
+
+def _add_checks(commands: "Commands") -> None:
+    verify = _command(commands, "verify", _verify, "compare every file of a store with its SHA-256")
+    verify.add_argument("path", help="folder of a store, or of a dataset that has one")
+    manual = _command(commands, "manual", _manual, "write the pages of docs/config from the schemas")
+    manual.add_argument("--check", action="store_true", help="only state whether they are up to date")
+
+
+def _verify(given: Arguments) -> int:
+    from annobench.cells.store.verify import verify
+
+    return verify(Path(given.path))
+
+
+def _manual(given: Arguments) -> int:
+    from annobench.config.manual import update
+
+    return update(check=given.check)
+
+
+# releases of the Census
+
+
+def _add_census_release(commands: "Commands") -> None:
+    text = "write prepared datasets in the form of the CELLxGENE Census"
+    parser = _command(commands, "census-release", _census_release, text)
+    parser.add_argument("folder", help="where the release goes; FOLDER.json records what became of each dataset")
+    parser.add_argument("--date", required=True, help="date of the release, such as 2023-05-15")
+    parser.add_argument(
+        "--dataset", required=True, action="append", metavar="NAME=CELLS", help="name and cells.h5ad; repeat for more"
+    )
+    parser.add_argument(
+        "--know", default=[], action="append", metavar="NAME=CELLS", help="not in the release, but its genes are known"
+    )
+    parser.add_argument("--genes", help="table with the columns feature_id and feature_name, for genes without an id")
+
+
+def _census_release(given: Arguments) -> int:
+    from annobench.data.census.build import build_from_files
+    from annobench.data.census.spec import GeneTable
+
+    table = GeneTable(given.genes) if given.genes else None
+    build_from_files(given.date, given.dataset, Path(given.folder), know=given.know, gene_table=table)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

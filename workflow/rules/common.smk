@@ -6,13 +6,20 @@ out  STUDY (validated and resolved), TARGETS (files of the study)
 """
 
 import gc
+import os
 import sys
 from pathlib import Path
 
 # the graph of a large study is millions of objects that stay; looking for garbage among them takes an eighth of the time
 gc.set_threshold(50_000, 50, 50)
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+# rules and drivers import the library of this checkout, whichever is installed in the environment
+SCRIPTS = str(Path(workflow.basedir) / "scripts")
+PYTHONPATH = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([SCRIPTS, *filter(None, PYTHONPATH)])
+)
 
 from annobench.config.study import load_study
 from annobench.core.paths import ROOT

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,6 +136,43 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--study", "smok"]) == 2
     assert "did you mean 'smoke'" in capsys.readouterr().err
     assert main(["manual", "--check"]) == 0
+
+
+def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    commands = re.findall(r"^    ([a-z][a-z-]+)", text, re.MULTILINE)
+    assert {"run", "retry", "plan", "verify", "manual", "new-method", "new-dataset", "census-release"} <= set(commands)
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        first = capsys.readouterr().out.split("\n\n")[1]
+        assert re.fullmatch(r"[A-Z].*\.", first, re.DOTALL), command
+
+
+def test_the_installed_command_runs_the_checkout_that_it_is_called_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(os, "execve", lambda path, command, environment: calls.append((command, environment)))
+    monkeypatch.setattr(sys, "argv", ["annobench", "plan", "--study", "smoke"])
+    monkeypatch.chdir(ROOT / "config")
+    main()
+    assert calls == []  # its own
+    other = tmp_path / "other"
+    (other / "scripts" / "annobench").mkdir(parents=True)
+    (other / "results").mkdir()
+    for file in ("Snakefile", "scripts/annobench/__main__.py"):
+        (other / file).touch()
+    monkeypatch.chdir(other / "results")
+    main()
+    ((command, environment),) = calls
+    assert command == [sys.executable, "-m", "annobench", "plan", "--study", "smoke"]
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(other / "scripts")
+    main(["plan", "--study", "smoke"])  # `python -m annobench` runs the code that it finds
+    assert len(calls) == 1
 
 
 def handler(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> tuple[LogHandler, io.StringIO]:
