@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from annobench.config.tables import tables
 from annobench.report.page import render
 from annobench.report.settings import ReportSettings
 from annobench.workflow.driver import files_of, job
-from annobench.workflow.targets import TABLES
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 with job(snakemake):
     render(
         ReportSettings.from_params(snakemake.params.settings),
-        {name: snakemake.input[name] for name in TABLES},
+        {name: snakemake.input[name] for name in tables()},
         figures=files_of(snakemake.input.figures),
         cards=files_of(snakemake.input.cards),
         provenance=snakemake.input.provenance,

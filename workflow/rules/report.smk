@@ -1,13 +1,38 @@
 """
-Report: one self-contained page; and the plan, which is printed without running anything.
+Report: provenance and one self-contained page; and the plan, which is printed without running anything.
 
-in   tables, figures and provenance of the study
-out  results/report/<study>/index.html
+in   tables, figures and data cards of the study
+out  results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
+     results/report/<study>/index.html   the page
 """
 
 from annobench.workflow.report import ReportRules
 
 REPORT = ReportRules(STUDY)
+
+
+rule write_provenance:
+    input:
+        cards=TARGETS.cards(),
+        ontology=TARGETS.ontology,
+        ranking=f"results/tables/{STUDY.name}/ranking.csv",
+    output:
+        f"results/provenance/{STUDY.name}.json",
+    log:
+        f"results/logs/write_provenance/{STUDY.name}.log",
+    benchmark:
+        f"results/benchmarks/write_provenance/{STUDY.name}.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        spec=REPORT.provenance,
+        code=REPORT.code_of("write_provenance"),
+    script:
+        "../../scripts/write_provenance.py"
 
 
 rule render_report:

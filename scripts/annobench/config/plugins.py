@@ -16,7 +16,7 @@ from annobench.core.paths import LIBRARY
 
 
 def plugins(room: str) -> list[str]:
-    """Names of the plugins of a room (`methods`, `figures`): the files directly in its folder."""
+    """Names of the plugins of a room (`methods`, `tables`, `figures`): the files directly in its folder."""
     return sorted(path.stem for path in (LIBRARY / room).glob("*.py") if path.stem != "__init__")
 
 

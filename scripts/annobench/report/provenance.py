@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 from annobench import __version__
 from annobench.core.files import read_json, write_json
 from annobench.core.paths import ROOT
+from annobench.report.settings import Provenance
 
 
-def write_provenance(study: Mapping[str, Any], cards: Sequence[str], path: str) -> None:
-    """Write the provenance record of a study: the resolved configuration beside what it ran on."""
+def write_provenance(spec: Provenance, cards: Sequence[str], path: str) -> None:
+    """Write the provenance record of a study: its resolved configuration, and what it ran on."""
     data = {
         card["dataset"]: {"sha256": card["sha256"], "source": card.get("source"), "parts": card.get("parts")}
         for card in map(read_json, cards)
@@ -32,7 +33,7 @@ def write_provenance(study: Mapping[str, Any], cards: Sequence[str], path: str) 
             "python": sys.version.split()[0],
             "packages": dict(sorted((d.metadata["Name"], d.version) for d in distributions())),
             "data": data,
-            **study,
+            **spec.to_params(),
         },
     )
 

@@ -1,10 +1,11 @@
-"""What the page of a study uses of it besides tables, figures, cards and the provenance record.
+"""What the page and the provenance record use of a study besides tables, figures and cards.
 
 Imported while the Snakefile is parsed: the standard library only.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from annobench.core.spec import Spec
 
@@ -78,3 +79,15 @@ class ReportSettings(Spec):
     datasets: Mapping[str, DatasetEntry]
     evaluations: Mapping[str, str]
     figures: Mapping[str, FigureEntry]
+
+
+Document = Mapping[str, Any]  # a YAML file, resolved
+
+
+@dataclass(frozen=True)
+class Provenance(Spec):
+    """The whole configuration, as resolved: settings of the study, and files of its datasets and methods by name."""
+
+    settings: Document
+    datasets: Mapping[str, Document]
+    methods: Mapping[str, Document]

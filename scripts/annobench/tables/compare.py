@@ -9,30 +9,147 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
-from annobench.tables.shared.fits import EVALUATION, FitFiles, Fits
+from annobench.tables.shared.columns import EVALUATION
+from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.fits import FitFiles, Fits
+from annobench.tables.shared.spec import TablesSpec
 
+COLUMNS = {
+    "summary": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "split",
+        "method",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "interval_over",
+        "n_units",
+        "n_fits",
+        "n_planned",
+        "verdict",
+    ),
+    "ranking": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "rank",
+        "method",
+        "label",
+        "kind",
+        "score",
+        "low",
+        "high",
+        "interval_over",
+        "n_units",
+        "n_fits",
+        "n_planned",
+        "macro_f1",
+        "balanced_accuracy",
+        "accuracy",
+        "hierarchical_f1_micro",
+        "ontology_macro_f1",
+        "fit_seconds",
+        "predict_seconds",
+        "peak_rss_mb",
+        "trainable_parameters",
+        "sees_test_cells",
+        "p_against_best",
+        "verdict",
+    ),
+    "tests": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "metric",
+        "method_a",
+        "method_b",
+        "difference",
+        "low",
+        "high",
+        "p_value",
+        "p_holm",
+        "n_fits",
+        "n_swaps",
+        "family",
+        "verdict",
+    ),
+}
+MEANINGS = {
+    "interval_over": "What the interval resamples: donors, studies or cells.",
+    "rank": "Place among the methods that finished all fits; controls have none.",
+    "label": "Name of the method.",
+    "score": "The primary metric: mean over splits of the mean over seeds.",
+    "macro_f1": "Macro F1.",
+    "balanced_accuracy": "Balanced accuracy.",
+    "accuracy": "Accuracy.",
+    "hierarchical_f1_micro": "Hierarchical F1.",
+    "ontology_macro_f1": "Ontology-aware macro F1.",
+    "p_against_best": "The p-value against the best-ranked method, after Holm's correction.",
+    "method_a": "First method.",
+    "method_b": "Second method.",
+    "difference": "Primary metric of the first minus that of the second, on the fits that both have.",
+    "n_swaps": "Random swaps of the paired test.",
+    "family": "The family of Holm's correction.",
+}
+IN_REPORT = ("ranking", "tests")
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
-_SUMMARY = [*EVALUATION, "split", "method", "metric", "value", "low", "high"]
-_SUMMARY += ["interval_over", "n_units", "n_fits", "n_planned"]
-_RANKING = [*EVALUATION, "rank", "method", "label", "kind", "score", "low", "high", "interval_over", "n_units"]
-_RANKING += ["n_fits", "n_planned", *stats.HEADLINES]
-_RANKING += ["fit_seconds", "predict_seconds", "peak_rss_mb", "trainable_parameters"]
-_TESTS = [*EVALUATION, "metric", "method_a", "method_b", "difference", "low", "high", "p_value", "p_holm", "n_fits"]
-_TESTS += ["n_swaps", "family"]
+_SUMMARY = COLUMNS["summary"][:-1]  # the verdict is added last
+_RANKING = COLUMNS["ranking"][:-2]
+_TESTS = COLUMNS["tests"][:-1]
+
+
+def summary(context: TableContext) -> pd.DataFrame:
+    """Headline metrics with intervals: per split, per evaluation, and over the study."""
+    return context.verdicts.added_to(context.once(_summary))
+
+
+def ranking(context: TableContext) -> pd.DataFrame:
+    """Methods in order, for every evaluation and over the study (`all`), with intervals and cost; within an evaluation
+    also the corrected p-value against the best. Methods with failed or missing fits, and controls, have no rank.
+    """
+    comparison, resources = context.once(_comparison), context.table("resources")
+    table = comparison.ranking(context.once(_summary), resources, context.once(_tests))
+    return context.verdicts.added_to(table, comparison.primary)
+
+
+def tests(context: TableContext) -> pd.DataFrame:
+    """Paired differences between all methods on the same splits and seeds: interval, p-value of the randomisation test,
+    and Holm's correction over the family that the row names.
+    """
+    return context.verdicts.added_to(context.once(_tests))
+
+
+def _comparison(context: TableContext) -> "Comparison":
+    return Comparison(context.fits, context.spec)
+
+
+def _summary(context: TableContext) -> pd.DataFrame:
+    return context.once(_comparison).summary()
+
+
+def _tests(context: TableContext) -> pd.DataFrame:
+    return context.once(_comparison).tests()
 
 
 class Comparison:
     """Compares the methods of a study.
 
-    `settings` has scoring.primary and statistics; `methods` maps names to label and kind (`method` or `control`).
+    Parameters
+    ----------
+    fits
+        The fits of the study.
+    spec
+        The study: its methods, how they are ranked, and how intervals and tests are made.
     """
 
-    def __init__(self, fits: Fits, settings: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> None:
-        self.fits, self.methods = fits, methods
-        self.primary = settings["scoring"]["primary"]
-        statistics = settings["statistics"]
-        self.confidence = statistics["confidence"]
-        self.weights = stats.Weights(statistics["replicates"], self.confidence)
+    def __init__(self, fits: Fits, spec: TablesSpec) -> None:
+        self.fits, self.methods = fits, spec.methods
+        self.primary = spec.scoring.primary
+        self.confidence = spec.statistics.confidence
+        self.weights = stats.Weights(spec.statistics.replicates, self.confidence)
 
     def summary(self) -> pd.DataFrame:
         """Headline metrics with intervals: per split, per evaluation, and over the study.
@@ -112,8 +229,9 @@ class Comparison:
                     "predict_seconds": mine["predict_seconds"].mean(),
                     "peak_rss_mb": mine["peak_rss_mb"].max(),
                     "trainable_parameters": pd.to_numeric(mine["trainable_parameters"]).mean(),
+                    "sees_test_cells": bool(mine["sees_test_cells"].any()),
                 }
-                method = {key: self.methods[row["method"]][key] for key in ("label", "kind")}
+                method = {key: getattr(self.methods[row["method"]], key) for key in ("label", "kind")}
                 rows.append(row | method | {"score": row["value"]} | values.loc[row["method"]].to_dict() | cost)
         table = _ranked(pd.DataFrame(rows, columns=_RANKING))
         return table.assign(p_against_best=_against_best(table, tests))
@@ -125,7 +243,7 @@ class Comparison:
 
     def _family(self, evaluation: Sequence[str]) -> list[dict[str, Any]]:
         """All pairs of methods in one evaluation, which Holm's correction is made over."""
-        methods = [m for m in self.methods if self.methods[m]["kind"] == "method"]
+        methods = [name for name, method in self.methods.items() if method.kind == "method"]
         counts = {m: self.fits.counts_of(self.fits.of(m, evaluation)) for m in methods}
         shared = {pair: frozenset(set(counts[pair[0]]) & set(counts[pair[1]])) for pair in combinations(methods, 2)}
         pairs = [pair for pair in shared if shared[pair]]

@@ -1,116 +1,76 @@
 """Confidence rules compared: values with intervals, risk-coverage curves, and distributions of confidence."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 import pandas as pd
 
-from annobench.score import statistics as stats
-from annobench.score.score_fit import REPLICATES
-from annobench.tables.shared.fits import EVALUATION, FitFiles, Fits
+from annobench.tables.shared.columns import EVALUATION
+from annobench.tables.shared.confidences import confidences_of
+from annobench.tables.shared.context import TableContext
 
-RULES = [*EVALUATION, "method", "rule", "merging", "metric", "variant", "value", "low", "high", "n_fits"]
-CURVES = [*EVALUATION, "method", "rule", "coverage", "risk", "n_fits"]
-HISTOGRAMS = [*EVALUATION, "method", "rule", "cells", "bin", "share"]
-KEYS = ["rule", "merging", "metric", "variant"]
-Key = tuple[str, str, str, str]
-
-
-@dataclass
-class Measured:
-    """Value of one number, a mean over fits, and replicates around it, stretched for few units."""
-
-    value: float
-    replicates: "np.ndarray | None"
-    n_fits: int
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """Percentile interval; NaN where nothing was resampled."""
-        if self.replicates is None:
-            return np.nan, np.nan
-        return stats.interval(self.replicates, self.value, confidence, (-1, 1))
-
-
-class Confidences:
-    """What all fits of a study say of confidence rules."""
-
-    def __init__(self, fits: Fits, confidence: float) -> None:
-        self.fits, self.confidence = fits, confidence
-        self.weights = stats.Weights(REPLICATES, confidence)
-        self.values: dict[FitFiles, dict[Key, float]] = {}
-        self.replicates: dict[FitFiles, dict[Key, np.ndarray]] = {}
-        for fit in fits.ok:
-            table = pd.DataFrame(fit.rows(fit.confidence))
-            if len(table):
-                self.values[fit], self.replicates[fit] = self._read(table, len(fits.counts[fit].units))
-
-    def _read(self, table: pd.DataFrame, units: int) -> "tuple[dict[Key, float], dict[Key, np.ndarray]]":
-        """Values and replicates of one fit; the rows of a number's replicates stand together, in order."""
-        point = table["replicate"].to_numpy() < 0
-        values = dict(zip(_keys(table[point]), table["value"].to_numpy()[point], strict=True))
-        drawn = table["value"].to_numpy()[~point].reshape(-1, REPLICATES)
-        # a weighted curve is continuous, the value is that of whole cells
-        moved = (drawn - drawn.mean(axis=1, keepdims=True)) * stats.stretch(units, self.confidence)
-        keys = _keys(table[~point].iloc[::REPLICATES])
-        return values, {key: values[key] + change for key, change in zip(keys, moved, strict=True)}
-
-    def of(self, method: str, evaluation: Sequence[str]) -> list[FitFiles]:
-        """Fits of a method in an evaluation that have decision values."""
-        return [fit for fit in self.fits.of(method, evaluation) if fit in self.values]
-
-    def measured(self, fits: Sequence[FitFiles], key: Key) -> Measured | None:
-        """A number as the mean over splits of the mean over seeds, of the fits that have it, and its replicates.
-
-        The replicates vary with the test cells and, as in `stats.replicates`, with the seeds of a split.
-        """
-        having = [fit for fit in fits if key in self.values[fit]]
-        if not having:
-            return None
-        by_split: dict[str, list[FitFiles]] = {}
-        for fit in having:
-            by_split.setdefault(fit.split, []).append(fit)
-        resampled = all(key in self.replicates[fit] for fit in having)
-        means, drawn = [], []
-        for split, of_seed in by_split.items():
-            values = np.array([self.values[fit][key] for fit in of_seed])
-            means.append(values.mean())
-            if resampled:
-                names = [f"seed:{fit.dataset}/{split}/{fit.seed}" for fit in of_seed]
-                weights = self.weights.of(names)
-                moved = (weights @ values / weights.sum(axis=1) - values.mean()) * stats.spread(len(values))
-                drawn.append(np.mean([self.replicates[fit][key] for fit in of_seed], axis=0) + moved)
-        return Measured(float(np.mean(means)), np.mean(drawn, axis=0) if resampled else None, len(having))
-
-    def tables(self, methods: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-        """The tables rules, curves and confidences."""
-        rules, curves, shares = [], [], []
-        for evaluation in self.fits.evaluations:
-            about = dict(zip(EVALUATION, evaluation, strict=True))
-            for method in methods:
-                fits = self.of(method, evaluation)
-                keys = list(dict.fromkeys(key for fit in fits for key in self.values[fit]))
-                for key in keys:
-                    rule, merging, metric, variant = key
-                    found = self.measured(fits, key)
-                    assert found is not None
-                    base = {**about, "method": method, "rule": rule}
-                    if metric == "risk":
-                        curves.append(base | {"coverage": float(variant), "risk": found.value, "n_fits": found.n_fits})
-                    elif metric.startswith("share_"):
-                        cells = metric.removeprefix("share_")
-                        shares.append(base | {"cells": cells, "bin": int(variant), "share": found.value})
-                    else:
-                        low, high = found.interval(self.confidence)
-                        named = {"merging": merging, "metric": metric, "variant": variant, "value": found.value}
-                        rules.append(base | named | {"low": low, "high": high, "n_fits": found.n_fits})
-        return {
-            "rules": pd.DataFrame(rules, columns=RULES),
-            "curves": pd.DataFrame(curves, columns=CURVES),
-            "confidences": pd.DataFrame(shares, columns=HISTOGRAMS),
-        }
+COLUMNS = {
+    "rules": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "method",
+        "rule",
+        "merging",
+        "metric",
+        "variant",
+        "value",
+        "low",
+        "high",
+        "n_fits",
+    ),
+    "curves": ("dataset", "evaluation", "regime", "method", "rule", "coverage", "risk", "n_fits"),
+    "confidences": ("dataset", "evaluation", "regime", "method", "rule", "cells", "bin", "share"),
+}
+MEANINGS = {
+    "merging": "Whether labels are merged by the study's rule (`merged`) or not (`none`).",
+    "variant": "Cut of the rule: as `published`, or `fair` (95 % of the validation cells pass); `-` without a cut.",
+    "coverage": "Share of the most confident cells.",
+    "risk": "Share of wrong cells among them.",
+    "cells": "Cells that are counted: right or wrong test cells, or a kind of unrelated cells.",
+    "bin": "Number of the bin of the confidence, from 0.",
+    "share": "Share of these cells in the bin.",
+}
 
 
-def _keys(table: pd.DataFrame) -> list[Key]:
-    return list(zip(*(table[name] for name in KEYS), strict=True))
+def rules(context: TableContext) -> pd.DataFrame:
+    """Confidence rules: how well they tell right from wrong cells, and what they accept of unrelated cells."""
+    return context.once(_tables)["rules"]
+
+
+def curves(context: TableContext) -> pd.DataFrame:
+    """Risk-coverage curves of all confidence rules."""
+    return context.once(_tables)["curves"]
+
+
+def confidences(context: TableContext) -> pd.DataFrame:
+    """Distributions of the confidence of right, wrong and unrelated cells."""
+    return context.once(_tables)["confidences"]
+
+
+def _tables(context: TableContext) -> dict[str, pd.DataFrame]:
+    """The three tables, in one pass over the values of all fits."""
+    rows: dict[str, list[dict[str, object]]] = {name: [] for name in COLUMNS}
+    measured = context.once(confidences_of)
+    for evaluation in context.fits.evaluations:
+        for method in context.spec.methods:
+            fits = measured.of(method, evaluation)
+            for key in dict.fromkeys(key for fit in fits for key in measured.values[fit]):
+                rule, merging, metric, variant = key
+                mean = measured.measured(fits, key)
+                assert mean is not None
+                base: dict[str, object] = dict(zip(EVALUATION, evaluation, strict=True))
+                base |= {"method": method, "rule": rule}
+                if metric == "risk":
+                    point = {"coverage": float(variant), "risk": mean.value, "n_fits": mean.n_fits}
+                    rows["curves"].append(base | point)
+                elif metric.startswith("share_"):
+                    cells = metric.removeprefix("share_")
+                    rows["confidences"].append(base | {"cells": cells, "bin": int(variant), "share": mean.value})
+                else:
+                    low, high = mean.interval(measured.confidence)
+                    named = {"merging": merging, "metric": metric, "variant": variant, "value": mean.value}
+                    rows["rules"].append(base | named | {"low": low, "high": high, "n_fits": mean.n_fits})
+    return {name: pd.DataFrame(rows[name], columns=columns) for name, columns in COLUMNS.items()}

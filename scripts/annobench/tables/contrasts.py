@@ -1,35 +1,95 @@
 """Contrasts: what a method changes against another one, overall and for every class, kind of class and group of cells.
 
-Two answers stand side by side. The paired t-test asks whether the difference is more than chance between runs (seeds):
-as the paper on the hierarchical loss tests it. The interval asks what other studies would have given: see
+There are two answers. The paired t-test asks whether the difference is more than chance between runs (seeds), as the
+paper on the hierarchical loss tests it. The interval says what other studies would have given: see
 `annobench.tables.shared.contrast_intervals`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
-from annobench.tables.nodes import node_classes, training_classes
-from annobench.tables.shared.contrast_intervals import LABEL_SETS, LEAST, Spreads
-from annobench.tables.shared.fits import FitFiles, Fits
+from annobench.tables.shared.classes import node_classes, training_classes
+from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.contrast_intervals import LABEL_SETS, LEAST, Bootstrap, ClassSets, Replicates
+from annobench.tables.shared.fits import Evaluation, FitFiles, Fits
+from annobench.tables.shared.spec import Contrast, ScoredSplit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CONTRASTS = ["dataset", "evaluation", "contrast", "base", "method", "metric", "label_set", "level", "group"]
-CONTRASTS += ["group_label", "base_value", "value", "difference", "n_runs", "t", "p_value", "p_holm", "family_size"]
-CONTRASTS += ["low", "high", "n_units", "unit_kind", "n_cells", "note"]
-_OVERALL = ["macro_f1", "macro_precision", "macro_recall", "balanced_accuracy", "accuracy", "ontology_macro_f1"]
-_OVERALL += ["ontology_accuracy", "hierarchical_f1_micro", "hierarchical_f1_macro", "accuracy_top3", "exact_share"]
-_OVERALL += ["finer_share", "coarser_share", "unrelated_share", "leaf_share", "ece"]
-_PER_CLASS = ["f1", "ontology_f1"]
-_WITHIN = ["accuracy", "macro_f1", "ontology_accuracy", "ontology_macro_f1"]
-_METRICS = {"overall": _OVERALL, "class": _PER_CLASS, "node_class": _PER_CLASS}
+COLUMNS = {
+    "contrasts": (
+        "dataset",
+        "evaluation",
+        "contrast",
+        "base",
+        "method",
+        "metric",
+        "label_set",
+        "level",
+        "group",
+        "group_label",
+        "base_value",
+        "value",
+        "difference",
+        "n_runs",
+        "t",
+        "p_value",
+        "p_holm",
+        "family_size",
+        "low",
+        "high",
+        "n_units",
+        "unit_kind",
+        "n_cells",
+        "note",
+    )
+}
+MEANINGS = {
+    "contrast": "Name of the contrast.",
+    "base": "Method that is compared with.",
+    "method": "Method that is compared.",
+    "level": "`overall`, `class`, `node_class` (kind of class), or the kind of group: study, tissue, disease, ...",
+    "group_label": "Name of the group.",
+    "base_value": "Mean of `base` over runs.",
+    "value": "Mean of `method` over runs.",
+    "difference": "`value` minus `base_value`.",
+    "n_runs": "Seeds that both methods have.",
+    "t": "Statistic of the paired t-test over runs.",
+    "p_value": "Its two-sided p-value.",
+    "p_holm": "The p-value after Holm's correction over the groups of one level, metric and label set.",
+    "family_size": "Groups that were tested.",
+    "n_units": "Units with such cells that the interval resamples.",
+    "unit_kind": "What the units are: study, donor or cell.",
+    "n_cells": "Test cells of a run.",
+    "note": "Why a test or an interval is missing.",
+}
+_OVERALL = (
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+    "balanced_accuracy",
+    "accuracy",
+    "ontology_macro_f1",
+    "ontology_accuracy",
+    "hierarchical_f1_micro",
+    "hierarchical_f1_macro",
+    "accuracy_top3",
+    "exact_share",
+    "finer_share",
+    "coarser_share",
+    "unrelated_share",
+    "leaf_share",
+    "ece",
+)
+_PER_CLASS = ("f1", "ontology_f1")
+_WITHIN = ("accuracy", "macro_f1", "ontology_accuracy", "ontology_macro_f1")
 _WHERE = ("study", "tissue", "disease", "seen_tissue", "seen_disease", "republished")
-_METRICS |= dict.fromkeys(_WHERE, _WITHIN)
+_METRICS = {"overall": _OVERALL, "class": _PER_CLASS, "node_class": _PER_CLASS, **dict.fromkeys(_WHERE, _WITHIN)}
 _KINDS = {
     "internal": "internal",
     "leaf_connected": "connected leaf",
@@ -41,60 +101,69 @@ _KEY = ["level", "metric", "label_set", "group"]
 _FAMILY = _KEY[:3]
 
 
-def contrasts(fits: Fits, scores: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per contrast, metric and group; `scores` are all values of all fits.
+def contrasts(context: TableContext) -> pd.DataFrame:
+    """What a method changes against another one: overall, for every class and kind of class, and for every study,
+    tissue and disease of the test cells; with paired tests over seeds and intervals over studies.
 
-    `study` has contrasts (name, base, method), splits and statistics. Values are means over runs; a run is a seed, its
-    value the mean over the splits of the evaluation. Only fits that both methods have finished count. The family of
-    Holm's correction: the groups of one level for one metric, in one contrast and evaluation.
+    Values are means over runs; a run is a seed, its value the mean over the splits of the evaluation. Only fits that
+    both methods have finished count. The family of Holm's correction: the groups of one level for one metric, in one
+    contrast and evaluation.
     """
-    if not study["contrasts"]:
-        return pd.DataFrame(columns=CONTRASTS)
-    asked = [method for one in study["contrasts"] for method in (one["base"], one["method"])]
+    columns, spec = list(COLUMNS["contrasts"]), context.spec
+    if not spec.contrasts:
+        return pd.DataFrame(columns=columns)
+    scores = context.table("scores")
+    compared = [method for one in spec.contrasts for method in (one.base, one.method)]
     wanted = pd.MultiIndex.from_tuples([(level, metric) for level, names in _METRICS.items() for metric in names])
-    rows = scores[scores["method"].isin(asked) & (scores["status"] == "ok")]
+    rows = scores[scores["method"].isin(compared) & (scores["status"] == "ok")]
     rows = rows[pd.MultiIndex.from_frame(rows[["level", "metric"]]).isin(wanted)]
-    sets = _class_sets(fits, study["splits"])
-    weights = stats.Weights(study["statistics"]["replicates"], study["statistics"]["confidence"])
-    spreads = Spreads(fits, weights, study["statistics"]["min_units"], sets)
-    found = []
-    for evaluation in fits.evaluations:
-        here = _Evaluation(fits, evaluation, rows, sets, spreads)
-        for one in study["contrasts"]:
-            found += here.compared(one)
-    return pd.concat(found, ignore_index=True)[CONTRASTS] if found else pd.DataFrame(columns=CONTRASTS)
+    sets = _class_sets(context)
+    weights = stats.Weights(spec.statistics.replicates, spec.statistics.confidence)
+    bootstrap = Bootstrap(
+        context.fits, weights, min_units=spec.statistics.min_units, sets=sets, results=context.results
+    )
+    parts = []
+    for evaluation in context.fits.evaluations:
+        here = _Evaluation(context.fits, evaluation, rows=rows, sets=sets, bootstrap=bootstrap)
+        for one in spec.contrasts:
+            parts += here.compared(one)
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _class_sets(fits: Fits, splits: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, list[str]]]:
+def _class_sets(context: TableContext) -> dict[tuple[str, str], dict[str, list[str]]]:
     """Per dataset and split: the training classes by kind of node, all of them, and those that the later release has.
 
     Kinds are `leaf` and what `node_classes` gives; where labels are rolled up they are taken among the true classes.
     """
+    fits = context.fits
     present = {}
     for fit, counts in fits.counts.items():
         key = (fit.dataset, fit.split)
         present[key] = [label for label, there in zip(fits.classes[key], counts.present, strict=True) if there]
     later = {
-        (split["dataset"], split["fitted"]): present.get((split["dataset"], split["split"]))
-        for split in splits
-        if split["spec"].get("part") == "query"
+        (split.dataset, split.fitted): present.get((split.dataset, split.split))
+        for split in context.spec.splits
+        if split.part == "query"
     }
-    found = {}
-    for split in splits:
-        key, fitted = (split["dataset"], split["split"]), (split["dataset"], split["fitted"])
-        if key not in present:
-            continue
-        rolled = split["spec"].get("rollup") is not None
-        classes = present[key] if rolled else training_classes(*fitted, split["seeds"])
-        sets: dict[str, list[str]] = {}
-        for label, kind in node_classes(classes, fits.ontology).items():
-            sets.setdefault(kind, []).append(label)
-            if kind.startswith("leaf"):
-                sets.setdefault("leaf", []).append(label)
-        ood = later.get(fitted) if split["spec"].get("part") == "reference" else None
-        sets |= {"shared": [] if rolled else classes, "ood": ood or []}
-        found[key] = {name: chosen for name, chosen in sets.items() if chosen}
-    return found
+    sets = {}
+    for split in context.spec.splits:
+        key = (split.dataset, split.split)
+        if key in present:
+            sets[key] = _sets_of(split, context, present[key], later.get((split.dataset, split.fitted)) or [])
+    return sets
+
+
+def _sets_of(split: ScoredSplit, context: TableContext, present: list[str], later: list[str]) -> dict[str, list[str]]:
+    """The sets of one split; `present` are its true classes, `later` those of the later release."""
+    rolled = split.rollup is not None
+    classes = present if rolled else training_classes(split.dataset, split.fitted, split.seeds, context.results)
+    sets: dict[str, list[str]] = {}
+    for label, kind in node_classes(classes, context.ontology).items():
+        sets.setdefault(kind, []).append(label)
+        if kind.startswith("leaf"):
+            sets.setdefault("leaf", []).append(label)
+    sets |= {"shared": [] if rolled else classes, "ood": later if split.part == "reference" else []}
+    return {name: chosen for name, chosen in sets.items() if chosen}
 
 
 class _Evaluation:
@@ -103,20 +172,21 @@ class _Evaluation:
     def __init__(
         self,
         fits: Fits,
-        evaluation: Sequence[str],
+        evaluation: Evaluation,
+        *,
         rows: pd.DataFrame,
-        sets: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
-        spreads: Spreads,
+        sets: ClassSets,
+        bootstrap: Bootstrap,
     ) -> None:
-        self.fits, self.evaluation, self.sets, self.spreads = fits, evaluation, sets, spreads
-        splits = {fit.split for fit in fits.planned if tuple(fit.belongs.values()) == tuple(evaluation)}
+        self.fits, self.evaluation, self.sets, self.bootstrap = fits, evaluation, sets, bootstrap
+        splits = {fit.split for fit in fits.planned if fit.place == evaluation}
         self.rows = rows[(rows["dataset"] == evaluation[0]) & rows["split"].isin(splits)]
         self._tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
-        self._spread: dict[tuple[str, tuple[FitFiles, ...]], Any] = {}
+        self._replicates: dict[tuple[str, tuple[FitFiles, ...]], Replicates] = {}
 
-    def compared(self, contrast: Mapping[str, str]) -> list[pd.DataFrame]:
+    def compared(self, contrast: Contrast) -> list[pd.DataFrame]:
         """Rows of one contrast, in a list; none where the two share no finished fit."""
-        base, method = contrast["base"], contrast["method"]
+        base, method = contrast.base, contrast.method
         done = {
             m: {(f.split, f.seed): f for f in self.fits.of(m, self.evaluation) if f in self.fits.counts}
             for m in (base, method)
@@ -136,7 +206,7 @@ class _Evaluation:
         table["low"], table["high"], table["n_units"], table["unit_kind"], few = bounds
         table["note"] = _notes(table, few)
         table["group_label"] = [self._label(*pair) for pair in zip(table["level"], table["group"], strict=True)]
-        about = {"dataset": self.evaluation[0], "evaluation": self.evaluation[1], "contrast": contrast["name"]}
+        about = {"dataset": self.evaluation[0], "evaluation": self.evaluation[1], "contrast": contrast.name}
         return [table.assign(**about, base=base, method=method)]
 
     def _runs(
@@ -178,9 +248,9 @@ class _Evaluation:
 
     def _bounds(
         self, fits: Sequence[Sequence[FitFiles]], table: pd.DataFrame
-    ) -> "tuple[NDArray[Any], NDArray[Any], Any, list[str], NDArray[np.bool_]]":
+    ) -> "tuple[NDArray[np.float64], NDArray[np.float64], pd.Series, list[str], NDArray[np.bool_]]":
         """Interval of every difference, what it resamples, and where there are too few units for one."""
-        first, second = (self._spread_of(one) for one in fits)
+        first, second = (self._replicates_of(one) for one in fits)
         places = [{target: i for i, target in enumerate(one.targets)} for one in (first, second)]
         low, high = np.full(len(table), np.nan), np.full(len(table), np.nan)
         units, kinds = np.zeros(len(table), dtype=np.int64), [""] * len(table)
@@ -192,16 +262,16 @@ class _Evaluation:
             if units[row] >= LEAST:
                 difference = float(table["difference"].iat[row])
                 replicates = difference + second.moves[:, j] - first.moves[:, i]
-                low[row], high[row] = stats.interval(replicates, difference, self.spreads.weights.confidence, (-1, 1))
+                low[row], high[row] = stats.interval(replicates, difference, self.bootstrap.weights.confidence, (-1, 1))
         resampled = np.array([bool(kind) for kind in kinds])
         number = pd.Series(units, dtype="Int64").where(resampled)
         return low, high, number, kinds, resampled & (units < LEAST)
 
-    def _spread_of(self, fits: Sequence[FitFiles]) -> Any:
+    def _replicates_of(self, fits: Sequence[FitFiles]) -> Replicates:
         key = (fits[0].method, tuple(fits))
-        if key not in self._spread:
-            self._spread[key] = self.spreads.of(fits)
-        return self._spread[key]
+        if key not in self._replicates:
+            self._replicates[key] = self.bootstrap.of(fits)
+        return self._replicates[key]
 
     def _label(self, level: str, group: str) -> str:
         if level == "class":

@@ -1,64 +1,128 @@
 """A published table beside what the same recipe gives here, and what the audit says of each of its rows."""
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from annobench.core.errors import DataError
-from annobench.tables.confidence import Confidences
+from annobench.tables.shared.confidences import Confidences, confidences_of
+from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.spec import PublishedColumn, PublishedTable
 
-COLUMNS = ["row", "metric", "unit", "column", "published", "method", "here", "fair", "verdict", "reason", "source"]
-_NEEDED = ["row", "metric", "rule", "unit", "scale", "column", "value", "source"]
+COLUMNS = {
+    "published": (
+        "row",
+        "metric",
+        "unit",
+        "column",
+        "published",
+        "method",
+        "here",
+        "fair",
+        "verdict",
+        "reason",
+        "source",
+    )
+}
+MEANINGS = {
+    "row": "Row of the published table.",
+    "unit": "Unit of the published value.",
+    "column": "Column of the published table.",
+    "published": "The published value.",
+    "method": "Method of this study that is compared with the column; empty where there is none.",
+    "here": "The metric as it is published, measured here, in the unit of the table.",
+    "fair": "Its fair reading, measured here.",
+    "verdict": "What the audit says of the metric as it is published.",
+    "reason": "The numbers behind the verdict.",
+    "source": "Where the value is published.",
+}
+_OF_FILE = ["row", "metric", "rule", "unit", "scale", "column", "value", "source"]
+_NOTHING = PublishedColumn(method="", evaluation="")
 
 
-def published(
-    settings: Mapping[str, Any] | None, markers: pd.DataFrame, confidences: Confidences, audit: pd.DataFrame
+class _Row(Protocol):
+    """A row of the published table."""
+
+    metric: str
+    rule: str
+
+
+def published(context: TableContext) -> pd.DataFrame:
+    """A published table beside what the same recipe gives here, and what the audit says of each of its rows."""
+    if context.spec.published is None:
+        return pd.DataFrame(columns=COLUMNS["published"])
+    return compared(
+        context.spec.published,
+        context.root / context.spec.published.table,
+        markers=context.table("markers"),
+        confidences=context.once(confidences_of),
+        audit=context.table("audit"),
+    )
+
+
+def compared(
+    spec: PublishedTable, file: Path, *, markers: pd.DataFrame, confidences: Confidences, audit: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per published number.
 
-    `settings` has table (a TSV file with row, metric, rule, unit, scale, column, value, source), dataset, evaluation
-    and columns (column -> method and evaluation). `here` is the metric as published, `fair` its fair reading; both in
-    the unit of the table (value times scale). The verdict is that on the published reading. Raises DataError for a
-    malformed table.
+    Parameters
+    ----------
+    spec
+        What of the study is compared with the table.
+    file
+        The table: tab-separated, with row, metric, rule, unit, scale, column, value and source. A metric times its
+        scale is in the unit of the table.
+    markers, audit
+        The tables of these names.
+    confidences
+        What the fits say of confidence rules.
+
+    Raises
+    ------
+    DataError
+        The file has other columns.
     """
-    if settings is None:
-        return pd.DataFrame(columns=COLUMNS)
-    table = pd.read_csv(settings["table"], sep="\t", keep_default_na=False, comment="#")
-    if list(table.columns) != _NEEDED:
-        raise DataError(f"{settings['table']}: expected the columns {', '.join(_NEEDED)}, found {list(table.columns)}")
-    audit = audit[(audit["dataset"] == settings["dataset"]) & (audit["evaluation"] == settings["evaluation"])]
+    table = pd.read_csv(file, sep="\t", keep_default_na=False, comment="#")
+    if list(table.columns) != _OF_FILE:
+        raise DataError(f"{file}: expected the columns {', '.join(_OF_FILE)}, found {list(table.columns)}")
+    audit = audit[(audit["dataset"] == spec.dataset) & (audit["evaluation"] == spec.evaluation)]
+    measured = _Measured(markers, confidences, spec.dataset)
     rows = []
     for row in table.itertuples():
-        column = settings["columns"].get(row.column, {"method": "", "evaluation": ""})
-        method, place = column["method"], (settings["dataset"], column["evaluation"])
-        here = {
-            reading: _value(row, method, reading, place, markers, confidences) * row.scale
-            for reading in ("published", "fair")
-        }
-        said = audit[(audit["metric"] == row.metric) & (audit["variant"] == "published")]
-        said = said[said["rule"] == (row.rule or "-")]
-        verdict, reason = ("", "") if said.empty else said[["verdict", "reason"]].iloc[0]
+        column = spec.columns.get(row.column, _NOTHING)
+        of_metric = audit[(audit["metric"] == row.metric) & (audit["variant"] == "published")]
+        of_metric = of_metric[of_metric["rule"] == (row.rule or "-")]
+        verdict, reason = ("", "") if of_metric.empty else of_metric[["verdict", "reason"]].iloc[0]
         rows.append(
             {
-                **{"row": row.row, "metric": row.metric, "unit": row.unit, "column": row.column},
-                **{"published": row.value, "method": method, "here": here["published"], "fair": here["fair"]},
-                **{"verdict": verdict, "reason": reason, "source": row.source},
+                **{name: getattr(row, name) for name in ("row", "metric", "unit", "column", "source")},
+                "published": row.value,
+                "method": column.method,
+                "here": measured.value(row, column, "published") * row.scale,
+                "fair": measured.value(row, column, "fair") * row.scale,
+                "verdict": verdict,
+                "reason": reason,
             }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS["published"])
 
 
-def _value(
-    row: Any, method: str, reading: str, place: tuple[str, str], markers: pd.DataFrame, confidences: Confidences
-) -> float:
-    """The metric of a method in one reading; NaN where there is none."""
-    if row.rule:
-        evaluation = next((e for e in confidences.fits.evaluations if e[:2] == place), None)
-        fits = confidences.of(method, evaluation) if evaluation else []
-        found = confidences.measured(fits, (row.rule, "none", row.metric, reading)) if fits else None
-        return found.value if found else np.nan
-    here = markers[(markers["dataset"] == place[0]) & (markers["evaluation"] == place[1])]
-    here = here[(here["name"] == method) & (here["metric"] == row.metric) & (here["reading"] == reading)]
-    return float(here["value"].iloc[0]) if len(here) else np.nan
+class _Measured:
+    """Metrics of one dataset as they were measured here."""
+
+    def __init__(self, markers: pd.DataFrame, confidences: Confidences, dataset: str) -> None:
+        self.markers, self.confidences, self.dataset = markers, confidences, dataset
+
+    def value(self, row: _Row, column: PublishedColumn, reading: str) -> float:
+        """The metric of a row in one reading; NaN where there is none."""
+        place = (self.dataset, column.evaluation)
+        if row.rule:
+            evaluation = next((e for e in self.confidences.fits.evaluations if e[:2] == place), None)
+            fits = self.confidences.of(column.method, evaluation) if evaluation else []
+            mean = self.confidences.measured(fits, (row.rule, "none", row.metric, reading)) if fits else None
+            return mean.value if mean else np.nan
+        here = self.markers[(self.markers["dataset"] == place[0]) & (self.markers["evaluation"] == place[1])]
+        here = here[(here["name"] == column.method) & (here["metric"] == row.metric) & (here["reading"] == reading)]
+        return float(here["value"].iloc[0]) if len(here) else np.nan

@@ -3,7 +3,7 @@
 from annobench.config.figures import figure_facts
 from annobench.core.codehash import code_hash
 from annobench.core.files import sha256_of
-from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings
+from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, Provenance, ReportSettings
 from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.figures import FigureRules, metric_words
 
@@ -14,6 +14,11 @@ class ReportRules(Chapter):
     def tables(self, wildcards: Wildcards) -> dict[str, str]:
         """All tables by name."""
         return self.targets.tables()
+
+    def provenance(self, wildcards: Wildcards) -> dict[str, object]:
+        """The whole configuration, as resolved."""
+        study = self.study
+        return Provenance(study.settings, study.datasets, study.methods).to_params()
 
     def settings(self, wildcards: Wildcards) -> ReportSettings:
         """What the page uses of the study."""

@@ -1,64 +1,121 @@
 """What the rules of tables.smk ask for."""
 
 from pathlib import Path
-from typing import Any
 
+from annobench.config.plugins import plugins
 from annobench.config.published import published_files
-from annobench.workflow.common import Chapter, canonical
+from annobench.config.split import Split
+from annobench.config.tables import table_facts
+from annobench.core.codehash import code_hash
+from annobench.tables.shared.spec import (
+    Contrast,
+    MergeRule,
+    PublishedTable,
+    ScoredSplit,
+    Scoring,
+    Statistics,
+    StudyMethod,
+    TablesSpec,
+    balance_name,
+)
+from annobench.workflow.common import Chapter, Wildcards
 
 
 class TableRules(Chapter):
-    """Inputs, params and resources as functions of wildcards."""
+    """Inputs, params and resources of tables.smk."""
 
-    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+    def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of building the tables of all fits; a few columns of the largest dataset are read at a time."""
         cells = max(dataset["resources"]["cells"] for dataset in self.study.datasets.values())
         return int((1500 + 3 * sum(1 for _ in self.study.fits()) + cells / 40_000) * attempt)
 
-    def fit_files(self, wildcards: Any) -> dict[str, list[str]]:
+    def inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """Everything that tables are built from; with `partial`, what of it is there."""
+        return {
+            **self.fit_files(),
+            "audit": [path for files in self.targets.audit().values() for path in files],
+            "splits": self.targets.splits(),
+            "train": self.targets.train(),
+            "obs": self.targets.obs(),
+            "published": [str(path) for path in self.published_files()],
+        }
+
+    def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
-        found: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
+        files: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
         for fit in self.study.fits():  # a file of scores holds all views of its fit
             run = self.results.run(fit)
             if not self.study.settings["partial"] or Path(run).is_file():
                 for key, path in {"run": run, **self.results.scores(fit)}.items():
-                    found[key].append(path)
-        return found
+                    files[key].append(path)
+        return files
 
-    def audit_files(self, wildcards: Any) -> dict[str, list[str]]:
-        """Tables of the audits of all evaluations."""
-        return {f"audit_{table}": files for table, files in self.targets.audit().items()}
-
-    def _published(self) -> dict[str, Any] | None:
-        """The published table beside which results are set: its path, and which method stands for which column."""
-        found = self.study.settings["published"]
-        return found and {**found, "table": str(self.root / "config" / "published" / f"{found['table']}.tsv")}
-
-    def published_values(self) -> list[str]:
-        """Files of published values that figures draw as references."""
-        return [str(path) for path in published_files(self.study.settings["published_values"], self.root)]
-
-    def study_settings(self, wildcards: Any) -> str:
-        """What the tables use of the study."""
+    def published_files(self) -> list[Path]:
+        """The published table that results are compared with, and the files of published values."""
         settings = self.study.settings
-        about = ("label", "kind", "fitted", "decoding")
-        methods = {name: {key: m[key] for key in about} for name, m in self.study.methods.items()}
-        splits = [
-            {
-                **{key: getattr(split, key) for key in ("dataset", "evaluation", "regime", "fitted")},
-                "spec": {
-                    **split.settings.to_params(),
-                    **{"genes": split.genes.to_params(), "balance": split.balance.to_params(), "rollup": split.rollup},
-                },
-                **{"split": split.name, "methods": list(split.methods), "seeds": list(split.seeds)},
-            }
-            for split in self.study.splits.values()
+        table = settings["published"] and settings["published"]["table"]
+        return [
+            *published_files(table, self.root),
+            *published_files(settings["published_values"], self.root),
         ]
-        used = {key: settings[key] for key in ("scoring", "statistics", "partial", "contrasts")}
-        used |= {"merge": self.rollup(settings["scoring"]["merge"]), "published": self._published()}
-        return canonical(used | {"methods": methods, "splits": splits, "published_values": self.published_values()})
 
-    def resolved_study(self, wildcards: Any) -> str:
-        """The whole configuration, as resolved."""
-        study = self.study
-        return canonical({"settings": study.settings, "datasets": study.datasets, "methods": study.methods})
+    def spec(self, wildcards: Wildcards) -> TablesSpec:
+        """What the tables need to know of the study."""
+        settings = self.study.settings
+        merge = self.rollup(settings["scoring"]["merge"])
+        return TablesSpec(
+            study=self.study.name,
+            splits=tuple(map(scored_split, self.study.splits.values())),
+            methods={
+                name: StudyMethod(**{key: method[key] for key in ("label", "kind", "fitted", "decoding")})
+                for name, method in self.study.methods.items()
+            },
+            scoring=Scoring(primary=settings["scoring"]["primary"]),
+            statistics=Statistics.from_params(settings["statistics"]),
+            contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
+            merge=MergeRule.from_params(merge) if merge else None,
+            published=self._published(),
+            published_values=self._in_repository(settings["published_values"]),
+        )
+
+    def _published(self) -> PublishedTable | None:
+        published = self.study.settings["published"]
+        if published is None:
+            return None
+        return PublishedTable.from_params({**published, "table": self._in_repository(published["table"])[0]})
+
+    def params(self, wildcards: Wildcards) -> dict[str, object]:
+        """The spec, as the driver reads it."""
+        return self.spec(wildcards).to_params()
+
+    def _in_repository(self, names: str | list[str] | None) -> tuple[str, ...]:
+        """Files of config/published as paths in the repository."""
+        return tuple(path.relative_to(self.root).as_posix() for path in published_files(names, self.root))
+
+    def labels(self, table: str) -> dict[str, str]:
+        """What Snakemake's own report says of a table."""
+        return {"table": table, "content": table_facts(table).meaning}
+
+    def code(self, wildcards: Wildcards) -> str:
+        """Hash of the code of all tables."""
+        return code_hash("aggregate_scores", *(f"annobench.tables.{name}" for name in plugins("tables")))
+
+
+def scored_split(split: Split) -> ScoredSplit:
+    """What tables use of a split."""
+    return ScoredSplit(
+        dataset=split.dataset,
+        evaluation=split.evaluation,
+        regime=split.regime,
+        split=split.name,
+        fitted=split.fitted,
+        methods=split.methods,
+        seeds=split.seeds,
+        part=split.part,
+        rollup=split.rollup,
+        panel=split.genes.panel,
+        training=split.genes.training,
+        balance=balance_name(split.balance),
+        other_settings=split.other_settings(),
+        within_evaluation=split.within_evaluation(),
+    )

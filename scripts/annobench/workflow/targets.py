@@ -10,36 +10,8 @@ from pathlib import Path
 from annobench.config.results import AUDIT, Results, View
 from annobench.config.split import Split
 from annobench.config.study import Study
+from annobench.config.tables import tables
 from annobench.figures.shared.needs import drawable
-
-TABLES = (
-    "scores",
-    "summary",
-    "ranking",
-    "tests",
-    "audit",
-    "rules",
-    "curves",
-    "confidences",
-    "factors",
-    "effects",
-    "markers",
-    "types",
-    "degs",
-    "spatial",
-    "published",
-    "failed",
-    "resources",
-    "confusion",
-    "calibration",
-    "classes",
-    "trees",
-    "splits",
-    "contrasts",
-    "nodes",
-    "edges",
-    "published_values",
-)
 
 
 class Targets:
@@ -58,9 +30,9 @@ class Targets:
         """Genes of a panel."""
         return self.results.panel(name)
 
-    def tables(self, names: Iterable[str] = TABLES) -> dict[str, str]:
-        """Files of tables by name; of all where none is named."""
-        return {name: self.results.table(self.study.name, name) for name in names}
+    def tables(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """Files of tables by name; of all tables where none is named."""
+        return {name: self.results.table(self.study.name, name) for name in (tables() if names is None else names)}
 
     @cached_property
     def figure_names(self) -> list[str]:

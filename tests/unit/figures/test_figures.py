@@ -20,6 +20,7 @@ from annobench.config.controls import CONTROLS
 from annobench.config.entities import available
 from annobench.config.figures import FigureFacts, figure_facts, figures
 from annobench.config.plugins import plugins
+from annobench.config.tables import tables as all_tables
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.figures import low_label
@@ -30,7 +31,7 @@ from annobench.figures.shared.style import RC_SETTINGS, Looks, draw_figure, spre
 from annobench.score.audit.controls import CONTROLS as AUDITED
 from annobench.workflow.figures import FigureRules
 from annobench.workflow.launch import resolve
-from annobench.workflow.targets import TABLES, Targets
+from annobench.workflow.targets import Targets
 
 METHODS = ["one", "two", "three"]
 OTHERS = [name for name in figures() if "release" not in figure_facts(name).regimes]  # those have a file of their own
@@ -297,7 +298,7 @@ def test_a_study_without_figures_of_its_own_has_all() -> None:
     assert resolve(None).settings["figures"] == figures()
     assert figures()[0] == "ranking"  # the order of the report
     assert sorted(figures()) == plugins("figures")
-    assert all(set(figure_facts(name).tables) <= set(TABLES) for name in figures())
+    assert all(set(figure_facts(name).tables) <= set(all_tables()) for name in figures())
 
 
 def test_a_figure_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
 from annobench.figures.shared.settings import Contrast, ReleaseMethod
-from annobench.tables.published_values import COLUMNS, published_values
+from annobench.tables.published_values import COLUMNS as DECLARED
+from annobench.tables.published_values import published_values, read_published_values
 from annobench.workflow.figures import FigureRules, other_data, release_settings
 from annobench.workflow.tables import TableRules
 from annobench.workflow.targets import Targets
+from study_files import Context
+from study_files import study as tables_study
 
-FILES = [str(path) for path in published_files(["hce", "sctab_per_class"], ROOT)]
+COLUMNS = DECLARED["published_values"]
+FILES = published_files(["hce", "sctab_per_class"], ROOT)
 METHODS = ["mlp_ce", "mlp_hce", "mlp_ce.leaf"]
 
 
@@ -28,7 +32,7 @@ def study(**more: Any) -> Any:
 
 
 def test_class_values_average_to_the_printed_ones() -> None:
-    table = published_values(FILES)
+    table = pd.concat(map(read_published_values, FILES), ignore_index=True)
     overall = table[(table["level"] == "overall") & (table["metric"] == "ontology_macro_f1") & (table["set"] == "id")]
     per_class = table[(table["level"] == "class") & (table["metric"] == "ontology_f1")]
     classes = pd.read_csv(ROOT / "config" / "classes" / "hce_164.tsv", sep="\t")
@@ -44,13 +48,13 @@ def test_class_values_average_to_the_printed_ones() -> None:
 
 
 def test_every_value_has_a_source_and_bounds_that_hold_it() -> None:
-    table = published_values(FILES)
-    assert list(table.columns) == COLUMNS
+    table = pd.concat(map(read_published_values, FILES), ignore_index=True)
+    assert tuple(table.columns) == COLUMNS
     assert table["source"].str.len().min() > 10
     bounded = table.dropna(subset=["value", "low", "high"])
     assert ((bounded["low"] <= bounded["value"]) & (bounded["value"] <= bounded["high"])).all()
     assert table[["value", "low", "high"]].stack().between(0, 1).all()
-    assert published_datasets(Path(f) for f in FILES) == ["hce_release"]
+    assert published_datasets(FILES) == ["hce_release"]
     gain = table[table["loss"] == "hce-ce"].iloc[0]
     for model in ("linear", "mlp", "tabnet"):  # what is inferred is the sum of what is printed
         of = table[(table["model"] == model) & (table["set"] == "ood")].set_index("loss")
@@ -59,7 +63,7 @@ def test_every_value_has_a_source_and_bounds_that_hold_it() -> None:
 
 
 def test_no_files_give_a_table_with_its_columns() -> None:
-    assert list(published_values([]).columns) == COLUMNS
+    assert tuple(published_values(Context(tables_study())).columns) == COLUMNS
 
 
 GOOD = dict(
@@ -72,7 +76,7 @@ GOOD = dict(
     [
         ({"set": "train"}, "set: expected one of id, ood, found 'train' in row 1"),
         ({"kind": "guessed"}, "kind: expected one of printed, digitised, inferred"),
-        ({"value": "a half"}, "value: 'a half' in row 1 is no number"),
+        ({"value": "a half"}, "value: 'a half' in row 1 is not a number"),
         ({"value": ""}, "row 1 has neither a value nor both of low and high"),
         ({"value": "", "low": "0.1"}, "row 1 has neither"),
     ],
@@ -81,17 +85,17 @@ def test_malformed_files_are_refused(change: dict[str, str], message: str, tmp_p
     path = tmp_path / "m.tsv"
     pd.DataFrame([GOOD | change]).to_csv(path, sep="\t", index=False)
     with pytest.raises(DataError, match=message):
-        published_values([str(path)])
+        read_published_values(path)
     pd.DataFrame([GOOD]).drop(columns="kind").to_csv(path, sep="\t", index=False)
     with pytest.raises(DataError, match="expected the columns"):
-        published_values([str(path)])
+        read_published_values(path)
 
 
 def test_lines_that_begin_with_a_hash_are_remarks_and_others_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "m.tsv"
     rows = ["# a remark", "\t".join(COLUMNS), "\t".join((GOOD | {"source": "thread #12, Fig. 1"}).values())]
     path.write_text("\n".join(rows) + "\n")
-    assert published_values([str(path)])["source"].tolist() == ["thread #12, Fig. 1"]
+    assert read_published_values(path)["source"].tolist() == ["thread #12, Fig. 1"]
 
 
 def test_a_file_that_is_not_there_is_named_with_the_nearest() -> None:
@@ -128,7 +132,9 @@ def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
     assert "not the data" not in rules.caption(SimpleNamespace(figure="ranking"))
     assert rules.settings(SimpleNamespace(figure="ranking")).release is None
     assert rules.settings(SimpleNamespace(figure="decoders")).of_release.views
-    assert TableRules(one).published_values() == FILES[:1]
+    tables = TableRules(one)
+    assert tables.published_files() == FILES[:1]
+    assert tables.spec(None).published_values == ("config/published/hce.tsv",)
 
 
 def test_figures_are_asked_for_where_the_study_has_what_they_need() -> None:

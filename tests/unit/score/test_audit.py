@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from annobench.core.parquet import write_columns
+from annobench.core.parquet import read_columns, write_columns
 from annobench.fit import predictions
 from annobench.fit.decisions import sample, write_decisions
 from annobench.fit.predictions import Predictions
@@ -19,8 +19,12 @@ from annobench.score.audit.tissue import train_on
 from annobench.score.audit.verdict import COST, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
 from annobench.score.metrics.base import Metric, Scored
 from annobench.score.metrics.registry import METRICS
-from annobench.tables import audit
+from annobench.tables.audit import audited
+from annobench.tables.markers import degs, markers_of
+from annobench.tables.shared.verdicts import Verdicts
+from annobench.tables.spatial import spatial as spatial_table
 from helpers import cells, run_record, scored, toy_ontology, values
+from study_files import Context, study
 
 HIGH = Metric("m", "flat", "s", 0, 1, 1)
 LOW = Metric("m", "markers", "s", 0, float("inf"), 0)
@@ -186,7 +190,7 @@ def test_what_the_median_method_accepts_decides_for_its_own_rule_and_cut() -> No
     rows += [("control", "noise", "accepted_noise", "fair", "z", 0.95)]  # of a control: says nothing of methods
     columns = ["kind", "name", "metric", "variant", "rule", "value"]
     fixed = {"family": "confidence", "split": "s", "seed": 1, "dataset": "d", "evaluation": "e", "regime": "pair"}
-    table = audit.audit(pd.DataFrame(rows, columns=columns).assign(**fixed), NOTHING)
+    table = audited(pd.DataFrame(rows, columns=columns).assign(**fixed), NOTHING)
     rates = table[table["metric"] == "unknown_rate"].set_index(["variant", "rule"])
     assert rates["because"].to_dict() == {
         ("published", "z"): "unrelated cells",
@@ -338,7 +342,8 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
         folder.mkdir(parents=True)
         outputs = {name: folder / f"{name}.parquet" for name in TABLES}
         audit_evaluation(settings | changes, ontology, outputs)
-        return audit.read({name: [str(path)] for name, path in outputs.items()}, [("d", "e", "holdout")])
+        place = {"dataset": "d", "evaluation": "e", "regime": "holdout"}
+        return {name: pd.DataFrame(read_columns(path)).assign(**place) for name, path in outputs.items()}
 
     return audited
 
@@ -399,7 +404,7 @@ def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFra
     for reading in ("published", "fair"):
         assert value("oracle", "marker_log2fc", reading) > value("shuffled", "marker_log2fc", reading)
 
-    table = audit.audit(metrics, NOTHING)
+    table = audited(metrics, NOTHING)
     verdicts = table.set_index(["metric", "variant", "rule"])
     assert verdicts.loc[("accuracy", "-", "-"), "verdict"] == INFORMATIVE
     assert verdicts.loc[("macro_f1", "truth", "-"), "verdict"] == INFORMATIVE
@@ -419,9 +424,11 @@ def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFra
     assert len(spatial) == 2 * 150
     assert ((spatial["y"] - spatial["x"]) == 1).all()
     assert set(found["types"]["reading"]) == {"published", "fair"}
-    assert audit.spatial(spatial, ontology)["true"].iloc[0] == ontology.label(spatial["true"].iloc[0])
-    assert set(audit.degs(found["degs"], ontology)["name"]) == {"oracle", *METHODS}
-    shown = audit.markers(metrics, found["types"], table, 0.95)
+    context = Context(study())
+    context.ontology, context.audits = ontology, found
+    assert spatial_table(context)["true"].iloc[0] == ontology.label(spatial["true"].iloc[0])
+    assert set(degs(context)["name"]) == {"oracle", *METHODS}
+    shown = markers_of(metrics, found["types"], table, 0.95)
     named = shown.set_index(["name", "metric", "reading"])
     assert (named["low"].dropna() <= named["value"][named["low"].notna()] + 1e-9).all()
     assert named.loc[("good", "gene_overlap", "published"), "verdict"] == NOT_EVIDENCE
@@ -457,8 +464,8 @@ def test_an_evaluation_without_markers_and_without_another_tissue(
     assert set(metrics.loc[metrics["family"] == "markers", "metric"]) == {"gene_overlap", "panel_use"}
     assert not {"unrelated_tissue", "marker_argmax"} & set(metrics["name"])
     assert found["types"].empty
-    table = audit.audit(metrics, NOTHING)
-    assert set(audit.markers(metrics, found["types"], table, 0.95)["metric"]) == {"gene_overlap", "panel_use"}
+    table = audited(metrics, NOTHING)
+    assert set(markers_of(metrics, found["types"], table, 0.95)["metric"]) == {"gene_overlap", "panel_use"}
 
 
 def test_an_evaluation_rolled_up_compares_coarse_labels(
@@ -475,9 +482,9 @@ def test_an_evaluation_rolled_up_compares_coarse_labels(
 # verdicts to look up
 
 
-def audit_table(rows: list[tuple[str, str, str, str, str, str]]) -> audit.Verdicts:
+def audit_table(rows: list[tuple[str, str, str, str, str, str]]) -> Verdicts:
     table = pd.DataFrame(rows, columns=["dataset", "evaluation", "metric", "variant", "rule", "verdict"])
-    return audit.Verdicts(table)
+    return Verdicts(table)
 
 
 def test_the_worst_verdict_speaks_for_a_metric_and_for_the_study() -> None:
@@ -533,11 +540,11 @@ def test_costs_stand_in_the_audit_without_controls() -> None:
         {"dataset": "d", "evaluation": "e", "regime": "holdout", "status": ["ok", "ok", "failed"],
          "method": ["good", "slow", "good"], "fit_seconds": [1.0, 3.0, 99.0]}
     )  # fmt: skip
-    found = audit.audit(metrics, resources).set_index("metric")
+    found = audited(metrics, resources).set_index("metric")
     assert found.loc["accuracy", ["oracle", "majority", "methods_best"]].tolist() == pytest.approx([1, 0.4, 0.85])
     assert found.loc["fit_seconds", "verdict"] == COST
     assert found.loc["fit_seconds", ["methods_best", "methods_median"]].tolist() == [1, 2]
-    assert audit.audit(pd.DataFrame(), resources).empty
+    assert audited(pd.DataFrame(), resources).empty
 
 
 def test_controls_are_scored_as_methods_are() -> None:

@@ -12,17 +12,21 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 from statsmodels.stats.multitest import multipletests
 
+from annobench.config.results import Results
 from annobench.core.parquet import write_columns
 from annobench.score import statistics as stats
 from annobench.score.metrics import flat, ontology_aware
 from annobench.score.score_fit import CONFIDENCE, count_confusion
-from annobench.tables.contrasts import CONTRASTS, contrasts
-from annobench.tables.shared.contrast_intervals import Spreads, groups_of_donors
-from annobench.tables.shared.fits import FitFiles, Fits
+from annobench.tables.contrasts import COLUMNS, contrasts
+from annobench.tables.shared.contrast_intervals import Bootstrap, groups_of_donors
+from annobench.tables.shared.fits import FitFiles
+from annobench.tables.shared.spec import Statistics, TablesSpec
 from helpers import run_record, scored, toy_ontology
+from study_files import Context, contrast, fit_files, study
+from study_files import split as scored_split
 
 CLASSES = ["A", "A1", "A2", "A2x", "B"]
-STATISTICS = {"replicates": 200, "confidence": 0.95, "min_units": 4}
+GAIN = contrast("gain", "old", "new")
 TARGET = ["level", "metric", "label_set", "group"]
 
 
@@ -65,11 +69,9 @@ def test_runs_without_spread_and_missing_runs() -> None:
 
 def fit(folder: Path, method: str, seed: int, cells: dict[str, Any], split: str = "s", kind: str = "donor") -> FitFiles:
     """A fit on disk: `cells` has unit, truth and predicted."""
-    place = folder / method / split / str(seed)
-    place.mkdir(parents=True)
-    names = ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
     evaluation = "holdout" if split in "stu" else split
-    files = FitFiles("d", evaluation, "holdout", split, method, seed, *(place / name for name in names))
+    key = {"evaluation": evaluation, "regime": "holdout", "split": split, "method": method, "seed": seed}
+    files = fit_files(folder, f"fits/{method}/{split}/{seed}", **key)
     run_record(files.run)
     pairs = count_confusion(cells["unit"], cells["truth"], cells["predicted"])
     fixed = {key: [value] * len(pairs["n"]) for key, value in (("split", split), ("method", method))}
@@ -101,29 +103,27 @@ def world(folder: Path, cells: dict[str, Any], train: list[str], splits: str = "
     """The files of the dataset that contrasts look at."""
     for split in splits:
         for kind in ("splits", "train"):
-            (folder / "results" / kind / "d" / split).mkdir(parents=True)
+            (folder / kind / "d" / split).mkdir(parents=True)
         for seed in (1, 2, 3, 4):
             n = len(cells["truth"])
-            write_columns(folder / f"results/splits/d/{split}/seed{seed}.parquet", {"role": ["test"] * n + ["train"]})
-            write_columns(folder / f"results/train/d/{split}/seed{seed}.parquet", {"label_id": train})
-    (folder / "results/data/d").mkdir(parents=True)
+            write_columns(folder / f"splits/d/{split}/seed{seed}.parquet", {"role": ["test"] * n + ["train"]})
+            write_columns(folder / f"train/d/{split}/seed{seed}.parquet", {"label_id": train})
+    (folder / "data/d").mkdir(parents=True)
     obs = {"donor": [*cells["unit"], "donor00"], "study": [*cells["study"], "of training"]}
-    write_columns(folder / "results/data/d/obs.parquet", obs)
+    write_columns(folder / "data/d/obs.parquet", obs)
 
 
-def settled(splits: str = "s", **more: Any) -> dict[str, Any]:
-    entry = {"dataset": "d", "seeds": [1, 2, 3, 4], "spec": {}}
-    return {
-        "contrasts": [{"name": "gain", "base": "old", "method": "new"}],
-        "splits": [entry | {"split": split, "fitted": split} for split in splits],
-        "statistics": STATISTICS,
-    } | more
+def settled(splits: str = "s", **more: Any) -> TablesSpec:
+    planned = [scored_split(name, seeds=(1, 2, 3, 4)) for name in splits]
+    return study(*planned, **{"contrasts": (GAIN,), "statistics": Statistics(0.95, 200, 4)} | more)
+
+
+Two = tuple[Path, list[FitFiles], pd.DataFrame]
 
 
 @pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[FitFiles], pd.DataFrame]:
+def two(tmp_path: Path) -> Two:
     """Four runs of two methods on 16 donors of 4 studies; class B is not trained."""
-    monkeypatch.chdir(tmp_path)
     world(tmp_path, drawn(1, 0.5), ["A", "A1", "A2", "A2x"])
     fits, scores = [], []
     for method, right in (("old", 0.4), ("new", 0.7)):
@@ -131,17 +131,17 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[FitFiles]
             cells = drawn(seed, right)
             fits.append(fit(tmp_path, method, seed, cells))
             scores.append(rows_of(fits[-1], cells))
-    return fits, pd.concat(scores, ignore_index=True)
+    return tmp_path, fits, pd.concat(scores, ignore_index=True)
 
 
-def compared(fits: list[FitFiles], scores: pd.DataFrame, **more: Any) -> pd.DataFrame:
-    return contrasts(Fits(fits, toy_ontology()), scores, settled(**more))
+def compared(folder: Path, fits: list[FitFiles], scores: pd.DataFrame, **more: Any) -> pd.DataFrame:
+    return contrasts(Context(settled(**more), fits, folder).having(scores=scores))
 
 
-def test_values_tests_and_families(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
+def test_values_tests_and_families(two: Two) -> None:
     table = compared(*two)
-    assert list(table) == CONTRASTS
-    wide = two[1].pivot(index=TARGET, columns=["method", "seed"], values="value")
+    assert tuple(table) == COLUMNS["contrasts"]
+    wide = two[2].pivot(index=TARGET, columns=["method", "seed"], values="value")
     for row in table[~table["level"].isin(["node_class"])].itertuples():
         values = wide.loc[(row.level, row.metric, row.label_set, row.group)]
         assert (row.base_value, row.value) == pytest.approx((values["old"].mean(), values["new"].mean()))
@@ -161,7 +161,9 @@ def test_values_tests_and_families(two: tuple[list[FitFiles], pd.DataFrame]) -> 
     assert set(table.loc[table["level"] == "class", "n_cells"]) <= set(range(30, 80))
 
 
-def test_kinds_of_classes_are_means_over_their_classes(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
+def test_kinds_of_classes_are_means_over_their_classes(
+    tmp_path: Path, two: tuple[list[FitFiles], pd.DataFrame]
+) -> None:
     table = compared(*two).set_index(TARGET).sort_index()
     classes = table.loc["class", "f1", "-"]
     kinds = {"internal": ["A", "A2"], "leaf_connected": ["A1", "A2x"], "leaf": ["A1", "A2x"]}  # of B is nothing trained
@@ -173,13 +175,15 @@ def test_kinds_of_classes_are_means_over_their_classes(two: tuple[list[FitFiles]
     assert len(table.loc["node_class", "f1"]) == len(kinds)
 
 
-def test_the_order_of_rows_and_fits_changes_nothing(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
-    fits, scores = two
+def test_the_order_of_rows_and_fits_changes_nothing(two: Two) -> None:
+    folder, fits, scores = two
     shuffled = scores.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(compared(fits[::-1], shuffled), compared(fits, scores))
+    pd.testing.assert_frame_equal(compared(folder, fits[::-1], shuffled), compared(folder, fits, scores))
 
 
-def test_intervals_are_over_studies_and_within_a_study_over_donors(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
+def test_intervals_are_over_studies_and_within_a_study_over_donors(
+    tmp_path: Path, two: tuple[list[FitFiles], pd.DataFrame]
+) -> None:
     table = compared(*two)
     bounded = table.dropna(subset=["low"])
     assert (bounded["low"] <= bounded["difference"]).all()
@@ -195,10 +199,7 @@ def test_intervals_are_over_studies_and_within_a_study_over_donors(two: tuple[li
     assert none["n_units"].isna().all()
 
 
-def test_few_studies_give_way_to_donors_and_a_class_of_one_has_no_interval(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_few_studies_give_way_to_donors_and_a_class_of_one_has_no_interval(tmp_path: Path) -> None:
     fits, scores = [], []
     for method, right in (("old", 0.4), ("new", 0.7)):
         for seed in (1, 2):
@@ -210,7 +211,7 @@ def test_few_studies_give_way_to_donors_and_a_class_of_one_has_no_interval(
             fits.append(fit(tmp_path, method, seed, cells))
             scores.append(rows_of(fits[-1], cells))
     world(tmp_path, cells, CLASSES)
-    table = compared(fits, pd.concat(scores)).set_index(TARGET).sort_index()
+    table = compared(tmp_path, fits, pd.concat(scores)).set_index(TARGET).sort_index()
     found = table.loc["class", "f1", "-"]
     assert set(found["unit_kind"]) == {"donor"}
     assert found.loc["B", ["n_units", "note"]].tolist() == [1, "known from 1 donor: no interval"]
@@ -218,15 +219,15 @@ def test_few_studies_give_way_to_donors_and_a_class_of_one_has_no_interval(
     assert np.isfinite(found.loc["A1", "low"])
 
 
-def test_identical_and_constant_differences_are_said(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
-    fits, scores = two
+def test_identical_and_constant_differences_are_said(two: Two) -> None:
+    folder, fits, scores = two
     chosen = (scores["level"] == "class") & (scores["metric"] == "f1")
     of_class = chosen & (scores["group"] == "A")
     scores.loc[of_class, "value"] = 0.5
     of_class = chosen & (scores["group"] == "A1")
     scores.loc[of_class, "value"] = np.where(scores.loc[of_class, "method"] == "old", 0.2, 0.3)
     late = (scores["group"] == "A2") & chosen & (scores["seed"] > 1)
-    table = compared(fits, scores[~late]).set_index(TARGET).sort_index().loc["class", "f1", "-"]
+    table = compared(folder, fits, scores[~late]).set_index(TARGET).sort_index().loc["class", "f1", "-"]
     assert table.loc["A", ["t", "p_value", "note"]].tolist() == [0, 1, "identical"]
     assert table.loc["A1", "t"] == np.inf
     assert np.isnan(table.loc["A1", ["p_value", "p_holm"]].astype(float)).all()
@@ -237,21 +238,18 @@ def test_identical_and_constant_differences_are_said(two: tuple[list[FitFiles], 
     assert table.loc[["A2x", "B"], "p_holm"].tolist() == pytest.approx(multipletests(p, method="holm")[1][2:].tolist())
 
 
-def test_runs_that_only_one_method_has_are_left_out(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
-    fits, scores = two
+def test_runs_that_only_one_method_has_are_left_out(two: Two) -> None:
+    folder, fits, scores = two
     run_record(fits[0].run, status="failed", outputs=())  # old, seed 1
-    table = compared(fits, scores[(scores["method"] == "new") | (scores["seed"] > 1)])
+    table = compared(folder, fits, scores[(scores["method"] == "new") | (scores["seed"] > 1)])
     assert set(table["n_runs"]) == {3}
     kept = scores[(scores["seed"] > 1) & (scores["metric"] == "accuracy") & (scores["level"] == "overall")]
     row = table[(table["metric"] == "accuracy") & (table["level"] == "overall")].iloc[0]
     assert row["value"] == pytest.approx(kept[kept["method"] == "new"]["value"].mean())
-    assert compared(fits[4:], scores).empty
+    assert compared(folder, fits[4:], scores).empty
 
 
-def test_splits_of_one_evaluation_are_averaged_before_runs_are_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_splits_of_one_evaluation_are_averaged_before_runs_are_compared(tmp_path: Path) -> None:
     world(tmp_path, drawn(1, 0.5), CLASSES, "tu")
     fits, scores = [], []
     for method, right in (("old", 0.4), ("new", 0.7)):
@@ -261,7 +259,12 @@ def test_splits_of_one_evaluation_are_averaged_before_runs_are_compared(
                 fits.append(fit(tmp_path, method, seed, cells, split))
                 scores.append(rows_of(fits[-1], cells))
     whole = pd.concat(scores)
-    row = compared(fits, whole, splits="tu").set_index(TARGET).sort_index().loc["overall", "macro_f1", "truth", "all"]
+    row = (
+        compared(tmp_path, fits, whole, splits="tu")
+        .set_index(TARGET)
+        .sort_index()
+        .loc["overall", "macro_f1", "truth", "all"]
+    )
     values = whole[(whole["metric"] == "macro_f1") & (whole["label_set"] == "truth") & (whole["level"] == "overall")]
     runs = values.groupby(["method", "seed"])["value"].mean()
     assert row["p_value"] == pytest.approx(ttest_rel(runs["new"], runs["old"]).pvalue)
@@ -269,15 +272,9 @@ def test_splits_of_one_evaluation_are_averaged_before_runs_are_compared(
     assert row["n_cells"] == 480
 
 
-def test_the_classes_of_the_later_release_are_a_label_set_of_the_earlier(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_classes_of_the_later_release_are_a_label_set_of_the_earlier(tmp_path: Path) -> None:
     world(tmp_path, drawn(1, 0.5), CLASSES)
-    splits = [
-        {"dataset": "d", "seeds": [1, 2], "split": f"s_{part}", "fitted": "s", "spec": {"part": part}}
-        for part in ("reference", "query")
-    ]
+    splits = [scored_split(f"s_{part}", seeds=(1, 2), fitted="s", part=part) for part in ("reference", "query")]
     fits, scores = [], []
     for method, right in (("old", 0.4), ("new", 0.7)):
         for seed in (1, 2):
@@ -292,10 +289,9 @@ def test_the_classes_of_the_later_release_are_a_label_set_of_the_earlier(
                     found = [*flat.compute(data), *ontology_aware.compute(data)]
                     own = pd.DataFrame([vars(row) for row in found if row.label_set == "ood"])
                     scores.append(own.assign(**fits[-1].key, status="ok"))
-    study = settled(splits="") | {"splits": splits}
-    table = (
-        contrasts(Fits(fits, toy_ontology()), pd.concat(scores), study).set_index(["evaluation", *TARGET]).sort_index()
-    )
+    spec = study(*splits, contrasts=(GAIN,), statistics=Statistics(0.95, 200, 4))
+    table = contrasts(Context(spec, fits, tmp_path).having(scores=pd.concat(scores)))
+    table = table.set_index(["evaluation", *TARGET]).sort_index()
     row = table.loc["s_reference", "overall", "ontology_macro_f1", "ood", "all"]
     classes = table.loc["s_reference", "class", "ontology_f1", "-"]
     assert row["difference"] == pytest.approx(classes.loc[["A", "B"], "difference"].mean())
@@ -304,33 +300,39 @@ def test_the_classes_of_the_later_release_are_a_label_set_of_the_earlier(
     assert "ood" not in table.loc["s_query"].index.get_level_values("label_set")
 
 
-def test_without_contrasts_there_are_columns_and_no_rows(two: tuple[list[FitFiles], pd.DataFrame]) -> None:
-    table = compared(*two, contrasts=[])
-    assert (list(table), len(table)) == (CONTRASTS, 0)
-    assert compared(*two, contrasts=[{"name": "x", "base": "old", "method": "absent"}]).empty
+def test_without_contrasts_there_are_columns_and_no_rows(
+    tmp_path: Path, two: tuple[list[FitFiles], pd.DataFrame]
+) -> None:
+    table = compared(*two, contrasts=())
+    assert (tuple(table), len(table)) == (COLUMNS["contrasts"], 0)
+    assert compared(*two, contrasts=(contrast("x", "old", "absent"),)).empty
 
 
 # the bootstrap
 
 
-def spreads(units: Any, truth: Any, predicted: Any, replicates: int = 200) -> Any:
-    """The spread of one fit that is counted by study."""
+PATHS = dict.fromkeys(["run", "scores", "confusion", "confidence", "attempt"], Path("x"))
+
+
+def replicates_of(units: Any, truth: Any, predicted: Any, replicates: int = 200) -> Any:
+    """Replicates of one fit that is counted by study."""
     pairs = {"unit": units, "true": truth, "predicted": predicted, "n": np.ones(len(units), dtype=int)}
-    one = FitFiles("d", "e", "holdout", "s", "m", 1, *[Path("x")] * 5)
+    one = FitFiles(dataset="d", evaluation="e", regime="holdout", split="s", method="m", seed=1, **PATHS)
     fits = SimpleNamespace(
         counts={one: stats.unit_counts(pairs, CLASSES, toy_ontology())},
         unit_kinds={one: "study"},
         classes={("d", "s"): CLASSES},
         planned=[one],
     )
-    return Spreads(fits, stats.Weights(replicates, 0.95), 4, {}).of([one])  # type: ignore[arg-type]
+    weights = stats.Weights(replicates, 0.95)
+    return Bootstrap(fits, weights, min_units=4, sets={}, results=Results("nowhere")).of([one])  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 1000))
 @settings(max_examples=5, deadline=None)
 def test_replicates_are_those_of_weighted_cells(seed: int) -> None:
     cells = drawn(seed, 0.5, donors=5)
-    found = spreads(cells["unit"], cells["truth"], cells["predicted"], 100)
+    found = replicates_of(cells["unit"], cells["truth"], cells["predicted"], 100)
     names = sorted(set(cells["unit"]))
     weights = stats.Weights(100, 0.95).of([f"unit:d/{name}" for name in names])
     toy = toy_ontology()
@@ -357,7 +359,7 @@ def test_intervals_over_studies_cover_the_difference_that_holds_in_all_studies()
         found = []
         for mean in (0.6, 0.8):  # in every study the share of right cells is another one
             share = np.repeat(np.clip(rng.normal(mean, 0.08, studies), 0, 1), size)
-            found.append(spreads(units, truth, np.where(rng.random(len(units)) < share, truth, other)))
+            found.append(replicates_of(units, truth, np.where(rng.random(len(units)) < share, truth, other)))
         i = found[0].targets.index(("class", "f1", "-", "B"))
         difference = found[1].values[i] - found[0].values[i]
         drawn = difference + found[1].moves[:, i] - found[0].moves[:, i]
@@ -366,15 +368,14 @@ def test_intervals_over_studies_cover_the_difference_that_holds_in_all_studies()
     assert 0.9 <= inside / repeats < 1
 
 
-def test_donors_of_several_groups_belong_to_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_donors_of_several_groups_belong_to_none(tmp_path: Path) -> None:
     cells = {"truth": ["A"] * 4, "unit": ["d1", "d1", "d2", "unknown"], "study": ["s", "s", "t", "u"]}
     world(tmp_path, cells, CLASSES)
-    assert groups_of_donors("d", "s", [1, 7]) == {"study": {"d1": "s", "d2": "t"}}
-    assert groups_of_donors("d", "elsewhere", [1]) == {}
+    assert groups_of_donors("d", "s", [1, 7], Results(tmp_path)) == {"study": {"d1": "s", "d2": "t"}}
+    assert groups_of_donors("d", "elsewhere", [1], Results(tmp_path)) == {}
     columns = {"donor": ["d1", "d1", "d2", "d3", "x"], "study": list("stttt"), "disease": [*"abcc", "c"]}
-    write_columns("results/data/d/obs.parquet", columns | {"tissue": ["unknown", "gut", "gut", "gut", "lung"]})
-    found = groups_of_donors("d", "s", [1])
+    write_columns(tmp_path / "data/d/obs.parquet", columns | {"tissue": ["unknown", "gut", "gut", "gut", "lung"]})
+    found = groups_of_donors("d", "s", [1], Results(tmp_path))
     assert found["study"] == {}  # d1 is in both
     assert found["disease"] == {"d2": "c", "d3": "c"}
     assert found["seen_disease"] == {"d1": "unseen", "d2": "seen", "d3": "seen"}
@@ -382,9 +383,8 @@ def test_donors_of_several_groups_belong_to_none(tmp_path: Path, monkeypatch: py
     assert found["seen_tissue"] == dict.fromkeys(["d1", "d2", "d3"], "unseen")
 
 
-def test_tissues_and_diseases_have_intervals_over_their_donors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tissues_and_diseases_have_intervals_over_their_donors(tmp_path: Path) -> None:
     """Donors 0 to 7 are healthy, of 8 to 12 the disease is new, 13 and 14 have another new one, 15 has both."""
-    monkeypatch.chdir(tmp_path)
     fits, scores = [], []
     for method, right in (("old", 0.4), ("new", 0.7)):
         for seed in (1, 2, 3, 4):
@@ -403,8 +403,8 @@ def test_tissues_and_diseases_have_intervals_over_their_donors(tmp_path: Path, m
     world(tmp_path, cells, CLASSES)
     obs = {"donor": [*cells["unit"], "donor99"], "study": [*cells["study"], "of training"]}
     obs |= {"disease": [*disease, "normal"], "republished": [*again, "false"]}
-    write_columns(tmp_path / "results/data/d/obs.parquet", obs)
-    table = compared(fits, pd.concat(scores, ignore_index=True)).set_index(TARGET).sort_index()
+    write_columns(tmp_path / "data/d/obs.parquet", obs)
+    table = compared(tmp_path, fits, pd.concat(scores, ignore_index=True)).set_index(TARGET).sort_index()
     for level, groups in {
         "disease": {"normal": 8, "flu": 5},
         "seen_disease": {"seen": 8, "unseen": 8},

@@ -7,22 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annobench.config.split import BalanceSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import write_columns
 from annobench.ontology.rollup import Rollup
 from annobench.score import statistics as stats
 from annobench.score.score_fit import CONFIDENCE, REPLICATES, count_confusion
-from annobench.tables.confidence import Confidences
-from annobench.tables.effects import EFFECTS, FACTORS, LABEL_METRICS, Effects, balance_name
-from annobench.tables.published import COLUMNS, published
+from annobench.tables.confidence import rules as rules_table
+from annobench.tables.effects import COLUMNS, LABEL_METRICS, Effects
+from annobench.tables.published import COLUMNS as PUBLISHED
+from annobench.tables.published import compared, published
+from annobench.tables.shared.confidences import Confidences
 from annobench.tables.shared.fits import FitFiles, Fits
+from annobench.tables.shared.spec import PublishedColumn, PublishedTable, ScoredSplit, Statistics, balance_name
 from helpers import run_record, toy_ontology
+from study_files import Context, fit_files, split, study
 
 CELLS = 90
 TRUTH = np.array(["A1", "A2", "B"] * (CELLS // 3), dtype=object)
-STATISTICS = {"replicates": 300, "confidence": 0.95}
-BALANCED = {"policy": "cap", "max_cells": 100}
-NONE = {"policy": "none"}
+BALANCED = {"balance": "proportional 100"}
 
 
 def answers(share: float, seed: int = 0) -> np.ndarray:
@@ -34,10 +37,8 @@ def answers(share: float, seed: int = 0) -> np.ndarray:
 
 def fit(folder: Path, evaluation: str, method: str, predicted: np.ndarray, rules: Any = (), seed: int = 1) -> FitFiles:
     """A fit on disk; `rules` has (rule, metric, value, replicates)."""
-    place = folder / evaluation / method / str(seed)
-    place.mkdir(parents=True)
-    names = ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
-    files = FitFiles("d", evaluation, "pair", evaluation, method, seed, *(place / name for name in names))
+    key = {"evaluation": evaluation, "regime": "pair", "split": evaluation, "method": method, "seed": seed}
+    files = fit_files(folder, f"{evaluation}/{method}/{seed}", **key)
     run_record(files.run)
     view = {"split": evaluation, "method": method}
     write_columns(files.scores, {**{key: [value] for key, value in view.items()}, "value": [1.0]})
@@ -52,36 +53,39 @@ def fit(folder: Path, evaluation: str, method: str, predicted: np.ndarray, rules
     return files
 
 
-def split(evaluation: str, balance: dict | None = None, training: str = "panel", **spec: Any) -> dict[str, Any]:
-    genes = {"panel": None, "training": training}
-    rest = {"rollup": None, "balance": balance or NONE, "genes": genes} | spec
-    return {"dataset": "d", "evaluation": evaluation, "regime": "pair", "split": evaluation, "spec": rest}
+def evaluation(name: str, **more: Any) -> ScoredSplit:
+    """An evaluation of one split."""
+    return split(name, name, **{"regime": "pair"} | more)
+
+
+BOTH = [evaluation("plain"), evaluation("capped", **BALANCED)]
 
 
 def effects_of(
-    fits: list[FitFiles], splits: list[dict], merge: Rollup | None = None
+    fits: list[FitFiles], splits: list[ScoredSplit], merge: Rollup | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables effects and factors."""
     loaded = Fits(fits, toy_ontology())
-    methods = list(dict.fromkeys(one.method for one in fits))
-    found = Effects(loaded, Confidences(loaded, 0.95), splits, methods, merge, STATISTICS)
+    methods = dict.fromkeys(one.method for one in fits)
+    spec = study(*splits, methods=list(methods), statistics=Statistics(0.95, 300))
+    found = Effects(loaded, Confidences(loaded, 0.95), spec, merge)
     return found.effects(), found.factors()
 
 
 @pytest.fixture
-def balancing(tmp_path: Path) -> tuple[list[FitFiles], list[dict]]:
+def balancing(tmp_path: Path) -> tuple[list[FitFiles], list[ScoredSplit]]:
     fits = [
         fit(tmp_path, "plain", "m", answers(0.6)),
         fit(tmp_path, "capped", "m", answers(0.8, 1)),
         fit(tmp_path, "plain", "n", answers(0.7, 2)),
         fit(tmp_path, "capped", "n", answers(0.7, 2)),
     ]
-    return fits, [split("plain"), split("capped", BALANCED)]
+    return fits, BOTH
 
 
 def test_an_effect_is_the_difference_of_the_values_of_two_evaluations(balancing: Any) -> None:
     effects, factors = effects_of(*balancing)
-    assert list(effects.columns) == EFFECTS
+    assert tuple(effects.columns) == COLUMNS["effects"]
     values = factors.set_index(["evaluation", "method", "metric"])["value"]
     assert values["plain", "m", "accuracy"] == pytest.approx((answers(0.6) == TRUTH).mean())
     for metric in LABEL_METRICS:
@@ -108,7 +112,7 @@ def test_the_interval_of_an_effect_is_that_of_paired_cells(tmp_path: Path) -> No
 
     first, second = answers(0.6), answers(0.8, 1)
     fits = [fit(tmp_path, "plain", "m", first), fit(tmp_path, "capped", "m", second)]
-    row = effects_of(fits, [split("plain"), split("capped", BALANCED)])[0].query("metric == 'accuracy'").iloc[0]
+    row = effects_of(fits, BOTH)[0].query("metric == 'accuracy'").iloc[0]
     gain = (second == TRUTH).astype(float) - (first == TRUTH)
     half = t.ppf(0.975, CELLS - 1) * gain.std(ddof=1) / np.sqrt(CELLS)
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.2)
@@ -122,7 +126,7 @@ def test_intervals_hold_a_true_effect_as_often_as_they_say(tmp_path: Path) -> No
             fit(tmp_path / str(trial), "plain", "m", answers(0.5, 1000 + trial)),
             fit(tmp_path / str(trial), "capped", "m", answers(0.7, 2000 + trial)),
         ]
-        row = effects_of(fits, [split("plain"), split("capped", BALANCED)])[0].query("metric == 'accuracy'").iloc[0]
+        row = effects_of(fits, BOTH)[0].query("metric == 'accuracy'").iloc[0]
         inside.append(row["low"] <= 0.2 <= row["high"])
     assert np.mean(inside) >= 0.85  # of 40; below that with a chance of 1 in 100 at 95 %
 
@@ -130,32 +134,32 @@ def test_intervals_hold_a_true_effect_as_often_as_they_say(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "second",
     [
-        split("capped", BALANCED, training="all"),  # two things differ
-        split("capped", BALANCED, rollup="lung_lineages"),
-        split("capped", BALANCED, group_by="donor"),
-        split("capped", BALANCED) | {"regime": "kfold"},
-        split("capped", BALANCED) | {"dataset": "other"},
-        split("capped"),  # nothing does
+        evaluation("capped", **BALANCED, training="all"),  # two things differ
+        evaluation("capped", **BALANCED, panel="xenium"),
+        evaluation("capped", **BALANCED, other_settings="group_by: donor"),
+        evaluation("capped", **BALANCED, regime="kfold"),
+        evaluation("capped", **BALANCED, dataset="other"),
+        evaluation("capped"),  # nothing does
     ],
 )
-def test_evaluations_that_differ_in_more_than_one_factor_are_not_compared(tmp_path: Path, second: dict) -> None:
+def test_evaluations_that_differ_in_more_than_one_factor_are_not_compared(tmp_path: Path, second: ScoredSplit) -> None:
     from dataclasses import replace
 
     fits = [fit(tmp_path, "plain", "m", answers(0.6)), fit(tmp_path, "capped", "m", answers(0.8))]
-    fits[1] = replace(fits[1], dataset=second["dataset"], regime=second["regime"])
-    assert effects_of(fits, [split("plain"), second])[0].empty
+    fits[1] = replace(fits[1], dataset=second.dataset, regime=second.regime)
+    assert effects_of(fits, [evaluation("plain"), second])[0].empty
 
 
 def test_panel_training_is_compared_with_training_on_all_genes_never_the_other_way(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "panel", "m", answers(0.6)), fit(tmp_path, "whole", "m", answers(0.8))]
-    found, _ = effects_of(fits, [split("panel"), split("whole", training="all")])
+    found, _ = effects_of(fits, [evaluation("panel"), evaluation("whole", training="all")])
     assert set(zip(found["factor"], found["from"], found["to"], strict=True)) == {("training", "all", "panel")}
     assert (found.query("metric == 'accuracy'")["difference"] < 0).all()
 
 
 def test_merging_is_compared_within_every_fit(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "plain", "m", answers(0.6))]
-    effects, factors = effects_of(fits, [split("plain")], Rollup({"A": ["A"]}))
+    effects, factors = effects_of(fits, [evaluation("plain")], Rollup({"A": ["A"]}))
     row = effects.query("factor == 'merging' and metric == 'accuracy'").iloc[0]
     merged = np.array(["A" if label != "B" else "B" for label in answers(0.6)], dtype=object)
     truth = np.array(["A" if label != "B" else "B" for label in TRUTH], dtype=object)
@@ -170,7 +174,7 @@ def test_merging_is_compared_within_every_fit(tmp_path: Path) -> None:
 
 def test_the_table_of_factors_is_complete(balancing: Any) -> None:
     _, factors = effects_of(*balancing, Rollup({"A": ["A"]}))
-    assert list(factors.columns) == FACTORS
+    assert tuple(factors.columns) == COLUMNS["factors"]
     keys = factors[["evaluation", "method", "merging", "metric"]]
     assert len(keys) == len(keys.drop_duplicates()) == 2 * 2 * 2 * len(LABEL_METRICS)
     assert factors.groupby("evaluation")["balance"].unique().map(list).to_dict() == {
@@ -183,17 +187,17 @@ def test_the_table_of_factors_is_complete(balancing: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "name"),
+    ("settings", "name"),
     [
-        (NONE, "none"),
+        ({}, "none"),
         ({"policy": "cap", "max_cells": 9}, "proportional 9"),
         ({"policy": "cap", "share": "fill", "max_cells": 9}, "fill 9"),
         ({"policy": "cap", "share": "equal", "max_cells": 9, "target_proportions": {"a": 0.1}}, "equal 9, target"),
         ({"policy": "spatialcore", "max_cells": 5000}, "spatialcore proportional 5000"),
     ],
 )
-def test_names_of_balancing(policy: dict, name: str) -> None:
-    assert balance_name(policy) == name
+def test_names_of_balancing(settings: dict, name: str) -> None:
+    assert balance_name(BalanceSettings(**settings)) == name
 
 
 # confidence rules
@@ -206,7 +210,7 @@ def drawn(value: float, spread: float = 0.05, seed: int = 0) -> np.ndarray:
 def test_rules_are_compared_with_the_methods_own_within_every_fit(tmp_path: Path) -> None:
     rules = [("raw", "aurc", 0.3, drawn(0.3)), ("zscore", "aurc", 0.4, drawn(0.4))]
     rules += [("calibrated", "aurc", 0.3, drawn(0.3)), ("raw", "ece", 0.2, drawn(0.2))]
-    found, _ = effects_of([fit(tmp_path, "plain", "m", answers(0.6), rules)], [split("plain")])
+    found, _ = effects_of([fit(tmp_path, "plain", "m", answers(0.6), rules)], [evaluation("plain")])
     rows = found[found["factor"] == "confidence rule"].set_index(["to", "metric"])
     assert set(rows.index) == {("zscore", "aurc"), ("calibrated", "aurc")}
     assert rows.loc[("zscore", "aurc"), "difference"] == pytest.approx(0.1)
@@ -219,7 +223,7 @@ def test_a_rule_that_some_fits_lack_is_compared_where_both_are(tmp_path: Path) -
     one = [("raw", "aurc", 0.9, drawn(0.9))]
     two = [("raw", "aurc", 0.3, drawn(0.3)), ("calibrated", "aurc", 0.25, drawn(0.25))]
     fits = [fit(tmp_path, "plain", "m", answers(0.6), rules, seed) for seed, rules in ((1, one), (2, two))]
-    found, _ = effects_of(fits, [split("plain")])
+    found, _ = effects_of(fits, [evaluation("plain")])
     row = found[found["factor"] == "confidence rule"].iloc[0]
     assert row["difference"] == pytest.approx(-0.05)
     assert row["n_fits"] == 1
@@ -230,8 +234,7 @@ def test_values_of_rules_are_means_over_fits_with_intervals_around_them(tmp_path
         fit(tmp_path, "plain", "m", answers(0.6), [("raw", "aurc", v, drawn(v + 0.01, 0.05, seed))], seed)
         for seed, v in ((1, 0.2), (2, 0.4))
     ]
-    loaded = Fits(fits, toy_ontology())
-    row = Confidences(loaded, 0.95).tables(["m"])["rules"].iloc[0]
+    row = rules_table(Context(study(methods=["m"]), fits)).iloc[0]
     assert row["value"] == pytest.approx(0.3)
     assert row["n_fits"] == 2
     cells = 0.05 / np.sqrt(2) * stats.stretch(CELLS, 0.95)
@@ -248,17 +251,16 @@ HEADER = "row\tmetric\trule\tunit\tscale\tcolumn\tvalue\tsource\n"
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> dict[str, Any]:
+def file(tmp_path: Path) -> Path:
     text = HEADER + "Purity\tmarker_purity\t\t%\t100\ttheirs\t39.0\tpage\n"
     text += "Unknown, z\tunknown_rate\tzscore\t%\t100\ttheirs\t0.5\tpage\n"
     text += "Purity\tmarker_purity\t\t%\t100\tv2\t51.7\tpage\n"
-    (tmp_path / "t.tsv").write_text(text)
-    return {
-        "table": tmp_path / "t.tsv",
-        "dataset": "d",
-        "evaluation": "plain",
-        "columns": {"theirs": {"method": "m", "evaluation": "plain"}},
-    }
+    path = tmp_path / "t.tsv"
+    path.write_text(text)
+    return path
+
+
+TABLE = PublishedTable("t.tsv", "d", "plain", {"theirs": PublishedColumn("m", "plain")})
 
 
 def marker_rows() -> pd.DataFrame:
@@ -282,30 +284,32 @@ def audit_rows() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "evaluation", "metric", "variant", "rule", "verdict", "reason"])
 
 
-def test_published_rows_stand_beside_what_was_measured_here_and_the_verdict(tmp_path: Path, table: Any) -> None:
+def test_published_rows_are_compared_with_what_was_measured_here(tmp_path: Path, file: Path) -> None:
     rules = [("zscore", "unknown_rate", 0.07, [])]
-    file = fit(tmp_path, "plain", "m", answers(0.6), [("raw", "aurc", 0.3, drawn(0.3)), *rules])
-    stored = pd.read_parquet(file.confidence)
+    one = fit(tmp_path, "plain", "m", answers(0.6), [("raw", "aurc", 0.3, drawn(0.3)), *rules])
+    stored = pd.read_parquet(one.confidence)
     stored.loc[stored["metric"] == "unknown_rate", "variant"] = "published"
-    stored.to_parquet(file.confidence)
-    confidences = Confidences(Fits([file], toy_ontology()), 0.95)
-    found = published(table, marker_rows(), confidences, audit_rows())
-    assert list(found.columns) == COLUMNS
-    assert found["published"].tolist() == [39.0, 0.5, 51.7]
-    assert found["method"].tolist() == ["m", "m", ""]
-    assert found["here"].tolist() == [pytest.approx(40), pytest.approx(7), pytest.approx(np.nan, nan_ok=True)]
-    assert found["fair"].tolist()[0] == pytest.approx(30)
-    assert np.isnan(found["fair"].tolist()[1])
-    assert found["verdict"].tolist() == ["not evidence"] * 3
-    assert found["reason"].tolist() == ["because", "noise", "because"]
+    stored.to_parquet(one.confidence)
+    context = Context(study(published=TABLE), [one]).having(markers=marker_rows(), audit=audit_rows())
+    context.root = tmp_path
+    table = published(context)
+    assert tuple(table.columns) == PUBLISHED["published"]
+    assert table["published"].tolist() == [39.0, 0.5, 51.7]
+    assert table["method"].tolist() == ["m", "m", ""]
+    assert table["here"].tolist() == [pytest.approx(40), pytest.approx(7), pytest.approx(np.nan, nan_ok=True)]
+    assert table["fair"].tolist()[0] == pytest.approx(30)
+    assert np.isnan(table["fair"].tolist()[1])
+    assert table["verdict"].tolist() == ["not evidence"] * 3
+    assert table["reason"].tolist() == ["because", "noise", "because"]
 
 
-def test_without_a_published_table_and_with_a_malformed_one(tmp_path: Path, table: Any) -> None:
-    confidences = Confidences(Fits([fit(tmp_path, "plain", "m", answers(0.6))], toy_ontology()), 0.95)
-    assert published(None, marker_rows(), confidences, audit_rows()).empty
-    table["table"].write_text("row\tmetric\nPurity\tmarker_purity\n")
+def test_without_a_published_table_and_with_a_malformed_one(tmp_path: Path, file: Path) -> None:
+    fits = [fit(tmp_path, "plain", "m", answers(0.6))]
+    assert published(Context(study(), fits)).empty
+    confidences = Confidences(Fits(fits, toy_ontology()), 0.95)
+    file.write_text("row\tmetric\nPurity\tmarker_purity\n")
     with pytest.raises(DataError, match="t.tsv: expected the columns row, metric, rule.*found \\['row', 'metric'\\]"):
-        published(table, marker_rows(), confidences, audit_rows())
+        compared(TABLE, file, markers=marker_rows(), confidences=confidences, audit=audit_rows())
 
 
 def test_levels_are_compared_over_the_fits_that_both_have(tmp_path: Path) -> None:
@@ -318,7 +322,7 @@ def test_levels_are_compared_over_the_fits_that_both_have(tmp_path: Path) -> Non
     ]
     short = [one for one in both if not (one.evaluation == "plain" and one.seed == 1)]
     for fits in (both, short):
-        effects, _ = effects_of(fits, [split("plain"), split("capped", BALANCED)])
+        effects, _ = effects_of(fits, BOTH)
         row = effects.query("factor == 'balance' and metric == 'accuracy'").iloc[0]
         assert row["difference"] == pytest.approx(0, abs=1e-9)
         assert row["n_fits"] == (3 if fits is both else 2)

@@ -8,8 +8,11 @@ import pytest
 
 from annobench.core.parquet import write_columns
 from annobench.data.ontology import from_json, from_obo
-from annobench.tables.nodes import EDGES, NODES, node_classes, nodes_and_edges
+from annobench.tables.nodes import COLUMNS, edges, nodes
+from annobench.tables.shared.classes import node_classes
+from annobench.tables.shared.spec import ScoredSplit
 from helpers import toy_ontology
+from study_files import Context, split, study
 
 RELEASES = {
     "2022-09-15": (from_obo, "cl-simple-v2022-09-15.obo"),
@@ -44,30 +47,27 @@ def test_an_unknown_label_is_no_node() -> None:
     assert node_classes(["A1", "B"], toy_ontology()) == {"A1": "leaf_isolated", "B": "leaf_isolated"}
 
 
-def release(**more: object) -> list[dict[str, object]]:
-    view = {"dataset": "d", "regime": "release", "fitted": "release", "seeds": [1, 2]} | more
-    return [
-        view | {"split": f"release{end}", "spec": {"part": part}}
-        for end, part in (("_id", "reference"), ("_ood", "query"))
-    ]
+def release(**more: object) -> list[ScoredSplit]:
+    settings = {"regime": "release", "fitted": "release", "seeds": (1, 2)} | more
+    return [split(f"release{end}", part=part, **settings) for end, part in (("_id", "reference"), ("_ood", "query"))]
 
 
-def test_cells_of_a_node_are_counted_by_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_cells_of_a_node_are_counted_by_role(tmp_path: Path) -> None:
     labels = np.array(["A", "A", "A", "B", "A2x", "A", "A", "B", "GONE"], dtype=object)
     obs = {"label_id": labels, "study": list("ststsssst"), "donor": ["d1", "d2", "d2", "unknown", *"dddde"]}
     obs["tissue"] = ["lung"] * 9
     roles = ["train", "train", "train", "train", "train", "val", "test", "unused", "unused"]
     later = [*roles[:6], "unused", "test", "test"]
     for folder in ("data/d", "splits/d/release_id", "splits/d/release_ood", "train/d/release"):
-        Path("results", folder).mkdir(parents=True)
-    write_columns("results/data/d/obs.parquet", obs)
-    write_columns("results/splits/d/release_id/seed2.parquet", {"role": roles})
-    write_columns("results/splits/d/release_ood/seed2.parquet", {"role": later})
-    write_columns("results/train/d/release/seed2.parquet", {"label_id": ["A", "A", "B", "A2x"]})
-    nodes, edges = nodes_and_edges(release(), toy_ontology())
-    assert list(nodes) == NODES
-    rows = nodes.set_index("label_id").to_dict("index")
+        (tmp_path / folder).mkdir(parents=True)
+    write_columns(tmp_path / "data/d/obs.parquet", obs)
+    write_columns(tmp_path / "splits/d/release_id/seed2.parquet", {"role": roles})
+    write_columns(tmp_path / "splits/d/release_ood/seed2.parquet", {"role": later})
+    write_columns(tmp_path / "train/d/release/seed2.parquet", {"label_id": ["A", "A", "B", "A2x"]})
+    context = Context(study(*release()), folder=tmp_path)
+    table = nodes(context)
+    assert tuple(table) == COLUMNS["nodes"]
+    rows = table.set_index("label_id").to_dict("index")
     assert sorted(rows) == ["A", "A2x", "B"]
     assert rows["A"] == {
         **{"dataset": "d", "split": "release", "label": "a", "node_class": "internal"},
@@ -77,11 +77,11 @@ def test_cells_of_a_node_are_counted_by_role(tmp_path: Path, monkeypatch: pytest
     }
     assert (rows["B"]["train_donors"], rows["B"]["ood_cells"]) == (0, 1)
     assert (rows["A2x"]["node_class"], rows["A2x"]["n_ancestors"]) == ("leaf_connected", 2)
-    assert edges.to_numpy().tolist() == [["d", "release", "A", "A2x"], ["d", "release", "B", "A2x"]]
+    assert edges(context).to_numpy().tolist() == [["d", "release", "A", "A2x"], ["d", "release", "B", "A2x"]]
 
 
 def test_without_a_release_or_its_files_there_are_columns_and_no_rows() -> None:
     for splits in ([], release(dataset="nowhere"), release(regime="pair")):
-        nodes, edges = nodes_and_edges(splits, toy_ontology())
-        assert (list(nodes), len(nodes)) == (NODES, 0)
-        assert (list(edges), len(edges)) == (EDGES, 0)
+        context = Context(study(*splits))
+        assert (tuple(nodes(context)), len(nodes(context))) == (COLUMNS["nodes"], 0)
+        assert (tuple(edges(context)), len(edges(context))) == (COLUMNS["edges"], 0)

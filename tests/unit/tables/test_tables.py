@@ -12,17 +12,21 @@ from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical, to_arrow, write_columns
 from annobench.score.score_fit import CONFIDENCE, count_confusion, resampling_units
 from annobench.score.truths import Truths
-from annobench.tables import overview as describe
-from annobench.tables.audit import AUDIT, Verdicts
-from annobench.tables.compare import Comparison
+from annobench.tables import compare
+from annobench.tables.audit import COLUMNS as AUDIT
+from annobench.tables.calibration import calibration
+from annobench.tables.classes import classes, trees
+from annobench.tables.confusion import confusion
+from annobench.tables.runs import failed, resources
+from annobench.tables.scores import scores
 from annobench.tables.shared.build import write_csv
-from annobench.tables.shared.fits import FitFiles, Fits
-from helpers import run_record, toy_ontology
+from annobench.tables.shared.columns import filled
+from annobench.tables.shared.fits import FitFiles
+from annobench.tables.splits import splits
+from helpers import run_record
+from study_files import Context, fit_files, study
 
-SETTINGS = {"scoring": {"primary": "macro_f1"}, "statistics": {"replicates": 200, "confidence": 0.95, "min_units": 4}}
-METHODS = {
-    name: {"label": name.upper(), "kind": "control" if name == "zero" else "method"} for name in ("good", "bad", "zero")
-}
+METHODS = {"good": "method", "bad": "method", "zero": "control"}
 
 
 def fit(
@@ -36,13 +40,8 @@ def fit(
     **run: object,
 ) -> FitFiles:
     """A fit on disk whose predictions are right for a share of 60 cells; None leaves it out."""
-    place = folder / method / split / str(seed)
-    place.mkdir(parents=True)
-    paths = (
-        place / name
-        for name in ("run.json", "scores.parquet", "confusion.parquet", "confidence.parquet", "attempt.json")
-    )
-    files = FitFiles("d", evaluation, "holdout", split, method, seed, *paths)
+    key = {"evaluation": evaluation, "regime": "holdout", "split": split, "method": method, "seed": seed}
+    files = fit_files(folder, f"{method}/{split}/{seed}", **key)
     if share is None:
         return files
     record = {
@@ -79,11 +78,14 @@ def fit(
     return files
 
 
-def build(planned: list[FitFiles]) -> tuple[Fits, pd.DataFrame, pd.DataFrame]:
-    fits = Fits(planned, toy_ontology())
-    comparison = Comparison(fits, SETTINGS, METHODS)
-    tests = comparison.tests()
-    return fits, comparison.ranking(comparison.summary(), fits.resources(), tests), tests
+def context(planned: list[FitFiles]) -> Context:
+    """The context of some fits, of which there is no audit."""
+    return Context(study(methods=METHODS), planned).having(audit=pd.DataFrame(columns=filled(AUDIT["audit"], ())))
+
+
+def build(planned: list[FitFiles]) -> tuple[Context, pd.DataFrame, pd.DataFrame]:
+    made = context(planned)
+    return made, compare.ranking(made), compare.tests(made)
 
 
 def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
         for s in "xy"
         for k in (1, 2)
     ]
-    _, ranking, tests = build(fits)
-    part = ranking[ranking["dataset"] == "d"]
+    _, ranked, tested = build(fits)
+    part = ranked[ranked["dataset"] == "d"]
     assert part["method"].tolist() == ["good", "bad", "zero"]
     assert part["rank"].tolist()[:2] == [1, 2]
     assert pd.isna(part["rank"].iloc[2])
@@ -103,12 +105,12 @@ def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
     assert part.iloc[0]["low"] < part.iloc[0]["score"] < part.iloc[0]["high"]
     assert part["interval_over"].tolist() == ["cells"] * 3
     # one pair of methods: Holm changes nothing
-    assert tests[["method_a", "method_b"]].to_numpy().tolist() == [["good", "bad"]]
+    assert tested[["method_a", "method_b"]].to_numpy().tolist() == [["good", "bad"]]
     assert (
-        tests["p_holm"].item() == tests["p_value"].item() == pytest.approx(1 / 101)
+        tested["p_holm"].item() == tested["p_value"].item() == pytest.approx(1 / 101)
     )  # 100 swaps are enough for one pair
-    assert part["p_against_best"].tolist()[1] == tests["p_holm"].item()
-    whole = ranking[ranking["dataset"] == "all"]
+    assert part["p_against_best"].tolist()[1] == tested["p_holm"].item()
+    whole = ranked[ranked["dataset"] == "all"]
     assert whole["score"].tolist() == pytest.approx(part["score"].tolist())
 
 
@@ -124,40 +126,36 @@ def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Pat
         fit(tmp_path, "bad", "x", 1, 0.5),
         fit(tmp_path, "bad", "x", 2, None),
     ]
-    tables, ranking, tests = build(fits)
-    failed = tables.failed()
-    assert failed["status"].tolist() == ["failed", "missing"]
-    assert failed["reason"].tolist() == ["a bad day", "has not been run"]
-    assert failed["traceback"].tolist()[0].endswith("good/x/2/traceback.txt")
-    assert ranking["rank"].isna().all()
-    assert ranking["n_fits"].tolist() == [1, 1, 1, 1]
-    assert ranking["n_planned"].tolist() == [2, 2, 2, 2]
-    assert tests["n_fits"].tolist() == [1]  # the fit that both have
-    assert len(describe.scores(tables, Verdicts(pd.DataFrame(columns=AUDIT)))) == 3
+    made, ranked, tested = build(fits)
+    table = failed(made)
+    assert table["status"].tolist() == ["failed", "missing"]
+    assert table["reason"].tolist() == ["a bad day", "has not been run"]
+    assert table["traceback"].tolist()[0].endswith("good/x/2/traceback.txt")
+    assert ranked["rank"].isna().all()
+    assert ranked["n_fits"].tolist() == [1, 1, 1, 1]
+    assert ranked["n_planned"].tolist() == [2, 2, 2, 2]
+    assert tested["n_fits"].tolist() == [1]  # the fit that both have
+    assert len(scores(made)) == 3
 
 
 def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, None)]
-    tables, ranking, tests = build(fits)
-    assert set(ranking["method"]) == {"good"}
-    assert tables.failed()["method"].tolist() == ["bad"]
-    assert tests.empty
+    made, ranked, tested = build(fits)
+    assert set(ranked["method"]) == {"good"}
+    assert failed(made)["method"].tolist() == ["bad"]
+    assert tested.empty
 
 
 def test_nothing_finished_at_all(tmp_path: Path) -> None:
-    fits, ranking, tests = build([fit(tmp_path, "good", "x", 1, None)])
-    scores = describe.scores(fits, Verdicts(pd.DataFrame(columns=AUDIT)))
-    classes = describe.classes(fits, scores)
-    trees = describe.trees(classes, toy_ontology())
-    tables = [ranking, tests, scores, classes, trees, describe.confusion(fits), describe.calibration(fits, scores)]
-    tables += [fits.resources(), describe.split_sizes([])]
-    assert all(table.empty and len(table.columns) > 3 for table in tables)
+    made, ranked, tested = build([fit(tmp_path, "good", "x", 1, None)])
+    empty = [one(made) for one in (scores, classes, trees, confusion, calibration, resources, splits)]
+    assert all(table.empty and len(table.columns) > 3 for table in [ranked, tested, *empty])
 
 
 def test_views_share_a_fit_and_a_view_that_was_never_scored_is_said(tmp_path: Path) -> None:
     one = fit(tmp_path, "good", "a", 1, 0.9)
     other = replace(one, method="good.leaf")
-    assert Fits([one, other], toy_ontology()).resources()["fit"].tolist() == [str(one.run.parent)] * 2
+    assert resources(context([one, other]))["fit"].tolist() == [str(one.run.parent)] * 2
     assert one.rows(one.scores)["value"].size
     with pytest.raises(DataError, match=r"no rows of split a and method good.leaf.*--forcerun"):
         other.rows(other.scores)
@@ -166,24 +164,24 @@ def test_views_share_a_fit_and_a_view_that_was_never_scored_is_said(tmp_path: Pa
 def test_evaluations_of_one_dataset_and_regime_stay_apart(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, 0.8)]
     fits += [fit(tmp_path, m, "y", 1, s, evaluation="capped") for m, s in (("good", 0.3), ("bad", 0.5))]
-    _, ranking, tests = build(fits)
-    best = ranking[ranking["rank"] == 1].set_index("evaluation")["method"].to_dict()
+    _, ranked, tested = build(fits)
+    best = ranked[ranked["rank"] == 1].set_index("evaluation")["method"].to_dict()
     assert best["holdout"] == "good"
     assert best["capped"] == "bad"
-    assert ranking.loc[ranking["dataset"] == "d", "n_planned"].tolist() == [1, 1, 1, 1]
-    assert tests["evaluation"].tolist() == ["holdout", "capped"]
-    whole = ranking[ranking["dataset"] == "all"].set_index("method")
+    assert ranked.loc[ranked["dataset"] == "d", "n_planned"].tolist() == [1, 1, 1, 1]
+    assert tested["evaluation"].tolist() == ["holdout", "capped"]
+    whole = ranked[ranked["dataset"] == "all"].set_index("method")
     assert whole.loc["good", "accuracy"] == pytest.approx(0.6)
 
 
 def test_units_are_counted_once_over_the_fits_of_an_evaluation(tmp_path: Path) -> None:
-    _, ranking, _ = build([fit(tmp_path, "good", split, 1, 0.9) for split in "xy"])
-    assert ranking["n_units"].tolist() == [60, 60]
+    _, ranked, _ = build([fit(tmp_path, "good", split, 1, 0.9) for split in "xy"])
+    assert ranked["n_units"].tolist() == [60, 60]
 
 
 def test_confusion_sums_over_fits(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", seed, 1.0) for seed in (1, 2)]
-    table = describe.confusion(Fits(fits, toy_ontology()))
+    table = confusion(context(fits))
     assert table[["true", "predicted", "n"]].to_numpy().tolist() == [
         ["A1", "A1", 40],
         ["A2x", "A2x", 40],
@@ -230,5 +228,18 @@ def test_count_confusion() -> None:
 
 
 def test_numbers_are_written_with_six_digits(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1 / 3, None], "b": [1, 2]}))
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1 / 3, None], "b": [1, 2]}), ["a", "b"])
     assert (tmp_path / "t.csv").read_text() == "a,b\n0.333333,1\n,2\n"
+
+
+@pytest.mark.parametrize("declared", [["b", "a"], ["a"], ["a", "b", "c"], ["a", "<any>", "b", "c"], ["<any>", "a"]])
+def test_only_the_declared_columns_are_written(declared: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t.csv: was declared with the columns .*, built with a, b$"):
+        write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1], "b": [2]}), declared)
+    assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize("declared", [["<any>"], ["a", "<any>"], ["a", "b", "<any>"], ["<any>", "b"]])
+def test_a_column_in_brackets_stands_for_any_number(declared: list[str], tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [1], "b": [2]}), declared)
+    assert (tmp_path / "t.csv").is_file()

@@ -2,8 +2,8 @@
 
 The bootstrap of `annobench.score.statistics`, but over studies where each split tests at least `min_units` of them, and
 for the F1 of every class, of every kind of class, and within every study, tissue and disease (over its donors). A value
-is stretched by the number of units that have cells of it: a class that three studies have is known by three, however
-many studies are tested.
+is stretched by the number of units that have cells of it: a class that three studies have rests on three, however many
+studies are tested.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,28 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 Target = tuple[str, str, str, str]  # level, metric, label set, group
+ClassSets = Mapping[tuple[str, str], Mapping[str, Sequence[str]]]  # (dataset, split) -> name of a set -> its classes
 LEAST = 3  # units behind an interval: Student's t makes that of two eleven times as wide as their spread
 LABEL_SETS = ("shared", "ood")
 _RULES = (("", 0, 2), ("ontology_", 3, 4))  # start of metric names, and blocks of hits and predicted in UnitCounts
 
 
 @dataclass
-class Spread:
-    """Values of a fit or method, (targets,), and replicates minus values, (replicates, targets).
+class Replicates:
+    """Values of a fit or method, and how they move with other units.
 
-    units: how many units with cells of a target were resampled, (targets,). kinds: what they are.
+    Attributes
+    ----------
+    targets
+        What the values are of.
+    values
+        The values, (targets,).
+    moves
+        Replicates minus values, (replicates, targets).
+    units
+        Units with cells of a target that were resampled, (targets,).
+    kinds
+        What these units are, (targets,).
     """
 
     targets: list[Target]
@@ -45,7 +57,7 @@ class Spread:
     kinds: list[str]
 
     @classmethod
-    def of_columns(cls, columns: "Mapping[Target, tuple[Array, int, str]]", confidence: float) -> "Spread":
+    def of_columns(cls, columns: "Mapping[Target, tuple[Array, int, str]]", confidence: float) -> "Replicates":
         """From target -> (value and replicates, number of units, what they are).
 
         As wide as Student's t makes it for so few units.
@@ -57,7 +69,7 @@ class Spread:
         return cls(list(columns), table[:, 0], moves.T, units, [kind for _, _, kind in columns.values()])
 
     @classmethod
-    def mean(cls, parts: "Sequence[Spread]", more_units: bool) -> "tuple[Spread, Array]":
+    def mean(cls, parts: "Sequence[Replicates]", *, more_units: bool) -> "tuple[Replicates, Array]":
         """Mean of several, where a target may be missing in some; and the values of all of them, (parts, targets).
 
         `more_units`: whether every part resamples units of its own.
@@ -80,58 +92,68 @@ class Spread:
         return cls(targets, np.nanmean(values, axis=0), moves / having, together, names), values
 
 
-class Spreads:
-    """Makes the spreads of methods. `sets`: (dataset, split) -> name of a set of classes -> its classes.
+class Bootstrap:
+    """Resamples the units of fits.
 
-    Sets with the name of a label set are that; all others are groups of level `node_class`.
+    Parameters
+    ----------
+    fits
+        The fits of the study.
+    weights
+        Random weights of units and seeds.
+    min_units
+        Studies that each split must test, for studies to be resampled instead of donors.
+    sets
+        Sets of classes. Those that have the name of a label set are this label set, all others groups of the level
+        `node_class`.
+    results
+        Names of the files under results/.
     """
 
     def __init__(
-        self,
-        fits: Fits,
-        weights: stats.Weights,
-        min_units: int,
-        sets: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
+        self, fits: Fits, weights: stats.Weights, *, min_units: int, sets: ClassSets, results: Results
     ) -> None:
-        self.fits, self.weights, self.min_units, self.sets = fits, weights, min_units, sets
+        self.fits, self.weights, self.min_units, self.sets, self.results = fits, weights, min_units, sets, results
         self._groups: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
 
-    def of(self, fits: Sequence[FitFiles]) -> Spread:
-        """Of the mean over splits of the mean over seeds, for fits of one method in one evaluation."""
+    def of(self, fits: Sequence[FitFiles]) -> Replicates:
+        """Mean over splits of the mean over seeds, for fits of one method in one evaluation."""
         by_split: dict[str, list[FitFiles]] = {}
         for fit in fits:
             by_split.setdefault(fit.split, []).append(fit)
         studies = [self._study_of_units(of_split[0]) for of_split in by_split.values()]
         by_study = all(len(set(names.values())) >= self.min_units for names in studies)
-        return Spread.mean([self._of_split(of_split, by_study) for of_split in by_split.values()], True)[0]
+        parts = [self._of_split(of_split, by_study) for of_split in by_split.values()]
+        return Replicates.mean(parts, more_units=True)[0]
 
     def _groups_of_units(self, fit: FitFiles) -> dict[str, dict[str, str]]:
-        """Level -> unit that is counted -> group in which it lies wholly."""
+        """Level -> unit that is counted -> the group that all its cells belong to."""
         key = (fit.dataset, fit.split)
         if key not in self._groups:
             kind, units = self.fits.unit_kinds[fit], self.fits.counts[fit].units
-            found = {"study": {unit: unit for unit in units}} if kind == "study" else {}
+            groups = {"study": {unit: unit for unit in units}} if kind == "study" else {}
             if kind == "donor":
                 seeds = sorted({one.seed for one in self.fits.planned if (one.dataset, one.split) == key})
-                found = groups_of_donors(*key, seeds)
-            self._groups[key] = found
+                groups = groups_of_donors(*key, seeds, self.results)
+            self._groups[key] = groups
         return self._groups[key]
 
     def _study_of_units(self, fit: FitFiles) -> dict[str, str]:
         """Unit that is counted -> study; empty where not every unit belongs to one study."""
-        found = self._groups_of_units(fit).get("study", {})
-        return found if set(self.fits.counts[fit].units) <= set(found) else {}
+        studies = self._groups_of_units(fit).get("study", {})
+        return studies if set(self.fits.counts[fit].units) <= set(studies) else {}
 
-    def _of_split(self, fits: Sequence[FitFiles], by_study: bool) -> Spread:
-        """Of the mean over the seeds of one split; the seeds add their own spread."""
-        found, values = Spread.mean([self._of_fit(fit, by_study) for fit in fits], False)
+    def _of_split(self, fits: Sequence[FitFiles], by_study: bool) -> Replicates:
+        """Mean over the seeds of one split; the seeds add their own spread."""
+        mean, values = Replicates.mean([self._of_fit(fit, by_study) for fit in fits], more_units=False)
         known = np.isfinite(values)
         drawn = self.weights.of([f"seed:{fit.dataset}/{fit.split}/{fit.seed}" for fit in fits])
-        moved = drawn @ np.where(known, values, 0) / (drawn @ known) - found.values
-        found.moves += moved * np.array([stats.spread(int(n)) for n in known.sum(axis=0)])
-        return found
+        moved = drawn @ np.where(known, values, 0) / (drawn @ known) - mean.values
+        mean.moves += moved * np.array([stats.spread(int(n)) for n in known.sum(axis=0)])
+        return mean
 
-    def _of_fit(self, fit: FitFiles, by_study: bool) -> Spread:
+    def _of_fit(self, fit: FitFiles, by_study: bool) -> Replicates:
+        """Values of one fit, over studies or over the units that were counted; within groups over their donors."""
         counts, kind = self.fits.counts[fit], self.fits.unit_kinds[fit]
         names, table = list(counts.units), counts.values
         drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
@@ -151,8 +173,8 @@ class Spreads:
             drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
         key = (fit.dataset, fit.split)
         whole = _of_all(table, drawn, counts.members, self.fits.classes[key], self.sets.get(key, {}))
-        columns |= {target: (*found, kind) for target, found in whole.items()}
-        return Spread.of_columns(columns, self.weights.confidence)
+        columns |= {target: (*value, kind) for target, value in whole.items()}
+        return Replicates.of_columns(columns, self.weights.confidence)
 
 
 def _of_all(
@@ -171,27 +193,27 @@ def _of_all(
     blocks = [totals[:, i * size : (i + 1) * size] for i in range(5)]
     true, held = blocks[1], table[:, size : 2 * size] > 0
     present = np.flatnonzero((true[0] > 0) & members).tolist()
-    found: dict[Target, tuple[Array, int]] = {}
+    values: dict[Target, tuple[Array, int]] = {}
     everywhere = int(held.any(axis=1).sum())
     for start, hits, predicted in _RULES:
         scores = f1(blocks[hits], true, blocks[predicted])
         for i in present:
-            found["class", f"{start}f1", "-", classes[i]] = scores[:, i], int(held[:, i].sum())
+            values["class", f"{start}f1", "-", classes[i]] = scores[:, i], int(held[:, i].sum())
         for name, chosen in sets.items():
             at = [i for i in present if classes[i] in set(chosen)]
             place = ("overall", f"{start}macro_f1", name, "all")
             place = place if name in LABEL_SETS else ("node_class", f"{start}f1", "-", name)
             if at:
-                found[place] = scores[:, at].mean(axis=1), int(held[:, at].any(axis=1).sum())
+                values[place] = scores[:, at].mean(axis=1), int(held[:, at].any(axis=1).sum())
         either = np.flatnonzero(members & ((true[0] > 0) | (blocks[predicted][0] > 0))).tolist()
         for label_set, at in (("truth", present), ("either", either)):
-            found["overall", f"{start}macro_f1", label_set, "all"] = scores[:, at].mean(axis=1), everywhere
+            values["overall", f"{start}macro_f1", label_set, "all"] = scores[:, at].mean(axis=1), everywhere
         accuracy = ratio(blocks[hits].sum(axis=1), true.sum(axis=1))
-        found["overall", f"{start}accuracy", "-", "all"] = accuracy, everywhere
+        values["overall", f"{start}accuracy", "-", "all"] = accuracy, everywhere
     mask = np.isin(np.arange(size), present)
     for name, label_set in (("balanced_accuracy", "truth"), ("hierarchical_f1_micro", "-")):
-        found["overall", name, label_set, "all"] = stats.headline(name, totals, mask), everywhere
-    return found
+        values["overall", name, label_set, "all"] = stats.headline(name, totals, mask), everywhere
+    return values
 
 
 def _of_group(level: str, group: str, table: "Array", drawn: "Array", size: int) -> "dict[Target, Array]":
@@ -200,23 +222,23 @@ def _of_group(level: str, group: str, table: "Array", drawn: "Array", size: int)
     parts = [table[:, present + i * size] for i in range(5)]
     true, weights = parts[1], np.vstack([np.ones(len(table)), drawn])
     cells = weights @ true.sum(axis=1)
-    found: dict[Target, Array] = {}
+    values: dict[Target, Array] = {}
     for start, hits, predicted in _RULES:
         # no class is without cells: the weights are never zero
         scores = (weights @ (2 * parts[hits])) / (weights @ (true + parts[predicted]))
-        found[level, f"{start}accuracy", "-", group] = weights @ parts[hits].sum(axis=1) / cells
-        found[level, f"{start}macro_f1", "truth", group] = scores.mean(axis=1)
-    return found
+        values[level, f"{start}accuracy", "-", group] = weights @ parts[hits].sum(axis=1) / cells
+        values[level, f"{start}macro_f1", "truth", group] = scores.mean(axis=1)
+    return values
 
 
-def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str, dict[str, str]]:
-    """Level (study, tissue, ...) -> donor -> group, for the test cells of a split; empty where files are not there.
+def groups_of_donors(dataset: str, split: str, seeds: Sequence[int], results: Results) -> dict[str, dict[str, str]]:
+    """Level (study, tissue, ...) -> donor -> group, for the test cells of a split; empty where files are missing.
 
-    Donors whose cells lie in several groups are left out, and so are all donors of these groups: what is left of such
-    a group would stand for the whole of it.
+    Donors whose cells belong to several groups are left out, and so are all donors of these groups: the rest of such a
+    group does not represent it.
     """
-    obs = Path(Results().obs(dataset))
-    files = [path for path in (Path(Results().roles(dataset, split, seed)) for seed in seeds) if path.is_file()]
+    obs = Path(results.obs(dataset))
+    files = [path for path in (Path(results.roles(dataset, split, seed)) for seed in seeds) if path.is_file()]
     if not obs.is_file() or not files:
         return {}
     groups: dict[str, dict[str, set[str]]] = {}
@@ -230,13 +252,13 @@ def groups_of_donors(dataset: str, split: str, seeds: Sequence[int]) -> dict[str
         columns = read_columns(obs, names, categorical=names, rows=test)
         for level, column in ({"study": columns["study"]} | surroundings(obs, roles, test)).items():
             of_level = groups.setdefault(level, {})
-            for donor, found in columns["donor"].crosstab(column).items():
-                of_level.setdefault(donor, set()).update(found)
-    return {level: _wholly(of_level) for level, of_level in groups.items()}
+            for donor, of_donor in columns["donor"].crosstab(column).items():
+                of_level.setdefault(donor, set()).update(of_donor)
+    return {level: _only_group(of_level) for level, of_level in groups.items()}
 
 
-def _wholly(groups: Mapping[str, set[str]]) -> dict[str, str]:
-    """Donor -> its group, where neither it nor another donor of the group is in several."""
-    known = {donor: found - {NOT_GIVEN} for donor, found in groups.items() if donor != NOT_GIVEN}
-    shared = {group for found in known.values() if len(found) > 1 for group in found}
-    return {donor: next(iter(found)) for donor, found in known.items() if found and not found & shared}
+def _only_group(groups: Mapping[str, set[str]]) -> dict[str, str]:
+    """Donor -> its group, where neither it nor another donor of the group belongs to several."""
+    known = {donor: of_donor - {NOT_GIVEN} for donor, of_donor in groups.items() if donor != NOT_GIVEN}
+    shared = {group for of_donor in known.values() if len(of_donor) > 1 for group in of_donor}
+    return {donor: next(iter(of_donor)) for donor, of_donor in known.items() if of_donor and not of_donor & shared}

@@ -1,0 +1,112 @@
+"""Marker biology of methods and controls: overall, by type, and the expression of top genes."""
+
+import numpy as np
+import pandas as pd
+
+from annobench.score.metrics.registry import METRICS
+from annobench.tables.shared.columns import EVALUATION
+from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.labels import label_names
+
+COLUMNS = {
+    "markers": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "kind",
+        "name",
+        "metric",
+        "reading",
+        "value",
+        "low",
+        "high",
+        "n_types",
+        "verdict",
+    ),
+    "types": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "name",
+        "reading",
+        "label_id",
+        "label",
+        "metric",
+        "value",
+        "n",
+    ),
+    "degs": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "name",
+        "gene_of",
+        "gene_of_label",
+        "gene",
+        "label_id",
+        "label",
+        "value",
+    ),
+}
+MEANINGS = {
+    "name": "Method or control.",
+    "n_types": "Types behind the interval; empty where there is none.",
+    "n": "Splits and seeds behind the value.",
+    "gene_of": "Type of which the gene is a top gene (Cell Ontology id).",
+    "gene_of_label": "Name of this type.",
+    "gene": "Gene.",
+    "label_id": "Type in which the expression is shown (Cell Ontology id).",
+    "label": "Name of this type.",
+}
+
+
+def markers(context: TableContext) -> pd.DataFrame:
+    """Marker metrics of methods and controls: means, with Student's t intervals over the types where there are any."""
+    audits, confidence = context.audits, context.spec.statistics.confidence
+    return markers_of(audits["metrics"], audits["types"], context.table("audit"), confidence)
+
+
+def markers_of(metrics: pd.DataFrame, types: pd.DataFrame, audit: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """The table from the files `metrics` and `types` of all audits, and the table `audit`."""
+    from scipy.stats import t as student
+
+    columns = list(COLUMNS["markers"])
+    of_family = metrics[metrics["family"] == "markers"] if len(metrics) else metrics
+    if of_family.empty:
+        return pd.DataFrame(columns=columns)
+    keys = [*EVALUATION, "kind", "name", "metric", "variant"]
+    table = of_family.groupby(keys, sort=False)["value"].mean().reset_index().rename(columns={"variant": "reading"})
+    of_type = [*EVALUATION, "name", "reading", "metric"]
+    by_type = types.groupby([*of_type, "label_id"])["value"].mean().reset_index()
+    deviation = by_type.groupby(of_type)["value"].agg(["std", "count"]).reset_index()
+    table = table.merge(deviation, how="left", on=of_type)
+    half = student.ppf((1 + confidence) / 2, table["count"].clip(lower=2) - 1) * table["std"] / np.sqrt(table["count"])
+    bounds = [table["metric"].map({m.name: getattr(m, end) for m in METRICS.values()}) for end in ("low", "high")]
+    low, high = ((table["value"] + sign * half).clip(*bounds) for sign in (-1, 1))
+    table = table.assign(low=low, high=high, n_types=table["count"])
+    verdicts = audit[audit["family"] == "markers"].rename(columns={"variant": "reading"})
+    table = table.merge(verdicts[[*EVALUATION, "metric", "reading", "verdict"]], how="left")
+    return table[columns]
+
+
+def types(context: TableContext) -> pd.DataFrame:
+    """Marker metrics of every type, means over splits and seeds."""
+    columns, rows = list(COLUMNS["types"]), context.audits["types"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    keys = [*EVALUATION, "name", "reading", "label_id", "metric"]
+    table = rows.groupby(keys, sort=False)["value"].agg(["mean", "size"]).reset_index()
+    table = table.rename(columns={"mean": "value", "size": "n"})
+    return table.assign(label=label_names(table["label_id"], context.ontology))[columns]
+
+
+def degs(context: TableContext) -> pd.DataFrame:
+    """Expression of the top genes of every type in all types, for the heat map."""
+    columns, rows = list(COLUMNS["degs"]), context.audits["degs"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    names = {
+        "gene_of_label": label_names(rows["gene_of"], context.ontology),
+        "label": label_names(rows["label_id"], context.ontology),
+    }
+    return rows.assign(**names)[columns]

@@ -1,0 +1,62 @@
+"""Columns that many tables have, and what they hold.
+
+A declared column in angle brackets, such as `<control>`, stands for any number of columns; a table has one at most.
+"""
+
+from collections.abc import Sequence
+
+EVALUATION = ["dataset", "evaluation", "regime"]
+
+# a literal: annobench.config.tables reads it without importing this file
+MEANINGS = {
+    "because": "The rule behind the verdict, where a metric is not evidence.",
+    "dataset": "Dataset; `all` where a row is over the whole study.",
+    "difference": "Value of the second minus value of the first.",
+    "evaluation": "Entry of the study's `evaluations`; `all` where a row is over the whole study.",
+    "family": "Metric family.",
+    "fit_seconds": "Wall time of training (s).",
+    "group": "Which one of the level: a class, a study, a tissue, a confidence bin; `all` where there is only one.",
+    "high": "Upper end of the interval; empty where there is none.",
+    "kind": "`method` or `control`.",
+    "label": "Name of the cell type.",
+    "label_id": "Cell Ontology id of the cell type.",
+    "label_set": "Classes that a mean is over: `truth`, `either`, `shared`, `ood`; `-` where there is no such mean.",
+    "level": "What a value is about: overall, class, bin, rule, fit, or a kind of group of test cells.",
+    "low": "Lower end of the interval; empty where there is none.",
+    "method": "Method, control, or decoding of a method.",
+    "metric": "Metric.",
+    "n": "Test cells behind the value.",
+    "n_fits": "Finished fits behind the value.",
+    "n_planned": "Fits that the study planned.",
+    "n_units": "Units that the interval resamples.",
+    "p_holm": "The p-value after Holm's correction over the family.",
+    "p_value": "Two-sided p-value.",
+    "predict_seconds": "Wall time of prediction (s); empty where training and prediction are one step.",
+    "peak_rss_mb": "Peak resident memory of the largest process of the fit (MB).",
+    "reading": "How the metric is read: as `published`, or its `fair` reading.",
+    "reason": "Why, in one line.",
+    "regime": "Regime of the evaluation; `all` where a row is over the whole study.",
+    "rule": "Confidence rule: `raw`, `softmax`, `zscore` or `calibrated`; `-` where the metric has none.",
+    "seed": "Seed of the fit.",
+    "sees_test_cells": "Whether the method looks at the test cells, without their labels, while it fits.",
+    "split": "Split; `all` for the mean over the splits of the evaluation.",
+    "status": "How the fit ended: ok, failed, killed, timeout, skipped, or missing.",
+    "trainable_parameters": "Numbers that training sets.",
+    "value": "The value.",
+    "variant": "Label set or reading of the metric; `-` where it has only one.",
+    "verdict": "What the audit says of the metric: informative, not evidence, untested, descriptive, or cost.",
+}
+
+
+def filled(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Declared columns with the one in angle brackets replaced by names."""
+    return [name for column in columns for name in (names if column.startswith("<") else [column])]
+
+
+def matches(columns: Sequence[str], declared: Sequence[str]) -> bool:
+    """Whether the columns of a table are the declared ones."""
+    open_at = next((i for i, column in enumerate(declared) if column.startswith("<")), None)
+    if open_at is None:
+        return list(columns) == list(declared)
+    more = len(columns) - len(declared) + 1
+    return more >= 0 and list(columns) == filled(declared, columns[open_at : open_at + more])

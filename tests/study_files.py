@@ -1,0 +1,188 @@
+"""Studies for tests of tables: what a spec says of them, and their fits on disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from annobench.config.results import Results
+from annobench.core.parquet import write_columns
+from annobench.score.audit.evaluate import TABLES as AUDIT
+from annobench.score.metrics import flat, ontology_aware
+from annobench.score.metrics.base import Row
+from annobench.score.score_fit import COLUMNS, CONFIDENCE, REPLICATES, count_confusion
+from annobench.tables.published_values import COLUMNS as VALUES
+from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.fits import FitFiles, Fits, planned_fits
+from annobench.tables.shared.spec import (
+    Contrast,
+    MergeRule,
+    PublishedColumn,
+    PublishedTable,
+    ScoredSplit,
+    Scoring,
+    Statistics,
+    StudyMethod,
+    TablesSpec,
+)
+from helpers import run_record, scored, toy_ontology
+
+
+def split(name: str = "s", evaluation: str = "holdout", **more: Any) -> ScoredSplit:
+    """A split of the dataset `d` that is fitted itself."""
+    settings = {"dataset": "d", "regime": "holdout", "fitted": name, "methods": (), "seeds": (1,)} | more
+    return ScoredSplit(split=name, evaluation=evaluation, **settings)
+
+
+def study(*splits: ScoredSplit, methods: Mapping[str, str] | Sequence[str] = (), **more: Any) -> TablesSpec:
+    """A study of some splits; `methods` may say the kind of each."""
+    kinds = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, "method")
+    return TablesSpec(
+        study="study",
+        splits=splits,
+        methods={name: StudyMethod(label=name.upper(), kind=kind, fitted=name) for name, kind in kinds.items()},
+        **{"scoring": Scoring("macro_f1"), "statistics": Statistics(0.95, 200)} | more,
+    )
+
+
+def contrast(name: str, base: str, method: str) -> Contrast:
+    """A contrast."""
+    return Contrast(name, base, method)
+
+
+def fit_files(folder: Path, place: str, **key: Any) -> FitFiles:
+    """The files of a fit of the dataset `d`, in a folder that is made for them."""
+    (folder / place).mkdir(parents=True)
+    names = {"run": "run.json", "attempt": "attempt.json"}
+    names |= {name: f"{name}.parquet" for name in ("scores", "confusion", "confidence")}
+    return FitFiles(**{"dataset": "d"} | key, **{kind: folder / place / name for kind, name in names.items()})
+
+
+class Context(TableContext):
+    """The context of some fits, in which some tables are already built."""
+
+    def __init__(self, spec: TablesSpec, fits: Sequence[FitFiles] = (), folder: Path = Path("nowhere")) -> None:
+        super().__init__(spec, Results(folder), toy_ontology())
+        self.fits = Fits(fits, self.ontology)
+
+    def having(self, **tables: pd.DataFrame) -> "Context":
+        """The same with tables that are already built."""
+        self._tables |= tables
+        return self
+
+
+# a whole study on disk
+
+CLASSES = ["A", "A1", "A2", "A2x", "B"]
+CELLS = 120
+RUN = {"fit_seconds": 1.0, "predict_seconds": 0.1, "peak_rss_mb": 100.0, "trainable_parameters": 10, "device": "cpu"}
+
+
+def whole_study(folder: Path) -> TablesSpec:
+    """A study that has rows in every table: two methods and a control on a release, with files under a folder."""
+    methods = {"old": "method", "new": "method", "zero": "control"}
+    shared = {"fitted": "release", "regime": "release", "methods": tuple(methods), "seeds": (1, 2)}
+    splits = [
+        split(f"release{end}", f"release{end}", part=part, **shared)
+        for end, part in (("_id", "reference"), ("_ood", "query"))
+    ]
+    columns = {"theirs": PublishedColumn("new", "release_id")}
+    spec = study(
+        *splits,
+        methods=methods,
+        contrasts=(contrast("gain", "old", "new"),),
+        merge=MergeRule({"A": ("A",)}, "keep"),
+        published=PublishedTable("published.tsv", "d", "release_id", columns),
+        published_values=("values.tsv",),
+    )
+    header = "row\tmetric\trule\tunit\tscale\tcolumn\tvalue\tsource\n"
+    (folder / "published.tsv").write_text(f"{header}Purity\tmarker_purity\t\t%\t100\ttheirs\t39.0\tpage\n")
+    values = dict.fromkeys(VALUES["published_values"], "x")
+    values |= {
+        "set": "id",
+        "label_set": "80",
+        "level": "overall",
+        "kind": "printed",
+        "value": 0.5,
+        "low": "",
+        "high": "",
+    }
+    pd.DataFrame([values]).to_csv(folder / "values.tsv", sep="\t", index=False)
+    results = Results(folder)
+    cells = _write_dataset(results, splits)
+    scored = {one.split: cells["role"][one.split] == "test" for one in splits}
+    for fit in planned_fits(spec, results):
+        test = scored[fit.split]
+        if (fit.method, fit.seed) == ("zero", 2):
+            continue  # was never run
+        _write_fit(fit, cells["label_id"][test], cells["donor"][test])
+    for one in splits:
+        for name, path in results.audit(spec.study, "d", one.evaluation).items():
+            write_columns(path, _audit(name))
+    return spec
+
+
+def _write_dataset(results: Results, splits: Sequence[ScoredSplit]) -> dict[str, Any]:
+    """Cells of a dataset, a quarter of them tested in distribution and a quarter out of it."""
+    rng = np.random.default_rng(1)
+    cells: dict[str, Any] = {"label_id": np.array(CLASSES * (CELLS // 5), dtype=object)}
+    number = rng.integers(0, 8, CELLS)
+    cells |= {"donor": np.array([f"d{i}" for i in number], dtype=object)}
+    cells |= {"study": np.array([f"s{i % 4}" for i in number], dtype=object)}
+    write_columns(results.obs("d"), cells)
+    part = np.arange(CELLS) // (CELLS // 4)
+    cells["role"] = {}
+    for tested, one in zip((2, 3), splits, strict=True):
+        cells["role"][one.split] = np.where(part < 2, "train", np.where(part == tested, "test", "unused"))
+        for seed in one.seeds:
+            write_columns(results.roles("d", one.split, seed), {"role": cells["role"][one.split].astype(object)})
+            write_columns(results.train("d", one.fitted, seed), {"label_id": cells["label_id"][part < 2]})
+    return cells
+
+
+def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
+    """Run record, scores, counts and confidence rules; every view writes the file of its fit anew, with all views."""
+    run_record(fit.run, sees_query=fit.method == "new", **RUN)
+    right = {"old": 0.4, "new": 0.7, "zero": 0.0}[fit.method]
+    wrong = np.random.default_rng([fit.seed, int(100 * right)]).random(len(truth)) >= right
+    predicted = np.where(wrong, np.roll(truth, 1), truth)
+    rows = [*flat.compute(data := scored(truth, predicted)), *flat.compute_per_class(data)]
+    rows += [*ontology_aware.compute(data), Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
+    rows += [Row("calibration", "bin_confidence", "-", "bin", "03", 0.4, 8)]
+    table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")
+    pairs = pd.DataFrame(
+        {k: v if k == "n" else v.to_text() for k, v in count_confusion(donor, truth, predicted).items()}
+    )
+    rules = [
+        (rule, "none", "aurc", "-", i, 0.3 + i / 1000) for rule in ("raw", "zscore") for i in range(-1, REPLICATES)
+    ]
+    rules += [("raw", "none", "risk", "0.5", -1, 0.2), ("raw", "none", "share_right", "3", -1, 0.2)]
+    confidence = pd.DataFrame(rules, columns=CONFIDENCE)
+    view = {"split": fit.split, "method": fit.method}
+    for path, part in (
+        (fit.scores, table[COLUMNS]),
+        (fit.confusion, pairs.assign(unit_kind="donor", **view)),
+        (fit.confidence, confidence.assign(**view)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = [pd.read_parquet(path)] if path.is_file() else []
+        whole = pd.concat([*before, part], ignore_index=True)
+        write_columns(path, {name: whole[name].to_numpy() for name in whole})
+
+
+def _audit(name: str) -> dict[str, list[Any]]:
+    """A table of an audit."""
+    if name == "metrics":
+        of = [("control", "oracle", 1.0), ("control", "majority", 0.2), ("method", "new", 0.7), ("method", "old", 0.4)]
+        named = [("flat", "accuracy", "-"), ("markers", "marker_purity", "published")]
+        rows = [("s", 1, *who[:2], *metric, "-", who[2]) for who in of for metric in named]
+    elif name == "types":
+        rows = [("s", 1, "new", "published", label, "marker_purity", v) for label, v in (("A1", 0.6), ("B", 0.8))]
+    elif name == "degs":
+        rows = [("new", "A1", "GENE", "B", 0.5)]
+    else:
+        rows = [("new", "c1", 0.0, 1.0, "A1", "B", 0.5)]
+    return dict(zip(AUDIT[name], map(list, zip(*rows, strict=True)), strict=True))
