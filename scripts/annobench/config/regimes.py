@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from annobench.config.plugins import plugins
 from annobench.core.errors import ConfigError, DataError, nearest
-from annobench.core.spec import Spec
+from annobench.core.spec import Params, Spec
 
 if TYPE_CHECKING:
     from numpy import bool_, object_
@@ -43,7 +43,7 @@ class Entry:
     dataset: str
     families: Mapping[str, Mapping[str, Sequence[str]]]
     policy: str
-    own: Mapping[str, Any]
+    own: Params
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Expanded:
     """
 
     ending: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Params = field(default_factory=dict)
     fitted: str | None = None
     scored: bool = True
     averaged: bool = True

@@ -5,7 +5,7 @@ apart by a property with a `const` (the kind of a source, the regime of an evalu
 from the one variant that the user chose.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +26,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _UniqueKeyLoader(_Loader):  # type: ignore[misc]
     """YAML lets a later key silently replace an earlier one; here that is an error."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        seen: set[object] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *name`: a key that is given here overrides it
                 continue
@@ -107,7 +107,7 @@ class _Finding:
     keys: tuple[str | int, ...]
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """The kind of a YAML value, in words."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
@@ -123,7 +123,7 @@ def resolve(schema: Document, root: Document) -> Document:
     return schema
 
 
-def variant(value: Any, schema: Document, root: Document) -> Document | None:
+def variant(value: object, schema: Document, root: Document) -> Document | None:
     """The branch of a `oneOf` whose constant properties the value carries, if any."""
     for branch in schema.get("oneOf", []):
         branch = resolve(branch, root)
@@ -154,7 +154,7 @@ def fill(value: Any, schema: Document, root: Document) -> Any:
     return value
 
 
-def _where(path: Any) -> str:
+def _where(path: Iterable[str | int]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

@@ -1,8 +1,7 @@
 """What the rules of splits.smk ask for."""
 
-from typing import Any
-
 from annobench.core.codehash import code_hash
+from annobench.core.spec import Params
 from annobench.splits.spec import BalanceSpec, SplitSpec
 from annobench.workflow.common import Chapter, Wildcards
 
@@ -14,12 +13,12 @@ class SplitRules(Chapter):
         """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
         return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 2500) * attempt)
 
-    def split_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+    def split_spec(self, wildcards: Wildcards) -> Params:
         """How the cells of a split get their roles."""
         split = self.study.split(wildcards.dataset, wildcards.split)
         return SplitSpec(split.settings, int(wildcards.seed)).to_params()
 
-    def balance_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+    def balance_spec(self, wildcards: Wildcards) -> Params:
         """Which of the training cells of a split are used."""
         split = self.study.split(wildcards.dataset, wildcards.split)
         return BalanceSpec(split.balance, int(wildcards.seed)).to_params()

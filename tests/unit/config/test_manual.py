@@ -110,7 +110,10 @@ def test_regimes_and_kinds_of_sources_that_prose_names_exist(file: Path) -> None
     assert set(kinds) <= names_in_prose("sources")
 
 
-def test_the_example_of_a_source_names_every_kind() -> None:
+def test_where_kinds_of_sources_are_listed_none_is_missing() -> None:
     line = next(line for line in PROSE[0].read_text(encoding="utf-8").splitlines() if "source: {kind: " in line)
     one, others = re.findall(r"kind: (\w+)", line), re.findall(r"\w+", line.split("# or ")[1])
     assert {*one, *others} == names_in_prose("sources")
+    said = re.search(r"Sources are ((?:`\w+`,?\s*(?:and )?)+)", PROSE[1].read_text(encoding="utf-8"))
+    assert said
+    assert set(re.findall(r"\w+", said.group(1))) - {"and"} == names_in_prose("sources")

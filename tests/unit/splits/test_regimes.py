@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from annobench.config.entities import available
 from annobench.config.evaluations import COMMON_KEYS
+from annobench.config.figures import figure_facts, figures
 from annobench.config.regimes import Entry, Regime, regime_class, regimes, split_columns
 from annobench.config.schema import fill, load_schema, schema_folder, variant
 from annobench.config.split import BalanceSettings
@@ -20,7 +23,7 @@ from annobench.core.errors import ConfigError, DataError
 from annobench.core.parquet import Categorical, read_columns, write_columns
 from annobench.core.paths import ROOT
 from annobench.splits.balance.select import select_cells
-from annobench.splits.roles import assign_roles, check_roles, read_obs
+from annobench.splits.roles import ROLES, assign_roles, check_roles, read_obs
 from annobench.splits.spec import BalanceSpec, SplitSpec
 from annobench.workflow.launch import resolve
 from annobench.workflow.splits import SplitRules
@@ -69,6 +72,33 @@ def test_splits_of_a_regime_are_told_apart_by_their_label(name: str) -> None:
     labels = [one.label() for one, together in zip(splits, averaged, strict=True) if together]
     assert len(set(labels)) == len(labels)
     assert all(Regime.from_params(json.loads(json.dumps(one.to_params()))) == one for one in splits)
+
+
+@pytest.mark.parametrize("name", regimes())
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000))
+def test_every_regime_leaves_unknown_labels_out_of_training_and_repeats_its_draws(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = 300
+    studies, donors = rng.integers(1, 4, cells), rng.integers(20, size=cells)
+    obs = {
+        "label_id": rng.choice(np.array(["a", "b", "c", "unknown"], dtype=object), cells, p=[0.5, 0.3, 0.1, 0.1]),
+        "study": np.array([f"s{i}" for i in studies], dtype=object),
+        "donor": np.array([f"d{i}.{j}" for i, j in zip(studies, donors, strict=True)], dtype=object),
+        "part": np.where(studies == 3, "query", "reference").astype(object),
+    }
+    for one in expanded(name):
+        roles = assign_roles(obs, SplitSpec(one, seed))
+        assert set(roles) <= set(ROLES)
+        assert "test" in roles
+        assert ("train" in roles) == one.TRAINS
+        assert not np.isin(roles[obs["label_id"] == "unknown"].astype(str), ["train", "val"]).any()
+        assert (assign_roles(obs, SplitSpec(one, seed)) == roles).all()
+
+
+@pytest.mark.parametrize("figure", figures())
+def test_figures_are_of_regimes_that_exist(figure: str) -> None:
+    assert set(figure_facts(figure).regimes) <= set(regimes())
 
 
 def test_labels_for_people() -> None:
