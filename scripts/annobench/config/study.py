@@ -10,6 +10,7 @@ from annobench.config.entities import decoded, load_dataset_with_parts, load_met
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
 from annobench.config.published import published_files
+from annobench.config.regimes import regime_class
 from annobench.config.results import Fit, View
 from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.split import Split
@@ -161,13 +162,26 @@ def _methods(settings: Document, root: Path, source: str) -> tuple[dict[str, Doc
     load(settings["controls"])
     whole = with_views(settings["methods"], settings["decodings"])
     of_each = []
-    for evaluation in settings["evaluations"]:
-        own = whole
+    for position, evaluation in enumerate(settings["evaluations"]):
+        own, controls = whole, settings["controls"]
         if "methods" in evaluation or "decodings" in evaluation:
             used = {key: evaluation.get(key, settings[key]) for key in ("methods", "decodings")}
             own = with_views(used["methods"], used["decodings"])
-        of_each.append(list(dict.fromkeys([*settings["controls"], *own])))
+        if not regime_class(evaluation["regime"]).TRAINS:
+            controls = [name for name in controls if not methods[name]["abilities"]["trains"]]
+            _check_untrained(own, methods, f"{source}: evaluations[{position}]", evaluation["regime"])
+        of_each.append(list(dict.fromkeys([*controls, *own])))
     return methods, of_each
+
+
+def _check_untrained(names: Iterable[str], methods: dict[str, Document], where: str, regime: str) -> None:
+    """Raise ConfigError for a method that learns from training cells, where there are none."""
+    for name in names:
+        if methods[name]["abilities"]["trains"]:
+            raise ConfigError(
+                f"{where}: methods: '{name}' learns from training cells, and the regime {regime} has none; give the "
+                "entry `methods` of its own that have learned elsewhere"
+            )
 
 
 def _splits(

@@ -146,7 +146,7 @@ def test_entries_that_differ_never_share_a_split() -> None:
         base | {"balance": {"policy": "spatialcore", "max_cells": 50}},
         base | {"balance": {"policy": "spatialcore", "max_cells": 50, "min_cells": 5, "min_per_source": 0}},
         base | {"name": "own", "test_fraction": 0.4},
-        base | {"regime": "zero_shot", "rollup": "t_cells"},
+        base | {"regime": "zero_shot", "rollup": "t_cells", "methods": ["celltypist_immune"]},
         {"dataset": "simulated_mixed", "regime": "release", "group_by": None, "multiple": 16, "split_seed": 3},
     ]
     found = load_study(study(evaluations=entries), ROOT).splits.values()

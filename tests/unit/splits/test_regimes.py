@@ -135,7 +135,7 @@ def test_the_code_of_a_regime_counts_for_its_splits_only() -> None:
     study = load_study(
         {
             "study": "s",
-            "methods": ["knn"],
+            "methods": ["celltypist_immune"],
             "evaluations": [{"dataset": "simulated_small", "regime": name} for name in ("holdout", "zero_shot")],
         },
         ROOT,
@@ -148,7 +148,7 @@ def test_the_code_of_a_regime_counts_for_its_splits_only() -> None:
 
 def zero_shot_study(**changes: Any) -> Any:
     evaluation = {"dataset": "simulated_small", "regime": "zero_shot", **changes}
-    return load_study({"study": "s", "methods": ["knn"], "evaluations": [evaluation]}, ROOT, "s.yaml")
+    return load_study({"study": "s", "methods": ["celltypist_immune"], "evaluations": [evaluation]}, ROOT, "s.yaml")
 
 
 def test_zero_shot_tests_all_labelled_cells_and_trains_none() -> None:
@@ -163,6 +163,12 @@ def test_zero_shot_tests_all_labelled_cells_and_trains_none() -> None:
     roles[0] = "train"
     with pytest.raises(DataError, match="nothing trains in this regime"):
         check_roles({"label_id": labels}, roles, split.settings)
+
+
+def test_zero_shot_runs_methods_that_have_learned_elsewhere() -> None:
+    assert zero_shot_study().splits["simulated_small", "zero_shot"].methods == ("oracle", "celltypist_immune")
+    with pytest.raises(ConfigError, match=r"s.yaml: evaluations\[0\]: methods: 'knn' learns from training cells"):
+        zero_shot_study(methods=["celltypist_immune", "knn"])
 
 
 def test_zero_shot_balances_nothing() -> None:
