@@ -99,8 +99,9 @@ def _without_matrix(job: FitJob) -> FitCells:
     train, validation, query = _in_roles(job, cells)
     if job.settings.training == "all" and not every:
         query.var[MEASURED] = mask
+    truth = _truth(job, query)
     calibration = None if validation is None else _unlabelled(validation.copy())
-    return FitCells(train, validation, _unlabelled(query), _truth(job, query), calibration)
+    return FitCells(train, validation, _unlabelled(query), truth, calibration)
 
 
 def _in_roles(job: FitJob, cells: "AnnData") -> "tuple[AnnData, AnnData | None, AnnData]":

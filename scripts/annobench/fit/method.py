@@ -112,6 +112,8 @@ class Method:
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         can = cls.abilities
+        if not (can.predictions or can.embedding or can.expression):
+            raise TypeError(f"{cls.__name__}: abilities: it gives none of predictions, embedding and expression")
         for stated, ability, name in (
             (can.predictions, "predictions", "predict"),
             (can.embedding, "embedding", "embed"),

@@ -174,7 +174,7 @@ def row_order(wanted: "NDArray[Any]", given: "NDArray[Any]", what: str = "predic
         return None
     row = {str(cell): i for i, cell in enumerate(given)}
     if len(row) < len(given):
-        raise PredictionError(f"{what} hold {len(given) - len(row)} cells more than once")
+        raise PredictionError(f"{what}: {len(given) - len(row)} cells are listed more than once")
     missing, extra = set(wanted) - row.keys(), row.keys() - set(wanted)
     if missing or extra:
         raise PredictionError(

@@ -41,7 +41,7 @@ def test_rows_are_matched_by_id_never_by_position() -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"cell_ids": np.array(["c1", "c2", "c2"], dtype=object)}, "predictions hold 1 cells more than once"),
+        ({"cell_ids": np.array(["c1", "c2", "c2"], dtype=object)}, "predictions: 1 cells are listed more than once"),
         ({"cell_ids": np.array(["c1", "c2", "c9"], dtype=object)}, r"1 \(c3\) missing, 1 \(c9\) not asked for"),
         ({"labels": np.array([["a"], ["b"], ["x"]], dtype=object), "scores": None}, r"1 \(x\)"),
         ({"labels": np.array([["a"], ["b"], [None]], dtype=object), "scores": None}, "not among the allowed ones"),
