@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from annobench.config import manual_tables
 from annobench.config.evaluations import COMMON_KEYS
 from annobench.config.regimes import Entry, regime_class
 from annobench.config.schema import Document, fill, load_schema, resolve, schema_folder
@@ -20,10 +21,11 @@ _HEAD = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
 
 def update(*, check: bool = False) -> int:
     """Write the pages anew, or only say whether they are up to date; returns an exit status."""
+    status = manual_tables.update(check=check)
     new = pages()
     old = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
     if old == new:
-        return 0
+        return status
     if check:
         wrong = ", ".join(sorted(name for name in {*old, *new} if old.get(name) != new.get(name)))
         print(f"docs/config is not in step with workflow/schemas ({wrong}); run: make manual")
@@ -33,7 +35,7 @@ def update(*, check: bool = False) -> int:
     for name, text in new.items():
         with atomic(FOLDER / f"{name}.md") as path:
             path.write_text(text, encoding="utf-8")
-    return 0
+    return status
 
 
 def pages() -> dict[str, str]:

@@ -46,9 +46,9 @@ Key = tuple[Hashable, ...]
 
 
 def audit(context: TableContext) -> pd.DataFrame:
-    """Every metric on the controls and on the methods of every evaluation, and the verdict: a metric that a control
-    without information wins, that merging of labels improves, that labels by markers win against the truth, or that
-    does not see an unrelated tissue, is not evidence of good annotation.
+    """Every metric on the controls and on the methods of every evaluation, with the verdict. A metric is not evidence
+    of good annotation where a control without information wins, merging labels improves it, marker labels beat the
+    truth, a model of an unrelated tissue does as well as the best method, or its rule accepts unrelated cells.
 
     Values are means over splits and seeds.
     """

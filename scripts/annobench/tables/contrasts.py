@@ -1,8 +1,8 @@
-"""Contrasts: what a method changes against another one, overall and for every class, kind of class and group of cells.
+"""Contrasts: differences between two methods, overall and for every class, kind of class and group of cells.
 
-There are two answers. The paired t-test asks whether the difference is more than chance between runs (seeds), as the
-paper on the hierarchical loss tests it. The interval says what other studies would have given: see
-`annobench.tables.shared.contrast_intervals`.
+There are two answers. The paired t-test asks whether the difference exceeds chance between runs (seeds), as the paper
+on the hierarchical loss does. The interval shows how much the difference would vary with other studies (see
+`annobench.tables.shared.contrast_intervals`).
 """
 
 from collections.abc import Sequence
@@ -102,8 +102,8 @@ _FAMILY = _KEY[:3]
 
 
 def contrasts(context: TableContext) -> pd.DataFrame:
-    """What a method changes against another one: overall, for every class and kind of class, and for every study,
-    tissue and disease of the test cells; with paired tests over seeds and intervals over studies.
+    """Differences between pairs of methods: overall, for every class and kind of class, and for every study, tissue
+    and disease of the test cells, with paired tests over seeds and intervals over studies.
 
     Values are means over runs; a run is a seed, its value the mean over the splits of the evaluation. Only fits that
     both methods have finished count. The family of Holm's correction: the groups of one level for one metric, in one
@@ -131,9 +131,9 @@ def contrasts(context: TableContext) -> pd.DataFrame:
 
 
 def _class_sets(context: TableContext) -> dict[tuple[str, str], dict[str, list[str]]]:
-    """Per dataset and split: the training classes by kind of node, all of them, and those that the later release has.
+    """Per dataset and split: the training classes by kind of node, all of them, and those of the later release.
 
-    Kinds are `leaf` and what `node_classes` gives; where labels are rolled up they are taken among the true classes.
+    Kinds are `leaf` and those of `node_classes`; where labels are rolled up, they are taken among the true classes.
     """
     fits = context.fits
     present = {}
@@ -294,7 +294,7 @@ def _corrected(table: pd.DataFrame) -> "tuple[NDArray[np.float64], NDArray[np.in
 
 
 def _notes(table: pd.DataFrame, few: "NDArray[np.bool_]") -> list[str]:
-    """Why a test or an interval is missing, or says less than it seems."""
+    """Why a test or an interval is missing or limited."""
     notes = []
     columns = [table[name] for name in ("level", "n_runs", "t", "n_units", "unit_kind")]
     for level, runs, t, units, kind, missing in zip(*columns, few, strict=True):

@@ -72,7 +72,7 @@ def nodes(context: TableContext) -> pd.DataFrame:
 
 
 def edges(context: TableContext) -> pd.DataFrame:
-    """Edges between these classes, without those that other edges already imply."""
+    """Edges of the ontology between the training classes, without those that other edges imply."""
     rows = [
         (dataset, split, *pair)
         for (dataset, split), part in context.table("nodes").groupby(["dataset", "split"], sort=False)

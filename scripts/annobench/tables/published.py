@@ -1,4 +1,4 @@
-"""A published table beside what the same recipe gives here, and what the audit says of each of its rows."""
+"""A published table, compared with this study."""
 
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +34,7 @@ MEANINGS = {
     "method": "Method of this study that is compared with the column; empty where there is none.",
     "here": "The metric as it is published, measured here, in the unit of the table.",
     "fair": "Its fair reading, measured here.",
-    "verdict": "What the audit says of the metric as it is published.",
+    "verdict": "Verdict of the audit on the metric as it is published.",
     "reason": "The numbers behind the verdict.",
     "source": "Where the value is published.",
 }
@@ -50,7 +50,7 @@ class _Row(Protocol):
 
 
 def published(context: TableContext) -> pd.DataFrame:
-    """A published table beside what the same recipe gives here, and what the audit says of each of its rows."""
+    """A published table, the same metrics measured here, and the verdict of the audit on each row."""
     if context.spec.published is None:
         return pd.DataFrame(columns=COLUMNS["published"])
     return compared(

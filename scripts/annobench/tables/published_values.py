@@ -1,4 +1,4 @@
-"""Published values, which figures draw beside ours: facts with their source, and how they are known."""
+"""Published values that figures draw as references: facts with their source, and how they are known."""
 
 from io import StringIO
 from pathlib import Path
@@ -48,7 +48,7 @@ _NUMBERS = ("value", "low", "high")
 
 
 def published_values(context: TableContext) -> pd.DataFrame:
-    """Published values that figures draw beside ours: all rows of the files that the study names."""
+    """Published values that figures draw as references: all rows of the files that the study names."""
     parts = [read_published_values(context.root / name) for name in context.spec.published_values]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS["published_values"])
 

@@ -1,6 +1,6 @@
-"""Columns that many tables have, and what they hold.
+"""Columns that many tables have, and their meaning.
 
-A declared column in angle brackets, such as `<control>`, stands for any number of columns; a table has one at most.
+A declared column in angle brackets, such as `<control>`, is a placeholder for any number of columns; a table has one at most.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MEANINGS = {
     "label": "Name of the cell type.",
     "label_id": "Cell Ontology id of the cell type.",
     "label_set": "Classes that a mean is over: `truth`, `either`, `shared`, `ood`; `-` where there is no such mean.",
-    "level": "What a value is about: overall, class, bin, rule, fit, or a kind of group of test cells.",
+    "level": "What a value describes: overall, class, bin, rule, fit, or a kind of group of test cells.",
     "low": "Lower end of the interval; empty where there is none.",
     "method": "Method, control, or decoding of a method.",
     "metric": "Metric.",
@@ -44,7 +44,7 @@ MEANINGS = {
     "trainable_parameters": "Numbers that training sets.",
     "value": "The value.",
     "variant": "Label set or reading of the metric; `-` where it has only one.",
-    "verdict": "What the audit says of the metric: informative, not evidence, untested, descriptive, or cost.",
+    "verdict": "Verdict of the audit on the metric: informative, not evidence, untested, descriptive, or cost.",
 }
 
 

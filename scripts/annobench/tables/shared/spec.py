@@ -117,7 +117,7 @@ class PublishedTable(Spec):
 
 @dataclass(frozen=True)
 class TablesSpec(Spec):
-    """Everything that the tables of a study depend on, besides files under results/.
+    """Everything that the tables of a study depend on, apart from files under results/.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class TablesSpec(Spec):
 
 
 def balance_name(settings: BalanceSettings) -> str:
-    """`none`, or how the cap is shared and what it is; the published inexact rule says so."""
+    """`none`, or how the cap is shared and what it is; the published inexact rule is named."""
     if settings.policy == "none":
         return "none"
     name = settings.share if settings.policy == "cap" else f"{settings.policy} {settings.share}"
