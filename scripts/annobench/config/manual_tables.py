@@ -14,8 +14,8 @@ _BLOCK = re.compile(r"(<!-- tables -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = """# Tables
 
 Every table of a study is a file `results/tables/<study>/<table>.csv`, with numbers of six significant digits. A cell is
-empty where there is no value. Each table is built by a file of `scripts/annobench/tables`, which declares the columns
-below; a new file there is a new table. A column in angle brackets is a group of columns. `make manual` writes this page.
+empty where there is no value. A file of `scripts/annobench/tables` builds each table and declares the columns below; a
+new file there is a new table. A column in angle brackets is a group of columns. `make manual` writes this page.
 """
 
 
@@ -36,15 +36,10 @@ def update(*, check: bool = False) -> int:
 def texts() -> Mapping[Path, str]:
     """The file that holds each text, and the text."""
     facts = sorted(map(table_facts, tables()), key=lambda one: not one.in_report)
-    listed = "\n".join(
-        ["| table | content |", "| --- | --- |", *(f"| {_link(one)} | {one.meaning} |" for one in facts)]
-    )
+    rows = [f"| [`{one.name}`](../docs/tables.md#{one.name}) | {one.meaning} |" for one in facts]
+    listed = "\n".join(["| table | content |", "| --- | --- |", *rows])
     readme = _BLOCK.sub(lambda match: f"{match[1]}{listed}\n{match[2]}", README.read_text(encoding="utf-8"))
     return {PAGE: "\n".join([_HEAD, *map(_section, facts)]), README: readme}
-
-
-def _link(facts: TableFacts) -> str:
-    return f"[`{facts.name}`](../docs/tables.md#{facts.name})"
 
 
 def _section(facts: TableFacts) -> str:
@@ -52,6 +47,5 @@ def _section(facts: TableFacts) -> str:
     rows = [f"| `{column}` | {meaning} |" for column, meaning in facts.columns.items()]
     shown = " Shown in Snakemake's report." if facts.in_report else ""
     built = f"Built by [`{facts.module}.py`](../scripts/annobench/tables/{facts.module}.py).{shown}"
-    return "\n".join(
-        [f"## {facts.name}", "", facts.meaning, "", "| column | meaning |", "| --- | --- |", *rows, "", built, ""]
-    )
+    head = [f"## {facts.name}", "", facts.meaning, "", "| column | meaning |", "| --- | --- |"]
+    return "\n".join([*head, *rows, "", built, ""])

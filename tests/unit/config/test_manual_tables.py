@@ -1,4 +1,4 @@
-"""What is promised: every table is described in docs/tables.md and listed in results/README.md, in step with its file."""
+"""What is promised: every table is described in docs/tables.md and listed in results/README.md, as it declares."""
 
 import re
 from pathlib import Path

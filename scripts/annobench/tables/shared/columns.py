@@ -1,6 +1,7 @@
 """Columns that many tables have, and their meaning.
 
-A declared column in angle brackets, such as `<control>`, is a placeholder for any number of columns; a table has one at most.
+A declared column in angle brackets, such as `<control>`, is a placeholder for any number of columns; a table has at
+most one.
 """
 
 from collections.abc import Sequence
