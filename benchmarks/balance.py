@@ -6,6 +6,7 @@ Command: `.venv/bin/python benchmarks/balance.py`
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -13,7 +14,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
+from annobench.config.split import BalanceSettings
 from annobench.splits.balance.select import SHARES, select_cells
+from annobench.splits.spec import BalanceSpec
 
 CELLS, TYPES, SOURCES = 10**6, 200, 40
 
@@ -24,16 +27,16 @@ def main() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([f"CL:{i:07d}" for i in range(TYPES)], dtype=object)[rng.integers(TYPES, size=CELLS)]
     sources = np.array([f"study{i}" for i in range(SOURCES)], dtype=object)[rng.integers(SOURCES, size=CELLS)]
-    cap = {"policy": "cap", "max_cells": 1000, "min_cells": 50, "min_per_source": 10}
-    policies = {share: cap | {"share": share} for share in SHARES}
+    cap = BalanceSettings("cap", max_cells=1000, min_cells=50, min_per_source=10)
+    policies = {share: replace(cap, share=share) for share in SHARES}
     wanted = {f"CL:{i:07d}": 0.001 * (i % 5 + 1) for i in range(TYPES // 2)}
-    policies["target_proportions"] = cap | {"share": "proportional", "target_proportions": wanted}
-    policies["spatialcore"] = policies["proportional"] | {"policy": "spatialcore"}
+    policies["target_proportions"] = replace(cap, target_proportions=wanted)
+    policies["spatialcore"] = replace(cap, policy="spatialcore")
     for name, policy in policies.items():
         times = []
         for seed in range(5):
             begin = time.perf_counter()
-            chosen = select_cells(labels, sources, policy, seed)
+            chosen = select_cells(labels, sources, BalanceSpec(policy, seed))
             times.append(time.perf_counter() - begin)
         print(f"{name:<18} {median(times):.2f} s (median of {len(times)}), {len(chosen)} cells kept")
 

@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pytest
 
+from annobench.config.regimes import Regime
 from annobench.config.schema import load_yaml, validate
 from annobench.core.counts import macro_f1_of_codes
 from annobench.core.files import sha256_of, write_json
@@ -18,6 +19,7 @@ from annobench.fit.predictions import joined
 from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
 from annobench.splits.roles import assign_roles
+from annobench.splits.spec import SplitSpec
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def test_the_genes_that_all_four_studies_have(pancreas: ad.AnnData) -> None:
 @pytest.mark.slow
 def test_pca_and_logistic_regression_on_random_folds(pancreas: ad.AnnData, ontology: Ontology) -> None:
     spec = {"regime": "kfold", "folds": 5, "group_by": None, "val_fraction": 0.15}
-    found = [macro_f1(pancreas, assign_roles(columns(pancreas), spec | {"fold": k}, 1), ontology) for k in range(1, 6)]
+    folds = [SplitSpec(Regime.from_params(spec | {"fold": fold}), 1) for fold in range(1, 6)]
+    found = [macro_f1(pancreas, assign_roles(columns(pancreas), fold), ontology) for fold in folds]
     assert np.mean(found) == pytest.approx(0.895, abs=0.01)
 
 
@@ -72,6 +75,7 @@ def test_pca_and_logistic_regression_on_held_out_families(
     pancreas: ad.AnnData, ontology: Ontology, family: str, expected: float, noise: float
 ) -> None:
     rule = load_yaml(ROOT / "config/datasets/pancreas.yaml")["families"][family]
-    spec = {"regime": "cross_study", "held_out": family, "rule": rule, "val_fraction": 0.15}
-    found = macro_f1(pancreas, assign_roles(columns(pancreas), spec, 1), ontology)
+    settings = {"regime": "cross_study", "held_out": family, "rule": rule, "val_fraction": 0.15}
+    spec = SplitSpec(Regime.from_params(settings), 1)
+    found = macro_f1(pancreas, assign_roles(columns(pancreas), spec), ontology)
     assert found == pytest.approx(expected, abs=noise)

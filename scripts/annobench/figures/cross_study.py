@@ -64,8 +64,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
 
 def _column_label(splits: pd.DataFrame, dataset: str, split: str, doubted: bool) -> str:
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
-    family = part["held_out"].iloc[0] if part["held_out"].notna().any() else "query"
     cells, unseen = part["test"].mean(), part["unseen"].mean()
-    return f"{dataset}\n{str(family).replace('_', ' ')}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
+    return f"{dataset}\n{part['label'].iloc[0]}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
         f"\n({NOT_EVIDENCE})" if doubted else ""
     )

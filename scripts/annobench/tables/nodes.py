@@ -61,7 +61,7 @@ def nodes(context: TableContext) -> pd.DataFrame:
     """
     views: dict[tuple[str, str], list[ScoredSplit]] = {}
     for split in context.spec.splits:
-        if split.regime == "release":
+        if split.part:
             views.setdefault((split.dataset, split.fitted), []).append(split)
     parts = []
     for scored in views.values():

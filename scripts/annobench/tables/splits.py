@@ -17,6 +17,7 @@ COLUMNS = {
         "evaluation",
         "regime",
         "split",
+        "label",
         "seed",
         "<setting>",
         "train",
@@ -30,6 +31,7 @@ COLUMNS = {
     )
 }
 MEANINGS = {
+    "label": "What people call the split among those of its evaluation.",
     "seed": "Seed of the split.",
     "<setting>": "One column for every setting that tells the splits of an evaluation apart: fold, fraction, held_out.",
     "train": "Cells that train, after balancing.",
@@ -50,7 +52,7 @@ def splits(context: TableContext) -> pd.DataFrame:
         for seed in split.seeds:
             sizes = _sizes(context, split, seed)
             if sizes:
-                key = {name: getattr(split, name) for name in ("dataset", "evaluation", "regime", "split")}
+                key = {name: getattr(split, name) for name in ("dataset", "evaluation", "regime", "split", "label")}
                 rows.append({**key, "seed": seed, **split.within_evaluation, **sizes})
     return pd.DataFrame(rows, columns=filled(COLUMNS["splits"], split_columns()))
 

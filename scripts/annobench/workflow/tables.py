@@ -117,5 +117,6 @@ def scored_split(split: Split) -> ScoredSplit:
         training=split.genes.training,
         balance=balance_name(split.balance),
         other_settings=split.other_settings(),
+        label=split.settings.label(),
         within_evaluation=split.within_evaluation(),
     )

@@ -94,7 +94,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "kfold",
             "evaluation": "kfold",
             "fraction": None,
-            "held_out": None,
+            "label": "",
             "test": 10,
             "unseen": 0,
         },
@@ -104,7 +104,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "low_label",
             "evaluation": "low_label",
             "fraction": 0.05,
-            "held_out": None,
+            "label": "",
             "test": 10,
             "unseen": 0,
         },
@@ -114,7 +114,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "low_label",
             "evaluation": "low_label",
             "fraction": 0.1,
-            "held_out": None,
+            "label": "",
             "test": 10,
             "unseen": 0,
         },
@@ -124,7 +124,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "cross_study",
             "evaluation": "cross_study",
             "fraction": None,
-            "held_out": "x",
+            "label": "x",
             "test": 10,
             "unseen": 2,
         },
@@ -501,7 +501,7 @@ def test_one_held_out_study_may_be_no_evidence_where_others_are() -> None:
     more = changed["summary"][changed["summary"]["split"] == "crossstudy_x"].assign(split="crossstudy_y")
     changed["summary"] = pd.concat([changed["summary"], more.assign(verdict="not evidence")])
     split = changed["splits"][changed["splits"]["split"] == "crossstudy_x"]
-    changed["splits"] = pd.concat([changed["splits"], split.assign(split="crossstudy_y", held_out="y")])
+    changed["splits"] = pd.concat([changed["splits"], split.assign(split="crossstudy_y", label="y")])
     figure = figure_of("cross_study", changed)
     labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     plt.close(figure)

@@ -26,6 +26,8 @@ class ScoredSplit(Spec):
         Levels of the factors: gene panel, genes that train, name of the balancing.
     other_settings
         All other settings, as text: evaluations are compared where only a factor differs.
+    label
+        What people call the split among those of its evaluation.
     within_evaluation
         What tells the splits of one evaluation apart: `{"fold": 1}`.
     """
@@ -43,6 +45,7 @@ class ScoredSplit(Spec):
     training: str = "panel"
     balance: str = "none"
     other_settings: str = ""
+    label: str = ""
     within_evaluation: Mapping[str, int | float | str] = field(default_factory=dict)
 
     @property
