@@ -99,7 +99,7 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     if census := census_source(dataset):
         check_census(census, file.file)
     for key in ("label_id", "label_table"):
-        if _unlabelled(dataset) and dataset["cells"][key] is not None:
+        if unlabelled(dataset) and dataset["cells"][key] is not None:
             raise ConfigError(
                 f"{file.origin('cells', key)}: cells.label declares that there are no labels, but cells.{key} is "
                 f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
@@ -124,7 +124,7 @@ def _check_columns(dataset: Mapping[str, Any], file: Extended) -> None:
             )
 
 
-def _unlabelled(dataset: Mapping[str, Any]) -> bool:
+def unlabelled(dataset: Mapping[str, Any]) -> bool:
     """Whether a dataset declares that its cells have no labels."""
     return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
 
@@ -167,7 +167,7 @@ def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, 
             if "pair" in into[part]:
                 raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
         for part in pair["references"]:
-            if _unlabelled(into[part]):
+            if unlabelled(into[part]):
                 raise ConfigError(
                     f"{here}: pair: '{part}' declares no labels (cells.label), so nothing can train on it"
                 )

@@ -5,11 +5,12 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 
-from annobench.config.entities import _unlabelled
+from annobench.config.entities import unlabelled
+from annobench.config.plugins import plugins
 from annobench.config.regimes import Entry, Regime, regime_class, regimes
 from annobench.config.schema import Document, fill, load_schema
 from annobench.config.split import BalanceSettings, ColumnSettings, GeneSettings, Split
-from annobench.core.errors import ConfigError
+from annobench.core.errors import ConfigError, nearest
 
 # keys that all regimes have; the others are the regime's own
 COMMON_KEYS = {"dataset", "regime", "name", "seeds", "methods", "decodings"}
@@ -108,7 +109,10 @@ def _check(evaluation: Document, dataset: Document, regime: type[Regime]) -> Non
             f"the regimes {_listed(of_pairs)} go with a dataset that declares a `pair`, and only with it; '{name}' "
             "does not fit"
         )
-    if _unlabelled(dataset):
+    for family in evaluation["metric_families"] or []:
+        if family not in (known := plugins("score/metrics")):
+            raise ConfigError(f"metric_families: there is no family '{family}'{nearest(family, known)}")
+    if unlabelled(dataset):
         raise ConfigError(
             f"'{name}' declares no labels (cells.label), so nothing can train or be scored on it; name it as the query "
             "of a pair"

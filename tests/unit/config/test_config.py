@@ -400,6 +400,8 @@ def test_an_entry_names_columns_and_metric_families() -> None:
     whole, own = load_study(study(evaluations=entries), ROOT).splits.values()
     assert (whole.columns, whole.metric_families) == (ColumnSettings("batch", "order", "organism"), None)
     assert (own.columns, own.metric_families) == (ColumnSettings("study", "order", "organism"), ("flat",))
+    message = refused(evaluations=[base | {"metric_families": ["flatt"]}])
+    assert message == "study.yaml: evaluations[0]: metric_families: there is no family 'flatt'; did you mean 'flat'?"
     message = refused(evaluations=[base | {"columns": {"bach": "study"}}])
     assert message == "study.yaml: evaluations[0].columns: unknown key 'bach'; did you mean 'batch'?"
 
