@@ -1,14 +1,15 @@
-"""Print what a study would run and what it would take, without running it."""
+"""Print what a study would run, and what that would take."""
 
 from typing import TYPE_CHECKING
 
+from annobench.config.results import Results
 from annobench.config.study import load_study
 from annobench.core.paths import ROOT
 from annobench.workflow.driver import job
-from annobench.workflow.plan import describe
+from annobench.workflow.plan import Plan
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake) as say:
-    say("\n" + describe(load_study(snakemake.config, ROOT)))
+    say("\n" + Plan(load_study(snakemake.config, ROOT), Results()).text())

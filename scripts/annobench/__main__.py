@@ -91,10 +91,11 @@ def _retry(given: Arguments) -> int:
 
 
 def _plan(given: Arguments) -> int:
+    from annobench.config.results import Results
     from annobench.workflow.launch import resolve
-    from annobench.workflow.plan import describe
+    from annobench.workflow.plan import Plan
 
-    print(describe(resolve(given.study)))
+    print(Plan(resolve(given.study), Results()).text())
     return 0
 
 

@@ -1,22 +1,25 @@
-"""Progress of a run on one line: how much is done, what runs, how long it still takes.
+"""Progress of a run on one line: how much is done, what is running, how much time is left.
 
 A logger plugin of Snakemake, found by its module name (`--logger annobench`, with scripts/ on PYTHONPATH). On a
-terminal the line is rewritten; elsewhere a new one is written every ten seconds. Errors are passed on as they are.
+terminal the line is rewritten; elsewhere a new line is printed every ten seconds. Errors are passed on unchanged.
 """
 
 import os
 import sys
 import time
+from collections.abc import Iterable
 from logging import ERROR, LogRecord
-from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-_SHORT = {
+_SHORT = {  # rules as the line calls them
     "fetch_ontology": "ontology",
     "fetch_dataset": "fetch",
     "fetch_file": "fetch",
+    "fetch_census_chunk": "chunk",
+    "select_census_cells": "select",
+    "build_release": "release",
     "prepare_dataset": "prepare",
     "split_dataset": "split",
     "balance_train": "balance",
@@ -29,6 +32,7 @@ _SHORT = {
     "render_report": "report",
 }
 _EVERY = 10.0  # seconds between lines where there is no terminal
+_NOTHING = "nothing to be done: everything is up to date"
 
 
 class LogHandler(LogHandlerBase):
@@ -38,10 +42,10 @@ class LogHandler(LogHandlerBase):
         self.stream = sys.stderr
         self.terminal = self.stream.isatty()
         self.start = self.last = time.monotonic()
-        self.counts: dict[str, int] = {}  # jobs of each rule in this run
+        self.counts: dict[str, int] = {}  # rule -> jobs in this run
         self.names: dict[int, tuple[str, str]] = {}  # job -> rule, text
-        self.began: dict[int, float] = {}  # running jobs
-        self.spent: dict[str, list[float]] = {}  # rule -> seconds of finished jobs
+        self.began: dict[int, float] = {}  # running job -> when it started
+        self.spent: dict[str, list[float]] = {}  # rule -> seconds of each finished job
         self.done = self.total = 0
 
     @property
@@ -73,34 +77,42 @@ class LogHandler(LogHandlerBase):
     def _handle(self, record: LogRecord) -> None:
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
-            stats = dict(getattr(record, "stats", {}))
-            self.total = stats.pop("total", 0)
-            self.counts = stats
-            self._line(f"{self.total} jobs to do" if self.total else "nothing to be done: everything is up to date")
+            self._started(dict(getattr(record, "stats", {})))
         elif event == LogEvent.JOB_INFO:
-            job: Any = record
-            wildcards = " ".join(f"seed {v}" if k == "seed" else str(v) for k, v in dict(job.wildcards or {}).items())
-            self.names[job.jobid] = (job.rule_name, f"{_SHORT.get(job.rule_name, job.rule_name)} {wildcards}".strip())
-            self.began[job.jobid] = time.monotonic()
+            self._job_started(record)
         elif event == LogEvent.JOB_FINISHED:
-            job_id: int = getattr(record, "job_id", -1)
-            rule = self.names.get(job_id, ("", ""))[0]
-            if job_id in self.began:
-                self.spent.setdefault(rule, []).append(time.monotonic() - self.began.pop(job_id))
-            self.done += 1
-            self._progress()
+            self._job_finished(getattr(record, "job_id", -1))
         elif event == LogEvent.JOB_ERROR:
-            failed: Any = record
-            self.began.pop(failed.jobid, None)
-            log = ", ".join(map(str, getattr(failed, "log", None) or []))
-            self._line(
-                f"FAILED: {self.names.get(failed.jobid, ('', str(failed.jobid)))[1]}"
-                + (f"  (log: {log})" if log else "")
-            )
+            self._job_failed(getattr(record, "jobid", -1), getattr(record, "log", None) or [])
         elif event in (LogEvent.ERROR, LogEvent.GROUP_ERROR) or (event is None and record.levelno >= ERROR):
             self._line(record.getMessage())
         elif event is None and "Nothing to be done" in record.getMessage():
-            self._line("nothing to be done: everything is up to date")
+            self._line(_NOTHING)
+
+    def _started(self, stats: dict[str, int]) -> None:
+        self.total = stats.pop("total", 0)
+        self.counts = stats
+        self._line(f"{self.total} jobs to do" if self.total else _NOTHING)
+
+    def _job_started(self, record: LogRecord) -> None:
+        job: int = getattr(record, "jobid", -1)
+        rule: str = getattr(record, "rule_name", "")
+        wildcards = dict(getattr(record, "wildcards", None) or {})
+        words = [_SHORT.get(rule, rule), *(f"seed {v}" if k == "seed" else str(v) for k, v in wildcards.items())]
+        self.names[job] = (rule, " ".join(words))
+        self.began[job] = time.monotonic()
+
+    def _job_finished(self, job: int) -> None:
+        rule = self.names.get(job, ("", ""))[0]
+        if job in self.began:
+            self.spent.setdefault(rule, []).append(time.monotonic() - self.began.pop(job))
+        self.done += 1
+        self._progress()
+
+    def _job_failed(self, job: int, logs: Iterable[str]) -> None:
+        self.began.pop(job, None)
+        log = ", ".join(map(str, logs))
+        self._line(f"FAILED: {self.names.get(job, ('', str(job)))[1]}" + (f"  (log: {log})" if log else ""))
 
     def _progress(self) -> None:
         now = time.monotonic()
@@ -124,17 +136,17 @@ class LogHandler(LogHandlerBase):
             self._line(text)
 
     def _left(self, now: float) -> str:
-        """Time left, from the mean time of each rule and how many jobs have run side by side; empty while unknown."""
+        """Time left, from the mean time of each rule and the number of parallel jobs so far; empty while unknown."""
         finished = sum(sum(times) for times in self.spent.values())
         if self.done < 10 or not finished:
             return ""
-        side_by_side = max(finished / (now - self.start), 0.1)
+        parallel = max(finished / (now - self.start), 0.1)
         work = 0.0
         for rule, count in self.counts.items():
             times = self.spent.get(rule, [])
             if times:
                 work += (count - len(times)) * sum(times) / len(times)
-        seconds = work / side_by_side
+        seconds = work / parallel
         return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
     def _line(self, text: str) -> None:

@@ -86,7 +86,7 @@ def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
 
 def test_a_fit_that_is_gone_is_done_again(repo: Repo) -> None:
     (repo.folder / "results/fits/simulated_small/holdout/majority/seed1/run.json").unlink()
-    assert "1 fits of earlier tables are gone, and are done again." in repo.run()
+    assert "1 fits behind earlier tables are missing, and are run again." in repo.run()
     assert "nothing to be done" in repo.run("tiny")
 
 
@@ -219,7 +219,7 @@ def test_two_runs_at_once(repo: Repo) -> None:
         time.sleep(0.05)
     second = annobench(repo.folder, "run", "--study", "tiny")
     assert second.returncode == 2
-    assert "another run is at work in" in second.stderr
+    assert "another run is active in" in second.stderr
     direct = repo.snakemake(ok=False)  # Snakemake itself holds its own lock
     assert "locked" in direct.lower()
     output, _ = first.communicate(timeout=120)

@@ -1,4 +1,4 @@
-"""What every driver script does first: send its output to the log, and its last words to the user.
+"""What every driver script does first: it sends its output to the log, and reports errors on the terminal.
 
 A driver is a map from Snakemake's inputs, params and outputs to one library call. It runs inside `with job(snakemake)`.
 """
@@ -7,10 +7,10 @@ import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import is_disk_full
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
     """Redirect stdout and stderr, those of child processes too, to the log of the job.
 
-    Gives a function that says one line to the user's terminal and to the log. An AnnobenchError ends the job with its
-    message; any other error with its traceback, which stands in the log in either case.
+    Yields a function that prints a line to the terminal and to the log. On an AnnobenchError the terminal shows its
+    message, on any other error its type too; the traceback is in the log.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
 
         try:
             yield say
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user and the log hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, terminal and log must show it
             traceback.print_exc()
             if is_disk_full(error) and not isinstance(error, AnnobenchError):
                 print(f"the disk is full: {error}; make room and run the same command again", file=terminal)
@@ -58,12 +58,12 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
             sys.stderr.flush()
 
 
-def files_of(found: Any) -> list[str]:
+def files_of(given: str | Iterable[str] | None) -> list[str]:
     """The files of an input that may have one, several or none."""
-    return [found] if isinstance(found, str) else list(found or [])
+    return [given] if isinstance(given, str) else list(given or [])
 
 
-def only_file(found: Any) -> str | None:
+def only_file(given: str | Iterable[str] | None) -> str | None:
     """The absolute path of the one file of an input, or None where it has none."""
-    files = files_of(found)
+    files = files_of(given)
     return str(Path(files[0]).resolve()) if files else None

@@ -1,6 +1,5 @@
-"""Running a study on this machine: one run at a time in a folder, recovered after a kill, summed up at the end."""
+"""Runs a study from the command line: one run at a time in a folder, recovered after a kill, summed up at the end."""
 
-import csv
 import fcntl
 import os
 import signal
@@ -10,22 +9,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from annobench.config.entities import available
-from annobench.config.names import METRIC_NAMES
 from annobench.config.results import Results
-from annobench.config.schema import load_yaml
+from annobench.config.schema import Document, load_yaml
 from annobench.config.study import Study, load_study, named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
+from annobench.workflow.summary import summary
 from annobench.workflow.targets import Targets
 
 
 class BusyError(AnnobenchError):
-    """Another run works in the same folder."""
+    """Another run is active in the same folder."""
 
 
 def study_file(name: str | None) -> Path | None:
@@ -42,7 +41,7 @@ def study_file(name: str | None) -> Path | None:
 
 
 def resolve(name: str | None) -> Study:
-    """A study as Snakemake will see it: its file merged over config/config.yaml."""
+    """A study as Snakemake sees it: its file merged over config/config.yaml."""
     base = load_yaml(ROOT / "config" / "config.yaml")
     path = study_file(name)
     if path is None:
@@ -50,8 +49,8 @@ def resolve(name: str | None) -> Study:
     return load_study(_merged(base, named_study(path)), ROOT, str(path))
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, everything else is replaced: what Snakemake does with --configfile."""
+def _merged(base: Document, over: Document) -> Document:
+    """Merge mappings and replace everything else, as Snakemake does with --configfile."""
     merged = dict(base)
     for key, value in over.items():
         merged[key] = (
@@ -65,25 +64,25 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
 
     `profile` is the name of a folder in workflow/profiles, or the path of one.
     """
-    study = resolve(name)
+    study, results = resolve(name), Results()
     started, began = time.monotonic(), time.time()
     with only_run_here():
-        lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study)
+        lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study, results)
         if lost:
-            print(f"{len(lost)} fits of earlier tables are gone, and are done again.", flush=True)
+            print(f"{len(lost)} fits behind earlier tables are missing, and are run again.", flush=True)
         forced = ["--forcerun", *lost] if lost else []
         status = snakemake(name, *arguments, *forced, profile=profile, largest_mb=_largest_job_mb(study))
     if {"-n", "--dry-run", "--report"} & set(arguments):
         return status
-    ranking = Path("results") / "tables" / study.name / "ranking.csv"
+    ranking = Path(results.table(study.name, "ranking"))
     if status == 0 or (ranking.is_file() and ranking.stat().st_mtime >= began):  # never the tables of an earlier run
-        print(summary(study, Path("results")), flush=True)
+        print(summary(study, results), flush=True)
     print(f"\nTook {time.monotonic() - started:.0f} s.")
     if status:
         print(
-            "\nThe study is not complete: some jobs failed, see the messages above. The next run does only what is "
+            "\nThe study is incomplete: some jobs failed; see the messages above. The next run does only what is "
             "missing.\n"
-            "To see the tables of what is there: make partial" + (f" STUDY={name}" if name else "")
+            "For tables of the fits that exist: make partial" + (f" STUDY={name}" if name else "")
         )
     return status
 
@@ -101,37 +100,46 @@ def profile_folder(name: str) -> Path:
 def failed_records(name: str | None) -> list[str]:
     """Run records of the fits of a study that failed, were killed, ran out of time or were skipped.
 
-    Recorded failures are results, and are not repeated by themselves. Files of methods that could not be fetched are
-    among them.
+    A recorded failure is a result, which no run repeats by itself. Records of files that could not be fetched are
+    included.
     """
-    study = resolve(name)
-    records = [*Targets(study).downloads(), *map(Results().run, study.fits())]
+    study, results = resolve(name), Results()
+    records = [*Targets(study, results).downloads(), *map(results.run, study.fits())]
     again = ("failed", "killed", "timeout", "skipped")
     return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
 
 
-def lost_fits(study: Study) -> list[str]:
-    """Run records that are gone although their scores are there; Snakemake looks no further than newer tables."""
-    results = Results()
+def lost_fits(study: Study, results: Results) -> list[str]:
+    """Run records that are missing although their scores exist; Snakemake looks no further than newer tables."""
     pairs = ((results.run(fit), results.scores(fit)["scores"]) for fit in study.fits())
     return [run for run, scores in pairs if Path(scores).is_file() and not Path(run).is_file()]
 
 
 def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:
-    """Call Snakemake on this repository. On this machine its jobs share memory and GPUs.
+    """Call Snakemake on this repository and return its exit status. Jobs on this machine share its memory and GPUs.
 
-    `largest_mb`: memory that the largest job asks for; it may run alone where the machine has less.
+    Parameters
+    ----------
+    name
+        The study; None for the default one.
+    *arguments
+        For Snakemake.
+    profile
+        Name of a folder in workflow/profiles, or the path of one.
+    largest_mb
+        Memory that the largest job asks for; where the machine has less, it runs alone.
     """
     path = study_file(name)
     folder = profile_folder(profile)
-    # arguments stand first: options that follow take as many words as they can, and would take a target
+    # arguments come first: the options after them take as many words as they can, and would take a target
     command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(folder), "--logger", "annobench"]
     if "executor" not in load_yaml(next(folder.glob("*.yaml"))):
         available_mb = memory_mb()
         if largest_mb > available_mb:
             print(
-                f"The largest job asks for {largest_mb} MB, this machine has {available_mb} MB: it may not fit.",
+                f"The largest job asks for {largest_mb} MB, more than the {available_mb} MB of this machine: it may "
+                "run out of memory.",
                 flush=True,
             )
         command += ["--resources", f"mem_mb={max(available_mb, largest_mb)}"]
@@ -147,12 +155,12 @@ def snakemake(name: str | None, *arguments: str, profile: str = "local", largest
 
 @contextmanager
 def passing_signals_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let Snakemake end its jobs, on a cluster too, before this process ends.
+    """Wait for Snakemake to end its jobs, on a cluster too, before this process ends.
 
-    Ctrl-C reaches Snakemake by itself, which cancels its jobs; SIGTERM is passed on: it lets running jobs finish.
+    Ctrl-C reaches Snakemake directly, which then cancels its jobs. SIGTERM is passed on: running jobs then finish.
     """
 
-    def wait(number: int, frame: Any) -> None:
+    def wait(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGTERM:
             process.send_signal(number)
 
@@ -165,7 +173,7 @@ def passing_signals_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def memory_mb() -> int:
-    """Nine tenths of the memory of this machine or container: jobs that ask for more together wait for each other."""
+    """Nine tenths of the memory of this machine or container, which jobs share."""
     import psutil
 
     total = psutil.virtual_memory().total
@@ -176,7 +184,7 @@ def memory_mb() -> int:
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs of this machine; 0 where their driver is not installed."""
+    """NVIDIA GPUs of this machine; 0 without their driver."""
     try:
         done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -185,7 +193,7 @@ def count_gpus() -> int:
 
 
 def _largest_job_mb(study: Study) -> int:
-    """Memory of the largest job of a study."""
+    """Memory that the largest job of a study asks for."""
     table = TABLE_MB_A_MILLION * max(dataset["resources"]["cells"] for dataset in study.datasets.values()) / 1e6
     fits = [method["resources"]["memory_mb"] + table + HEADROOM_MB for method in study.methods.values()]
     return int(max([*fits, *(dataset["resources"]["memory_mb"] for dataset in study.datasets.values())]))
@@ -193,22 +201,22 @@ def _largest_job_mb(study: Study) -> int:
 
 @contextmanager
 def only_run_here() -> Iterator[None]:
-    """Hold the lock of this folder; remove a lock that a killed Snakemake left behind. Raises BusyError."""
+    """Hold the lock of this folder, and remove the lock of a Snakemake that was killed. Raises BusyError."""
     folder = Path(".snakemake")
     folder.mkdir(exist_ok=True)
     with open(folder / "annobench.lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"another run is at work in {Path.cwd()}; wait until it has ended") from None
+            raise BusyError(f"another run is active in {Path.cwd()}; wait until it has ended") from None
         if any((folder / "locks").glob("*")):
             if others := _snakemake_here():
                 raise BusyError(
-                    f"Snakemake or a job of it is at work in {Path.cwd()} (process {', '.join(map(str, others))}); "
+                    f"Snakemake or one of its jobs is active in {Path.cwd()} (process {', '.join(map(str, others))}); "
                     "wait until it has ended, or end it"
                 )
             print(
-                "A run in this folder was killed; its lock is removed and its unfinished jobs are done again.",
+                "A run in this folder was killed; its lock is removed and its unfinished jobs are run again.",
                 flush=True,
             )
             snakemake(None, "--unlock", "--quiet", "all")
@@ -216,10 +224,10 @@ def only_run_here() -> Iterator[None]:
 
 
 def _snakemake_here() -> list[int]:
-    """Processes of a Snakemake that was not started by this command and works in this folder."""
+    """Processes of a Snakemake in this folder that this command did not start."""
     import psutil
 
-    found = []
+    others = []
     for process in psutil.process_iter(["cmdline"]):
         try:
             words = process.info["cmdline"] or []
@@ -228,50 +236,7 @@ def _snakemake_here() -> list[int]:
                 and any("snakemake" in word for word in words[:4])
                 and process.cwd() == os.getcwd()
             ):
-                found.append(process.pid)
+                others.append(process.pid)
         except psutil.Error:
             continue
-    return found
-
-
-def summary(study: Study, results: Path) -> str:
-    """Ranking table, failures, and where the report is, as text; empty where there are no tables yet."""
-    tables = results / "tables" / study.name
-    if not (tables / "ranking.csv").is_file():
-        return ""
-    ranking, failed = (_read(tables / f"{name}.csv") for name in ("ranking", "failed"))
-    lines = []
-    evaluations = list(dict.fromkeys((row["dataset"], row["evaluation"]) for row in ranking))
-    if len(evaluations) == 2:  # the mean of one evaluation says nothing new
-        evaluations = [one for one in evaluations if one[0] != "all"]
-    metric = METRIC_NAMES[study.settings["scoring"]["primary"]]
-    for dataset, evaluation in evaluations:
-        part = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
-        title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"
-        lines += ["", f"{title}: {metric}, interval over {part[0]['interval_over']}"]
-        lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
-        for row in part:
-            if row["kind"] == "decoding":  # stands in the tables; here it would hide the methods
-                continue
-            seconds = float(row["fit_seconds"] or 0) + float(row["predict_seconds"] or 0)
-            fits = f"{row['n_fits']}/{row['n_planned']}"
-            rank = str(int(float(row["rank"]))) if row["rank"] else "-"
-            between = f"{float(row['low']):.3f} - {float(row['high']):.3f}"
-            lines.append(
-                f"  {rank:>4}  {row['label']:<44}{float(row['score']):6.3f}  {between:<15}{fits:>9}{seconds:9.2f}"
-            )
-    lines += ["", f"Failed, skipped or missing fits: {len(failed) or 'none'}"]
-    reasons: dict[tuple[str, str, str], int] = {}
-    for row in failed:
-        key = (row["method"], row["status"], row["reason"])
-        reasons[key] = reasons.get(key, 0) + 1
-    lines += [f"  {n:4d} x {method}: {status}: {reason}" for (method, status, reason), n in reasons.items()]
-    if failed:
-        lines += ["  To run them again: make retry" + ("" if study.name == "quickstart" else f" STUDY={study.name}")]
-    lines += ["", f"Report: {results / 'report' / study.name / 'index.html'}"]
-    return "\n".join(lines)
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+    return others

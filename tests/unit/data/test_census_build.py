@@ -15,6 +15,7 @@ from annobench.__main__ import main
 from annobench.cells.store.store import Store
 from annobench.config.census import check_census, chunk_names
 from annobench.config.entities import available, load_dataset, load_named
+from annobench.config.results import Results
 from annobench.config.schema import load_yaml
 from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ from annobench.data.census.spec import GeneTable, PartSpec
 from annobench.data.census.symbols import gene_map
 from annobench.workflow.census import CensusRules
 from annobench.workflow.data import DataRules
-from annobench.workflow.plan import describe
+from annobench.workflow.plan import Plan
 from census_release import DECEMBER, GENES, MAY, entry, outputs, prepared, source
 
 
@@ -227,7 +228,7 @@ def test_a_release_that_is_built_here_brings_its_datasets_along() -> None:
     assert "results/data/lung_maynard/cells.h5ad" in built["parts"]  # its genes are known to every release
 
 
-def test_the_whole_hce_corpus_is_planned_without_a_network() -> None:
+def test_the_whole_hce_corpus_is_planned_without_a_network(tmp_path: Path) -> None:
     found = study("hce_release")
     census, data = CensusRules(found), DataRules(found)
     where = SimpleNamespace(dataset="hce_may", chunk="0000")
@@ -236,18 +237,15 @@ def test_the_whole_hce_corpus_is_planned_without_a_network() -> None:
     assert census.select_memory(where, 1) < 10_000
     assert census.chunk_memory(where, 1) < 4_500
     assert census.chunk_minutes(where, 2) == 2 * census.chunk_minutes(where, 1)
-    assert "hours of download" in describe(found)
+    assert "hours of download" in Plan(found, Results(tmp_path)).text()
     assert chunk_names(3) == ["0000", "0001", "0002"]
 
 
 @pytest.mark.parametrize(("name", "fits", "gpu_hours"), [("hce", 36, 20), ("hce_clean", 20, 3)])
-def test_the_study_is_planned_with_cells_disk_and_hours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fits: int, gpu_hours: int
-) -> None:
+def test_the_study_is_planned_with_cells_disk_and_hours(tmp_path: Path, name: str, fits: int, gpu_hours: int) -> None:
     text = load_yaml(ROOT / "config" / "config.yaml") | load_yaml(ROOT / "config" / "studies" / f"{name}.yaml")
     found = load_study(text, ROOT, f"{name}.yaml")
-    monkeypatch.chdir(tmp_path)
-    printed = describe(found)
+    printed = Plan(found, Results(tmp_path)).text()
     assert re.search(r"hce_release\w* +24,789,056 +4,000 ", printed)  # its counts are those of its parts, linked
     assert re.search(r"hce_may\w* +2023-05-15 +64 of 64 +99,\d{3} +20\.\d\n", printed)
     left = re.search(rf"Left to do: {fits} fits, .* CPU hours .*, ([\d.]+) GPU hours, (\d+) MB of disk", printed)

@@ -21,6 +21,7 @@ from annobench.__main__ import main
 from annobench.cells.store import h5ad as backed
 from annobench.cells.store.store import Store
 from annobench.cells.stored_cells import read_cells
+from annobench.config.results import Results
 from annobench.config.schema import load_yaml, validate
 from annobench.config.study import load_study
 from annobench.core.errors import DataError
@@ -33,7 +34,7 @@ from annobench.data.prepare.pair import prepare_pair
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import Ontology
-from annobench.workflow.plan import describe, store_mb
+from annobench.workflow.plan import Plan
 from helpers import source_h5ad
 
 TABLE = "original\tlabel_id\tcomment\nB cell\tCL:0000236\t\nT cell\tCL:0000084\t\n"
@@ -473,13 +474,13 @@ def test_a_store_is_verified_file_by_file(prepare, tmp_path: Path, capsys: pytes
     assert main(["verify", str(tmp_path / "nowhere")]) == 2
 
 
-def test_the_plan_counts_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_plan_counts_stores(tmp_path: Path) -> None:
     study = load_study(load_yaml(ROOT / "config" / "config.yaml") | {"evaluations": [EVALUATION]}, ROOT, "config.yaml")
-    assert store_mb(study, "simulated_atlas") == pytest.approx(200_000 * 0.0045)
-    assert "of which data 5100 MB, stores 900 MB of it" in describe(study)
+    plan = Plan(study, Results(tmp_path / "results"))
+    assert plan.store_mb("simulated_atlas") == pytest.approx(200_000 * 0.0045)
+    assert "of which data 5100 MB, stores 900 MB of it" in plan.text()
     for storage, expected in (("memory", 0), ("store", 900)):
         study.datasets["simulated_atlas"]["storage"] = storage
-        assert store_mb(study, "simulated_atlas") == pytest.approx(expected)
+        assert plan.store_mb("simulated_atlas") == pytest.approx(expected)
     write_json(tmp_path / "results/data/simulated_atlas/card.json", {"store": {"bytes": 7_000_000}})
-    assert store_mb(study, "simulated_atlas") == 7
+    assert plan.store_mb("simulated_atlas") == 7

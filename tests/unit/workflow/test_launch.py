@@ -14,13 +14,15 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from annobench.__main__ import main
+from annobench.config.results import Results
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow import launch
 from annobench.workflow.data import DataRules
 from annobench.workflow.fit import FitRules
-from annobench.workflow.launch import resolve, study_file, summary
-from annobench.workflow.plan import History, describe, plan_method
+from annobench.workflow.launch import resolve, study_file
+from annobench.workflow.plan import Plan
+from annobench.workflow.summary import summary
 from annobench.workflow.targets import Targets
 from helpers import run_record
 from snakemake_logger_plugin_annobench import LogHandler
@@ -40,10 +42,11 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     study = resolve("smoke")
     folder = tmp_path / "tables" / "smoke"
     folder.mkdir(parents=True)
-    assert summary(study, tmp_path) == ""
+    results = Results(tmp_path)
+    assert summary(study, results) == ""
     (folder / "ranking.csv").write_text(RANKING)
     (folder / "failed.csv").write_text(FAILED)
-    text = summary(study, tmp_path)
+    text = summary(study, results)
     assert "d, kfold: macro F1, interval over cells" in text
     assert "Mean of all" not in text  # one evaluation only
     lines = text.splitlines()
@@ -113,10 +116,9 @@ def test_a_change_of_the_ontology_file_is_noticed(tmp_path: Path) -> None:
     assert Targets(study).ontology.endswith("-obo.json")
 
 
-def test_the_plan_counts_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    study = resolve("smoke")
-    text = describe(study)
+def test_the_plan_counts_what_is_left(tmp_path: Path) -> None:
+    study, results = resolve("smoke"), Results(tmp_path / "results")
+    text = Plan(study, results).text()
     assert "fit_method, score_fit                         31, 31 (31 fits left)" in text
     assert "estimates of the method file" in text
     run = tmp_path / "results/fits/simulated_small/holdout_donor/knn/seed1/run.json"
@@ -125,7 +127,7 @@ def test_the_plan_counts_what_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     old = run.parents[1] / "seed2" / "run.json"
     old.parent.mkdir()
     old.write_text(json.dumps({"status": "ok", "method": "knn", "probabilities": True}))  # of an older version
-    plan = plan_method(study, "knn", History())
+    plan = Plan(study, results).method("knn")
     assert (plan.fits, plan.left, plan.seconds_a_fit) == (1, 0, 7200)
     assert plan.basis == "1 of 1 fits from run records"
 
