@@ -7,6 +7,7 @@ from functools import cache
 
 from annobench.config.plugins import plugin_path, plugins
 from annobench.config.syntax import literals, tree_of
+from annobench.config.tables import tables
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -53,6 +54,9 @@ def figure_facts(figure: str) -> FigureFacts:
         names = constants.get(key, ())
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise ConfigError(f"{path}: {key} is {names!r}; expected a tuple of names")
+    for table in constants["TABLES"]:
+        if table not in tables():
+            raise ConfigError(f"{path}: TABLES: there is no table '{table}'{nearest(table, tables())}")
     fields = {key.lower(): value for key, value in constants.items()}
     return FigureFacts(figure, title.rstrip("."), " ".join(caption.split()), **fields)
 

@@ -139,7 +139,6 @@ def render(
         tables={name: _interactive(name, table) for name, table in shown.items()},
         figures=[_figure(Path(path), settings.figures) for path in figures],
         provenance=read_json(provenance),
-        table_names=list(tables),
         folder=f"../../tables/{settings.study}",
         figure_folder=f"../../figures/{settings.study}",
     )

@@ -42,6 +42,15 @@ class FigureEntry(Spec):
 
 
 @dataclass(frozen=True)
+class TableEntry(Spec):
+    """What a table holds, and the meaning of its columns, each by its name."""
+
+    table: str
+    meaning: str
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ReportSettings(Spec):
     """What the page uses of a study.
 
@@ -61,6 +70,8 @@ class ReportSettings(Spec):
         Whether the tables are built from the fits that exist.
     methods
         In the order of the study.
+    tables
+        All tables, sorted by name.
     datasets, figures
         By name.
     evaluations
@@ -76,6 +87,7 @@ class ReportSettings(Spec):
     ontology: str
     partial: bool
     methods: tuple[MethodEntry, ...]
+    tables: tuple[TableEntry, ...]
     datasets: Mapping[str, DatasetEntry]
     evaluations: Mapping[str, str]
     figures: Mapping[str, FigureEntry]

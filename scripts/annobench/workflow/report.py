@@ -1,9 +1,10 @@
 """What the rules of report.smk ask for."""
 
 from annobench.config.figures import figure_facts
+from annobench.config.tables import table_facts, tables
 from annobench.core.codehash import code_hash
 from annobench.core.files import sha256_of
-from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, Provenance, ReportSettings
+from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, Provenance, ReportSettings, TableEntry
 from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.figures import FigureRules, metric_words
 
@@ -39,6 +40,7 @@ class ReportRules(Chapter):
                 MethodEntry(method=name, kind=method["kind"], **{key: method[key] for key in described})
                 for name, method in methods
             ),
+            tables=tuple(_table_entry(name) for name in sorted(tables())),
             datasets={
                 name: DatasetEntry(run_here=dataset["run_here"], **{key: dataset[key] for key in described})
                 for name, dataset in self.study.datasets.items()
@@ -58,3 +60,8 @@ class ReportRules(Chapter):
         """Hash of the page's code and template."""
         template = self.root / "scripts" / "annobench" / "report" / "page.html.jinja"
         return code_hash("annobench.report.page") + sha256_of(template)[:12]
+
+
+def _table_entry(name: str) -> TableEntry:
+    facts = table_facts(name)
+    return TableEntry(name, facts.meaning, tuple(facts.columns.items()))

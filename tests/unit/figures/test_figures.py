@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -309,6 +310,17 @@ def test_a_figure_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) 
     assert Targets(resolve(str(tmp_path / "own.yaml"))).figure_names == []
 
 
+@pytest.fixture
+def own_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in place of that of our figures."""
+    all_tables()  # ours, read once
+    figure_facts.cache_clear()
+    (tmp_path / "figures").mkdir()
+    monkeypatch.setattr("annobench.config.plugins.LIBRARY", tmp_path)
+    yield tmp_path / "figures"
+    figure_facts.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -316,28 +328,23 @@ def test_a_figure_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) 
         ('"""A title."""\nTABLES = ("ranking",)', "expected a docstring with a title and, below it, a caption"),
         ('"""A title.\n\nA caption.\n"""', "TABLES is missing; name the tables that the figure is drawn from"),
         ('"""A title.\n\nA caption.\n"""\nTABLES = "ranking"', "TABLES is 'ranking'; expected a tuple of names"),
+        (
+            '"""A title.\n\nA caption.\n"""\nTABLES = ("rank",)',
+            "TABLES: there is no table 'rank'; did you mean 'ranking'?",
+        ),
     ],
 )
-def test_a_file_of_a_figure_that_says_too_little_is_refused(
-    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "figures"
-    folder.mkdir()
-    (folder / "mine.py").write_text(text)
-    monkeypatch.setattr("annobench.config.plugins.LIBRARY", tmp_path)
-    with pytest.raises(ConfigError, match=re.escape(f"{folder / 'mine.py'}: {message}")):
+def test_a_file_of_a_figure_that_says_too_little_is_refused(text: str, message: str, own_figures: Path) -> None:
+    (own_figures / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(f"{own_figures / 'mine.py'}: {message}")):
         figure_facts("mine")
 
 
-def test_a_new_figure_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "figures"
-    folder.mkdir()
-    (folder / "mine.py").write_text('"""A title.\n\nA caption over\ntwo lines.\n"""\n\nTABLES = ("ranking",)\n')
-    (folder / "other.py").write_text('"""Other\n\nIts caption.\n"""\n\nTABLES = ("ranking",)\nORDER = 1\n')
-    monkeypatch.setattr("annobench.config.plugins.LIBRARY", tmp_path)
+def test_a_new_figure_is_one_file(own_figures: Path) -> None:
+    (own_figures / "mine.py").write_text('"""A title.\n\nA caption over\ntwo lines.\n"""\n\nTABLES = ("ranking",)\n')
+    (own_figures / "other.py").write_text('"""Other\n\nIts caption.\n"""\n\nTABLES = ("ranking",)\nORDER = 1\n')
     assert figures() == ["other", "mine"]
     assert figure_facts("mine") == FigureFacts("mine", "A title", "A caption over two lines.", ("ranking",))
-    figure_facts.cache_clear()
 
 
 def test_figures_without_data_are_not_asked_for() -> None:
