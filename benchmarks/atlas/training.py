@@ -87,7 +87,7 @@ def train_ours(folder: Path, batch: int, network: str, watch: Watch) -> None:
         model = {"linear": networks.linear, "mlp": networks.mlp}[network](GENES, CLASSES)
         watch.losses.clear()
         listener = loss.register_forward_hook(lambda module, given, value: watch.losses.append(value.detach()))
-        trainer.train(model, loss, watched, recipe, seed=0)
+        trainer.Training(model, loss, watched, recipe, seed=0).run()
         listener.remove()
 
 

@@ -152,7 +152,7 @@ def test_object_arrays_never_come_from_bytes(tmp_path: Path) -> None:
     crafted = honest.replace(b"f8", b"O8")
     assert crafted != honest
     (tmp_path / "m.pkl").write_bytes(crafted)
-    with pytest.raises(DataError, match="an array of objects that are no texts"):
+    with pytest.raises(DataError, match="an array of objects other than texts"):
         read_model(tmp_path / "m.pkl")
 
 
@@ -169,7 +169,7 @@ def test_truncated_files_are_refused(written: Path, tmp_path: Path, share: float
     content = written.read_bytes()
     file = tmp_path / "cut.pkl"
     file.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DataError, match="is no CellTypist model, or is cut off"):
+    with pytest.raises(DataError, match="is not a CellTypist model, or is cut off"):
         read_model(file)
 
 

@@ -209,7 +209,7 @@ def test_columns_that_do_not_rise_are_refused(indices: list[int]) -> None:
     batch = cells(1, 5)
     batch.indptr, batch.values = np.array([0, 2]), np.ones(2, dtype=np.float32)
     batch.indices = np.array(indices, dtype=np.int32)
-    with pytest.raises(ValueError, match="do not rise"):
+    with pytest.raises(ValueError, match="do not increase"):
         sparse.csr_matmul(batch, torch.ones(5, 2))
 
 

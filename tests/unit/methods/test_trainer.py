@@ -32,7 +32,7 @@ from annobench.methods.torch.checkpoint import Checkpoint
 from annobench.methods.torch.losses import build_loss
 from annobench.methods.torch.recipe import Recipe
 from annobench.methods.torch.resident import SparseFeed
-from annobench.methods.torch.trainer import Training, duration, logits, outputs, precision, score, train
+from annobench.methods.torch.trainer import Training, duration, logits, outputs, precision, score
 from annobench.methods.torch.world import World
 from annobench.ontology import Ontology
 from helpers import KEEP, cells, fit_job
@@ -65,7 +65,9 @@ def fit(seed: int, *, validation: bool = True, n: int = 300, recipe: Recipe = RE
     matrix, codes = problem(n)
     network = networks.mlp(GENES, CLASSES, width=16, blocks=2)
     held_out = (feed(matrix[:60], codes[:60], shuffle=False), plain()) if validation else None
-    train(network, plain(), feed(matrix[60:], codes[60:], seed=seed), recipe, seed=seed, validation=held_out, **more)
+    Training(
+        network, plain(), feed(matrix[60:], codes[60:], seed=seed), recipe, seed=seed, validation=held_out, **more
+    ).run()
     return network
 
 
@@ -140,7 +142,7 @@ def test_a_penalty_of_the_network_is_trained_away() -> None:
 
     network = Penalised()
     recipe = Recipe(learning_rate=5e-2, weight_decay=0.0, batch_size=64, epochs=40, min_steps=0, patience=3)
-    train(network, plain(), feed(*problem()), recipe, seed=0)
+    Training(network, plain(), feed(*problem()), recipe, seed=0).run()
     assert abs(network.extra.item()) < 0.2
 
 
@@ -180,8 +182,8 @@ import test_trainer as t
 class Killed(Checkpoint):
     left = int(sys.argv[2])
 
-    def save(self, tensors, state):
-        super().save(tensors, state)
+    def save(self, tensors, progress):
+        super().save(tensors, progress)
         Killed.left -= 1
         if Killed.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -212,7 +214,7 @@ def test_a_killed_training_ends_with_the_same_weights_bit_for_bit(tmp_path: Path
         assert killed(tmp_path, number) == -signal.SIGKILL
     said: list[str] = []
     resumed = fit(1, checkpoint=Checkpoint(tmp_path, lambda: KEY, **EVERY), progress=lambda _, text: said.append(text))
-    assert said[0].startswith("taken up in epoch")
+    assert said[0].startswith("resumed in epoch")
     assert same(resumed, fit(1))
 
 
@@ -237,7 +239,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     begun: list[float] = []
     again = fit(1, checkpoint=Checkpoint(tmp_path, lambda: KEY, **EVERY), progress=lambda f, _: begun.append(f))
     assert same(first, again)
-    assert begun == [0]  # that it was taken up; no epoch after it
+    assert begun == [0]  # the message that it was resumed; no epoch after it
 
 
 @pytest.mark.parametrize("key", [{**KEY, "code": "other"}, {**KEY, "data": "x"}, {**KEY, "parameters": {"width": "8"}}])
@@ -336,7 +338,7 @@ def joint_training(world: World, kind: str = "linear") -> torch.nn.Module:
     held_out = feed(matrix[271:], codes[271:], shuffle=False)
     loss = build_loss("ce", torch.eye(CLASSES) > 0, WEIGHTS)
     recipe = Recipe(learning_rate=1e-2, weight_decay=0.01, batch_size=64, epochs=6, min_steps=0, patience=3)
-    train(network, loss, cells, recipe, seed=0, validation=(held_out, plain()), world=world)
+    Training(network, loss, cells, recipe, seed=0, validation=(held_out, plain()), world=world).run()
     return network
 
 
@@ -389,7 +391,7 @@ def test_packed_and_plain_rows_train_alike() -> None:
     for rows in (PackedRows(matrix), MemoryRows(normalised(matrix))):
         torch.manual_seed(0)
         network = networks.linear(GENES, CLASSES)
-        train(network, plain(), SparseFeed(Loader(rows, codes, batch_size=64)), RECIPE, seed=0)
+        Training(network, plain(), SparseFeed(Loader(rows, codes, batch_size=64)), RECIPE, seed=0).run()
         found.append(network.weight.detach())
     assert torch.allclose(*found, atol=1e-4)
 
@@ -500,7 +502,7 @@ def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
     assert len(saved) == 1
     capfd.readouterr()
     parent.run_fit(replace(whole, limits=replace(whole.limits, seconds=8)), fit_folder, tmp_path / "attempt.json")
-    assert "taken up in epoch" in capfd.readouterr().out
+    assert "resumed in epoch" in capfd.readouterr().out
 
 
 def test_selection_by_the_rule_of_the_paper() -> None:
@@ -526,4 +528,4 @@ def test_selection_needs_its_classes() -> None:
     matrix, codes = problem(60)
     recipe = replace(RECIPE, selection="ontology_macro_f1", epochs=2, min_steps=0)
     with pytest.raises(ValueError, match="needs the reachability"):
-        train(networks.linear(GENES, CLASSES), plain(), feed(matrix, codes), recipe, seed=1)
+        Training(networks.linear(GENES, CLASSES), plain(), feed(matrix, codes), recipe, seed=1).run()

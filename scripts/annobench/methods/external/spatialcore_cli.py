@@ -14,10 +14,13 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 OTHER_PYTHON = "ANNOBENCH_SPATIALCORE_PYTHON"
-SKIPPED = 77  # what annobench takes for "cannot run here"
+SKIPPED = 77  # exit status that annobench records as skipped
 TOP = 5  # labels per cell
 
 
@@ -28,9 +31,9 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=Path, required=True)
     given = parser.parse_args()
     if find_spec("spatialcore") is None:
-        other = os.environ.pop(OTHER_PYTHON, "")  # taken away, so that it is tried once
+        other = os.environ.pop(OTHER_PYTHON, "")  # removed, so that it is tried once only
         if Path(other).is_file():
-            # its libraries are its own: what PYTHONPATH adds to them could not fit
+            # it has libraries of its own, which those on PYTHONPATH might not fit
             os.environ.pop("PYTHONPATH", None)
             os.execv(other, [other, *sys.argv])
         return skip(
@@ -42,15 +45,15 @@ def main() -> int:
 
 
 def skip(output: Path, reason: str) -> int:
-    """Say why it cannot run; returns the exit status for that."""
+    """Report why it cannot run; returns the exit status for a skip."""
     (output / "reason.txt").write_text(reason + "\n", encoding="utf-8")
     print(reason, file=sys.stderr)
     return SKIPPED
 
 
-def run(given: argparse.Namespace, params: dict[str, Any]) -> int:
+def run(given: argparse.Namespace, params: "dict[str, Any]") -> int:
     """Train, annotate, write predictions.csv; the files hold counts."""
-    # celltypist makes a folder for models when it is imported
+    # celltypist creates a folder for models when it is imported
     os.environ["CELLTYPIST_FOLDER"] = tempfile.mkdtemp(prefix="celltypist-")
     import anndata
     import numpy as np
@@ -58,7 +61,7 @@ def run(given: argparse.Namespace, params: dict[str, Any]) -> int:
 
     train, test = (normalised(anndata.read_h5ad(path)) for path in (given.train, given.test))
     size = int(params.get("batch_size", 1000))
-    np.random.seed(params["seed"])  # spatialcore itself does not seed: two of its runs differ on a tenth of the cells
+    np.random.seed(params["seed"])  # spatialcore does not seed: two of its runs differ in a tenth of the cells
     model = Path(tempfile.mkdtemp(prefix="spatialcore-")) / "model.pkl"
     train_celltypist_model(
         train,
@@ -81,8 +84,8 @@ def run(given: argparse.Namespace, params: dict[str, Any]) -> int:
     return 0
 
 
-def normalised(cells: Any) -> Any:
-    """log1p of counts per 10,000 of the genes that are there, as SpatialCore does it."""
+def normalised(cells: "AnnData") -> "AnnData":
+    """Cells with log1p of counts per 10,000 over the genes of the file, as SpatialCore normalises them."""
     import scanpy
 
     scanpy.pp.normalize_total(cells, target_sum=1e4)
@@ -90,8 +93,8 @@ def normalised(cells: Any) -> Any:
     return cells
 
 
-def write(path: Path, cells: Any) -> None:
-    """cell_id, the best labels with their decision values, confidence."""
+def write(path: Path, cells: "AnnData") -> None:
+    """Write cell_id, the best labels with their decision values, and the confidence."""
     import numpy as np
 
     classes = np.asarray(cells.uns["cell_type_cell_types"]).astype(str)

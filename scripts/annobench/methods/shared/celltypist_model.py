@@ -1,9 +1,9 @@
-"""CellTypist model files, read without executing anything, and predictions as CellTypist makes them.
+"""CellTypist model files, read without executing anything, and decision values as CellTypist computes them.
 
-A model file is a pickle: whoever opens it with pickle runs whatever it says. Here the pickle is read by a machine that
-knows a handful of names and gives plain stand-ins for them: arrays are built from their bytes, estimators become bags
-of attributes, and every other name ends the reading. No code of numpy's or scikit-learn's unpickling runs, so neither
-their versions nor crafted states matter.
+A model file is a pickle, and opening a pickle with Python's pickle runs whatever code it names. Here the pickle is read
+by a restricted unpickler that knows a handful of names and returns plain stand-ins for them: arrays are built from
+their bytes, estimators become bags of attributes, and any other name ends the reading. No unpickling code of numpy or
+scikit-learn runs, so that neither their versions nor crafted states matter.
 """
 
 import io
@@ -24,19 +24,29 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 _DTYPE = re.compile(r"[<>|=]?([?biuf]\d*|[USO]\d*)")
-# linear models, the scaler, and the loss that a fitted SGDClassifier carries; all become bags
+# linear models, the scaler, and the loss that a fitted SGDClassifier holds; all become bags
 _ESTIMATORS = re.compile(r"sklearn\.(linear_model|preprocessing|_loss)(\.\w+)*|_loss(\.\w+)*")
-_NUMBERED = {"PUT", "BINPUT", "LONG_BINPUT"}  # what a pickle says to remember a thing under a number
-_BLOCK = 4096  # cells that are made dense at once
+_NUMBERED = {"PUT", "BINPUT", "LONG_BINPUT"}  # opcodes that store an object under a number
+_BLOCK = 4096  # cells per dense block
 CLIP = 10.0  # CellTypist clips scaled expression from above
 
 
 @dataclass(frozen=True)
 class CellTypistModel:
-    """What a model file holds.
+    """A CellTypist model: one-against-rest logistic regression on standardised expression.
 
-    classes: (K,) names. features: (G,) gene symbols. coef: (R, G) and intercept: (R,) with R = K, or 1 for two classes.
-    mean, scale: (G,), of the training cells; the mean is 0 where the model was not centred. description: its texts.
+    Attributes
+    ----------
+    classes
+        Class names, (K,).
+    features
+        Gene symbols, (G,).
+    coef, intercept
+        (R, G) and (R,), with R = K, or R = 1 for two classes.
+    mean, scale
+        (G,), of the training cells, in log1p of counts per 10,000. The mean is 0 where the model was not centred.
+    description
+        What the file says of the model.
     """
 
     classes: "NDArray[Any]"
@@ -45,13 +55,28 @@ class CellTypistModel:
     intercept: "NDArray[np.float64]"
     mean: "NDArray[np.float64]"
     scale: "NDArray[np.float64]"
-    description: dict[str, Any]
+    description: "dict[str, object]"
 
     def decision(self, values: "csr_matrix", genes: Sequence[str]) -> "NDArray[np.float64]":
-        """Decision value of every cell for every class, (cells, K).
+        """Decision value of every cell for every class.
 
-        `values` is log1p of counts per 10,000, (cells, genes). Genes are matched by symbol, the first of several; genes
-        that the query does not have count as if they were at the training mean. Raises DataError where none is shared.
+        Parameters
+        ----------
+        values
+            log1p of counts per 10,000, CSR (cells, genes).
+        genes
+            Gene symbols of the columns. Of duplicates the first is used; genes that are missing count as if they were
+            at the training mean.
+
+        Returns
+        -------
+        NDArray
+            float64 (cells, K).
+
+        Raises
+        ------
+        DataError
+            Query and model share no gene.
         """
         known = {name: i for i, name in enumerate(self.features)}
         columns: dict[int, int] = {}
@@ -73,12 +98,12 @@ class CellTypistModel:
         return scores if scores.shape[1] > 1 else np.hstack([-scores, scores])
 
     def overlap(self, genes: Sequence[str]) -> tuple[int, int, int]:
-        """Genes that model and query share, of the model, of the query."""
+        """Numbers of genes: shared by model and query, of the model, of the query."""
         return len(set(self.features) & set(genes)), len(self.features), len(genes)
 
 
 def read_model(path: str | Path) -> CellTypistModel:
-    """Read a model file; raises DataError for whatever is no CellTypist model, and executes nothing of it."""
+    """Read a model file without executing any of it; raises DataError where it is not a CellTypist model."""
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -90,29 +115,29 @@ def read_model(path: str | Path) -> CellTypistModel:
         return _model(document)
     except _RefusedError as error:
         raise DataError(f"{path.name}: is refused: {error}") from None
-    except Exception as error:  # a broken pickle ends in whatever its bytes happen to say
+    except Exception as error:  # a broken pickle can raise anything
         what = f"{len(content)} bytes; {type(error).__name__}: {error}"
-        raise DataError(f"{path.name}: is no CellTypist model, or is cut off ({what})") from error
+        raise DataError(f"{path.name}: is not a CellTypist model, or is cut off ({what})") from error
 
 
 def _check_numbers(content: bytes) -> None:
-    """Python makes room for every number below the highest: four damaged bytes would ask for gigabytes."""
+    """Refuse a number beyond the length of the file: Python makes room for all up to the largest, maybe gigabytes."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in _NUMBERED and not 0 <= int(argument or 0) < len(content):
-            raise pickle.UnpicklingError(f"remembers something under the number {argument}")
+            raise pickle.UnpicklingError(f"an object is stored under the number {argument}")
 
 
 class _RefusedError(Exception):
-    """The file asks for something that a model has no use for."""
+    """The file asks for something that no model needs."""
 
 
 class _Bag:
-    """Stands in for an estimator or scaler: keeps its attributes, and has none that do anything."""
+    """Stands in for an estimator or scaler: holds its attributes, without methods."""
 
-    def __init__(self, *_: Any) -> None:
-        self.state: dict[str, Any] = {}
+    def __init__(self, *_: object) -> None:
+        self.state: dict[str, object] = {}
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if isinstance(state, dict):
             self.state = state
 
@@ -120,12 +145,14 @@ class _Bag:
 class _Type:
     """Stands in for numpy.dtype."""
 
-    def __init__(self, code: Any = "", *_: Any) -> None:
+    def __init__(self, code: object = "", *_: object) -> None:
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
             raise _RefusedError(f"an array type {code!r}")
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) < 5:
+            raise _RefusedError("an array type without a state")
         order, *rest = state[1:5]
         if any(part is not None for part in rest) or order not in ("<", ">", "|", "="):
             raise _RefusedError("a structured array type")
@@ -135,16 +162,18 @@ class _Type:
 class _Array:
     """Stands in for numpy.ndarray; `value` is built from shape, type and bytes, or from a list of texts."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: object) -> None:
         self.value: NDArray[Any] = np.empty(0)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise _RefusedError("an array without a state")
         _, shape, kind, fortran, data = state
         if not isinstance(kind, _Type) or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise _RefusedError("an array without a plain type or shape")
         if kind.dtype.kind == "O":
             if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
-                raise _RefusedError("an array of objects that are no texts")
+                raise _RefusedError("an array of objects other than texts")
             flat = np.array(data, dtype=object)
         elif isinstance(data, bytes):
             flat = np.frombuffer(data, dtype=kind.dtype)
@@ -154,43 +183,44 @@ class _Array:
 
 
 class _Call:
-    """A function that a pickle may call, and do nothing else with: a state could change a plain function."""
+    """A function that a pickle may call, and nothing else: a plain function could be altered by a state."""
 
     __slots__ = ("_function",)
-    _function: Callable[..., Any]
+    _function: Callable[..., object]
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         object.__setattr__(self, "_function", function)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         return self._function(*arguments)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         raise _RefusedError("a state for a function")
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise _RefusedError("an attribute of a function")
 
 
-def _reconstruct(kind: Any, *_: Any) -> _Array:
+def _reconstruct(kind: object, *_: object) -> _Array:
     if kind is not _Array:
         raise _RefusedError("an array of an unknown class")
     return _Array()
 
 
-def _scalar(kind: Any, data: Any = b"") -> Any:
+def _scalar(kind: object, data: object = b"") -> object:
     if not isinstance(kind, _Type) or kind.dtype.kind not in "biuf" or not isinstance(data, bytes):
         raise _RefusedError("a number without a plain type")
-    return np.frombuffer(data, dtype=kind.dtype)[0]
+    number: object = np.frombuffer(data, dtype=kind.dtype)[0]
+    return number
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+def _encode(text: object, encoding: object = "latin1") -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
         raise _RefusedError("an encoding")
     return text.encode("latin1")
 
 
-def _new(kind: Any, *_: Any) -> _Bag:
+def _new(kind: object, *_: object) -> _Bag:
     if kind is not _Bag:
         raise _RefusedError("an object of an unknown class")
     return _Bag()
@@ -210,32 +240,33 @@ _NAMES = {
 
 
 class _Reader(pickle.Unpickler):
-    """Knows arrays, numbers, texts, and scikit-learn's linear models and scaler by name."""
+    """An unpickler that knows arrays, numbers, texts, and scikit-learn's linear models and scaler."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) in _NAMES:
             return _NAMES[module, name]
         if _ESTIMATORS.fullmatch(module):
             return _Bag
         raise _RefusedError(f"it asks for {module}.{name}, which no model needs; nothing was executed")
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: object) -> object:
         raise _RefusedError("a reference to something outside the file")
 
 
-def _model(document: Any) -> CellTypistModel:
+def _model(document: object) -> CellTypistModel:
+    """The model in an unpickled document; raises _RefusedError where a part is missing or of another shape."""
     if not isinstance(document, dict) or not {"Model", "Scaler_"} <= set(document):
         raise _RefusedError("expected a mapping with Model and Scaler_")
-    parts = [document["Model"], document["Scaler_"]]
-    if not all(isinstance(part, _Bag) for part in parts):
-        raise _RefusedError("Model and Scaler_ are no estimators")
-    estimator, scaler = (part.state for part in parts)
+    model, standardiser = document["Model"], document["Scaler_"]
+    if not isinstance(model, _Bag) or not isinstance(standardiser, _Bag):
+        raise _RefusedError("Model and Scaler_ are not estimators")
+    estimator, scaler = model.state, standardiser.state
 
-    def array(of: dict[str, Any], name: str, dimensions: int, *, text: bool = False) -> "NDArray[Any]":
-        found = of.get(name)
-        if not isinstance(found, _Array) or found.value.ndim != dimensions:
-            raise _RefusedError(f"{name} is no array with {dimensions} dimensions")
-        value = found.value
+    def array(of: dict[str, object], name: str, dimensions: int, *, text: bool = False) -> "NDArray[Any]":
+        part = of.get(name)
+        if not isinstance(part, _Array) or part.value.ndim != dimensions:
+            raise _RefusedError(f"{name} is not an array with {dimensions} dimensions")
+        value = part.value
         if text != (value.dtype.kind in "OU"):
             raise _RefusedError(f"{name} holds {value.dtype}")
         if not text and not np.isfinite(value).all():
@@ -253,7 +284,7 @@ def _model(document: Any) -> CellTypistModel:
         if shape != expected:
             raise _RefusedError(f"{name} has shape {shape}, expected {expected}")
     if len(set(classes)) < len(classes) or len(classes) < 2 or (scale <= 0).any():
-        raise _RefusedError("fewer than two classes, a class that stands twice, or a scale that is not positive")
+        raise _RefusedError("fewer than two classes, a class that is listed twice, or a scale that is not positive")
     description = document.get("description")
     texts = description if isinstance(description, dict) else {}
     return CellTypistModel(classes, features, coef, intercept, mean, scale, texts)

@@ -1,4 +1,4 @@
-"""Features that several methods share: log-normalised expression of variable genes, chosen on the training cells."""
+"""Features shared by methods: log-normalised expression of variable genes, and principal components."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,20 +7,28 @@ import numpy as np
 from annobench.cells.expression import log_normalised, variable_genes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
 
 class ExpressionFeatures:
-    """Log-normalised values of variable genes, which are chosen on the training cells."""
+    """Log-normalised expression of variable genes, which are chosen on the training cells.
+
+    Parameters
+    ----------
+    n_genes
+        Number of genes; None for all.
+    """
 
     def __init__(self, n_genes: int | None) -> None:
         self.n_genes = n_genes
         self.genes: NDArray[Any] = np.array([], dtype=int)
 
     def fit(self, train: "AnnData") -> "csr_matrix":
-        """Choose genes; returns the features of the training cells, CSR float32 (cells, genes)."""
+        """Choose the genes; returns the features of the training cells, CSR float32 (cells, genes)."""
         matrix = log_normalised(train)
         self.genes = np.arange(matrix.shape[1]) if self.n_genes is None else variable_genes(matrix, self.n_genes)
         return matrix[:, self.genes]
@@ -30,26 +38,34 @@ class ExpressionFeatures:
         return log_normalised(query)[:, self.genes]
 
     def state(self) -> dict[str, "NDArray[Any]"]:
-        """Arrays that `restore` needs."""
+        """Arrays for `restore`."""
         return {"genes": self.genes}
 
     @classmethod
-    def restore(cls, arrays: dict[str, Any]) -> "ExpressionFeatures":
-        """Features with the chosen genes."""
+    def restore(cls, arrays: "Mapping[str, NDArray[Any]]") -> "ExpressionFeatures":
+        """Features with the genes that were chosen."""
         features = cls(None)
         features.genes = arrays["genes"]
         return features
 
 
 class PrincipalComponents:
-    """Principal components of training features (scikit-learn's PCA; sparse input never becomes dense)."""
+    """Principal components of the training features (scikit-learn's PCA; sparse input never becomes dense).
+
+    Parameters
+    ----------
+    n_components
+        Most components; fewer where cells or genes are fewer.
+    seed
+        Seed of the solver.
+    """
 
     def __init__(self, n_components: int, seed: int = 0) -> None:
         self.n_components, self.seed = n_components, seed
         self.components: NDArray[Any] = np.empty((0, 0))
         self.offset: NDArray[Any] = np.empty(0)
 
-    def fit(self, features: Any) -> "NDArray[np.float32]":
+    def fit(self, features: "csr_matrix") -> "NDArray[np.float32]":
         """Learn the components; returns the scores of the training cells, float32 (cells, components)."""
         from sklearn.decomposition import PCA
 
@@ -59,17 +75,17 @@ class PrincipalComponents:
         self.offset = (pca.mean_ @ pca.components_.T).astype(np.float32)
         return self.transform(features)
 
-    def transform(self, features: Any) -> "NDArray[np.float32]":
-        """Scores of other cells."""
+    def transform(self, features: "csr_matrix") -> "NDArray[np.float32]":
+        """Scores of other cells, float32 (cells, components)."""
         return np.asarray(features @ self.components.T - self.offset, dtype=np.float32)
 
     def state(self) -> dict[str, "NDArray[Any]"]:
-        """Arrays that `restore` needs."""
+        """Arrays for `restore`."""
         return {"components": self.components, "offset": self.offset}
 
     @classmethod
-    def restore(cls, arrays: dict[str, Any]) -> "PrincipalComponents":
+    def restore(cls, arrays: "Mapping[str, NDArray[Any]]") -> "PrincipalComponents":
         """Components as they were learned."""
-        found = cls(len(arrays["components"]))
-        found.components, found.offset = arrays["components"], arrays["offset"]
-        return found
+        pca = cls(len(arrays["components"]))
+        pca.components, pca.offset = arrays["components"], arrays["offset"]
+        return pca

@@ -1,16 +1,16 @@
-"""Augmentation by differences between donors, as scTab and the HCE paper train their networks (hce: MLP and TabNet).
+"""Augmentation by differences between donors, as in scTab and in the HCE paper (for MLP and TabNet).
 
-The mean profiles of one cell type in two donors differ by what donors and studies differ in, not types. Such
-differences are collected once from the training cells; in training every cell is moved by one of them, up or down
-(Fischer et al., Nat. Commun. 2024, doi 10.1038/s41467-024-51059-5). Values are log1p of counts per 10,000.
+The mean profiles of one cell type in two donors differ by effects of donor and study, not of type. Such differences are
+collected once from the training cells; in training, every cell is moved by one of them, up or down (Fischer et al.,
+Nature Communications 2024, doi 10.1038/s41467-024-51059-5). Values are log1p of counts per 10,000.
 
-The published vectors come from an unseeded generator. Here the seed of the fit decides all: which cells, pairs and
-vectors, and in training, with the epoch and the batch, which vector moves which cell.
+The published vectors come from an unseeded generator. Here the seed of the fit determines the cells, pairs and vectors;
+in training, seed, epoch and batch determine which vector moves which cell.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HIGHEST = 9.0  # values are clamped to 0..9
 _READ = 8_192  # cells read at once
-_PER_CLUSTER = 500  # vectors; where there are fewer for each cluster, clusters and `smallest` shrink alike
+_PER_CLUSTER = 500  # vectors; with fewer per cluster, the number of clusters and `smallest` shrink accordingly
 _DRAWS, _PAIRS, _CLUSTERS = range(3)  # streams of random numbers
 
 
@@ -38,9 +38,22 @@ _DRAWS, _PAIRS, _CLUSTERS = range(3)  # streams of random numbers
 class Sizes:
     """How vectors are made; the defaults are scTab's.
 
-    cells: training cells that are looked at, drawn so that classes come equally often. pairs: of donors, at most, in a
-    class. floor: differences up to it are 0. ceiling: larger ones are cut. clusters: of k-means. smallest: clusters of
-    so many vectors or fewer are dropped. vectors: how many are kept.
+    Parameters
+    ----------
+    cells
+        Training cells that are used, drawn so that all classes are equally frequent.
+    pairs
+        Most pairs of donors per class.
+    floor
+        Differences up to this are set to 0.
+    ceiling
+        Larger differences are clipped to this.
+    clusters
+        Clusters of k-means.
+    smallest
+        Clusters of this many vectors or fewer are dropped.
+    vectors
+        Most vectors that are kept.
     """
 
     cells: int = 500_000
@@ -61,46 +74,70 @@ def donor_vectors(
     sizes: Sizes | None = None,
     threads: int = 1,
 ) -> "csr_matrix":
-    """Differences between donors, CSR float32 (vectors, genes of `rows`).
+    """Differences between donors. Memory is that of 2 `sizes.pairs` dense profiles.
 
-    codes: (n,) class numbers. donors: (n,) numbers of donors, -1 where the donor is not known; such cells are left out.
-    Of a class with n donors min(n (n - 1) / 2 - 1, `sizes.pairs`) pairs are drawn, none of them twice; so a class needs
-    three donors. Raises MethodSkipped where no class has them. Memory is that of 2 `sizes.pairs` dense profiles.
+    Parameters
+    ----------
+    rows
+        Training cells.
+    codes
+        int64 (n,), class numbers.
+    donors
+        int64 (n,), donor numbers; -1 where the donor is unknown. Such cells are left out.
+    seed
+        Seed of all draws.
+    sizes
+        How vectors are made.
+    threads
+        Threads for reading cells.
+
+    Returns
+    -------
+    csr_matrix
+        float32 (vectors, genes of `rows`). From a class with n donors, min(n (n - 1) / 2 - 1, `sizes.pairs`) different
+        pairs are drawn, so that a class needs three donors.
+
+    Raises
+    ------
+    MethodSkipped
+        No class has three donors.
     """
     from scipy.sparse import vstack
 
     sizes = sizes or Sizes()
     drawn = _balanced(codes, donors >= 0, sizes.cells, np.random.default_rng([seed, _DRAWS]))
     rng = np.random.default_rng([seed, _PAIRS])
-    found = []
+    differences = []
     for code in np.unique(codes[drawn]).tolist():
         cells = drawn[codes[drawn] == code]
         names, number = np.unique(donors[cells], return_inverse=True)
         pairs = _pairs(len(names), sizes.pairs, rng)
         if len(pairs):
-            found.append(_differences(rows, cells, number, pairs, sizes, threads))
-    if not found:
+            differences.append(_differences(rows, cells, number, pairs, floor=sizes.floor, threads=threads))
+    if not differences:
         raise MethodSkipped(
-            "parameter augment: no class has training cells of three donors or more, whose differences could be taken; "
-            "set augment to false"
+            "parameter augment: no class has training cells of three donors or more, so there are no differences to "
+            "take; set augment to false"
         )
-    return _typical(vstack(found, format="csr"), sizes, seed)
+    vectors = vstack(differences, format="csr")
+    vectors.data = vectors.data.clip(-sizes.ceiling, sizes.ceiling)
+    return _typical(vectors, sizes, seed)
 
 
 def _balanced(
     codes: "NDArray[np.int64]", usable: "NDArray[np.bool_]", size: int, rng: np.random.Generator
 ) -> "NDArray[np.int64]":
-    """`size` usable cells, rising, without replacement, each with a chance in proportion to 1 / cells of its class."""
+    """`size` usable cells in order, without replacement, each with a chance proportional to 1 / cells of its class."""
     places = np.flatnonzero(usable)
     if len(places) <= size:
         return places
     counts = np.bincount(codes[places])
-    arrival = rng.standard_exponential(len(places)) * counts[codes[places]]  # the first to arrive are such a sample
+    arrival = rng.standard_exponential(len(places)) * counts[codes[places]]  # the first arrivals are such a sample
     return np.sort(places[np.argpartition(arrival, size)[:size]])
 
 
 def _pairs(n: int, most: int, rng: np.random.Generator) -> "NDArray[np.int64]":
-    """Different pairs of n donors, (pairs, 2), the smaller number first."""
+    """Distinct pairs of n donors, (pairs, 2), the smaller number first."""
     whole = n * (n - 1) // 2
     rank = rng.choice(whole, min(whole - 1, most), replace=False) if whole > 1 else np.empty(0, dtype=np.int64)
     begins = np.cumsum([0, *range(n - 1, 0, -1)])  # pairs are numbered by their first donor, then by their second
@@ -113,10 +150,11 @@ def _differences(
     cells: "NDArray[np.int64]",
     number: "NDArray[np.int64]",
     pairs: "NDArray[np.int64]",
-    sizes: Sizes,
+    *,
+    floor: float,
     threads: int,
 ) -> "csr_matrix":
-    """Differences of the mean profiles of pairs of donors in one class; number: (cells,) which donor each is of."""
+    """Differences of the mean profiles of pairs of donors in one class; `number` (cells,) holds the cells' donors."""
     from scipy.sparse import csr_matrix
 
     needed, place = np.unique(pairs, return_inverse=True)
@@ -131,21 +169,21 @@ def _differences(
         sums += (member @ matrix).toarray()
     mean = (sums / np.bincount(number, minlength=len(needed))[:, None]).astype(np.float32)
     first, second = place.reshape(-1, 2).T
-    found = mean[first] - mean[second]
-    found[np.abs(found) <= sizes.floor] = 0
-    return csr_matrix(found.clip(-sizes.ceiling, sizes.ceiling))
+    difference = mean[first] - mean[second]
+    difference[np.abs(difference) <= floor] = 0
+    return csr_matrix(difference)
 
 
-def _typical(found: "csr_matrix", sizes: Sizes, seed: int) -> "csr_matrix":
-    """Vectors of which there are many alike, as many as are asked for."""
-    n = found.shape[0]
+def _typical(vectors: "csr_matrix", sizes: Sizes, seed: int) -> "csr_matrix":
+    """A draw of `sizes.vectors` vectors from the large clusters."""
+    n = vectors.shape[0]
     clusters = max(1, min(sizes.clusters, n // _PER_CLUSTER))
     kept = np.arange(n)
     if clusters > 1:
         from sklearn.cluster import MiniBatchKMeans
 
         kmeans = MiniBatchKMeans(clusters, random_state=seed, batch_size=4096, n_init=3)
-        cluster = kmeans.fit_predict(found)
+        cluster = kmeans.fit_predict(vectors)
         members = np.bincount(cluster, minlength=clusters)
         few = sizes.smallest * min(1.0, n / (_PER_CLUSTER * sizes.clusters))
         large = members > few
@@ -153,7 +191,7 @@ def _typical(found: "csr_matrix", sizes: Sizes, seed: int) -> "csr_matrix":
         kept = np.flatnonzero(large[cluster])
     rng = np.random.default_rng([seed, _CLUSTERS])
     kept = np.sort(rng.permutation(kept)[: sizes.vectors])
-    chosen = found[kept]
+    chosen = vectors[kept]
     chosen.sort_indices()
     return chosen
 
@@ -161,8 +199,19 @@ def _typical(found: "csr_matrix", sizes: Sizes, seed: int) -> "csr_matrix":
 class AugmentedFeed:
     """Batches of another feed with every cell moved by a random vector, up or down, and clamped to 0..9.
 
-    vectors: CSR float32 (vectors, genes). What moves a cell follows from the seed, the rank of the process, the epoch
-    and the number of the batch, so that an epoch can be taken up at any batch. Sparse batches stay sparse.
+    Seed, rank of the process, epoch and number of the batch determine what moves a cell, so that an epoch can be
+    resumed at any batch. Sparse batches stay sparse.
+
+    Parameters
+    ----------
+    feed
+        The batches.
+    vectors
+        CSR float32 (vectors, genes).
+    seed, rank
+        Seed of the fit, and number of the process among those that train together.
+    threads
+        Threads for sparse batches.
     """
 
     def __init__(self, feed: "Feed", vectors: "csr_matrix", *, seed: int, rank: int = 0, threads: int = 1) -> None:
@@ -185,10 +234,10 @@ class AugmentedFeed:
                 yield self._dense(cells, chosen, sign), codes
             else:
                 yield self._sparse(cells, chosen, sign), codes
-            del cells  # else its memory would still be referred to when the next one is taken
+            del cells  # its memory can then be reused for the next batch
 
     def _dense(self, cells: Tensor, chosen: "NDArray[np.int64]", sign: "NDArray[np.float32]") -> Tensor:
-        """Cells that lie on a device, in place."""
+        """Move dense cells on a device, in place."""
         if self._table is None:
             self._table = torch.from_numpy(self._vectors.toarray()).to(cells.device, cells.dtype)
         moves = self._table[torch.from_numpy(chosen).to(cells.device)]
@@ -203,16 +252,13 @@ class AugmentedFeed:
         starts = self._csr[0]
         room = np.zeros(batch.n + 1, dtype=np.int64)
         np.cumsum(np.diff(batch.indptr) + starts[chosen + 1] - starts[chosen], out=room[1:])
-        wide: tuple[Any, Any] = (self._take(room[-1], np.int32), self._take(room[-1], np.float32))
+        wide = self._buffers.take(int(room[-1]), np.int32), self._buffers.take(int(room[-1]), np.float32)
         sizes = np.empty(batch.n, dtype=np.int64)
         cells = (batch.indptr, batch.indices, batch.values)
         highest = np.float32(HIGHEST)
         pool.run(shift_rows, batch.n, self._threads, *cells, *self._csr, chosen, sign, highest, room, *wide, sizes)
         indptr = np.zeros(batch.n + 1, dtype=np.int64)
         np.cumsum(sizes, out=indptr[1:])
-        close: tuple[Any, Any] = (self._take(indptr[-1], np.int32), self._take(indptr[-1], np.float32))
+        close = self._buffers.take(int(indptr[-1]), np.int32), self._buffers.take(int(indptr[-1]), np.float32)
         pool.run(close_up, batch.n, self._threads, room, *wide, indptr, *close)
         return replace(batch, indptr=indptr, indices=close[0], values=close[1])
-
-    def _take(self, n: Any, dtype: Any) -> "NDArray[Any]":
-        return self._buffers.take(int(n), dtype)

@@ -1,7 +1,7 @@
-"""Checkpoints: what a training needs to go on after it was killed, in one file whose loading executes no code.
+"""Checkpoints: what a killed training needs to resume, in one file whose loading executes no code.
 
-The file is a safetensors file; its header holds the numbers beside the tensors as JSON, and a SHA-256 of both. It is
-written beside its place, flushed to the disk and renamed, so that a kill at any moment leaves the one before it.
+A safetensors file, whose header holds the progress as JSON and a SHA-256 of both. It is written under a temporary name,
+flushed to the disk and renamed, so that a kill at any moment leaves the previous one.
 """
 
 import hashlib
@@ -10,8 +10,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,18 +24,54 @@ UNUSABLE = "checkpoint.unusable"
 VERSION = 1
 
 
-class Checkpoint:
-    """The checkpoint of one training in a folder of its own.
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-    key: gives what must be the same for the checkpoint to be used (code, data, parameters); asked only where a file is
-    read or written, since it may cost a second. between: seconds from one checkpoint to the next at ends of epochs;
-    inside: the same inside an epoch. say: takes messages.
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    Attributes
+    ----------
+    epoch, batch
+        The next batch; epochs count from 1, batches from 0.
+    best
+        Validation score of the best epoch.
+    best_epoch
+        0 before the first validation.
+    seconds
+        Training time so far, over all attempts.
+    """
+
+    epoch: int
+    batch: int
+    best: tuple[float, float]
+    best_epoch: int
+    seconds: float
+
+
+class Checkpoint:
+    """The checkpoint of one training, in a folder of its own.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    key
+        Returns what must be equal for a checkpoint to be used (code, data, parameters). Called only where a file is
+        read or written, since it may take a second.
+    between
+        Seconds from one checkpoint to the next at the ends of epochs.
+    inside
+        The same within an epoch.
+    say
+        Takes messages for the log.
     """
 
     def __init__(
         self,
         folder: Path,
-        key: Callable[[], Mapping[str, Any]],
+        key: Callable[[], Mapping[str, Json]],
         *,
         between: float = 10,
         inside: float = 300,
@@ -55,10 +92,10 @@ class Checkpoint:
         """Whether enough time has passed since the last one, inside an epoch or at its end."""
         return time.monotonic() - self._last >= (self._inside if inside else self._between)
 
-    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write; where there is no room, say so and keep the one before: training is worth more than its insurance."""
+    def save(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+        """Write a checkpoint. If the disk is full, log it and keep the previous one: the training goes on."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        text = json.dumps({"version": VERSION, "key": self.key, **state}, sort_keys=True)
+        text = json.dumps({"version": VERSION, "key": self.key, **asdict(progress)}, sort_keys=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +110,17 @@ class Checkpoint:
                 temporary.unlink(missing_ok=True)
         self._last = time.monotonic()
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state; None where there is none, or one that is damaged or of another job, which is set aside."""
+    def load(self) -> tuple[dict[str, Tensor], Progress] | None:
+        """Tensors and progress; None where there is no checkpoint.
+
+        A checkpoint that is damaged or of another job is set aside.
+        """
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, "pt") as file:
                 header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             text = header.get("state", "")
             reason = "" if header.get("sha256") == _digest(tensors, text) else "its SHA-256 is not that of its content"
             state = {} if reason else json.loads(text)
@@ -91,10 +131,12 @@ class Checkpoint:
         if not reason and state["key"] != self.key:
             reason = f"it is of another job ({_difference(json.loads(state['key']), json.loads(self.key))})"
         if not reason:
-            return tensors, state
+            f1, loss = state["best"]
+            place = state["epoch"], state["batch"]
+            return tensors, Progress(*place, (f1, loss), state["best_epoch"], state["seconds"])
         aside = self.path.with_name(UNUSABLE)
         os.replace(self.path, aside)
-        self._say(f"{self.path}: not used: {reason}; set aside as {aside.name}, training begins anew")
+        self._say(f"{self.path}: not used: {reason}; set aside as {aside.name}, training starts again")
         return None
 
 
@@ -108,7 +150,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Have a file, or the names in a folder, written to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -116,6 +158,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def _difference(found: Mapping[str, Json], wanted: Mapping[str, Json]) -> str:
+    """Names of what differs between two keys."""
     names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     return "another " + ", ".join(names).replace("_", " ")

@@ -1,11 +1,9 @@
 """Dropout that costs less than the layer before it.
 
-PyTorch draws the mask on the CPU from a serial generator: 1.2 ms for 2,048 x 128 values, four times the linear layer of
-that width. Here PyTorch's generator gives 64 bits for each call, and a kernel hashes them with the position of a value;
-the backward pass draws the same mask again, so nothing is kept.
+On a CPU, PyTorch draws the mask from a serial generator: 1.2 ms for 2,048 x 128 values, four times the linear layer of
+that width. Here PyTorch's generator yields 64 bits per call, and a kernel hashes them with the position of each value.
+The backward pass draws the same mask again, so that nothing is stored.
 """
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +12,14 @@ from torch.nn import functional
 
 from annobench.core import threads
 from annobench.core.jit import njit
+from annobench.methods.torch.autograd import Saved
 
 
 class Dropout(nn.Module):
-    """Sets a share `p` of the values to 0 while training and divides the others by 1 - p.
+    """In training, sets a share `p` of the values to 0 and divides the others by 1 - p.
 
-    Reproducible under torch.manual_seed, whatever the number of threads. On a GPU, and for other types than float32, it
-    is PyTorch's own.
+    Reproducible under torch.manual_seed with any number of threads. On a GPU, and for types other than float32, it is
+    PyTorch's own dropout.
     """
 
     def __init__(self, p: float) -> None:
@@ -30,7 +29,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, values: Tensor) -> Tensor:
-        """The values that are left."""
+        """Values after dropout."""
         if not self.training or self.p == 0:
             return values
         if values.device.type != "cpu" or values.dtype != torch.float32:
@@ -39,20 +38,25 @@ class Dropout(nn.Module):
         return _Dropped.apply(values, self.p, seed)  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
-        """The share."""
+        """Shown when the network is printed."""
         return f"p={self.p}"
 
 
+class _Seeded(Saved):
+    p: float
+    seed: list[int]
+
+
 class _Dropped(torch.autograd.Function):
-    """Values times a mask, and in the same way their gradients."""
+    """Values times a mask; their gradients times the same mask."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, p: float, seed: list[int]) -> Tensor:
+    def forward(ctx: _Seeded, values: Tensor, p: float, seed: list[int]) -> Tensor:
         ctx.p, ctx.seed = p, seed
         return _masked(values, p, seed)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _Seeded, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return _masked(gradients[0], ctx.p, ctx.seed), None, None
 
 
@@ -75,7 +79,7 @@ def _masked(values: Tensor, p: float, seed: list[int]) -> Tensor:
 
 @njit
 def _mask(first, last, values, out, seed, salt, threshold, scale):  # type: ignore[no-untyped-def]
-    """A bijective mixer of 32 bits (xor-shift and multiply, twice), the second seed added half way.
+    """A bijective 32-bit mixer (xor-shift and multiply, twice), with the second seed added half way.
 
     Wrapped to 32 bits at every step because numba widens the product of two uint32.
     """

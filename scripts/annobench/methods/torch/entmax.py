@@ -1,22 +1,22 @@
 """Entmax-1.5: a softmax whose small entries are exactly zero (Peters, Niculae and Martins, ACL 2019).
 
-p = max(z / 2 - t, 0) squared, with the threshold t that makes the sum of p one. Published implementations sort every
-row to find t; here Newton's method searches it.
+p = max(z / 2 - t, 0)^2, with the threshold t for which p sums to one. Published implementations sort every row to find
+t; here it is found by Newton's method.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 32  # columns that the first search represents by their maximum
+from annobench.methods.torch.autograd import Saved
+
+BLOCK = 32  # columns that the first search replaces by their maximum
 COARSE_STEPS = 10
 FINE_STEPS = 5
 
 
 def entmax15(z: Tensor) -> Tensor:
-    """Entmax-1.5 over the last dimension of z; half-precision input gives float32."""
+    """Entmax-1.5 over the last dimension of z; computed in float32 where z is in half precision."""
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()
     result: Tensor = _Entmax15.apply(z)  # type: ignore[no-untyped-call]
@@ -24,12 +24,12 @@ def entmax15(z: Tensor) -> Tensor:
 
 
 def threshold(x: Tensor) -> Tensor:
-    """The t of rows x = z / 2 whose maxima are zero, (..., 1): the root of |max(x - t, 0)| = 1.
+    """The threshold t of rows x = z / 2 whose maxima are zero, (..., 1): the root of |max(x - t, 0)| = 1.
 
-    The norm is convex and falls with t, so Newton's steps from below rise to the root and never pass it. More entries
-    only raise the root: the root of the maxima of blocks is a start from below, close to the end where entries above
-    the threshold are few, and it costs a thirty-second of the work. The number of steps is fixed, so that the host of a
-    GPU waits for nothing.
+    The norm is convex and decreases with t, so that Newton's steps from below rise to the root and never pass it. More
+    entries only raise the root: the root over the maxima of blocks is therefore a start from below. It is close to the
+    solution where few entries exceed the threshold, and costs a thirty-second of the work. The number of steps is
+    fixed, so that the host never waits for a GPU.
     """
     columns = x.shape[-1]
     t = x.new_full((*x.shape[:-1], 1), -1.0)
@@ -51,7 +51,7 @@ def _newton(x: Tensor, t: Tensor, steps: int) -> Tensor:
 
 class _Entmax15(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
+    def forward(ctx: Saved, z: Tensor) -> Tensor:
         x = (z - z.amax(-1, keepdim=True)) / 2
         p = (x - threshold(x)).clamp_min(0).square()
         ctx.save_for_backward(p)
@@ -59,7 +59,7 @@ class _Entmax15(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Saved, grad: Tensor) -> Tensor:
         (p,) = ctx.saved_tensors
         root = p.sqrt()
         product = grad * root

@@ -1,6 +1,6 @@
-"""Networks: log-normalised expression in, one logit per class out.
+"""Networks from log-normalised expression to one logit per class.
 
-Their first layer takes a Batch (sparse, on the CPU) or a dense Tensor (n, genes); see `annobench.methods.torch.sparse`.
+Their first layer takes a sparse Batch (on the CPU) or a dense tensor (n, genes); see `annobench.methods.torch.sparse`.
 """
 
 from torch import nn
@@ -15,7 +15,7 @@ def linear(genes: int, classes: int) -> nn.Module:
 
 
 def mlp(genes: int, classes: int, width: int = 128, blocks: int = 8, dropout: float = 0.1) -> nn.Module:
-    """`blocks` times {linear, batch norm, SiLU, dropout} of one width, then an affine map: the HCE paper's MLP."""
+    """The MLP of the HCE paper: `blocks` times {linear, batch norm, SiLU, dropout} of one width, then an affine map."""
     layers: list[nn.Module] = []
     for block in range(blocks):
         layers += [

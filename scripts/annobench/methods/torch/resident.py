@@ -1,9 +1,9 @@
 """Feeds: batches for a network on a CPU or a GPU.
 
-A CPU takes sparse batches, decoded by the loader. A GPU takes dense ones, which it makes itself: the packed bytes of
-all cells (two for every non-zero, see `annobench.cells.store.codec`) lie in its memory where they fit, else windows of
-them pass through it, the next one on its way while one is used. Decoding is a few dozen PyTorch operations over all
-non-zeros of a batch at once, on any device; the host knows the sizes beforehand and never waits for the device.
+A CPU takes sparse batches, decoded by the loader. A GPU takes dense batches, which it decodes itself: the packed bytes
+of all cells (two per non-zero, see `annobench.cells.store.codec`) stay in its memory if they fit; otherwise windows of
+them pass through it, the next one uploading while one is used. Decoding is a few dozen PyTorch operations over all
+non-zeros of a batch at once, on any device; the host knows all sizes beforehand and never waits for the device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from annobench.cells.store.rows import MemoryRows, PackedWindow, Rows
+from annobench.cells.store.rows import MemoryRows, PackedWindow, Rows, Window
 from annobench.core.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from annobench.cells.store.batch import Batch
     from annobench.cells.store.loader import Loader
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 
 _CHUNK = 32_768  # cells brought to the device at once
 _CHECKED = 2_048  # cells whose records are checked at once
-_BATCHES = 40  # dense batches that must fit beside the resident cells; TabNet in eager mode makes the most of them
-_TABLE = 64  # bytes for each cell beside its record: where it lies, its class, its place in the order
+_BATCHES = 40  # dense batches that must fit beside the resident cells; TabNet in eager mode needs the most
+_TABLE = 64  # bytes per cell beside its record: its position, its class, its place in the order
 
 
 def feed_of(loader: "Loader", device: str = "cpu", *, dtype: torch.dtype = torch.float32) -> "Feed":
-    """The best feed of a loader for a device; dtype: of dense batches.
+    """The best feed of a loader for a device; `dtype` is that of dense batches.
 
-    A loader whose rows fit the device (see `fits`) should have `memory_mb` infinite: then every epoch is a permutation
-    of all cells.
+    Where the rows fit the device (see `fits`), the loader should have an infinite `memory_mb`, so that every epoch is a
+    permutation of all cells.
     """
     rows = loader.rows
     if torch.device(device).type == "cpu":
@@ -50,7 +51,7 @@ def feed_of(loader: "Loader", device: str = "cpu", *, dtype: torch.dtype = torch
 
 
 def fits(rows: Rows, batch: int, device: str) -> bool:
-    """Whether the cells fit the free memory of a GPU beside the work on batches of `batch` cells."""
+    """Whether the cells fit the free memory of a GPU, beside the work on batches of `batch` cells."""
     if torch.device(device).type == "cpu":
         return False
     need = (8 * rows.matrix.nnz if isinstance(rows, MemoryRows) else packed_bytes(rows)) + _TABLE * rows.n
@@ -67,7 +68,7 @@ def packed_bytes(rows: Rows) -> int:
 
 
 class _LoaderFeed:
-    """What the feeds of a loader share; see `annobench.methods.torch.trainer.Feed`."""
+    """Base of the feeds of a loader; see `annobench.methods.torch.trainer.Feed`."""
 
     def __init__(self, loader: "Loader") -> None:
         self.loader = loader
@@ -87,7 +88,7 @@ class SparseFeed(_LoaderFeed):
 
 
 class HostFeed(_LoaderFeed):
-    """Dense batches that the host makes, for a matrix that does not fit a GPU."""
+    """Dense batches made by the host, for a matrix that does not fit a GPU."""
 
     def __init__(self, loader: "Loader", device: str, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(loader)
@@ -101,7 +102,7 @@ class HostFeed(_LoaderFeed):
 
 
 class ResidentFeed(_LoaderFeed):
-    """Dense batches of cells that lie on the device; the order of the next epoch is made while one is used."""
+    """Dense batches of cells on the device; the order of the next epoch is drawn during the current one."""
 
     def __init__(self, loader: "Loader", cells: "Records | MatrixOnDevice", dtype: torch.dtype = torch.float32) -> None:
         super().__init__(loader)
@@ -122,7 +123,7 @@ class ResidentFeed(_LoaderFeed):
             yield self._on_device.dense(places[begin:end], size, self._dtype), codes[begin:end]
 
     def _order(self, number: int) -> "NDArray[np.int64]":
-        """Positions of the cells of an epoch."""
+        """Positions of the cells in the order of an epoch."""
         return np.concatenate(list(self.loader.visits(number)))
 
 
@@ -132,7 +133,7 @@ class StreamedFeed(_LoaderFeed):
     def __init__(self, loader: "Loader", device: str, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(loader)
         self._device, self._dtype = torch.device(device), dtype
-        if self._device.type == "cuda":  # the thread that uploads knows nothing of this one's current device
+        if self._device.type == "cuda":  # the uploading thread does not inherit the current device
             self._device = torch.device("cuda", torch.cuda.current_device())
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -141,16 +142,20 @@ class StreamedFeed(_LoaderFeed):
         main = torch.cuda.current_stream() if self._device.type == "cuda" else None
         with ThreadPoolExecutor(1, thread_name_prefix="annobench-upload") as thread:
             ahead = thread.submit(self._upload, windows, main)
-            while (found := ahead.result()) is not None:
-                cells, batches, ready = found
+            while (uploaded := ahead.result()) is not None:
+                cells, batches, ready = uploaded
                 ahead = thread.submit(self._upload, windows, main)
-                if main is not None:
+                if main is not None and ready is not None:
                     main.wait_event(ready)
                 for order, size, codes in batches:
                     yield cells.dense(order, size, self._dtype), codes
 
-    def _upload(self, windows: Any, main: Any) -> "tuple[Records, list[tuple[Tensor, Any, Tensor]], Any] | None":
-        """Bring the next window and what is visited in it to the device, on a GPU beside the stream `main`."""
+    def _upload(
+        self,
+        windows: "Iterator[tuple[int, Iterator[tuple[Window, NDArray[np.int64], NDArray[np.int64]]]]]",
+        main: "torch.cuda.Stream | None",
+    ) -> "tuple[Records, list[tuple[Tensor, tuple[int, ...], Tensor]], torch.cuda.Event | None] | None":
+        """Upload the next window and the order of its cells; on a GPU in a stream beside `main`."""
         pieces = next((list(group) for _, group in windows), None)
         if pieces is None:
             return None
@@ -168,12 +173,12 @@ class StreamedFeed(_LoaderFeed):
             if main is None:
                 return cells, batches, None
             for tensor in (places, targets, *cells.tensors()):
-                tensor.record_stream(main)  # the allocator must not give them away while `main` may read them
+                tensor.record_stream(main)  # the allocator must not reuse them while `main` may read them
             return cells, batches, torch.cuda.current_stream().record_event()
 
 
 def to_device(values: "NDArray[Any]", device: torch.device | str) -> Tensor:
-    """An array on a device, through pinned memory where that helps."""
+    """An array on a device, by way of pinned memory where that is faster."""
     tensor = torch.from_numpy(values)
     if torch.device(device).type != "cuda":
         return tensor.to(device)
@@ -181,9 +186,19 @@ def to_device(values: "NDArray[Any]", device: torch.device | str) -> Tensor:
 
 
 def spans(begins: Tensor, lengths: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """The numbers begins[i], ..., begins[i] + lengths[i] - 1 for every i, one after the other; and i for each of them.
+    """Ranges of integers, one after the other.
 
-    begins, lengths: int64 (n,); total: sum of the lengths. Both results are int64 (total,).
+    Parameters
+    ----------
+    begins, lengths
+        int64 (n,): the first number and the length of every range.
+    total
+        Sum of the lengths.
+
+    Returns
+    -------
+    row, numbers
+        int64 (total,) each: the range of every number, and the numbers.
     """
     numbers = torch.arange(len(lengths), device=lengths.device)
     row = torch.repeat_interleave(numbers, lengths, output_size=total)
@@ -194,7 +209,7 @@ def spans(begins: Tensor, lengths: Tensor, total: int) -> tuple[Tensor, Tensor]:
 class MatrixOnDevice:
     """A CSR matrix of values on a device."""
 
-    def __init__(self, matrix: Any, device: torch.device | str) -> None:
+    def __init__(self, matrix: "csr_matrix", device: torch.device | str) -> None:
         self.device = torch.device(device)
         self._genes = matrix.shape[1]
         self._lengths = np.diff(matrix.indptr).astype(np.int64)
@@ -204,11 +219,11 @@ class MatrixOnDevice:
         self._values = to_device(matrix.data.astype(np.float32), device)
 
     def sizes(self, order: "NDArray[np.int64]", bounds: Sequence[int]) -> "list[tuple[int, ...]]":
-        """What `dense` must know of each batch order[bounds[i]:bounds[i + 1]]: non-zeros."""
+        """Sizes that `dense` needs for each batch order[bounds[i]:bounds[i + 1]]: its non-zeros."""
         return [(total,) for total in _sums(self._lengths[order], bounds)]
 
     def dense(self, order: Tensor, size: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Cells as dense rows, (len(order), genes)."""
+        """Dense rows of cells, (len(order), genes)."""
         row, place = spans(self._starts[order], self._nnz[order], size[0])
         out = torch.zeros(len(order) * self._genes, dtype=dtype, device=self.device)
         out[row * self._genes + self._indices[place]] = self._values[place].to(dtype)
@@ -216,10 +231,21 @@ class MatrixOnDevice:
 
 
 class Records:
-    """Packed records on a device, each of which can be decoded to log1p of its counts per target.
+    """Packed records on a device, decoded there to log1p of counts per target.
 
-    window: the first records; `append` brings more of the same kind. cells, size: number and bytes of all that will
-    come, by default those of the window. Raises DataError for records that are damaged.
+    Parameters
+    ----------
+    window
+        The first records; `append` adds more of the same kind.
+    device
+        Where they are kept.
+    cells, size
+        Number and bytes of all records that will be added; by default those of the window.
+
+    Raises
+    ------
+    DataError
+        A record is damaged.
     """
 
     def __init__(
@@ -241,20 +267,20 @@ class Records:
 
     @classmethod
     def of(cls, rows: Rows, device: torch.device | str) -> "Records":
-        """All cells of rows, brought to the device chunk by chunk."""
+        """All cells of rows, uploaded chunk by chunk."""
         chunks = [np.arange(at, min(at + _CHUNK, rows.n)) for at in range(0, rows.n, _CHUNK)]
-        found = cls(_packed(rows.window(chunks[0])), device, rows.n, packed_bytes(rows))
+        records = cls(_packed(rows.window(chunks[0])), device, rows.n, packed_bytes(rows))
         for chunk in chunks[1:]:
-            found.append(_packed(rows.window(chunk)))
-        return found
+            records.append(_packed(rows.window(chunk)))
+        return records
 
     def append(self, window: PackedWindow) -> None:
-        """Bring the records of a window to the device, after those that are there, and check them."""
+        """Upload the records of a window after those already there, and check them."""
         begins, ends, nnz, wide = (window.records[key] for key in ("begins", "ends", "nnz", "wide"))
         if not len(begins):
             return
         if (begins[1:] != ends[:-1]).any():
-            raise ValueError("records must lie one after the other")
+            raise ValueError("records must be adjacent")
         gaps = ends - begins - nnz - 4 * wide
         cells = slice(self._n, self._n + len(begins))
         table = np.stack([begins - begins[0] + self._used, gaps, nnz, wide])
@@ -266,36 +292,36 @@ class Records:
         self._check(window, cells.start, gaps - nnz)
 
     def _check(self, window: PackedWindow, first: int, spare: "NDArray[np.int64]") -> None:
-        """Raise DataError for the first record, from `first` on, that is damaged."""
+        """Raise DataError for the first damaged record, from `first` on."""
         damaged = spare < 0
         for at in range(0, len(spare) if not damaged.any() else 0, _CHECKED):
             order = np.arange(at, min(at + _CHECKED, len(spare)))
             size = self.sizes(order + first, [0, len(order)])[0]
             gene, here, count, row, ends = self._counts(to_device(order + first, self.device), size[0])
-            found = torch.zeros((2, len(order)), dtype=torch.int64, device=self.device)
-            found[0].scatter_add_(0, row, here.long())
-            found[1].scatter_add_(0, row, (here & (count == 255)).long())
+            counted = torch.zeros((2, len(order)), dtype=torch.int64, device=self.device)
+            counted[0].scatter_add_(0, row, here.long())
+            counted[1].scatter_add_(0, row, (here & (count == 255)).long())
             last = torch.where(ends > 0, gene[(ends - 1).clamp_min(0)] if len(gene) else ends, -1)
             nnz, wide = self._table[2:, first + at : first + at + len(order)]
-            good = (found[0] == nnz) & (found[1] == wide) & (last < self._genes)
+            good = (counted[0] == nnz) & (counted[1] == wide) & (last < self._genes)
             damaged[order] = ~good.cpu().numpy()
         if damaged.any():
             cell = int(np.flatnonzero(damaged)[0])
             raise DataError(f"{window.name(cell)}: its bytes are not a record of {self._genes} genes; make it again")
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Everything on the device."""
+        """All tensors on the device."""
         return self._buffer, self._table, self._column
 
     def sizes(self, order: "NDArray[np.int64]", bounds: Sequence[int]) -> list[tuple[int, ...]]:
-        """What `dense` must know of each batch order[bounds[i]:bounds[i + 1]]: gap bytes and wide counts."""
+        """Sizes that `dense` needs for each batch order[bounds[i]:bounds[i + 1]]: gap bytes and wide counts."""
         return list(zip(*(_sums(values[order], bounds) for values in self._sizes), strict=True))
 
     def _counts(self, order: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """For every gap byte: gene, whether a non-zero is there, its count byte, row; and where each row ends.
+        """For every gap byte: its gene, whether it holds a non-zero, its count byte and row; and the end of each row.
 
-        A gap of 254 or less skips as many genes and stands on the next; 255 skips as many and stands on none. So every
-        byte advances by min(gap + 1, 255), and a sum over all bytes gives the genes.
+        A gap of 254 or less skips this many genes and holds the next; 255 skips this many and holds none. So every byte
+        advances by min(gap + 1, 255), and a running sum over all bytes yields the genes.
         """
         begin, gaps, *_ = self._table[:, order]
         row, address = spans(begin, gaps, size)
@@ -309,48 +335,49 @@ class Records:
         return gene, here, count, row, ends
 
     def dense(self, order: Tensor, size: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Cells as dense rows of log1p values, (len(order), genes)."""
+        """Dense rows of log1p values, (len(order), genes)."""
         gene, here, count, row, ends = self._counts(order, size[0])
         count = torch.where(here, count, 0)
         if size[1]:
-            wide = (count == 255).cumsum(0)  # the k-th wide count belongs where this becomes k
+            wide = (count == 255).cumsum(0)  # the k-th wide count goes where this becomes k
             numbers = torch.arange(1, size[1] + 1, device=self.device)
             count[torch.searchsorted(wide, numbers)] = self._wide(order, size[1])
         column = self._column[gene]
-        count = torch.where(column == -1, 0, count)  # a gene that is not there adds nothing to the sum
+        count = torch.where(column == -1, 0, count)  # a gene outside the panel adds nothing to the sum
         sums = torch.nn.functional.pad(count.cumsum(0), (1, 0))
         total = sums[ends] - sums[ends - self._table[1, order]]
         scale = (self._target / total.clamp_min(1).double()).float()
         value = torch.log1p(count.float() * scale[row]).to(dtype)
         given = here & (column >= 0)
-        out = torch.zeros(len(order) * self.genes + 1, dtype=dtype, device=self.device)  # the last one is for waste
+        out = torch.zeros(len(order) * self.genes + 1, dtype=dtype, device=self.device)  # the last is a bin
         out[torch.where(given, row * self.genes + column, len(out) - 1)] = value
         return out[:-1].view(-1, self.genes)
 
     def _wide(self, order: Tensor, size: int) -> Tensor:
-        """The wide counts of some cells, int64 (size,)."""
+        """Wide counts of some cells, int64 (size,)."""
         begin, gaps, nnz, wide = self._table[:, order]
         row, number = spans(torch.zeros_like(wide), wide, size)
         address = (begin + gaps + nnz)[row] + 4 * number
-        found = torch.zeros_like(address)
+        counts = torch.zeros_like(address)
         for byte in range(4):
-            found += self._buffer[address + byte].long() << 8 * byte
-        return found
+            counts += self._buffer[address + byte].long() << 8 * byte
+        return counts
 
 
-def _packed(window: Any) -> PackedWindow:
+def _packed(window: Window) -> PackedWindow:
+    """The window; raises TypeError where its records are not packed."""
     if not isinstance(window, PackedWindow):
         raise TypeError(f"expected packed records, got {type(window).__name__}")
     return window
 
 
 def _running(steps: Tensor, first: Tensor, row: Tensor) -> Tensor:
-    """Running sum of steps, int64 (total,), that begins anew with every row; first: (n,), where each begins."""
+    """Running sum of steps, int64 (total,), that starts again with every row; `first` (n,) is where each starts."""
     sums = torch.nn.functional.pad(steps.cumsum(0), (1, 0))
     return sums[1:] - sums[first][row]
 
 
 def _sums(values: "NDArray[np.int64]", bounds: Sequence[int]) -> list[int]:
-    """Sums of values[bounds[i]:bounds[i + 1]]."""
+    """Sums of values[bounds[i]:bounds[i + 1]] for every i."""
     running = np.concatenate([[0], np.cumsum(values)])
     return np.diff(running[list(bounds)]).tolist()

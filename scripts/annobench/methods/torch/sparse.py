@@ -1,19 +1,20 @@
-"""A first layer for sparse cells on the CPU: products that touch only the non-zeros, in float32.
+"""First layer for sparse cells on the CPU: float32 products that touch only the non-zeros.
 
 Both products add rows of a dense table, each times the value of one non-zero: the output of a cell is a sum of rows of
-the weights, the gradient of a gene's weights a sum of rows of the output's gradient. One such sum (`_add_rows`) keeps
-its accumulators in vector registers, so that a non-zero costs one read of a row; what bounds it is the bandwidth of the
-level-2 cache. So the work is cut into blocks whose tables fit there: bands of genes going forward, and tiles of cells
-going backward, within which the non-zeros are first sorted by gene (a counting sort).
+the weights; the gradient of a gene's weights is a sum of rows of the output's gradient. One such sum (`_add_rows`)
+keeps its accumulators in vector registers, so that a non-zero costs one read of a row, and the bandwidth of the level-2
+cache is the limit. The work is therefore cut into blocks whose tables fit into this cache: bands of genes in the
+forward pass, and tiles of cells in the backward pass, within which the non-zeros are first sorted by gene (a counting
+sort).
 
-Every element is summed in the order of its row or column, whatever the number of threads.
+Every element is summed in the order of its row or column, with any number of threads.
 """
 
 # the kernels are typed by numba
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import numpy as np
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from annobench.cells.store.batch import Batch
 from annobench.core import threads
 from annobench.core.jit import njit
+from annobench.methods.torch.autograd import Saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +41,10 @@ _WIDEST = 256 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 96
 
 
 class SparseLinear(nn.Module):
-    """An affine map whose weight is stored gene-major, (genes, outputs), and which takes sparse or dense cells.
+    """An affine map for sparse or dense cells, whose weight is stored gene-major, (genes, outputs).
 
-    Forward takes a Batch (CPU, float32, this module's kernels) or a dense Tensor (n, genes), and gives (n, outputs).
-    Initialised as nn.Linear is, from PyTorch's generator.
+    Takes a Batch (on the CPU, in float32, by the kernels of this module) or a dense tensor (n, genes); returns (n,
+    outputs). Initialised like nn.Linear, from PyTorch's generator.
     """
 
     def __init__(self, genes: int, outputs: int) -> None:
@@ -58,29 +60,50 @@ class SparseLinear(nn.Module):
         return _Product.apply(cells, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        """Genes and outputs."""
+        """Shown when the network is printed."""
         return f"genes={self.weight.shape[0]}, outputs={self.weight.shape[1]}"
+
+
+class _OfBatch(Saved):
+    batch: Batch
 
 
 class _Product(torch.autograd.Function):
     """`csr_matmul` with its gradients."""
 
     @staticmethod
-    def forward(ctx: Any, batch: Batch, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: _OfBatch, batch: Batch, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.batch = batch
         return csr_matmul(batch, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+    def backward(ctx: _OfBatch, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         _, weight, bias = ctx.needs_input_grad
         return None, csr_grad(ctx.batch, gradient) if weight else None, gradient.sum(dim=0) if bias else None
 
 
 def csr_matmul(batch: Batch, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Cells times weights: (n, genes) sparse, (genes, k), and (k,) added -> (n, k), float32 on the CPU.
+    """Product of sparse cells and weights, in float32 on the CPU.
 
-    Raises ValueError where the weights do not fit the batch, or columns of the batch do not rise or are out of range.
+    Parameters
+    ----------
+    batch
+        Cells, (n, genes).
+    weight
+        float32 (genes, k).
+    bias
+        float32 (k,), added to every cell.
+
+    Returns
+    -------
+    Tensor
+        float32 (n, k).
+
+    Raises
+    ------
+    ValueError
+        The weights do not fit the batch, or column numbers of the batch do not increase or are out of range.
     """
     _refuse_unfit(batch, weight, "weight", batch.genes)
     _refuse_columns(batch)
@@ -103,9 +126,9 @@ def csr_matmul(batch: Batch, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 def csr_grad(batch: Batch, gradient: Tensor) -> Tensor:
-    """Transposed cells times the gradient of their outputs, (n, k) -> (genes, k): the gradient of the weights.
+    """Gradient of the weights of `csr_matmul`: transposed cells times the gradient of their outputs, (n, k).
 
-    Raises ValueError as `csr_matmul` does.
+    Returns float32 (genes, k). Raises ValueError like `csr_matmul`.
     """
     _refuse_unfit(batch, gradient, "gradient", batch.n)
     _refuse_columns(batch)
@@ -140,24 +163,24 @@ def _refuse_unfit(batch: Batch, table: Tensor, name: str, rows: int) -> None:
 
 
 def _refuse_columns(batch: Batch) -> None:
-    """The kernels do not check bounds: refuse a batch that would make them leave their memory."""
+    """Refuse a batch with which the kernels, which do not check bounds, would leave their memory."""
     indptr, n = batch.indptr, batch.n
     if len(indptr) != n + 1 or indptr[0] < 0 or indptr[-1] > min(len(batch.indices), len(batch.values)):
         raise ValueError(f"indptr does not fit {n} cells and {len(batch.indices)} non-zeros")
     if (indptr[1:] < indptr[:-1]).any():
-        raise ValueError("indptr falls")
+        raise ValueError("indptr decreases")
     wrong = np.empty(n, dtype=np.bool_)
     threads.run(_check, n, torch.get_num_threads(), indptr, batch.indices, batch.genes, wrong)
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"columns of row {row} of the batch do not rise from 0 to at most {batch.genes - 1}: "
+            f"columns of row {row} of the batch do not increase from 0 to at most {batch.genes - 1}: "
             f"{batch.indices[indptr[row] : indptr[row + 1]]}"
         )
 
 
 def _parts(columns: int) -> list[slice]:
-    """Columns as few ranges of about the same width, each narrow enough for the registers."""
+    """Columns in as few ranges as fit the registers, of about equal width."""
     count = -(-columns // _WIDEST)
     width = -(-columns // (count * LANES)) * LANES if count else 0
     return [slice(start, min(start + width, columns)) for start in range(0, columns, width or 1)]
@@ -167,8 +190,8 @@ def _parts(columns: int) -> list[slice]:
 def _add_rows(typing, out, row, table, positions, values, start, limit, stop, columns):
     """out[row, :columns] += values[p] * table[positions[p], :columns] for p from `start`.
 
-    Ends at `stop` or before the first position that is not below `limit`, and returns that p. float32 tables with
-    adjacent columns, int32 positions that are not negative; `columns` is known when compiling. Written in LLVM's
+    Ends at `stop`, or before the first position that is not below `limit`, and returns this p. Tables are float32 with
+    adjacent columns, positions are int32 and not negative; `columns` is known at compile time. Written in LLVM's
     language because no loop of numba keeps the sums of a row in registers (it would run half as fast).
     """
     place = types.int64
@@ -286,7 +309,7 @@ def _gradient_kernel(columns: int) -> "Callable[..., None]":
 
 @njit
 def _check(first, last, indptr, indices, genes, wrong):
-    """wrong[row]: whether its columns do not rise within 0..genes - 1."""
+    """wrong[row]: whether its columns do not increase within 0..genes - 1."""
     for row in range(first, last):
         columns = indices[indptr[row] : indptr[row + 1]]
         bad = False

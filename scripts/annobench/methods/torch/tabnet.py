@@ -3,8 +3,8 @@
     cells -> batch norm -> splitter -> attention -> entmax-1.5 -> mask
     mask x normalised cells -> step -> ReLU -> head -> logits
 
-With one step the prior of the attention is one everywhere and the relaxation factor gamma has no effect; neither is
-here. Cells come as a dense tensor, on any device, or as a sparse Batch on the CPU, which never becomes dense.
+With one step, the prior of the attention is one everywhere and the relaxation factor gamma has no effect; both are left
+out. Cells come as a dense tensor on any device, or as a sparse Batch on the CPU, which never becomes dense.
 """
 
 from typing import TYPE_CHECKING
@@ -28,11 +28,27 @@ if TYPE_CHECKING:
 
 
 class TabNet(nn.Module):
-    """Logits (rows, classes) of cells; `penalty` holds the extra term of the loss of the last batch.
+    """TabNet with one decision step.
 
-    decision, attention: the widths n_d and n_a. shared, own: numbers of gated linear units that splitter and step share
-    and do not. ghost: rows of a ghost batch. sparsity: the factor lambda of the penalty -lambda * mean of
-    sum M log(M + 1e-15), which makes masks sparser.
+    Parameters
+    ----------
+    genes, classes
+        Columns of the input and of the output.
+    decision, attention
+        The widths n_d and n_a of the paper.
+    shared, own
+        Gated linear units that splitter and step share, and that each has of its own.
+    ghost
+        Rows of a ghost batch.
+    momentum
+        Of the running statistics of ghost batch norm.
+    sparsity
+        Factor lambda of the penalty -lambda * mean over the cells of sum M log(M + 1e-15), which makes masks sparser.
+
+    Attributes
+    ----------
+    penalty
+        Scalar, the penalty of the last batch, which the trainer adds to the loss.
     """
 
     penalty: Tensor
@@ -63,7 +79,7 @@ class TabNet(nn.Module):
         self.head = nn.Parameter(plain(decision, classes))
 
     def forward(self, cells: "Batch | Tensor") -> Tensor:
-        """Cells: a Batch, or a dense tensor (rows, genes)."""
+        """Logits (rows, classes) of a sparse Batch or a dense tensor (rows, genes)."""
         products = self._products(cells)
         attention = self.splitter(products.first(), self.shared)[:, self.decision :]
         product, entropy = products.masked(attention)

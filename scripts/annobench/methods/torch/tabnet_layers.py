@@ -1,26 +1,20 @@
 """Layers of TabNet."""
 
 from math import sqrt
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    pass
-
-
 EPSILON = 1e-5  # of all batch norms
-
-
-LOG_EPSILON = 1e-15
+LOG_EPSILON = 1e-15  # added to a mask before its logarithm
 
 
 def pieces(rows: int, size: int) -> list[int]:
-    """Rows of each ghost batch: rows // size pieces, equal but for the last, as torch.chunk cuts them.
+    """Rows of each ghost batch: rows // size pieces, cut like torch.chunk, all equal but the last.
 
-    A last piece of one row, which has no variance, is joined to the one before it.
+    A last piece of one row, which has no variance, is joined to the piece before it.
     """
     each = -(-rows // max(1, rows // size))
     lengths = [min(each, rows - start) for start in range(0, rows, each)]
@@ -30,9 +24,9 @@ def pieces(rows: int, size: int) -> list[int]:
 
 
 class GhostBatchNorm(nn.Module):
-    """Batch norm over pieces of a batch, `size` rows or a little more; size None takes the batch as one piece.
+    """Batch norm over pieces of a batch, of `size` rows or a little more; size None takes the batch as one piece.
 
-    The running statistics advance once per piece. State is that of nn.BatchNorm1d, without the count of batches.
+    The running statistics advance once per piece. The state is that of nn.BatchNorm1d, without the number of batches.
     """
 
     running_mean: Tensor
@@ -53,16 +47,16 @@ class GhostBatchNorm(nn.Module):
         return [rows] if self.size is None else pieces(rows, self.size)
 
     def advance(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics through pieces in their order: mean and unbiased variance, (pieces, features)."""
+        """Advance the running statistics by the mean and unbiased variance of pieces, (pieces, features), in order."""
         keep = 1 - self.momentum
         later = torch.arange(len(mean) - 1, -1, -1, device=mean.device, dtype=mean.dtype)
         shares = (self.momentum * keep**later)[:, None]
         for running, statistics in ((self.running_mean, mean), (self.running_var, variance)):
-            # no matrix product, which autocast would round
+            # not a matrix product, which autocast would round
             running.mul_(keep ** len(mean)).add_((shares * statistics).sum(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (rows, features)."""
+        """Normalised x, (rows, features)."""
         if not self.training:
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, EPSILON
@@ -74,12 +68,12 @@ class GhostBatchNorm(nn.Module):
         return torch.cat([self._normalise(x[:whole], len(lengths) - 1), self._normalise(x[whole:], 1)])
 
     def _normalise(self, x: Tensor, count: int) -> Tensor:
-        """`count` pieces of equal size at once, laid side by side as features of one batch norm."""
+        """Normalise `count` pieces of equal size at once, side by side as features of one batch norm."""
         rows, features = len(x) // count, x.shape[1]
         mean, variance = (torch.zeros(count * features, dtype=self.weight.dtype, device=x.device) for _ in range(2))
         side_by_side = x.view(count, rows, features).transpose(0, 1).reshape(rows, -1)
         weight, bias = self.weight.repeat(count), self.bias.repeat(count)
-        # with a momentum of one the running statistics of this call are those of the pieces
+        # with a momentum of one, the running statistics of this call are those of the pieces
         y = functional.batch_norm(side_by_side, mean, variance, weight, bias, True, 1.0, EPSILON)
         with torch.no_grad():
             self.advance(mean.view(count, -1), variance.view(count, -1))
@@ -102,17 +96,20 @@ def plain(inputs: int, outputs: int) -> Tensor:
 
 
 class Products(Protocol):
-    """The two places where the network touches all genes."""
+    """The two products of the network that involve all genes."""
 
     def first(self) -> Tensor:
-        """Normalised cells times the first weights, (rows, 2 width)."""
+        """Product of the normalised cells and the first weights, (rows, 2 width)."""
 
     def masked(self, attention: Tensor) -> tuple[Tensor, Tensor]:
-        """Masked cells times the first weights, and the mean over the cells of sum M log M; attention: (rows, n_a)."""
+        """Product of the masked cells and the first weights, and the mean over the cells of sum M log M.
+
+        `attention` is (rows, n_a).
+        """
 
 
 class FeatureTransformer(nn.Module):
-    """Gated linear units behind the first product: shared ones, whose weights the caller owns, then own ones."""
+    """Gated linear units after the first product: shared ones, whose weights the caller owns, then own ones."""
 
     def __init__(self, width: int, shared: int, own: int, size: int, momentum: float) -> None:
         super().__init__()
@@ -120,7 +117,10 @@ class FeatureTransformer(nn.Module):
         self.weights = nn.ParameterList(gated(width, 2 * width) for _ in range(own))
 
     def forward(self, product: Tensor, shared: nn.ParameterList) -> Tensor:
-        """product: (rows, 2 width), cells times the first weights; shared: the weights of the units after it."""
+        """Features (rows, width).
+
+        product: (rows, 2 width), cells times the first weights. shared: weights of the shared units after the first.
+        """
         first, *norms = self.norms
         x = functional.glu(first(product), dim=1)
         for norm, weight in zip(norms, [*shared, *self.weights], strict=True):

@@ -1,11 +1,11 @@
 """TabNet's two wide products and their gradients on sparse cells: the CPU path of TabNet.
 
-Nothing of size rows x genes is kept. With x_bn = a x + b for every gene, the first product is (x scaled by a) W + b W.
-The mask has about a hundred entries a cell, so what is behind it is sparse: masked cells, the gradients of mask and
-logits, and the second product. The logits themselves are made for at most 64 rows at a time, and forgotten once the
-support of the mask is found. What ghost batch norm adds to their gradient, constants of a gene and multiples of the
-normalised logits, is of rank n_a in every piece: its statistics and its share of the gradients follow from the
-n_a x n_a covariance of the attention's input.
+Nothing of size rows x genes is stored. With x_bn = a x + b for every gene, the first product is (x scaled by a) W +
+b W. The mask has about a hundred entries per cell, so that everything after it is sparse: masked cells, the gradients
+of mask and logits, and the second product. The logits themselves are computed for at most 64 rows at a time, and
+dropped once the support of the mask is known. The terms that ghost batch norm adds to their gradient, constants per
+gene and multiples of the normalised logits, are of rank n_a in every piece: its statistics and its share of the
+gradients follow from the n_a x n_a covariance of the attention's input.
 """
 
 from dataclasses import dataclass, replace
@@ -18,20 +18,23 @@ from torch.autograd.function import once_differentiable
 
 from annobench.core.threads import run
 from annobench.methods.torch import tabnet_kernels as kernels
+from annobench.methods.torch.autograd import Saved
 from annobench.methods.torch.sparse import csr_grad, csr_matmul
 from annobench.methods.torch.tabnet_layers import EPSILON, LOG_EPSILON, GhostBatchNorm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from annobench.cells.store.batch import Batch
 
-MAX_ROWS = 64  # logits made at a time: 5 MB at 20,000 genes, which stay in the cache
+MAX_ROWS = 64  # of logits at a time: 5 MB at 20,000 genes, which stay in the cache
 MOMENT_PARTS = 8  # fixed, so that sums do not depend on the number of threads
 
 
 class SparseNetwork(Protocol):
-    """What the products take of a TabNet."""
+    """The parts of a TabNet that the products use."""
 
     input_norm: GhostBatchNorm
     first: nn.Parameter
@@ -89,17 +92,22 @@ def moments(batch: "Batch") -> tuple["NDArray[np.float64]", "NDArray[np.float64]
     return mean, np.maximum(square - mean**2, 0)
 
 
-def _run(kernel: Any, n: int, *arguments: Any) -> None:
-    """A kernel on as many threads as PyTorch uses; tensors become arrays."""
+def _run(kernel: "Callable[..., None]", n: int, *arguments: "Tensor | NDArray[Any] | float") -> None:
+    """Run a kernel on as many threads as PyTorch uses; tensors become arrays."""
     arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
     run(kernel, n, torch.get_num_threads(), *arrays)
 
 
+class _FirstContext(Saved):
+    products: SparseProducts
+    affine: tuple[Tensor, Tensor]
+
+
 class _First(torch.autograd.Function):
-    """x_bn W: gradients to gamma and beta of the batch norm, and to W."""
+    """x_bn W, with gradients for gamma and beta of the batch norm and for W."""
 
     @staticmethod
-    def forward(ctx: Any, gamma: Tensor, beta: Tensor, weight: Tensor, products: SparseProducts) -> Tensor:
+    def forward(ctx: _FirstContext, gamma: Tensor, beta: Tensor, weight: Tensor, products: SparseProducts) -> Tensor:
         batch = products.batch
         a, b = products.affine()
         values = np.empty(len(batch.values), dtype=a.numpy().dtype)
@@ -110,7 +118,7 @@ class _First(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _FirstContext, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         products = ctx.products
         total = grad.sum(0)
@@ -132,22 +140,22 @@ class _First(torch.autograd.Function):
 
 @dataclass
 class Mask:
-    """Entries above zero as CSR: support (rows + 1,), genes and values (nnz,)."""
+    """Entries above zero as CSR: `support` (rows + 1,), `genes` and `values` (nnz,)."""
 
     support: "NDArray[np.int64]"
     genes: "NDArray[np.int32]"
     values: "NDArray[np.floating]"
 
     def times(self, cells: "NDArray[np.floating]", batch: "Batch") -> "Batch":
-        """The mask times cells, given on its entries, as a Batch."""
+        """The mask times cells, whose values are given at its entries, as a Batch."""
         return replace(batch, indptr=self.support, indices=self.genes, values=self.values * cells)
 
 
 class GhostLogits:
-    """z = ghost batch norm of attention weight^T, never made as a whole.
+    """z = ghost batch norm of attention weight^T, never computed as a whole.
 
-    z = scale (attention - centre) weight^T + shift, with a scale for each piece; z_hat, before weight and bias of the
-    norm, = rstd ((attention - centre) weight^T - offset). attention: (rows, n_a), weight: (genes, n_a).
+    z = scale (attention - centre) weight^T + shift, with a scale for each piece; before weight and bias of the norm it
+    is z_hat = rstd ((attention - centre) weight^T - offset). attention: (rows, n_a), weight: (genes, n_a).
     """
 
     def __init__(self, attention: Tensor, weight: Tensor, norm: GhostBatchNorm) -> None:
@@ -171,19 +179,19 @@ class GhostLogits:
 
     def mask(self) -> Mask:
         """Entmax-1.5 of the logits. Raises FloatingPointError where they are not finite."""
-        found = []
+        parts = []
         entmax = RowEntmax(MAX_ROWS, len(self.weight), self.weight.dtype)
         for part, scale in zip(torch.split(self.centred, self.lengths), self.scale, strict=True):
             scaled = (self.weight * scale[:, None]).T
             if not torch.isfinite(part.sum() + scaled.sum() + self.shift.sum()):
                 raise FloatingPointError("the attention of TabNet is no longer finite; lower the learning rate")
             for rows in torch.split(part, MAX_ROWS):
-                found.append(entmax(rows, scaled, self.shift))
-        counts, genes, values = (np.concatenate(each) for each in zip(*found, strict=True))
+                parts.append(entmax(rows, scaled, self.shift))
+        counts, genes, values = (np.concatenate(each) for each in zip(*parts, strict=True))
         return Mask(np.concatenate([[0], counts.cumsum()]), genes, values)
 
     def gradients(self, mask: Mask, grad_z: "NDArray[np.floating]") -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of attention, weight, and weight and bias of the norm, from the gradient of z on the support of the mask."""
+        """Gradients of attention, weight, and weight and bias of the norm, from that of z at the mask's support."""
         genes, n = len(self.weight), len(self.centred)
         z_hat = np.empty_like(grad_z)
         grad_attention, grad_weight = torch.zeros_like(self.centred), torch.zeros_like(self.weight)
@@ -201,7 +209,7 @@ class GhostLogits:
         return grad_attention, grad_weight, products.sum(0), sums.sum(0)
 
     def _through_statistics(self, sums: Tensor, products: Tensor, grad_attention: Tensor, grad_weight: Tensor) -> None:
-        """Subtract what mean and variance of each piece take from the gradients, in place."""
+        """Subtract from the gradients, in place, what passes through mean and variance of each piece."""
         parts = torch.split(self.centred, self.lengths), torch.split(grad_attention, self.lengths)
         means = (self.scale * sums) @ self.weight
         factors = self.scale * self.rstd * products
@@ -212,14 +220,14 @@ class GhostLogits:
 
 
 class RowEntmax:
-    """Entmax-1.5 of a few rows at a time, with memory that is used again; only what is touched of it exists."""
+    """Entmax-1.5 of a few rows at a time, in memory that is reused; pages that are never touched cost nothing."""
 
     def __init__(self, rows: int, genes: int, dtype: torch.dtype) -> None:
         self.z, self.values = (torch.empty(rows, genes, dtype=dtype) for _ in range(2))
         self.genes = np.empty((rows, genes), dtype=np.int32)
 
     def __call__(self, rows: Tensor, weight: Tensor, shift: Tensor) -> tuple["NDArray[Any]", ...]:
-        """Of rows weight + shift: number of entries above zero of each row, their genes and values."""
+        """Entmax-1.5 of rows weight + shift: entries above zero of each row, their genes and values."""
         n = len(rows)
         z = torch.mm(rows, weight, out=self.z[:n])
         counts = np.empty(n, dtype=np.int64)
@@ -231,12 +239,20 @@ class RowEntmax:
         return counts, genes, values
 
 
+class _MaskedContext(Saved):
+    products: SparseProducts
+    logits: GhostLogits
+    mask: Mask
+    raw: "NDArray[np.floating]"
+    cells: "NDArray[np.floating]"
+
+
 class _Masked(torch.autograd.Function):
-    """(mask * x_bn) W and the mean over cells of sum M log M, the mask from the attention's input."""
+    """(mask * x_bn) W, and the mean over the cells of sum M log M, from the attention's input."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _MaskedContext,
         attention: Tensor,
         attention_weight: Tensor,
         attention_gamma: Tensor,
@@ -260,8 +276,8 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_entropy: Tensor) -> tuple[Tensor | None, ...]:
-        weight, _ = ctx.saved_tensors  # the other one is saved so that a change of it in between is found
+    def backward(ctx: _MaskedContext, grad: Tensor, grad_entropy: Tensor) -> tuple[Tensor | None, ...]:
+        weight, _ = ctx.saved_tensors  # the other is saved so that PyTorch notices a change of it
         products, mask = ctx.products, ctx.mask
         batch, grad = products.batch, grad.contiguous()
         grad_cells, grad_z = (np.empty_like(mask.values) for _ in range(2))

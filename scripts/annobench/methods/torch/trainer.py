@@ -1,14 +1,14 @@
 """The training loop: AdamW, step schedule, clipping, early stopping on the macro F1 of the validation cells.
 
-Whatever is random in a step follows from the seed, the epoch and the number of the batch. A training that is taken up
-from a checkpoint therefore ends with the same weights as one that ran through: on a CPU with as many threads, bit for
-bit.
+All random numbers of a step follow from the seed, the epoch and the number of the batch. A training resumed from a
+checkpoint therefore ends with the same weights as an uninterrupted one: on a CPU with the same number of threads, bit
+for bit.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from annobench.core.counts import macro_f1
+from annobench.methods.torch.checkpoint import Checkpoint, Progress
 from annobench.methods.torch.recipe import Recipe
 from annobench.methods.torch.world import World
 
@@ -23,27 +24,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from annobench.cells.store.batch import Batch
-    from annobench.methods.torch.checkpoint import Checkpoint
-
 _REPORT = 2.0  # seconds between two reports of progress
 
 
 class Feed(Protocol):
-    """Batches as a network takes them, cut and ordered as by a Loader."""
+    """Batches in the form a network takes, cut and ordered as by a Loader."""
 
-    cells: int  # of an epoch
+    cells: int  # per epoch
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
 
     def epoch(self, number: int = 0, start: int = 0) -> "Iterator[tuple[Batch | Tensor, Tensor]]":
-        """Cells, sparse on a CPU or a dense tensor (n, genes) on the device, and their class numbers, int64 (n,)."""
+        """Batches of epoch `number`, from batch `start` on.
+
+        Each is (cells, codes): cells as a sparse Batch on a CPU, or as a dense tensor (n, genes) on the device; codes
+        are class numbers, int64 (n,).
+        """
 
 
 class AdamW:
-    """PyTorch's fused AdamW with its default betas, through the functional form.
+    """PyTorch's fused AdamW with its default betas, through its functional form.
 
-    The class torch.optim.AdamW imports the compiler with its first call: 0.7 s of every short fit.
+    The first call of the class torch.optim.AdamW imports the compiler: 0.7 s of every short fit.
     """
 
     def __init__(self, network: nn.Module, weight_decay: float) -> None:
@@ -54,17 +57,17 @@ class AdamW:
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def gradients(self) -> list[Tensor]:
-        """The gradients that the last backward pass left."""
-        found = [p.grad for p in self.parameters if p.grad is not None]
-        if len(found) != len(self.parameters):
+        """Gradients of the last backward pass."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if len(gradients) != len(self.parameters):
             raise ValueError("every trainable parameter needs a gradient")
-        return found
+        return gradients
 
     @torch.no_grad()
     def step(self, learning_rate: float, clip: float | None = None) -> None:
-        """One step with the gradients that are there; clip: largest norm of all of them together.
+        """One step; `clip` is the largest norm of all gradients together.
 
-        Clipping divides by max(norm / clip, 1) within the step, which spares a pass over all gradients.
+        Clipping divides by max(norm / clip, 1) within the step, which saves a pass over all gradients.
         """
         gradients = self.gradients()
         scale = None
@@ -90,25 +93,54 @@ class AdamW:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that make up the state, by name."""
+        """Tensors of the state by name."""
         named = {"mean": self.mean, "square": self.square, "steps": self.steps}
         return {f"{name}.{i}": tensor for name, tensors in named.items() for i, tensor in enumerate(tensors)}
 
 
 @dataclass
 class _Position:
-    """How far a training has come: the next batch, and the best epoch so far."""
+    """State of a training: the next batch, and the best epoch so far."""
 
     epoch: int = 1
     batch: int = 0
     best: tuple[float, float] = (-1.0, 0.0)
-    best_epoch: int = 0  # 0: there is none
+    best_epoch: int = 0  # 0 before the first validation
     seconds: float = 0.0  # of earlier attempts
-    weights: dict[str, Tensor] = field(default_factory=dict)  # those of the best epoch
+    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
 
 
 class Training:
-    """One training of one network, in place. See `train`."""
+    """Trains one network in place.
+
+    Parameters
+    ----------
+    network
+        Takes the cells of a batch, returns logits (n, classes). A term that it adds to the loss is its attribute
+        `penalty`, a scalar.
+    loss
+        See annobench.methods.torch.losses.
+    feed
+        Training cells.
+    recipe
+        Hyperparameters.
+    seed
+        Seed of all random numbers of the steps.
+    validation
+        Cells that decide which epoch is best and when to stop, and the loss (without class weights) that decides
+        between equal scores. Without them the last epoch is kept.
+    reachability
+        bool (classes, classes), [i, j] true where class j is i or a descendant of i; needed for selection by
+        `ontology_macro_f1`.
+    device
+        `cpu` or `cuda`.
+    progress
+        Takes a fraction (0 to 1) and a text.
+    checkpoint
+        Where to resume from, and what to write.
+    world
+        Processes that train together; by default those of the launcher.
+    """
 
     def __init__(
         self,
@@ -122,7 +154,7 @@ class Training:
         reachability: Tensor | None = None,
         device: str = "cpu",
         progress: Callable[[float, str], None] = lambda fraction, text: None,
-        checkpoint: "Checkpoint | None" = None,
+        checkpoint: Checkpoint | None = None,
         world: World | None = None,
     ) -> None:
         self.network, self.loss, self.feed, self.recipe = network.to(device), loss.to(device), feed, recipe
@@ -139,12 +171,15 @@ class Training:
         self.patience = recipe.patience * self.epochs // recipe.epochs
         self.optimiser = AdamW(self.network, recipe.weight_decay)
         self.at = _Position()
-        self.total = torch.zeros((), device=device)  # of the losses since the last look: NaN once one of them is
+        self.total = torch.zeros((), device=device)  # of the losses since the last check: NaN if one of them is
         self.clock = _Clock(len(feed), feed.cells * self.world.size)
 
     def run(self) -> int:
-        """Train; returns the epoch (from 1) whose weights are kept."""
-        self._take_up()
+        """Train; returns the epoch (from 1) whose weights are kept.
+
+        Raises FloatingPointError where a loss is not finite.
+        """
+        self._resume()
         self.clock.begin(self.at.epoch, self.at.batch)
         while self.at.epoch <= self.epochs and not self._stale():
             self._epoch()
@@ -153,7 +188,7 @@ class Training:
         return self.at.best_epoch or self.epochs
 
     def _stale(self) -> bool:
-        """Whether the last epochs brought nothing better."""
+        """Whether the last epochs brought no improvement."""
         return self.at.best_epoch > 0 and self.at.epoch - 1 - self.at.best_epoch >= max(self.patience, 1)
 
     def _epoch(self) -> None:
@@ -194,20 +229,20 @@ class Training:
         self.total += value.detach()
 
     def _check(self) -> None:
-        """Raise FloatingPointError where a loss since the last look was not finite; a GPU is waited for."""
+        """Raise FloatingPointError where a loss since the last check was not finite; waits for a GPU."""
         total = float(self.total)
         if not np.isfinite(total):
             raise FloatingPointError(f"the loss became {total} in epoch {self.at.epoch}; lower the learning rate")
         self.total.zero_()
 
     def _validate(self, feed: Feed, loss: nn.Module) -> None:
-        """Keep the weights where they are the best so far; rank 0 decides for all."""
-        found = None
+        """Keep the weights if they are the best so far; rank 0 decides for all processes."""
+        achieved: tuple[float, float] | None = None
         if self.world.rank == 0:
-            found = score(self.network, loss.to(self.device), feed, self.recipe.precision, self.below)
-        best = tuple(self.world.agree(found))
-        if best > self.at.best:
-            self.at.best, self.at.best_epoch = best, self.at.epoch
+            achieved = score(self.network, loss.to(self.device), feed, self.recipe.precision, self.below)
+        achieved = self.world.agree(achieved)
+        if achieved is not None and achieved > self.at.best:
+            self.at.best, self.at.best_epoch = achieved, self.at.epoch
             self.at.weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def _report(self) -> None:
@@ -218,46 +253,34 @@ class Training:
             self.progress(fraction, f"epoch {epoch} of at most {self.epochs}, {pace}{best}")
 
     def _tensors(self) -> dict[str, Tensor]:
-        found = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        found |= {f"best.{name}": tensor for name, tensor in self.at.weights.items()}
-        return found | {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
+        tensors = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.at.weights.items()}
+        return tensors | {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
 
     def _save(self) -> None:
         """Write a checkpoint, of finite weights only."""
         assert self.checkpoint is not None
         self._check()
-        state = {name: getattr(self.at, name) for name in ("epoch", "batch", "best", "best_epoch")}
-        state["seconds"] = self.at.seconds + self.clock.seconds()
-        self.checkpoint.save(self._tensors(), state)
+        seconds = self.at.seconds + self.clock.seconds()
+        progress = Progress(self.at.epoch, self.at.batch, self.at.best, self.at.best_epoch, seconds)
+        self.checkpoint.save(self._tensors(), progress)
 
-    def _take_up(self) -> None:
-        """Go to where the checkpoint is, if there is one; rank 0 judges it."""
+    def _resume(self) -> None:
+        """Continue from the checkpoint, if there is one; rank 0 decides whether it can be used."""
         if self.checkpoint is None:
             return
-        found = self.checkpoint.load() if self.world.rank == 0 else None
-        if self.world.agree(found is not None):
-            tensors, state = found or self.checkpoint.load() or ({}, {})
-            self.at = _Position(
-                state["epoch"], state["batch"], tuple(state["best"]), state["best_epoch"], state["seconds"]
-            )
+        loaded = self.checkpoint.load() if self.world.rank == 0 else None
+        if self.world.agree(loaded is not None):
+            loaded = loaded or self.checkpoint.load()
+            assert loaded is not None
+            tensors, progress = loaded
+            self.at = _Position(**asdict(progress))
             parts = {name: _part(tensors, name) for name in ("weights", "best", "optimiser")}
             self.network.load_state_dict(parts["weights"])
             self.at.weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
             for name, tensor in self.optimiser.state().items():
                 tensor.copy_(parts["optimiser"][name])
-            self.progress(0, f"taken up in epoch {self.at.epoch} after {self.at.batch} of {len(self.feed)} batches")
-
-
-def train(network: nn.Module, loss: nn.Module, feed: Feed, recipe: Recipe, *, seed: int, **more: Any) -> int:
-    """Train in place; returns the epoch (from 1) whose weights are kept.
-
-    validation: cells that decide which epoch is the best and when to stop, and the loss (without class weights) that
-    decides between equal scores; without them the last epoch is kept. reachability: bool (classes, classes), which
-    selection by ontology_macro_f1 needs. progress: takes a fraction and a text.
-    checkpoint: where to go on from and what to write. world: the processes that train together, else those of the
-    launcher. Raises FloatingPointError where a loss is not finite.
-    """
-    return Training(network, loss, feed, recipe, seed=seed, **more).run()
+            self.progress(0, f"resumed in epoch {self.at.epoch} after {self.at.batch} of {len(self.feed)} batches")
 
 
 def seed_step(seed: int, *place: int) -> None:
@@ -269,7 +292,7 @@ def seed_step(seed: int, *place: int) -> None:
 
 
 def uses_bf16(name: str, device: str) -> bool:
-    """Whether a precision means bf16 on a device; raises ValueError for a name that is none."""
+    """Whether a precision means bf16 on a device; raises ValueError for an unknown one."""
     if name not in ("auto", "float32", "bf16"):
         raise ValueError(f"precision is '{name}', expected auto, float32 or bf16")
     if torch.device(device).type != "cuda" or name == "float32":
@@ -278,7 +301,7 @@ def uses_bf16(name: str, device: str) -> bool:
 
 
 def precision(name: str, device: str) -> torch.autocast:
-    """The context for the products of a network."""
+    """Autocast context for the forward pass of a network."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=uses_bf16(name, device))
 
 
@@ -286,12 +309,26 @@ def precision(name: str, device: str) -> torch.autocast:
 def score(
     network: nn.Module, loss: nn.Module, feed: Feed, kind: str = "auto", below: Tensor | None = None
 ) -> tuple[float, float]:
-    """Macro F1, and the negative mean loss, which decides between equals.
+    """Validation score of a network.
 
-    A few validation cells soon are all right. Counts are kept on the device; no more than a batch of logits is alive.
-    The mean is over the true classes. With `below`, bool (classes, classes), [i, j] true where j is i or below i, a
-    prediction below the label counts as the label, and the mean is over the classes that are labelled or predicted: the
-    validation score of the HCE paper's code.
+    Parameters
+    ----------
+    network, loss
+        The loss is without class weights.
+    feed
+        Validation cells.
+    kind
+        Precision, as in Recipe.
+    below
+        bool (classes, classes), [i, j] true where class j is i or a descendant of i. If given, a prediction below the
+        label counts as the label, and the mean is over the classes that are labelled or predicted: the validation score
+        of the HCE paper's code. Otherwise the mean is over the true classes.
+
+    Returns
+    -------
+    macro F1, negative mean loss
+        The loss decides between equal F1: few validation cells are soon all right. Counts stay on the device, and only
+        one batch of logits is held at a time.
     """
     counts, losses = torch.zeros(0), torch.zeros(0)
     for scores, codes in outputs(network, feed, kind):
@@ -313,7 +350,7 @@ def score(
 
 @torch.inference_mode()
 def outputs(network: nn.Module, feed: Feed, kind: str = "auto") -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits of cells batch by batch, float32 (n, classes) on the device, and their class numbers."""
+    """Logits batch by batch, float32 (n, classes) on the device, with the class numbers of the cells."""
     network.eval()
     device = next(network.parameters()).device.type
     for cells, codes in feed.epoch():
@@ -324,8 +361,8 @@ def outputs(network: nn.Module, feed: Feed, kind: str = "auto") -> Iterator[tupl
 
 def logits(network: nn.Module, feed: Feed, kind: str = "auto") -> "NDArray[np.float32]":
     """Logits of all cells of a feed, float32 (cells, classes)."""
-    found: NDArray[np.float32] = torch.cat([scores.cpu() for scores, _ in outputs(network, feed, kind)]).numpy()
-    return found
+    values: NDArray[np.float32] = torch.cat([scores.cpu() for scores, _ in outputs(network, feed, kind)]).numpy()
+    return values
 
 
 class _Clock:
@@ -352,7 +389,7 @@ class _Clock:
         return time.monotonic() - self._began
 
     def pace(self, epoch: int, batch: int, epochs: int) -> tuple[float, str]:
-        """How much is done (0..1), and how fast it goes."""
+        """Share that is done (0 to 1), with speed and time left as text."""
         done = self._done(epoch, batch)
         seconds = max(self.seconds(), 1e-9)
         each = seconds / max(done - self._start, 1e-9)  # of one epoch, validation included
@@ -365,7 +402,7 @@ class _Clock:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Seconds as text, in the unit that fits."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -373,5 +410,5 @@ def duration(seconds: float) -> str:
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Tensors under a prefix, without it."""
+    """Tensors whose names begin with a prefix, by their names without it."""
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}

@@ -4,12 +4,12 @@ p is the sum of the softmax over the label and its descendants. It has the optim
 no epsilon, and keeps its gradient in confident errors.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from annobench.methods.torch.autograd import Saved
 
 LABEL = "HCE, log-sum-exp"
 HIERARCHICAL = True
@@ -52,7 +52,7 @@ class _Surprise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, outside: Tensor) -> Tensor:
+    def forward(ctx: Saved, logits: Tensor, outside: Tensor) -> Tensor:
         inside = outside.add_(logits)  # in place: `outside` is a gathered copy that nothing else uses
         whole, below = functional.softmax(logits, dim=1), functional.softmax(inside, dim=1)
         value = logits.amax(1) - inside.amax(1) + (below.amax(1) / whole.amax(1)).log_()
@@ -61,7 +61,7 @@ class _Surprise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Saved, gradient: Tensor) -> tuple[Tensor, None]:
         (difference,) = ctx.saved_tensors
         return difference * gradient[:, None], None
 
