@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from annobench.cells.expression import to_cp10k
+from annobench.cells.store.store import Store
+from annobench.cells.store.writer import StoreWriter
+from annobench.cells.stored_cells import StoredCells
 from annobench.config.entities import available, load_method
-from annobench.config.plugins import implementations
+from annobench.config.plugins import implementations, method_facts
 from annobench.core.paths import ROOT
 from annobench.fit import predictions
 from annobench.fit.method import Context, Method
@@ -32,6 +36,7 @@ METHODS = [
 ]
 OTHER_LOSSES = [m for m in available("methods", ROOT) if m.split("_", 1)[0] in ("linear", "mlp", "tabnet")]
 SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer than one batch
+ONE_EACH = list({load_method(m, ROOT, "")["implementation"]: m for m in reversed(METHODS)}.values())
 LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
 SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
 HIDDEN = ["label_id"]
@@ -187,6 +192,65 @@ def test_embeddings(name: str, data: ad.AnnData, fit_once: Fit) -> None:
     assert values.dtype == np.float32
     assert values.shape[0] == 70
     assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("implementation", implementations())
+def test_what_is_read_without_importing_is_what_the_class_states(implementation: str) -> None:
+    facts, kind = method_facts(implementation), load_class(implementation)
+    assert (facts.needs, facts.abilities) == (kind.needs, kind.abilities)
+    assert facts.set_by_yaml == kind.set_by_yaml
+    assert hasattr(kind, "to") or not facts.abilities.parallel
+    stated = facts.needs.to_params().keys() | facts.abilities.to_params().keys()
+    assert {name.split(".")[1] for name in facts.set_by_yaml} <= stated
+
+
+@each(ONE_EACH)
+def test_a_method_that_does_not_need_counts_takes_logarithms(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
+    if load_method(name, ROOT, "")["needs"]["counts"]:
+        pytest.skip("it needs counts")
+    logged = data.copy()
+    logged.X = to_cp10k(data.X, "counts")
+    logged.uns["annobench"]["matrix"] = "log1p_cp10k"
+    _, found = fitted(name, logged, ontology)
+    predictions.validate(found, data.obs_names[170:], sorted(set(data.obs["label_id"])))
+    assert (found.labels[:, 0] == fit_once(name)[1].labels[:, 0]).mean() > 0.9
+
+
+@each(m for m in METHODS if load_method(m, ROOT, "")["needs"]["cells"] == "none")
+def test_a_method_without_need_of_the_matrix_gives_the_same_without_it(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
+    bare = ad.AnnData(obs=data.obs, var=data.var, uns=data.uns)
+    assert same(fit_once(name)[1], fitted(name, bare, ontology)[1])
+
+
+@each(m for m in METHODS if not load_method(m, ROOT, "")["abilities"]["trains"])
+def test_a_method_that_does_not_train_ignores_the_training_cells(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
+    _, _, query = parts(data)
+    method, setting = build(name), context(data, ontology)
+    setting.classes = []  # as in the regime zero_shot
+    method.fit(data[:0].copy(), setting)
+    assert same(fit_once(name)[1], joined(method.predict(query)))
+
+
+@each(m for m in ONE_EACH if load_method(m, ROOT, "")["abilities"]["streams"])
+def test_a_method_that_streams_takes_stored_cells(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit, tmp_path: Path
+) -> None:
+    obs = data.obs.rename_axis("cell_id")
+    with StoreWriter(tmp_path, data.var, shard_cells=100, uns=dict(data.uns["annobench"])) as writer:
+        writer.append(data.X, obs)
+        writer.finish()
+    stored = StoredCells(Store.open(tmp_path), np.arange(data.n_obs), obs)
+    method, setting = build(name), context(data, ontology)
+    setting.validation = stored[140:170]
+    method.fit(stored[:140], setting)
+    found = predictions.validate(joined(method.predict(stored[170:])), data.obs_names[170:], setting.classes)
+    assert (found.labels[:, 0] == fit_once(name)[1].labels[:, 0]).mean() > 0.9
 
 
 @each(LEARNERS)
