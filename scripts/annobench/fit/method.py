@@ -82,7 +82,9 @@ class Method:
     """Base class of all methods: parameters are keyword arguments of `__init__` with literal defaults.
 
     At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` says which. `needs`,
-    `abilities` and `set_by_yaml` are written as literals, because they are read without importing the module.
+    `abilities`, `set_by_yaml` and `parts` are written as literals, because they are read without importing the module;
+    so are the defaults of parameters, or they are calls of a dataclass with literals, whose fields a YAML file then
+    gives as a mapping (see `Recipe` of the networks).
 
     Attributes
     ----------
@@ -93,6 +95,10 @@ class Method:
     set_by_yaml
         Needs and abilities that depend on the parameters, such as `("abilities.embedding",)`: its YAML files may state
         them.
+    parts
+        Parameters whose value is the name of a Python file, and the folder of these files: `{"loss":
+        "methods/torch/losses"}`. Names are checked before anything runs, and a change of such a file refits the methods
+        that use it.
     trainable_parameters
         Numbers that training sets; set by `fit` where the notion makes sense.
     gene_overlap
@@ -104,6 +110,7 @@ class Method:
     needs: ClassVar[Needs] = Needs()
     abilities: ClassVar[Abilities] = Abilities()
     set_by_yaml: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[Mapping[str, str]] = {}
 
     trainable_parameters: int | None = None
     gene_overlap: dict[str, int] | None = None

@@ -1,4 +1,4 @@
-"""A CellTypist model that others trained: read without executing anything, applied as CellTypist applies it."""
+"""A pre-trained CellTypist model: read without executing anything, applied as CellTypist applies it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +25,19 @@ _ARRAYS = ("coef", "intercept", "mean", "scale")
 
 
 class CellTypistPretrained(Method):
-    """Nothing is learned from the training cells.
+    """Applies a model file; learns nothing from the training cells.
 
-    `model` is a model file; variables such as $ANNOBENCH_DATA are expanded. Its class names become Cell Ontology ids by
-    the table config/labels/<labels>.tsv, else by their names and exact synonyms; a name that neither knows is predicted
-    as `unknown`, and counts as wrong. Where several classes have one id, the best of them speaks for it. Scores are the
-    sigmoids of the decision values, which do not add up to one.
+    Where several classes have one id, the best of them stands for it. Scores are the sigmoids of the decision values,
+    which do not sum to one.
+
+    Parameters
+    ----------
+    model
+        A model file; variables such as $ANNOBENCH_DATA are expanded. A fit is skipped where it is missing.
+    labels
+        Name of a table in config/labels (without .tsv) from the class names of the model to Cell Ontology ids. Names
+        that it lacks are looked up among labels and exact synonyms of the ontology; those found in neither are
+        predicted as `unknown`, which counts as wrong.
     """
 
     abilities = Abilities(probabilities=False, closed_labels=False, trains=False)
@@ -61,10 +68,10 @@ class CellTypistPretrained(Method):
         best = np.column_stack(
             [decisions[:, [i for i, own in enumerate(self._ids) if own == n]].max(axis=1) for n in names]
         )
-        # ordered by decision values: the sigmoids of these models are often all zero
-        found = Predictions.from_probabilities(query.obs_names, best, names, self._top_k, best)
-        found.scores, found.confidence, found.probabilities = expit(found.scores), expit(best.max(axis=1)), None
-        yield found
+        # ranked by decision values: the sigmoids of these models are often all zero
+        ranked = Predictions.from_probabilities(query.obs_names, best, names, self._top_k, best)
+        ranked.scores, ranked.confidence, ranked.probabilities = expit(ranked.scores), expit(best.max(axis=1)), None
+        yield ranked
 
     def save(self, folder: Path) -> None:
         arrays = {name: getattr(self._model, name) for name in _ARRAYS}

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 
 class NearestNeighbours(Method):
-    """scikit-learn's neighbours with votes weighted by distance; the probabilities are shares of the votes."""
+    """scikit-learn's nearest neighbours, with votes weighted by inverse distance; probabilities are shares of votes.
+
+    Parameters
+    ----------
+    n_genes
+        Variable genes; None for all.
+    n_components
+        Principal components.
+    n_neighbors
+        Neighbours that vote.
+    """
 
     abilities = Abilities(embedding=True)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -13,10 +13,24 @@ from annobench.methods.shared.features import ExpressionFeatures, PrincipalCompo
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 
 class LogisticRegressionMethod(Method):
-    """scikit-learn's logistic regression (L2, lbfgs). `n_components` puts a PCA before it, which is its embedding."""
+    """scikit-learn's logistic regression (L2, lbfgs).
+
+    Parameters
+    ----------
+    n_genes
+        Variable genes; None for all.
+    n_components
+        Principal components on which it is trained, which are also its embedding; None for the genes themselves.
+    C
+        Inverse strength of the regularisation.
+    max_iter
+        Most iterations.
+    """
 
     set_by_yaml = ("abilities.embedding",)  # with a PCA
 
@@ -27,7 +41,7 @@ class LogisticRegressionMethod(Method):
 
     def fit(self, train: "AnnData", context: Context) -> None:
         self._features = ExpressionFeatures(self.n_genes)
-        values: Any = self._features.fit(train)
+        values: csr_matrix | NDArray[np.float32] = self._features.fit(train)
         self._pca = PrincipalComponents(self.n_components, context.seed) if self.n_components else None
         if self._pca:
             values = self._pca.fit(values)
@@ -36,7 +50,7 @@ class LogisticRegressionMethod(Method):
         self._top_k = context.top_k
         self.trainable_parameters = self._model.coef_.size + self._model.intercept_.size
 
-    def _values(self, query: "AnnData") -> Any:
+    def _values(self, query: "AnnData") -> "csr_matrix | NDArray[np.float32]":
         values = self._features.transform(query)
         return self._pca.transform(values) if self._pca else values
 

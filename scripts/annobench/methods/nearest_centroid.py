@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +12,17 @@ from annobench.methods.shared.features import ExpressionFeatures
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
 
 class NearestCentroid(Method):
-    """Scores are correlations, not probabilities."""
+    """Scores are correlations, not probabilities.
+
+    Parameters
+    ----------
+    n_genes
+        Variable genes; None for all.
+    """
 
     abilities = Abilities(probabilities=False)
 
@@ -36,7 +43,7 @@ class NearestCentroid(Method):
         predictions = Predictions.from_probabilities(
             query.obs_names, scores, self._classes.tolist(), self._top_k, scores
         )
-        predictions.probabilities = None  # correlations decide, but are none
+        predictions.probabilities = None  # correlations are not probabilities
         yield predictions
 
     def save(self, folder: Path) -> None:
@@ -60,7 +67,7 @@ class NearestCentroid(Method):
         return method
 
 
-def _correlation(cells: Any, profiles: "np.ndarray") -> "np.ndarray":
+def _correlation(cells: "csr_matrix", profiles: "np.ndarray") -> "np.ndarray":
     """Pearson correlation of every cell (CSR rows) with every profile; 0 where a row does not vary."""
     n = cells.shape[1]
     centred = profiles - profiles.mean(axis=1, keepdims=True)

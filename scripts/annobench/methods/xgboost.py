@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from xgboost import XGBClassifier
@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
 
 class GradientBoosting(Method):
-    """Histogram trees; the number of rounds is chosen on the validation cells where there are any."""
+    """XGBoost's histogram trees; the number of rounds is chosen on the validation cells, if there are any.
+
+    Parameters
+    ----------
+    n_genes
+        Variable genes; None for all.
+    n_estimators
+        Most rounds.
+    max_depth, learning_rate, subsample, colsample_bytree
+        As in XGBoost.
+    early_stopping_rounds
+        Rounds without improvement on the validation cells after which training stops.
+    """
 
     def __init__(
         self,
@@ -30,7 +42,7 @@ class GradientBoosting(Method):
         early_stopping_rounds: int = 10,
     ) -> None:
         self.n_genes, self.early_stopping_rounds = n_genes, early_stopping_rounds
-        self.options: dict[str, Any] = {
+        self.options: dict[str, float] = {
             "n_estimators": n_estimators,
             "max_depth": max_depth,
             "learning_rate": learning_rate,

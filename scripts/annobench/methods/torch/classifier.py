@@ -1,12 +1,12 @@
-"""Base of the PyTorch classifiers: features, training, prediction, saving."""
+"""Base class of the networks: features, training, prediction, saving."""
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -23,22 +23,34 @@ from annobench.core.parquet import NOT_GIVEN
 from annobench.fit.method import Abilities, Context, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.torch import losses
-from annobench.methods.torch.checkpoint import Checkpoint
+from annobench.methods.torch.checkpoint import Checkpoint, Json
 from annobench.methods.torch.recipe import Recipe, Settings
 from annobench.methods.torch.resident import feed_of, fits
 from annobench.methods.torch.trainer import Feed, Training, logits, outputs, uses_bf16
 from annobench.methods.torch.world import World
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
     Cells: TypeAlias = "AnnData | StoredCells"
 
-_SMALL = 1 << 26  # non-zeros (0.5 GB) below which values are normalised once and kept, instead of packed counts
-_ASKED = 2048  # cells of a batch of prediction or validation
-_PART = 65_536  # cells of a part of streamed predictions
-_SAMPLED = 1024  # cells whose values tell one dataset from another
+_SMALL = 1 << 26  # non-zeros (0.5 GB) below which normalised values are kept in memory instead of packed counts
+_ASKED = 2048  # cells per batch of prediction or validation
+_PART = 65_536  # cells per part of streamed predictions
+_SAMPLED = 1024  # cells whose values identify a dataset
+
+
+class Order(TypedDict, total=False):
+    """Arguments of a Loader that decide which cells come when."""
+
+    shuffle: bool
+    seed: int
+    weights: str | None
+    drop_last: bool
+    rank: int
+    world: int
 
 
 class TorchClassifier(Method, ABC):
@@ -61,7 +73,7 @@ class TorchClassifier(Method, ABC):
 
     abilities = Abilities(gpu=True, streams=True, parallel=True)
     parts: ClassVar[Mapping[str, str]] = {"loss": "methods/torch/losses"}
-    normalises_inputs = False  # takes its cells in float32, also where products are in bf16
+    normalises_inputs = False  # True: takes its cells in float32 even where products are in bf16
 
     def __init__(
         self,
@@ -94,24 +106,25 @@ class TorchClassifier(Method, ABC):
         feed = self._training_feed(rows, codes, context.seed, world)
         reachability = torch.as_tensor(context.ontology.reachability(self._classes.tolist()))
         build = self._losses(codes, reachability)
+        donors = donor_numbers(train_cells.obs) if self.augment else None
         training = Training(
             self._model,
             build(self.class_weights is True),
-            self._augmented(feed, rows, codes, train_cells, context, world) if self.augment else feed,
+            feed if donors is None else self._augmented(feed, rows, codes, donors, context=context, rank=world.rank),
             self.recipe,
             seed=context.seed,
             validation=self._validation(context, build(False)),
             reachability=reachability,
             device=self._device,
             progress=context.progress,
-            checkpoint=self._checkpoint(context, feed, rows, codes, world),
+            checkpoint=self._checkpoint(context, rows, codes, [type(feed).__name__, len(feed), world.size]),
             world=world,
         )
         self.best_epoch = training.run()
         self.seconds_before = training.at.seconds
 
     def _choose_genes(self, cells: "Cells") -> Rows:
-        """Choose genes; returns the training cells over them."""
+        """Choose the genes; returns the training cells over them."""
         self._names = gene_names(cells)
         self._genes: NDArray[Any] = np.arange(cells.n_vars)
         rows = self._rows(cells)
@@ -133,7 +146,7 @@ class TorchClassifier(Method, ABC):
         return normalised_rows(cells, chosen)
 
     def _training_feed(self, rows: Rows, codes: "NDArray[np.int64]", seed: int, world: World) -> Feed:
-        """Shuffled batches; those of all processes together have the size of the recipe."""
+        """Shuffled batches; those of all processes together have the batch size of the recipe."""
         if rows.n < 2 * world.size:
             raise ValueError(f"{rows.n} cells are too few for {world.size} processes")
         if self.class_weights not in (True, False, "sampling"):
@@ -150,20 +163,26 @@ class TorchClassifier(Method, ABC):
         )
 
     def _augmented(
-        self, feed: Feed, rows: Rows, codes: "NDArray[np.int64]", cells: "Cells", context: Context, world: World
+        self,
+        feed: Feed,
+        rows: Rows,
+        codes: "NDArray[np.int64]",
+        donors: "NDArray[np.int64]",
+        *,
+        context: Context,
+        rank: int,
     ) -> Feed:
         """Training batches whose cells are moved by differences between donors."""
         from annobench.methods.torch.augmentation import AugmentedFeed, donor_vectors
 
-        donors = donor_numbers(cells.obs)
         context.progress(0, "differences between donors")
         vectors = donor_vectors(rows, codes, donors, seed=context.seed, threads=self._threads)
-        return AugmentedFeed(feed, vectors, seed=context.seed, rank=world.rank, threads=self._threads)
+        return AugmentedFeed(feed, vectors, seed=context.seed, rank=rank, threads=self._threads)
 
-    def _feed(self, rows: Rows, codes: "NDArray[np.int64] | None", *, batch_size: int, **more: Any) -> Feed:
-        """Cells for the network; all of them are held at once where they fit the device."""
+    def _feed(self, rows: Rows, codes: "NDArray[np.int64] | None", *, batch_size: int, **order: Unpack[Order]) -> Feed:
+        """Batches of cells; all cells are held at once where they fit the device."""
         memory = np.inf if fits(rows, batch_size, self._device) else MEMORY_MB
-        loader = Loader(rows, codes, batch_size=batch_size, threads=self._threads, memory_mb=memory, **more)
+        loader = Loader(rows, codes, batch_size=batch_size, threads=self._threads, memory_mb=memory, **order)
         return feed_of(loader, self._device, dtype=self._dense())
 
     def _dense(self) -> torch.dtype:
@@ -171,14 +190,14 @@ class TorchClassifier(Method, ABC):
         half = uses_bf16(self.recipe.precision, self._device) and not self.normalises_inputs
         return torch.bfloat16 if half else torch.float32
 
-    def _losses(self, codes: "NDArray[np.int64]", reachability: torch.Tensor) -> Any:
-        """Takes whether classes are weighted, by inverse frequency: N / (classes * count); gives the loss."""
+    def _losses(self, codes: "NDArray[np.int64]", reachability: torch.Tensor) -> Callable[[bool], nn.Module]:
+        """A function from whether classes are weighted, by N / (classes * count), to the loss."""
         counts = np.bincount(codes)
         weight = torch.as_tensor(len(codes) / (len(counts) * counts), dtype=torch.float32)
         return lambda weighted: losses.build_loss(self.loss, reachability, weight if weighted else None)
 
     def _validation(self, context: Context, loss: nn.Module) -> tuple[Feed, nn.Module] | None:
-        """Validation cells of known classes, with the loss that is for them."""
+        """Validation cells of classes in training, with the loss for them; None where there are none."""
         cells = context.validation
         if cells is None:
             return None
@@ -191,15 +210,18 @@ class TorchClassifier(Method, ABC):
         return self._feed(self._rows(cells), codes[known], batch_size=_ASKED, shuffle=False), loss
 
     def _checkpoint(
-        self, context: Context, feed: Feed, rows: Rows, codes: "NDArray[np.int64]", world: World
+        self, context: Context, rows: Rows, codes: "NDArray[np.int64]", batches: list[Json]
     ) -> Checkpoint | None:
+        """The checkpoint of this training; `batches` are facts of them on which their order depends."""
         if context.checkpoint is None:
             return None
-        parameters = {"loss": self.loss, "class_weights": self.class_weights, "augment": self.augment}
-        parameters |= asdict(self.recipe)
-        parameters |= self._network_parameters()
+        parameters = {
+            **{"loss": self.loss, "class_weights": self.class_weights, "augment": self.augment},
+            **asdict(self.recipe),
+            **self._network_parameters(),
+        }
 
-        def key() -> dict[str, Any]:
+        def key() -> dict[str, Json]:
             from annobench.core.codehash import code_hash
 
             return {
@@ -207,7 +229,7 @@ class TorchClassifier(Method, ABC):
                 "data": fingerprint(rows, codes, self._genes, self._classes),
                 "parameters": {name: str(value) for name, value in parameters.items()},
                 "seed": context.seed,
-                "batches": [type(feed).__name__, len(feed), world.size],
+                "batches": batches,
             }
 
         return Checkpoint(context.checkpoint, key)
@@ -221,8 +243,8 @@ class TorchClassifier(Method, ABC):
         else:
             yield self._predictions(query.obs_names, logits(self._model, feed, self.recipe.precision))
 
-    def _parts(self, feed: Feed, names: Any) -> Iterator[Predictions]:
-        """Predictions a part at a time."""
+    def _parts(self, feed: Feed, names: "pd.Index") -> Iterator[Predictions]:
+        """Predictions part by part."""
         waiting: list[NDArray[np.float32]] = []
         start = 0
         for scores, _ in outputs(self._model, feed, self.recipe.precision):
@@ -232,7 +254,8 @@ class TorchClassifier(Method, ABC):
                 yield self._predictions(names[start : start + ready], np.concatenate(waiting))
                 waiting, start = [], start + ready
 
-    def _predictions(self, names: Any, values: "NDArray[np.float32]") -> Predictions:
+    def _predictions(self, names: "pd.Index", values: "NDArray[np.float32]") -> Predictions:
+        """Predictions from logits."""
         probabilities = torch.softmax(torch.from_numpy(values).double(), dim=1).numpy()
         return Predictions.from_probabilities(names, probabilities, self._classes.tolist(), self._top_k, values)
 
@@ -251,8 +274,8 @@ class TorchClassifier(Method, ABC):
             seconds_before=self.seconds_before,
         )
 
-    def _network_parameters(self) -> dict[str, Any]:
-        """Arguments of __init__ that shape the network."""
+    def _network_parameters(self) -> dict[str, float]:
+        """Arguments of __init__ on which the shape of the network depends."""
         return {}
 
     @classmethod
@@ -269,7 +292,7 @@ class TorchClassifier(Method, ABC):
         return method.to("cpu", torch.get_num_threads())
 
     def to(self, device: str, threads: int) -> Self:
-        """Have it predict on a device."""
+        """Move the network to a device."""
         self._device, self._threads = device, threads
         self._model.to(device)
         return self
@@ -281,7 +304,7 @@ def gene_names(cells: "Cells") -> "NDArray[np.str_]":
 
 
 def _check_genes(model: "NDArray[np.str_]", query: "NDArray[np.str_]") -> None:
-    """Raise DataError where cells do not have the genes that a model was trained on, in the same order."""
+    """Raise DataError where cells do not have the genes of the training cells in the same order."""
     if np.array_equal(model, query):
         return
     missing = sorted(set(model) - set(query))
@@ -293,31 +316,47 @@ def _check_genes(model: "NDArray[np.str_]", query: "NDArray[np.str_]") -> None:
 
 
 def _size(network: nn.Module) -> int:
+    """Number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def _prepare(device: str, threads: int) -> None:
+    """Set PyTorch's threads and precision."""
     torch.set_num_threads(threads)
     if torch.device(device).type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as the paper
 
 
-def label_codes(labels: Any, classes: "NDArray[Any] | None" = None) -> "tuple[NDArray[Any], NDArray[np.int64]]":
-    """Class names, sorted, and the number of each label's class, -1 for others; labels: a column of obs.
+def label_codes(
+    labels: "pd.Series", classes: "NDArray[np.str_] | None" = None
+) -> "tuple[NDArray[np.str_], NDArray[np.int64]]":
+    """Classes and class numbers of labels.
 
-    The names of a million labels are looked at once for each class, and do not depend on unused categories.
+    Parameters
+    ----------
+    labels
+        A column of obs; names are compared once per category, and unused categories do not count.
+    classes
+        Sorted class names; by default those that occur.
+
+    Returns
+    -------
+    classes, codes
+        Sorted class names, (K,), and the class number of every label, int64 (n,), -1 for labels of no class.
     """
     column = labels.astype("category").cat
     names, codes = column.categories.astype(str).to_numpy(dtype=object), column.codes.to_numpy()
     if classes is None:
         classes = np.unique(names[np.unique(codes[codes >= 0])].astype(str))
     place = {name: i for i, name in enumerate(classes.tolist())}
-    number = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)  # the last one for no label
+    number = np.array(
+        [*(place.get(name, -1) for name in names), -1], dtype=np.int64
+    )  # the last is for cells without a label
     return classes, number[codes]
 
 
-def donor_numbers(obs: Any) -> "NDArray[np.int64]":
-    """The number of every cell's donor, -1 where it is not known; donors of different studies are different.
+def donor_numbers(obs: "pd.DataFrame") -> "NDArray[np.int64]":
+    """Donor number of every cell, int64 (n,), -1 where it is unknown; donors of different studies are different.
 
     Raises MethodSkipped where no donor is known.
     """
