@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from annobench.config.entities import load_dataset, load_method
 from annobench.core.paths import ROOT
 from annobench.score import statistics as stats
+from annobench.score.counts import Classes, UnitCounts
+from annobench.score.registry import METRICS
 
 RELEASE = "2026-03-26"
 PARTS = ("may", "december")
@@ -103,7 +105,7 @@ def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
         }
         decoder = Decoder(classes, ontology)
         for model in MODELS:
-            counts: dict[Any, dict[Any, stats.UnitCounts]] = {}
+            counts: dict[Any, dict[Any, UnitCounts]] = {}
             for loss in LOSSES:
                 for seed in SEEDS:
                     method = fit(cells["may"], role, model, loss, seed, ontology)
@@ -119,7 +121,7 @@ def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
                                 "predicted": np.array(classes)[codes],
                                 "n": np.ones(test.n_obs),
                             }
-                            one = stats.unit_counts(pairs, classes, ontology)
+                            one = UnitCounts.of_table(pairs, Classes(classes, ontology))
                             counts.setdefault((view, loss, decoding), {})["release", seed] = one
             rows += list(_rows({"world": number, "granularity": granularity, "model": model}, counts))
     return rows
@@ -129,7 +131,7 @@ def _rows(of: dict[str, Any], counts: Any) -> Any:
     weights = stats.Weights(1000, 0.95, 0)
     for view in ("ood", "id"):
         for name, (base, other) in CONTRASTS.items():
-            for metric in ("ontology_macro_f1", "macro_f1"):
+            for metric in (METRICS[name] for name in ("ontology_macro_f1", "macro_f1")):
                 a, b = (counts[view, *one] for one in (base, other))
                 values = stats.estimate(a, metric), stats.estimate(b, metric)
                 drawn = stats.replicates(b, metric, weights, "world") - stats.replicates(a, metric, weights, "world")
@@ -137,7 +139,7 @@ def _rows(of: dict[str, Any], counts: Any) -> Any:
                 yield of | {
                     "view": view,
                     "contrast": name,
-                    "metric": metric,
+                    "metric": metric.name,
                     "base": values[0],
                     "value": values[1],
                     "difference": values[1] - values[0],

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
+from annobench.score.counts import Classes, UnitCounts
+from annobench.score.registry import METRICS
 
 SHARE = np.array([240, 129, 95, 68, 54, 43, 31, 19, 13, 8]) / 700
 LOGIT = np.log(np.linspace(0.95, 0.5, 10) / (1 - np.linspace(0.95, 0.5, 10)))
@@ -32,7 +34,7 @@ def draw(rng: np.random.Generator, cells: int, donors: int | None) -> tuple[np.n
     return unit, truth, np.where(hit, truth, (truth + rng.integers(1, 3, cells)) % 10)
 
 
-def count(unit: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> stats.Counts:
+def count(unit: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> stats.Samples:
     """One fit, as the tables have it."""
     pairs = {
         "unit": [str(u) for u in unit],
@@ -40,7 +42,7 @@ def count(unit: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> stats.C
         "predicted": [NAMES[p] for p in predicted],
         "n": np.ones(len(unit)),
     }
-    return {("split", 1): stats.unit_counts(pairs, NAMES, Ontology("none", {}))}
+    return {("split", 1): UnitCounts.of_table(pairs, Classes(NAMES, Ontology("none", {})))}
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def main() -> None:
     trials = arguments.parse_args().trials
     rng = np.random.default_rng(0)
     many = {
-        donors: stats.estimate(count(np.zeros(10**6, dtype=int), *draw(rng, 10**6, donors)[1:]), "macro_f1")
+        donors: stats.estimate(count(np.zeros(10**6, dtype=int), *draw(rng, 10**6, donors)[1:]), METRICS["macro_f1"])
         for donors in (None, 10**5)
     }
     for cells, donors in CASES:
@@ -58,8 +60,8 @@ def main() -> None:
         hits, width = 0, 0.0
         for trial in range(trials):
             counts = count(*draw(rng, cells, donors))
-            values = stats.replicates(counts, "macro_f1", stats.Weights(1000, 0.95, trial), "d")
-            low, high = stats.interval(values, stats.estimate(counts, "macro_f1"), 0.95)
+            values = stats.replicates(counts, METRICS["macro_f1"], stats.Weights(1000, 0.95, trial), "d")
+            low, high = stats.interval(values, stats.estimate(counts, METRICS["macro_f1"]), 0.95)
             hits += low <= truth <= high
             width += (high - low) / trials
         over = f"{cells} cells" if donors is None else f"{donors} donors, {cells} cells"

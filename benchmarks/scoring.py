@@ -28,8 +28,6 @@ import numpy as np
 
 CLASSES, DONORS, TOP_K = 164, 40, 5
 PART = 1 << 15  # cells that are predicted at once
-SETTINGS = {"unknown_truth": "drop", "calibration_bins": 15, "min_units": 4, "rollup": None, "merge": None}
-SETTINGS |= {"views": [{"split": "s", "part": None, "methods": {"m": "argmax"}}]}
 HCE_CELLS, HCE_TRAINING, HCE_RUNS, HCE_AT_ONCE = 2_600_000, 15_200_000, 24, 2
 
 
@@ -214,12 +212,15 @@ def write(folder: Path, cells: int, keep: Any) -> float:
 def score(folder: Path, cells: int, keep: Any) -> None:
     """Score them."""
     from annobench.ontology import Ontology
-    from annobench.score.score_fit import score_fit
+    from annobench.score.score_fit import FitTables, score_fit
+    from annobench.score.spec import ScoreSpec, ViewSpec
 
-    obs, split, train = (folder / f"{name}.parquet" for name in ("obs", "split", "train"))
-    outputs = {name: folder / f"out.{name}.{os.getpid()}.parquet" for name in ("scores", "confusion", "confidence")}
-    ontology = Ontology.load(folder / "ontology.json")
-    score_fit(folder, obs, [split], train, ontology, SETTINGS, {"dataset": "d", "seed": 1}, outputs)
+    obs, roles, train = (folder / f"{name}.parquet" for name in ("obs", "split", "train"))
+    names = ("scores", "confusion", "sums", "confidence")
+    outputs = {name: folder / f"out.{name}.{os.getpid()}.parquet" for name in names}
+    spec = ScoreSpec(dataset="d", seed=1, views=(ViewSpec(split="s", methods={"m": "argmax"}),))
+    tables = FitTables(obs=obs, train=train, roles=[roles])
+    score_fit(spec, folder, tables, Ontology.load(folder / "ontology.json"), outputs)
 
 
 STEPS = {"prepare": prepare, "prepare_hce": prepare_hce, "write": write, "score": score}

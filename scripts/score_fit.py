@@ -1,25 +1,22 @@
 """Score one fit against the truth."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.ontology import Ontology
-from annobench.score.score_fit import score_fit
+from annobench.score.score_fit import FitTables, score_fit
+from annobench.score.spec import ScoreSpec
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake):
-    wildcards = snakemake.wildcards
+    given = snakemake.input
     score_fit(
-        Path(snakemake.input.run).parent,
-        Path(snakemake.input.obs),
-        [Path(path) for path in snakemake.input.roles],
-        Path(snakemake.input.train),
-        Ontology.load(snakemake.input.ontology),
-        json.loads(snakemake.params.settings),
-        {"dataset": wildcards.dataset, "seed": int(wildcards.seed)},
-        {key: Path(snakemake.output[key]) for key in ("scores", "confusion", "confidence")},
+        ScoreSpec.from_params(snakemake.params.spec),
+        Path(given.run).parent,
+        FitTables(obs=Path(given.obs), train=Path(given.train), roles=[Path(path) for path in given.roles]),
+        Ontology.load(given.ontology),
+        {name: Path(path) for name, path in snakemake.output.items()},
     )

@@ -21,7 +21,8 @@ from annobench.data.sources.simulate import simulate
 from annobench.fit.job import FitJob
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology, Term
-from annobench.score.metrics.base import Probabilities, Scored
+from annobench.score.evidence import Evidence
+from annobench.score.scored import Probabilities, Scored
 
 KEEP = {"model": True, "probabilities": True, "decisions": True, "embedding": True, "embedding_roles": ["test"]}
 FILES = ("cells", "split", "train", "ontology", "panel", "unrelated")
@@ -52,6 +53,11 @@ def scored(truth: Sequence[str], predicted: Sequence[str], ontology: Ontology | 
     if classes is not None:
         more["probabilities"] = Probabilities(more["probabilities"], list(classes))
     return Scored.of(truth, labels, ontology=ontology or toy_ontology(), **more)
+
+
+def rows_of_family(module: Any, data: Scored) -> list[Any]:
+    """What a metric family makes of predictions."""
+    return list(module.FAMILY.compute(Evidence(data)))
 
 
 def values(rows: Any) -> dict[tuple[str, str, str], float]:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from annobench.config.results import Results
 from annobench.core.parquet import write_columns
-from annobench.score.audit.evaluate import TABLES as AUDIT
-from annobench.score.metrics import flat, ontology_aware
-from annobench.score.metrics.base import Row
-from annobench.score.score_fit import COLUMNS, CONFIDENCE, REPLICATES, count_confusion
+from annobench.score.audit.tables import TABLES as AUDIT
+from annobench.score.metric import Row
+from annobench.score.metrics import flat, ontology_aware, per_class
+from annobench.score.score_tables import COLUMNS, CONFIDENCE, REPLICATES, SUMS, count_confusion
 from annobench.tables.published_values import COLUMNS as VALUES
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits, planned_fits
@@ -28,7 +28,7 @@ from annobench.tables.shared.spec import (
     StudyMethod,
     TablesSpec,
 )
-from helpers import run_record, scored, toy_ontology
+from helpers import rows_of_family, run_record, scored, toy_ontology
 
 
 def split(name: str = "s", evaluation: str = "holdout", **more: Any) -> ScoredSplit:
@@ -57,7 +57,7 @@ def fit_files(folder: Path, place: str, **key: Any) -> FitFiles:
     """The files of a fit of the dataset `d`, in a folder that is made for them."""
     (folder / place).mkdir(parents=True)
     names = {"run": "run.json", "attempt": "attempt.json"}
-    names |= {name: f"{name}.parquet" for name in ("scores", "confusion", "confidence")}
+    names |= {name: f"{name}.parquet" for name in ("scores", "confusion", "sums", "confidence")}
     return FitFiles(**{"dataset": "d"} | key, **{kind: folder / place / name for kind, name in names.items()})
 
 
@@ -149,8 +149,9 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     right = {"old": 0.4, "new": 0.7, "zero": 0.0}[fit.method]
     wrong = np.random.default_rng([fit.seed, int(100 * right)]).random(len(truth)) >= right
     predicted = np.where(wrong, np.roll(truth, 1), truth)
-    rows = [*flat.compute(data := scored(truth, predicted)), *flat.compute_per_class(data)]
-    rows += [*ontology_aware.compute(data), Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
+    data = scored(truth, predicted)
+    rows = [row for family in (flat, per_class, ontology_aware) for row in rows_of_family(family, data)]
+    rows += [Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
     rows += [Row("calibration", "bin_confidence", "-", "bin", "03", 0.4, 8)]
     table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")
     pairs = pd.DataFrame(
@@ -165,6 +166,7 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     for path, part in (
         (fit.scores, table[COLUMNS]),
         (fit.confusion, pairs.assign(unit_kind="donor", **view)),
+        (fit.sums, pd.DataFrame(columns=[*SUMS, "unit_kind", *view])),
         (fit.confidence, confidence.assign(**view)),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,7 @@ def _audit(name: str) -> dict[str, list[Any]]:
     if name == "metrics":
         of = [("control", "oracle", 1.0), ("control", "majority", 0.2), ("method", "new", 0.7), ("method", "old", 0.4)]
         named = [("flat", "accuracy", "-"), ("markers", "marker_purity", "published")]
-        rows = [("s", 1, *who[:2], *metric, "-", who[2]) for who in of for metric in named]
+        rows = [("s", 1, "training", *who[:2], *metric, "-", who[2]) for who in of for metric in named]
     elif name == "types":
         rows = [("s", 1, "new", "published", label, "marker_purity", v) for label, v in (("A1", 0.6), ("B", 0.8))]
     elif name == "degs":

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from annobench.config.schema import schema_folder
 from annobench.config.tables import table_facts, tables
 from annobench.core.files import sha256_of
-from annobench.score.metrics.registry import METRICS
+from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import matches
 from repo import Repo
 

@@ -6,6 +6,7 @@ in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.js
      .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
+     results/scores/<dataset>/<split>/<method>/seed<k>.sums.parquet       what other metrics sum over the cells of units
      results/scores/<dataset>/<split>/<method>/seed<k>.confidence.parquet  confidence rules: values, replicates, curves
      results/audit/<study>/<dataset>/<evaluation>/metrics.parquet  every metric on methods and controls
      .../types.parquet, degs.parquet, spatial.parquet              marker biology by type, top genes, cells in space
@@ -27,6 +28,7 @@ rule score_fit:
     output:
         scores="results/scores/{dataset}/{split}/{method}/seed{seed}.parquet",
         confusion="results/scores/{dataset}/{split}/{method}/seed{seed}.confusion.parquet",
+        sums="results/scores/{dataset}/{split}/{method}/seed{seed}.sums.parquet",
         confidence="results/scores/{dataset}/{split}/{method}/seed{seed}.confidence.parquet",
     log:
         "results/logs/score_fit/{dataset}/{split}/{method}/seed{seed}.log",
@@ -38,7 +40,7 @@ rule score_fit:
         mem_mb=SCORE.memory_mb,
         runtime=10,
     params:
-        settings=SCORE.settings,
+        spec=SCORE.score_spec,
         code=SCORE.code_of("score_fit"),
     script:
         "../../scripts/score_fit.py"
@@ -63,9 +65,7 @@ rule audit_evaluation:
         mem_mb=SCORE.audit_memory_mb,
         runtime=60,
     params:
-        settings=SCORE.audit_settings,
-        unrelated=SCORE.unrelated,
-        markers=SCORE.audit_markers,
+        spec=SCORE.audit_spec,
         code=SCORE.code_of("audit_evaluation"),
     script:
         "../../scripts/audit_evaluation.py"

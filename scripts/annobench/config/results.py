@@ -127,11 +127,16 @@ class Results:
     # score
 
     def scores(self, fit: Fit) -> dict[str, str]:
-        """Scores of a fit (`scores`), cells per unit, true and predicted label (`confusion`), rules (`confidence`)."""
+        """Scores of a fit (`scores`), and what intervals come from.
+
+        Cells per unit, true and predicted label (`confusion`), sums over the cells of units (`sums`), and confidence
+        rules compared (`confidence`).
+        """
         place = self._at("scores", fit.dataset, fit.split, fit.method, f"seed{fit.seed}")
         return {
             "scores": f"{place}.parquet",
             "confusion": f"{place}.confusion.parquet",
+            "sums": f"{place}.sums.parquet",
             "confidence": f"{place}.confidence.parquet",
         }
 

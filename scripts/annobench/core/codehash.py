@@ -76,7 +76,17 @@ def _imports(module: str) -> tuple[str, ...]:
             # a name may be a module or something inside one; its parent packages are executed as well
             prefixes = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
             found.update(prefix for prefix in prefixes if _path(prefix))
+    found.update(_plugins(_tree(module)))
     return tuple(sorted(found))
+
+
+def _plugins(tree: ast.Module) -> Iterator[str]:
+    """Modules of the folder that a module names in PLUGINS: it imports all of them by the names of their files."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLUGINS":
+            folder = ast.literal_eval(node.value)
+            for path in sorted((SCRIPTS / _PACKAGE / folder).glob("*.py")):
+                yield ".".join([_PACKAGE, *folder.split("/"), path.stem])
 
 
 def _imported_names(node: ast.AST) -> Iterator[str]:

@@ -16,6 +16,11 @@ def class_counts(
     return hits, np.bincount(true, minlength=classes), np.bincount(predicted, minlength=classes)
 
 
+def summed(places: "NDArray[np.integer[Any]]", values: "NDArray[Any]", size: int) -> "NDArray[np.float64]":
+    """Sum of the values at every place, (size,)."""
+    return np.bincount(places, weights=values, minlength=size).astype(np.float64, copy=False)
+
+
 def ratio(above: Any, below: Any) -> "NDArray[np.float64]":
     """Above / below, 0 where below is 0."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))

@@ -14,7 +14,7 @@ from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic, read_json
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
-from annobench.score.metrics.registry import METRICS
+from annobench.score.registry import FAMILIES, METRICS
 
 _FOLDER = Path(__file__).parent
 _EVALUATION = ["dataset", "evaluation"]
@@ -263,10 +263,10 @@ def _metrics() -> pd.DataFrame:
             {
                 "metric": metric.name,
                 "family": metric.family,
-                "what it is": metric.summary,
+                "what it is": metric.meaning,
                 "range": f"{metric.low:g} to {metric.high:g}",
                 "best": metric.best,
-                "needs": metric.needs,
+                "needs": ", ".join([*FAMILIES[metric.family].needs, *metric.needs]),
             }
             for metric in METRICS.values()
         ]

@@ -1,108 +1,31 @@
-"""Intervals, paired differences and ranking, from counts of (unit, true, predicted).
+"""Intervals, paired differences and tests of metrics.
 
 Intervals: a Bayesian bootstrap (Rubin 1981). Every unit (donor, study or cell) gets a random weight, the same for all
-methods and seeds that share it; a metric is computed again from the weighted counts. Unlike resampling with replacement
-no class ever vanishes from a replicate. A bootstrap of few units is too narrow, and cannot leave their range: the
-deviations of its replicates are stretched, so that the interval of a plain mean is as wide as Student's t makes it.
-The seeds of a split add their own spread.
+methods and seeds that share it; a metric is computed again from the weighted counts or sums. Unlike resampling with
+replacement no class ever vanishes from a replicate. A bootstrap of few units is too narrow, and cannot leave their
+range: the deviations of its replicates are stretched, so that the interval of a plain mean is as wide as Student's t
+makes it. The seeds of a split add their own spread. A metric that is known by its value alone is resampled over the
+seeds of each split, or over splits that have one seed each.
 
 Tests: paired randomisation (Noreen 1989). Under the null hypothesis two methods may be swapped on every unit; the
 p-value is the share of random swaps with a difference at least as large. Holm's correction over all pairs of a family.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from math import ceil
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.counts import macro_f1, mean_over, ratio
-from annobench.ontology import UNKNOWN, Ontology
-from annobench.score.metrics.hierarchical import node_matrix, pair_counts
-from annobench.score.metrics.ontology_aware import corrected
+from annobench.score.metric import Metric
+from annobench.score.samples import FitValue, Sample, evaluate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADLINES = ("macro_f1", "balanced_accuracy", "accuracy", "hierarchical_f1_micro", "ontology_macro_f1")
-
-
-@dataclass
-class UnitCounts:
-    """Sufficient statistics of one fit for all headline metrics, per unit.
-
-    values: (units, columns). The columns are, per class: hits, true, predicted, ontology-corrected hits and predicted;
-    then the node counts |T and P|, |T|, |P| of the hierarchical F-measure. `members` marks real classes.
-    """
-
-    units: list[str]
-    values: "NDArray[np.float64]"
-    members: "NDArray[np.bool_]"
-
-    @property
-    def present(self) -> "NDArray[np.bool_]":
-        """Real classes that have cells among the true labels."""
-        size = len(self.members)
-        return (self.values[:, size : 2 * size].sum(axis=0) > 0) & self.members
-
-    def metric(self, name: str, weights: "NDArray[np.float64] | None" = None) -> "NDArray[np.float64]":
-        """A headline metric; with `weights` (replicates, units) one value per replicate."""
-        totals = self.values.sum(axis=0) if weights is None else weights @ self.values
-        return headline(name, totals, self.present)
-
-
-def unit_counts(pairs: Mapping[str, Any], classes: Sequence[str], ontology: Ontology) -> UnitCounts:
-    """From the table of pairs that scoring writes (unit, true, predicted, n).
-
-    `classes` holds every label of the table; fits that are to be compared need the same list.
-    """
-    true, predicted = pairs["true"], pairs["predicted"]
-    at = {label: i for i, label in enumerate(classes)}
-    t, p = np.array([at[v] for v in true]), np.array([at[v] for v in predicted])
-    names, unit = np.unique(np.asarray(pairs["unit"]).astype(str), return_inverse=True)
-    weight = np.asarray(pairs["n"], dtype=float)
-    size = len(classes)
-    replaced = corrected(t, p, ontology.reachability(classes))
-    nodes, _ = node_matrix(np.array(classes, dtype=object), ontology)
-    shared, closure = pair_counts(nodes)
-
-    def count(code: Any, mask: Any = True) -> "NDArray[np.float64]":
-        table = np.zeros((len(names), size))
-        np.add.at(table, (unit, code), weight * mask)
-        return table
-
-    hierarchical = np.zeros((len(names), 3))
-    for column, amount in enumerate((shared[t, p], closure[t], closure[p])):
-        np.add.at(hierarchical[:, column], unit, weight * amount)
-    blocks = [count(t, t == p), count(t), count(p), count(t, replaced == t), count(replaced), hierarchical]
-    return UnitCounts(list(names), np.hstack(blocks), np.array([c != UNKNOWN for c in classes]))
-
-
-def headline(name: str, totals: "NDArray[Any]", present: "NDArray[np.bool_]") -> "NDArray[np.float64]":
-    """A headline metric from summed columns of UnitCounts.values; (..., columns) -> (...).
-
-    `present` marks the classes that have cells (UnitCounts.present); the others are in no mean.
-    """
-    size = len(present)
-    hits, true, predicted, ontology_hits, ontology_predicted = (
-        totals[..., i * size : (i + 1) * size] for i in range(5)
-    )
-    if name == "macro_f1":
-        return macro_f1(hits, true, predicted, present)
-    if name == "ontology_macro_f1":
-        return macro_f1(ontology_hits, true, ontology_predicted, present)
-    if name == "balanced_accuracy":
-        return mean_over(ratio(hits, true), present)
-    if name == "accuracy":
-        return ratio(hits.sum(axis=-1), true.sum(axis=-1))
-    if name == "hierarchical_f1_micro":
-        both, of_truth, of_prediction = (totals[..., 5 * size + i] for i in range(3))
-        return ratio(2 * both, of_truth + of_prediction)
-    raise ValueError(f"'{name}' is not one of {', '.join(HEADLINES)}")
-
+    Array = NDArray[np.float64]
 
 _SETS = 4  # sets of units whose weights are kept side by side
 
@@ -156,44 +79,86 @@ def stretch(n: int, confidence: float) -> float:
 
 
 Key = tuple[str, int]  # split, seed
-Counts = Mapping[Key, UnitCounts]  # of one method on one dataset
+Samples = Mapping[Key, Sample]  # of one method on one dataset
 
 
-def estimate(counts: Counts, metric: str) -> float:
+def estimate(samples: Samples, metric: Metric) -> float:
     """Mean over splits of the mean over their seeds."""
-    return float(np.mean([np.mean([one.metric(metric) for one in of_seed]) for of_seed in _by_split(counts).values()]))
+    return float(
+        np.mean([np.mean([_observed(one, metric) for one in of_seed]) for of_seed in _by_split(samples).values()])
+    )
 
 
-def _by_split(counts: Counts) -> dict[str, list[UnitCounts]]:
-    found: dict[str, list[UnitCounts]] = {}
-    for split, seed in sorted(counts):
-        found.setdefault(split, []).append(counts[split, seed])
-    return found
+def _observed(sample: Sample, metric: Metric) -> "Array":
+    return evaluate(metric, sample.observed())
 
 
-def replicates(counts: Counts, metric: str, weights: Weights, dataset: str) -> "NDArray[np.float64]":
+def _by_split(samples: Samples) -> dict[str, list[Sample]]:
+    by_split: dict[str, list[Sample]] = {}
+    for split, seed in sorted(samples):
+        by_split.setdefault(split, []).append(samples[split, seed])
+    return by_split
+
+
+def replicates(samples: Samples, metric: Metric, weights: Weights, dataset: str) -> "Array":
     """Replicates of `estimate`, (replicates,): around it, as far as units and seeds make it vary."""
-    return replicates_of(counts, [metric], weights, dataset)[metric]
+    return replicates_of(samples, [metric], weights, dataset)[metric.name]
 
 
-def replicates_of(
-    counts: Counts, metrics: Sequence[str], weights: Weights, dataset: str
-) -> "dict[str, NDArray[np.float64]]":
-    """Replicates of several metrics; the weighted counts of a fit are made once for all of them."""
-    total = {metric: np.zeros(weights.replicates) for metric in metrics}
-    by_split = _by_split(counts)
+def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights, dataset: str) -> "dict[str, Array]":
+    """Replicates of several metrics, by name; the weighted counts of a fit are made once for all of them.
+
+    Parameters
+    ----------
+    samples
+        Of one method, by split and seed.
+    metrics
+        What to compute.
+    weights
+        Random weights, by the names of units and seeds.
+    dataset
+        Start of these names: datasets share no units.
+
+    Returns
+    -------
+    Metric -> (replicates,). With one unit and one seed they are all the same.
+    """
+    total = {metric.name: np.zeros(weights.replicates) for metric in metrics}
+    by_split = _by_split(samples)
     for split, of_seed in by_split.items():
-        observed = {metric: np.array([one.metric(metric) for one in of_seed]) for metric in metrics}
+        observed = {metric.name: np.array([_observed(one, metric) for one in of_seed]) for metric in metrics}
         for number, one in enumerate(of_seed):
-            drawn = weights.of([f"unit:{dataset}/{unit}" for unit in one.units]) @ one.values
+            drawn = one.weighted(weights.of([f"unit:{dataset}/{unit}" for unit in one.units]))
             widened = stretch(len(one.units), weights.confidence) / len(of_seed)
             for metric in metrics:
-                total[metric] += (headline(metric, drawn, one.present) - observed[metric][number]) * widened
-        of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(counts) if s == split])
-        for metric, values in observed.items():
+                total[metric.name] += (evaluate(metric, drawn) - observed[metric.name][number]) * widened
+        of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(samples) if s == split])
+        # seeds that are all that is resampled have to stand for the step to Student's t as well
+        alone = isinstance(of_seed[0], FitValue)
+        wider = stretch(len(of_seed), weights.confidence) if alone else spread(len(of_seed))
+        for name, values in observed.items():
             mean = of_names @ values / of_names.sum(axis=1)
-            total[metric] += values.mean() + (mean - values.mean()) * spread(len(values))
-    return {metric: values / len(by_split) for metric, values in total.items()}
+            total[name] += values.mean() + (mean - values.mean()) * wider
+    return {name: values / len(by_split) for name, values in total.items()}
+
+
+def of_fits(values: Mapping[Key, float]) -> tuple[str, dict[Key, Sample]]:
+    """What can be resampled of a metric that is known by its value for every split and seed.
+
+    Returns
+    -------
+    `seeds` and the values, where every split has at least two; `splits` and the mean of each, as seeds of one split,
+    where there are at least two; else an empty text and the values, of which no interval can be made.
+    """
+    by_split: dict[str, list[float]] = {}
+    for (split, _), value in sorted(values.items()):
+        by_split.setdefault(split, []).append(value)
+    if by_split and all(len(of_seed) > 1 for of_seed in by_split.values()):
+        return "seeds", {key: FitValue("/".join(map(str, key)), value) for key, value in values.items()}
+    if len(by_split) > 1:
+        means = {split: float(np.mean(of_seed)) for split, of_seed in by_split.items()}
+        return "splits", {("", i): FitValue(split, mean) for i, (split, mean) in enumerate(means.items())}
+    return "", {key: FitValue("/".join(map(str, key)), value) for key, value in values.items()}
 
 
 def interval(
@@ -219,28 +184,48 @@ def swaps_needed(pairs: int, confidence: float) -> int:
     return ceil(5 * pairs / (1 - confidence))
 
 
-def swap_test(first: Counts, second: Counts, metric: str, weights: Weights, dataset: str, number: int) -> float:
-    """p-value of the paired randomisation test with `number` swaps, on the fits that both have; two-sided, never 0."""
+def swap_test(first: Samples, second: Samples, metric: Metric, weights: Weights, *, dataset: str, number: int) -> float:
+    """Paired randomisation test (Noreen 1989) on the fits that two methods both have.
+
+    Parameters
+    ----------
+    first, second
+        Of two methods, by split and seed; every pair over the same units.
+    metric
+        What is compared.
+    weights
+        Random swaps, by the names of units.
+    dataset
+        Start of these names.
+    number
+        How many random swaps.
+
+    Returns
+    -------
+    The two-sided p-value, never 0.
+
+    Raises
+    ------
+    ValueError
+        Where two fits of one split are counted over different units or classes.
+    """
     keys = sorted(set(first) & set(second))
     splits = [split for split, _ in keys]
     observed = 0.0
     swapped = np.zeros(number)
     for split, seed in keys:
         a, b = first[split, seed], second[split, seed]
-        if a.units != b.units or a.values.shape != b.values.shape:
+        if type(a) is not type(b) or not a.matches(b):  # type: ignore[arg-type]
             raise ValueError(
                 f"{dataset}/{split}: two fits of one split must be counted over the same units and classes"
             )
         share = 1 / len(set(splits)) / splits.count(split)
-        change = b.values - a.values
-        differing = np.flatnonzero(change.any(axis=1))  # a swap of the others changes nothing
-        observed += share * float(a.metric(metric) - b.metric(metric))
+        differing = a.differing(b)  # type: ignore[arg-type] # a swap of the others changes nothing
+        observed += share * float(_observed(a, metric) - _observed(b, metric))
         if differing.size:
-            moved = weights.swaps([f"unit:{dataset}/{a.units[i]}" for i in differing], number) @ change[differing]
-            total_a, total_b = a.values.sum(axis=0), b.values.sum(axis=0)
-            swapped += share * (
-                headline(metric, total_a + moved, a.present) - headline(metric, total_b - moved, a.present)
-            )
+            swaps = weights.swaps([f"unit:{dataset}/{a.units[i]}" for i in differing], number)
+            one, other = a.swapped(b, differing, swaps)  # type: ignore[arg-type]
+            swapped += share * (evaluate(metric, one) - evaluate(metric, other))
     extreme = int((np.abs(swapped) >= abs(observed) - 1e-12).sum())
     return (1 + extreme) / (1 + number)
 

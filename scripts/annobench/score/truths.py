@@ -10,8 +10,10 @@ import numpy as np
 from annobench.core.parquet import NOT_GIVEN, Categorical, column_names, read_columns, take
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
+from annobench.score.spec import RollupRule
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -19,25 +21,55 @@ if TYPE_CHECKING:
 class Truths:
     """The test cells of a split with their true labels, as they are scored, and what else scoring takes of the dataset.
 
-    ids: Arrow text (n,). labels: rolled up. known: (n,) whether the label is known. columns: study and donor; tissue
-    and disease where the dataset has them, seen_tissue and seen_disease where some are new to the training cells, and
-    republished where some are.
-    places: (n,) positions in the dataset, which has `cells` cells. validation: ids and labels of the validation cells.
-    training: classes of the training cells, rolled up. unlabelled: test cells whose own label is unknown, before
-    rolling up.
+    Parameters
+    ----------
+    ids
+        Ids of the test cells, Arrow text (n,).
+    labels
+        Their labels, rolled up, (n,).
+    known
+        Whether the label is known, (n,).
+    columns
+        study and donor; tissue and disease where the dataset has them, seen_tissue and seen_disease where some are new
+        to the training cells, and republished where some are; (n,) each.
+    places
+        Positions of the test cells in the dataset, (n,).
+    cells
+        Number of cells of the dataset.
+    validation
+        Ids and labels of the validation cells.
+    training
+        Classes of the training cells, rolled up. Where no cell trains (regime zero_shot), those of the tested labels.
+    class_sizes
+        Training cells by label, before rolling up. Where no cell trains, tested cells by label.
+    trained
+        Whether any cell trains.
+    rollup
+        The rule that labels are rolled up by.
+    unlabelled
+        Test cells whose own label is unknown, before rolling up.
+    ood
+        Classes of the cells of another release, on which the same fit is scored.
     """
 
-    ids: Any
+    ids: "pa.Array"
     labels: Categorical
     known: "NDArray[np.bool_]"
     columns: Mapping[str, Categorical]
     places: "NDArray[np.intp]"
     cells: int
-    validation: tuple[Any, Categorical]
+    validation: "tuple[pa.Array, Categorical]"
     training: list[str]
-    rollup: Rollup | None
+    class_sizes: Mapping[str, int]
+    trained: bool = True
+    rollup: Rollup | None = None
     unlabelled: int = 0
     ood: list[str] | None = None
+
+    @property
+    def unknown(self) -> int:
+        """Test cells whose label, rolled up, is unknown."""
+        return len(self.known) - int(self.known.sum())
 
     def of(self, cells: "NDArray[np.intp]") -> "Truths":
         """Some of the test cells."""
@@ -53,16 +85,33 @@ class Truths:
         return replace(self, **found)
 
 
-def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup: Mapping[str, Any] | None) -> Truths:
-    """True labels of the test and validation cells, rolled up where the evaluation says so."""
-    rule = Rollup.from_config(rollup, ontology) if rollup else None
-    roles = read_columns(split, ["role"], categorical=["role"])["role"]
+def rollup_of(rule: RollupRule | None, ontology: Ontology) -> Rollup | None:
+    """The rule of a spec, checked against the ontology; None for None."""
+    return Rollup.from_config(rule.to_params(), ontology) if rule else None
+
+
+def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, rule: Rollup | None = None) -> Truths:
+    """True labels of the test and validation cells, rolled up where the evaluation says so.
+
+    Parameters
+    ----------
+    obs
+        Observations of the dataset.
+    roles_file
+        Roles of its cells.
+    train
+        Training cells, with their labels.
+    ontology, rule
+        How labels are rolled up.
+    """
+    roles = read_columns(roles_file, ["role"], categorical=["role"])["role"]
     test = roles == "test"
     text = ("label_id", "study", "donor")
     columns = read_columns(obs, ["cell_id", *text], categorical=text, texts=["cell_id"], rows=test)
-    judged = read_columns(obs, ["cell_id", "label_id"], categorical=text, texts=["cell_id"], rows=roles == "val")
+    validation = read_columns(obs, ["cell_id", "label_id"], categorical=text, texts=["cell_id"], rows=roles == "val")
     labels = rolled_codes(columns["label_id"], rule, ontology)
-    fine = read_columns(train, ["label_id"], categorical=["label_id"])["label_id"]
+    trained = read_columns(train, ["label_id"], categorical=["label_id"])["label_id"]
+    fine = trained if len(trained) else columns["label_id"]
     return Truths(
         ids=columns["cell_id"],
         labels=labels,
@@ -70,8 +119,10 @@ def read_truths(obs: Path, split: Path, train: Path, ontology: Ontology, rollup:
         columns={name: columns[name] for name in ("study", "donor")} | surroundings(obs, roles, test),
         places=np.flatnonzero(test),
         cells=len(test),
-        validation=(judged["cell_id"], rolled_codes(judged["label_id"], rule, ontology)),
+        validation=(validation["cell_id"], rolled_codes(validation["label_id"], rule, ontology)),
         training=sorted(set(rolled_codes(fine, rule, ontology).counts()) - {UNKNOWN}),
+        class_sizes={label: n for label, n in fine.counts().items() if label != UNKNOWN},
+        trained=len(trained) > 0,
         rollup=rule,
         unlabelled=int((columns["label_id"] == UNKNOWN).sum()),
     )

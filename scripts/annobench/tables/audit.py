@@ -7,8 +7,8 @@ import pandas as pd
 
 from annobench.score.audit.controls import CONTROLS, NO_INFORMATION
 from annobench.score.audit.verdict import COSTS, judge
-from annobench.score.metrics.base import Metric
-from annobench.score.metrics.registry import METRICS
+from annobench.score.metric import Metric
+from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import EVALUATION, filled
 from annobench.tables.shared.context import TableContext
 
@@ -41,7 +41,7 @@ MEANINGS = {
 }
 IN_REPORT = ("audit",)
 _READING = ["family", "metric", "variant", "rule"]
-_AUDIT = filled(COLUMNS["audit"], CONTROLS)
+_AUDIT = filled(COLUMNS["audit"], list(CONTROLS))
 Key = tuple[Hashable, ...]
 
 
@@ -103,7 +103,7 @@ def _best(metric: Metric, values: list[float]) -> float | None:
     """The best value of the methods; None where no value is better than another."""
     if not values or metric.best is None:
         return None
-    return max(values) if metric.best > metric.low else min(values)
+    return min(values, key=metric.loss)
 
 
 def _costs(resources: pd.DataFrame) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
+from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits
@@ -95,6 +96,7 @@ MEANINGS = {
     "family": "The family of Holm's correction.",
 }
 IN_REPORT = ("ranking", "tests")
+_SHOWN = ("macro_f1", "balanced_accuracy", "accuracy", "hierarchical_f1_micro", "ontology_macro_f1")
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
 _SUMMARY = COLUMNS["summary"][:-1]  # the verdict is added last
 _RANKING = COLUMNS["ranking"][:-2]
@@ -172,7 +174,7 @@ class Comparison:
             if parts and all(parts.values()):
                 means = {
                     m: tuple(np.mean([values[m][i] for values in parts.values()], axis=0) for i in range(2))
-                    for m in stats.HEADLINES
+                    for m in _SHOWN
                 }
                 rows += self._rows(ALL, "all", method, everything, means)
         return pd.DataFrame(rows, columns=_SUMMARY)
@@ -183,8 +185,9 @@ class Comparison:
         if not counts:
             return {}
         dataset = fits[0].dataset
-        drawn = stats.replicates_of(counts, stats.HEADLINES, self.weights, dataset)
-        return {m: (stats.estimate(counts, m), drawn[m]) for m in stats.HEADLINES}
+        metrics = [METRICS[name] for name in _SHOWN]
+        drawn = stats.replicates_of(counts, metrics, self.weights, dataset)
+        return {m.name: (stats.estimate(counts, m), drawn[m.name]) for m in metrics}
 
     def _rows(
         self,
@@ -252,8 +255,8 @@ class Comparison:
         @cache
         def measured(method: str, keys: frozenset[stats.Key]) -> tuple[float, Any]:
             mine = {key: counts[method][key] for key in keys}
-            values = stats.replicates(mine, self.primary, self.weights, evaluation[0])
-            return stats.estimate(mine, self.primary), values
+            values = stats.replicates(mine, METRICS[self.primary], self.weights, evaluation[0])
+            return stats.estimate(mine, METRICS[self.primary]), values
 
         rows: list[dict[str, Any]] = []
         for first, second in pairs:
@@ -261,7 +264,7 @@ class Comparison:
             (value_a, spread_a), (value_b, spread_b) = measured(first, keys), measured(second, keys)
             low, high = stats.interval(spread_a - spread_b, value_a - value_b, self.confidence, (-1, 1))
             a, b = ({key: counts[m][key] for key in keys} for m in (first, second))
-            p_value = stats.swap_test(a, b, self.primary, self.weights, evaluation[0], swaps)
+            p_value = stats.swap_test(a, b, METRICS[self.primary], self.weights, dataset=evaluation[0], number=swaps)
             found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_value}
             rows.append({"method_a": first, "method_b": second, **found, "n_fits": len(keys)})
         about = dict(zip(EVALUATION, evaluation, strict=True)) | {"metric": self.primary, "n_swaps": swaps}

@@ -12,9 +12,19 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
+from annobench.score.audit.verdict import COSTS
+from annobench.score.registry import METRICS
 from annobench.tables.shared.classes import node_classes, training_classes
 from annobench.tables.shared.context import TableContext
-from annobench.tables.shared.contrast_intervals import LABEL_SETS, LEAST, Bootstrap, ClassSets, Replicates
+from annobench.tables.shared.contrast_intervals import (
+    CLASS_METRICS,
+    GROUP_METRICS,
+    LABEL_SETS,
+    LEAST,
+    Bootstrap,
+    ClassSets,
+    Replicates,
+)
 from annobench.tables.shared.fits import Evaluation, FitFiles, Fits
 from annobench.tables.shared.spec import Contrast, ScoredSplit
 
@@ -68,28 +78,13 @@ MEANINGS = {
     "n_cells": "Test cells of a run.",
     "note": "Why a test or an interval is missing.",
 }
-_OVERALL = (
-    "macro_f1",
-    "macro_precision",
-    "macro_recall",
-    "balanced_accuracy",
-    "accuracy",
-    "ontology_macro_f1",
-    "ontology_accuracy",
-    "hierarchical_f1_micro",
-    "hierarchical_f1_macro",
-    "accuracy_top3",
-    "exact_share",
-    "finer_share",
-    "coarser_share",
-    "unrelated_share",
-    "leaf_share",
-    "ece",
-)
-_PER_CLASS = ("f1", "ontology_f1")
-_WITHIN = ("accuracy", "macro_f1", "ontology_accuracy", "ontology_macro_f1")
 _WHERE = ("study", "tissue", "disease", "seen_tissue", "seen_disease", "republished")
-_METRICS = {"overall": _OVERALL, "class": _PER_CLASS, "node_class": _PER_CLASS, **dict.fromkeys(_WHERE, _WITHIN)}
+_METRICS = {
+    "overall": tuple(m.name for m in METRICS.values() if m.level == "overall" and m.family not in COSTS),
+    "class": CLASS_METRICS,
+    "node_class": CLASS_METRICS,
+    **dict.fromkeys(_WHERE, GROUP_METRICS),
+}
 _KINDS = {
     "internal": "internal",
     "leaf_connected": "connected leaf",
@@ -119,8 +114,14 @@ def contrasts(context: TableContext) -> pd.DataFrame:
     rows = rows[pd.MultiIndex.from_frame(rows[["level", "metric"]]).isin(wanted)]
     sets = _class_sets(context)
     weights = stats.Weights(spec.statistics.replicates, spec.statistics.confidence)
+    pairs = rows.loc[rows["level"] == "overall", ["metric", "label_set"]].drop_duplicates()
     bootstrap = Bootstrap(
-        context.fits, weights, min_units=spec.statistics.min_units, sets=sets, results=context.results
+        context.fits,
+        weights,
+        min_units=spec.statistics.min_units,
+        sets=sets,
+        results=context.results,
+        overall=pairs.itertuples(index=False, name=None),
     )
     parts = []
     for evaluation in context.fits.evaluations:
@@ -139,7 +140,8 @@ def _class_sets(context: TableContext) -> dict[tuple[str, str], dict[str, list[s
     present = {}
     for fit, counts in fits.counts.items():
         key = (fit.dataset, fit.split)
-        present[key] = [label for label, there in zip(fits.classes[key], counts.present, strict=True) if there]
+        members = counts.observed().members
+        present[key] = [label for label, there in zip(fits.classes[key], members, strict=True) if there]
     later = {
         (split.dataset, split.fitted): present.get((split.dataset, split.split))
         for split in context.spec.splits
@@ -262,7 +264,9 @@ class _Evaluation:
             if units[row] >= LEAST:
                 difference = float(table["difference"].iat[row])
                 replicates = difference + second.moves[:, j] - first.moves[:, i]
-                low[row], high[row] = stats.interval(replicates, difference, self.bootstrap.weights.confidence, (-1, 1))
+                width = METRICS[key[1]].high - METRICS[key[1]].low
+                level = self.bootstrap.weights.confidence
+                low[row], high[row] = stats.interval(replicates, difference, level, (-width, width))
         resampled = np.array([bool(kind) for kind in kinds])
         number = pd.Series(units, dtype="Int64").where(resampled)
         return low, high, number, kinds, resampled & (units < LEAST)

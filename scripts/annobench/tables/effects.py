@@ -16,7 +16,9 @@ import pandas as pd
 from annobench.ontology.rollup import Rollup
 from annobench.score import statistics as stats
 from annobench.score.confidence import RULES
-from annobench.score.metrics.confidence_rules import RESAMPLED
+from annobench.score.counts import Classes, UnitCounts
+from annobench.score.judged import RESAMPLED
+from annobench.score.registry import METRICS
 from annobench.score.truths import rolled
 from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.confidences import Confidences, confidences_of
@@ -272,11 +274,12 @@ class Effects:
             counts = {one: self._counts(fits[one], merging) for one in sorted(chosen)}
             self._measured[key] = {}
             if counts:
-                replicates = stats.replicates_of(counts, LABEL_METRICS, self.weights, evaluation[0])
-                self._measured[key] = {m: (stats.estimate(counts, m), replicates[m]) for m in LABEL_METRICS}
+                metrics = [METRICS[name] for name in LABEL_METRICS]
+                replicates = stats.replicates_of(counts, metrics, self.weights, evaluation[0])
+                self._measured[key] = {m.name: (stats.estimate(counts, m), replicates[m.name]) for m in metrics}
         return self._measured[key]
 
-    def _counts(self, fit: FitFiles, merging: str) -> stats.UnitCounts:
+    def _counts(self, fit: FitFiles, merging: str) -> UnitCounts:
         """Counts of a fit, with labels merged or as they are."""
         if merging == "none" or self.merge is None:
             return self.fits.counts[fit]
@@ -284,4 +287,4 @@ class Effects:
         for column in ("true", "predicted"):
             table[column] = rolled(table[column], self.merge, self.fits.ontology)
         classes = sorted(set(table["true"]) | set(table["predicted"]))
-        return stats.unit_counts(table, classes, self.fits.ontology)
+        return UnitCounts.of_table(table, Classes(classes, self.fits.ontology))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from annobench.score.metrics.registry import METRICS
+from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.labels import label_names

@@ -6,40 +6,56 @@ from typing import Any
 from annobench.config.names import STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
-from annobench.workflow.common import Chapter, canonical
+from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule, ScoreSpec, ViewSpec
+from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.resources import SAMPLE
 
 
 class ScoreRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
-    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+    def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
         return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 2500) * attempt)
 
-    def scored_roles(self, wildcards: Any) -> list[str]:
-        """Roles of the splits that a fit is scored on, in the order of `scoring_settings`."""
+    def scored_roles(self, wildcards: Wildcards) -> list[str]:
+        """Roles of the splits that a fit is scored on, in the order of `ScoreSpec.views`."""
         scored = self.study.scored_on(wildcards.dataset, wildcards.split)
         return [self.results.roles(split.dataset, split.name, int(wildcards.seed)) for split in scored]
 
-    def settings(self, wildcards: Any) -> str:
-        """What scoring a fit uses of the study; `views` says as what it is scored: split -> method -> decoding."""
+    def score_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+        """How a fit is scored."""
         scoring = self.study.settings["scoring"]
-        used = {key: scoring[key] for key in ("unknown_truth", "calibration_bins")}
-        rollup = self.study.split(wildcards.dataset, wildcards.split).rollup
-        scored = self.study.scored_on(wildcards.dataset, wildcards.split)
-        used["views"] = [
-            {"split": s.name, "part": s.part, "methods": self._decodings(s, wildcards.method)} for s in scored
+        views = [
+            ViewSpec(
+                split=split.name,
+                part=split.part,
+                methods=self._decodings(split, wildcards.method),
+                families=_families(split),
+            )
+            for split in self.study.scored_on(wildcards.dataset, wildcards.split)
         ]
-        used |= {"rollup": self.rollup(rollup), "merge": self.rollup(scoring["merge"])}
-        return canonical(used | {"min_units": self.study.settings["statistics"]["min_units"]})
+        return ScoreSpec(
+            dataset=wildcards.dataset,
+            seed=int(wildcards.seed),
+            views=tuple(views),
+            unknown_truth=scoring["unknown_truth"],
+            bins=scoring["calibration_bins"],
+            min_units=self.study.settings["statistics"]["min_units"],
+            rollup=self._rollup(self.study.split(wildcards.dataset, wildcards.split).rollup),
+            merge=self._rollup(scoring["merge"]),
+        ).to_params()
 
     def _decodings(self, split: Split, fitted: str) -> dict[str, str]:
         """The methods of a split that score the fit of a method, and which labels of it."""
         methods = ((name, self.study.methods[name]) for name in split.methods)
         return {name: method["decoding"] for name, method in methods if method["fitted"] == fitted}
 
-    def audit_inputs(self, wildcards: Any) -> dict[str, Any]:
+    def _rollup(self, name: str | None) -> RollupRule | None:
+        rule = self.rollup(name)
+        return RollupRule.from_params(rule) if rule else None
+
+    def audit_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What the audit of an evaluation reads; with `partial`, the fits and splits that are there."""
         splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
         dataset = wildcards.dataset
@@ -51,7 +67,7 @@ class ScoreRules(Chapter):
         ]
         pairs = [(split, seed) for split in splits for seed in split.seeds]
         panels = {panel for split in splits if (panel := split.genes.panel)}
-        unrelated, markers = self.unrelated(wildcards), self.audit_markers(wildcards)
+        unrelated, markers = self.unrelated(wildcards), self._markers()
         there = self.targets.there
         return {
             "cells": self.results.cells(dataset),
@@ -67,37 +83,45 @@ class ScoreRules(Chapter):
             ],
         }
 
-    def _audited(self, split: Split) -> list[str]:
-        return [method for method in split.methods if self.study.methods[method]["kind"] == "method"]
+    def _audited(self, split: Split) -> tuple[str, ...]:
+        return tuple(method for method in split.methods if self.study.methods[method]["kind"] == "method")
 
-    def audit_markers(self, wildcards: Any) -> str | None:
-        """The marker table of an audit."""
+    def _markers(self) -> str | None:
+        """The marker table of the study."""
         name = self.study.settings["scoring"]["markers"]
         return str(self.root / "config" / "markers" / f"{name}.tsv") if name else None
 
-    def audit_settings(self, wildcards: Any) -> str:
-        """What the audit of an evaluation uses of the study."""
+    def audit_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+        """How an evaluation is audited."""
         splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
         scoring = self.study.settings["scoring"]
-        return canonical(
-            {
-                "dataset": wildcards.dataset,
-                "splits": [
-                    {
-                        **{"split": split.name, "fitted": split.fitted},
-                        "seeds": list(split.seeds),
-                        "methods": self._audited(split),
-                        "panel": split.genes.panel and self.targets.panel(split.genes.panel),
-                    }
-                    for split in splits
-                ],
-                "rollup": self.rollup(splits[0].rollup),
-                "merge": self.rollup(scoring["merge"]),
-                "bins": scoring["calibration_bins"],
-            }
-        )
+        audited = [
+            AuditedSplit(
+                split=split.name,
+                fitted=split.fitted,
+                seeds=split.seeds,
+                methods=self._audited(split),
+                panel=self.targets.panel(split.genes.panel) if split.genes.panel else None,
+            )
+            for split in splits
+        ]
+        return AuditSpec(
+            dataset=wildcards.dataset,
+            splits=tuple(audited),
+            bins=scoring["calibration_bins"],
+            rollup=self._rollup(splits[0].rollup),
+            merge=self._rollup(scoring["merge"]),
+            unrelated=self.unrelated(wildcards),
+            markers=self._markers(),
+            families=_families(splits[0]),
+        ).to_params()
 
-    def audit_memory_mb(self, wildcards: Any, attempt: int) -> int:
+    def audit_memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of an audit: a sample of the test cells is dense for a while."""
         cells = self.study.datasets[wildcards.dataset]["resources"]["cells"]
         return int((2000 + min(cells, SAMPLE) / 5 + min(cells, STORE_CELLS) / 50 + cells / 2500) * attempt)
+
+
+def _families(split: Split) -> tuple[str, ...] | None:
+    """Metric families that an evaluation asks for; None for all."""
+    return getattr(split, "families", None)

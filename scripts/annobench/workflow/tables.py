@@ -42,7 +42,7 @@ class TableRules(Chapter):
 
     def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
-        files: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "confidence": []}
+        files: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "sums": [], "confidence": []}
         for fit in self.study.fits():  # a file of scores holds all views of its fit
             run = self.results.run(fit)
             if not self.study.settings["partial"] or Path(run).is_file():

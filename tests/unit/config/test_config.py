@@ -1,6 +1,5 @@
 """What is promised: a wrong configuration never starts, and its message names file, key and nearest valid key."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from annobench.config.split import BalanceSettings, ColumnSettings
 from annobench.config.study import load_study, named_study
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
+from annobench.score.spec import ScoreSpec, ViewSpec
 from annobench.workflow.fit import FitRules
 from annobench.workflow.launch import resolve
 from annobench.workflow.score import ScoreRules
@@ -317,10 +317,11 @@ def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
     }
     score = ScoreRules(found)
     place = SimpleNamespace(dataset="simulated_mixed", split="release_draw1", method="mlp_ce", seed="2")
-    assert json.loads(score.settings(place))["views"] == [
-        {"split": f"release_draw1_{end}", "part": part, "methods": {"mlp_ce": "argmax", "mlp_ce.leaf": "leaf"}}
+    decodings = {"mlp_ce": "argmax", "mlp_ce.leaf": "leaf"}
+    assert ScoreSpec.from_params(score.score_spec(place)).views == tuple(
+        ViewSpec(split=f"release_draw1_{end}", part=part, methods=decodings)
         for end, part in (("id", "reference"), ("ood", "query"))
-    ]
+    )
     assert score.scored_roles(place) == [
         f"results/splits/simulated_mixed/release_draw1_{part}/seed2.parquet" for part in ("id", "ood")
     ]

@@ -17,6 +17,8 @@ from annobench.fit.predictions import joined
 from annobench.methods.linear import Linear
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
+from annobench.score.counts import Classes, UnitCounts
+from annobench.score.registry import METRICS
 
 SEEDS = (1, 2, 3, 4)
 CELLS = {"may": 2400, "december": 1600}
@@ -35,7 +37,7 @@ def release(part: str, ontology: Ontology) -> Any:
     return cells
 
 
-def trained(loss: str, names: str, ontology: Ontology) -> stats.Counts:
+def trained(loss: str, names: str, ontology: Ontology) -> stats.Samples:
     """What the linear network says of the newer release, whose labels and those of the training cells are `names`."""
     older, newer = (release(part, ontology).copy() for part in CELLS)
     for cells in (older, newer):
@@ -51,7 +53,7 @@ def trained(loss: str, names: str, ontology: Ontology) -> stats.Counts:
         predicted = np.array(classes)[np.asarray(joined(method.predict(test)).probabilities).argmax(axis=1)]
         pairs = {"unit": test.obs["study"], "true": test.obs["label_id"], "predicted": predicted, "n": 1.0}
         pairs = {key: np.broadcast_to(np.asarray(values), predicted.shape) for key, values in pairs.items()}
-        found["ood", seed] = stats.unit_counts(pairs, classes, ontology)
+        found["ood", seed] = UnitCounts.of_table(pairs, Classes(classes, ontology))
     return found
 
 
@@ -59,10 +61,12 @@ def trained(loss: str, names: str, ontology: Ontology) -> stats.Counts:
 def test_hce_helps_where_granularity_is_mixed_and_only_there(names: str, ontology: Ontology) -> None:
     ce, hce = (trained(loss, names, ontology) for loss in ("ce", "hce"))
     weights = stats.Weights(500)
-    difference = stats.estimate(hce, METRIC) - stats.estimate(ce, METRIC)
-    drawn = stats.replicates(hce, METRIC, weights, "world") - stats.replicates(ce, METRIC, weights, "world")
+    difference = stats.estimate(hce, METRICS[METRIC]) - stats.estimate(ce, METRICS[METRIC])
+    drawn = stats.replicates(hce, METRICS[METRIC], weights, "world") - stats.replicates(
+        ce, METRICS[METRIC], weights, "world"
+    )
     low, high = stats.interval(drawn, difference, 0.95, (-1, 1))
-    assert stats.estimate(ce, METRIC) > 0.4
+    assert stats.estimate(ce, METRICS[METRIC]) > 0.4
     if names == "mixed":
         assert low > 0  # so it is in seven worlds of seven
         assert difference > 0.05

@@ -11,7 +11,7 @@ from annobench.core.paths import ROOT
 from annobench.data.ontology import from_obo
 from annobench.ontology import UNKNOWN, Ontology, Term
 from annobench.ontology.rollup import Rollup, siblings_merged
-from annobench.score.score_fit import rolled_up
+from annobench.score.join import rolled_up
 from annobench.score.truths import rolled
 from helpers import scored, toy_ontology
 

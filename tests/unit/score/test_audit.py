@@ -8,27 +8,40 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annobench.config.results import Fit, Results
 from annobench.core.parquet import read_columns, write_columns
 from annobench.fit import predictions
 from annobench.fit.decisions import sample, write_decisions
 from annobench.fit.predictions import Predictions
 from annobench.ontology import Ontology
-from annobench.score.audit.controls import CONTROLS, NO_INFORMATION, Basis, merged_labels, noise_rules, tissue_rules
-from annobench.score.audit.evaluate import TABLES, audit_evaluation
+from annobench.score.audit.controls import (
+    CONTROLS,
+    NO_INFORMATION,
+    Basis,
+    made,
+    merged_labels,
+    noise_rules,
+    tissue_rules,
+)
+from annobench.score.audit.evaluate import audit_evaluation
+from annobench.score.audit.tables import TABLES
 from annobench.score.audit.tissue import train_on
 from annobench.score.audit.verdict import COST, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED, judge
-from annobench.score.metrics.base import Metric, Scored
-from annobench.score.metrics.registry import METRICS
+from annobench.score.metric import INFINITE, Metric
+from annobench.score.registry import METRICS
+from annobench.score.scored import Scored
+from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule
 from annobench.tables.audit import audited
 from annobench.tables.markers import degs, markers_of
 from annobench.tables.shared.verdicts import Verdicts
 from annobench.tables.spatial import spatial as spatial_table
-from helpers import cells, run_record, scored, toy_ontology, values
+from helpers import cells, rows_of_family, run_record, scored, toy_ontology, values
 from study_files import Context, study
 
-HIGH = Metric("m", "flat", "s", 0, 1, 1)
-LOW = Metric("m", "markers", "s", 0, float("inf"), 0)
-OPEN = Metric("m", "markers", "s", -20, float("inf"), float("inf"))
+ABOUT = {"name": "m", "label": "m", "meaning": "s"}
+HIGH = Metric(**ABOUT, family="flat", low=0, high=1, best=1)
+LOW = Metric(**ABOUT, family="markers", low=0, high=INFINITE, best=0)
+OPEN = Metric(**ABOUT, family="markers", low=-20, high=INFINITE, best=INFINITE)
 GOOD = {"oracle": 1.0, "majority": 0.4, "shuffled": 0.3, "merged": 0.8, "marker_argmax": 0.6, "unrelated_tissue": 0.1}
 
 
@@ -233,31 +246,33 @@ def basis() -> Basis:
 def test_controls_that_know_nothing(basis: Basis) -> None:
     from annobench.score.metrics import flat
 
-    found = basis.without_information(2)
+    found = {name: scored for name, scored in made(basis).items() if name in NO_INFORMATION}
     assert tuple(found) == NO_INFORMATION
     assert set(found["majority"].labels[:, 0]) == {"A1"}
     assert found["majority"].confidence.tolist() == [0.5] * 100
     assert sorted(found["shuffled"].labels[:, 0]) == sorted(basis.scored.truth)
     for name, one in found.items():
         assert one.probabilities.matrix().sum(axis=1) == pytest.approx(np.ones(100)), name
-        assert values(flat.compute(one))["mcc", "-", "all"] == pytest.approx(0, abs=0.25), name
-    many = Basis(scored(["A1", "B"] * 5000, ["A1", "B"] * 5000), {"A1": 0.7, "B": 0.3}, 2, 1).without_information(2)
+        assert values(rows_of_family(flat, one))["mcc", "-", "all"] == pytest.approx(0, abs=0.25), name
+    many = Basis(scored(["A1", "B"] * 5000, ["A1", "B"] * 5000), {"A1": 0.7, "B": 0.3}, 2, 1)
+    many = made(many)
     assert (many["random_stratified"].labels[:, 0] == "A1").mean() == pytest.approx(0.7, abs=0.02)
     assert set(many["random_stratified"].confidence) == {0.7, 0.3}
 
 
 def test_controls_are_the_same_for_the_same_seed(basis: Basis) -> None:
-    again = Basis(basis.scored, basis.shares, 3, 3).without_information(2)
-    other = Basis(basis.scored, basis.shares, 3, 4).without_information(2)
-    for name, one in basis.without_information(2).items():
+    again = made(Basis(basis.scored, basis.shares, 3, 3))
+    other = made(Basis(basis.scored, basis.shares, 3, 4))
+    for name, one in made(basis).items():
         assert (again[name].labels == one.labels).all()
-        assert name == "majority" or (other[name].labels != one.labels).any()
+        if name in NO_INFORMATION:
+            assert name == "majority" or (other[name].labels != one.labels).any()
 
 
 def test_noise_accepts_noise_and_tells_nothing_apart(basis: Basis) -> None:
     truth = ["A1"] * 600
     many = Basis(scored(truth, truth, training=["A1"]), basis.shares, 3, 3)
-    rules = {one.rule: one for one in noise_rules(many, many.without_information(1)["noise"])}
+    rules = {one.rule: one for one in noise_rules(many, made(many)["noise"])}
     assert set(rules) == {"raw", "softmax", "zscore", "calibrated"}
     for rule, one in rules.items():
         found = one.values(10)
@@ -277,7 +292,7 @@ def test_a_model_of_another_tissue(ontology: Ontology, tmp_path: Path) -> None:
     assert model.decisions.shape == (60, 3)
     assert model.validation.shape == (40, 3)
     assert model.right.mean() > 0.9  # it knows its own tissue
-    found = {one.rule: one for one in tissue_rules(model, scored(["A"] * 60, ["B"] * 60), np.arange(60))}
+    found = {one.rule: one for one in tissue_rules(model, scored(["A"] * 60, ["B"] * 60))}
     assert set(found) == {"raw", "softmax", "zscore", "calibrated"}
     query.var["feature_id"] = [f"ENSG8{i:010d}" for i in range(80)]
     assert train_on(tmp_path / "o.h5ad", query, 1) is None  # no shared genes
@@ -320,28 +335,30 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
         ids = np.array(data.obs_names, dtype=object)
         obs = {"cell_id": ids, "label_id": seen, "study": data.obs["study"], "donor": data.obs["donor"]}
         write_columns(tmp_path / "obs.parquet", obs)
-        write_columns(tmp_path / "roles.parquet", {"cell_id": ids, "role": role})
-        chosen = role == "train"
-        write_columns(tmp_path / "train.parquet", {"cell_id": ids[chosen], "label_id": truth[chosen]})
-        fits = {name: str(_fit(tmp_path / name, ids, truth, role, types, share)) for name, share in METHODS.items()}
-        fits["failed"] = str(tmp_path / "failed")
-        (tmp_path / "failed").mkdir()
-        run_record(tmp_path / "failed" / "run.json", status="failed", outputs=())
-        split = {"split": "s", "seed": 1, "panel": None, "fits": fits}
-        split |= {"roles": str(tmp_path / "roles.parquet"), "train": str(tmp_path / "train.parquet")}
-        settings = {"dataset": "d", "cells": str(tmp_path / "cells.h5ad"), "obs": str(tmp_path / "obs.parquet")}
-        settings |= {
-            "unrelated": str(tmp_path / "f.h5ad"),
-            "splits": [split],
-            "rollup": None,
-            "merge": None,
+        results = Results(tmp_path / "results")
+        for path, columns in (
+            (results.roles("d", "s", 1), {"cell_id": ids, "role": role}),
+            (results.train("d", "s", 1), {"cell_id": ids[role == "train"], "label_id": truth[role == "train"]}),
+        ):
+            Path(path).parent.mkdir(parents=True)
+            write_columns(path, columns)
+        for name, share in METHODS.items():
+            _fit(Path(results.fit(Fit("d", "s", name, 1))), ids, truth, role, types, share)
+        failed = Path(results.fit(Fit("d", "s", "failed", 1)))
+        failed.mkdir(parents=True)
+        run_record(failed / "run.json", status="failed", outputs=())
+        spec = {
+            "dataset": "d",
+            "splits": (AuditedSplit(split="s", fitted="s", seeds=(1, 2), methods=(*METHODS, "failed", "missing")),),
             "bins": 10,
+            "unrelated": str(tmp_path / "f.h5ad"),
+            "markers": str(table) if markers else None,
         }
-        settings |= {"markers": str(table) if markers else None}
         folder = tmp_path / "audit" / "d" / "e"
         folder.mkdir(parents=True)
         outputs = {name: folder / f"{name}.parquet" for name in TABLES}
-        audit_evaluation(settings | changes, ontology, outputs)
+        dataset = {"cells": tmp_path / "cells.h5ad", "obs": tmp_path / "obs.parquet"}
+        audit_evaluation(AuditSpec(**spec | changes), dataset, results, ontology, outputs)
         place = {"dataset": "d", "evaluation": "e", "regime": "holdout"}
         return {name: pd.DataFrame(read_columns(path)).assign(**place) for name, path in outputs.items()}
 
@@ -354,7 +371,7 @@ NOTHING = pd.DataFrame(columns=["dataset", "evaluation", "regime", "method", "st
 
 def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share: float) -> Path:
     """A fit whose answers are right for a share of the cells, with decision values."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(int(share * 10))
     at = np.array([types.index(label) for label in truth])
     at = np.where(rng.random(len(at)) < share, at, rng.integers(0, len(types), len(at)))
@@ -472,7 +489,7 @@ def test_an_evaluation_rolled_up_compares_coarse_labels(
     evaluation: Callable[..., dict[str, pd.DataFrame]],
 ) -> None:
     rollup = {"targets": {"CL:0000542": ["CL:0000542"], "CL:0000766": ["CL:0000766"]}, "others": "unknown"}
-    metrics = evaluation(rollup=rollup)["metrics"]
+    metrics = evaluation(rollup=RollupRule.from_params(rollup))["metrics"]
     one = metrics[(metrics["metric"] == "accuracy") & (metrics["variant"] == "-")].set_index("name")["value"]
     assert one["oracle"] == 1
     assert one["unrelated_tissue"] == 0  # its types belong to neither
@@ -531,7 +548,7 @@ def test_a_score_gets_the_verdict_on_its_own_label_set_and_rule() -> None:
 
 def test_costs_stand_in_the_audit_without_controls() -> None:
     metrics = pd.DataFrame(
-        [("s", 1, kind, name, "flat", "accuracy", "-", "-", v, "d", "e", "holdout") for kind, name, v in (
+        [("s", 1, "training", kind, name, "flat", "accuracy", "-", "-", v, "d", "e", "holdout") for kind, name, v in (
             ("control", "oracle", 1.0), ("control", "majority", 0.4), ("method", "good", 0.8), ("method", "good", 0.9),
         )],
         columns=[*TABLES["metrics"], "dataset", "evaluation", "regime"],

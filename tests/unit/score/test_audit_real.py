@@ -23,7 +23,7 @@ from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, Verdict, ju
 from annobench.score.confidence import PUBLISHED, zscore
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.markers import Expression, MarkerSet, judged
-from annobench.score.metrics.registry import METRICS
+from annobench.score.registry import METRICS
 
 PBMC = "pbmc_multistudy/pbmc68k_reduced_700_counts.h5ad"
 MERFISH = "spatial/merfish_human_lung_cancer_3177.h5ad"

@@ -9,9 +9,18 @@ from sklearn.metrics import roc_auc_score
 
 from annobench.fit.calibration import Groups, Platt, strength
 from annobench.score.confidence import by_rule
-from annobench.score.metrics import confidence_rules as selection
-from annobench.score.metrics.calibration import auroc, reliability, risk_coverage
-from annobench.score.metrics.confidence_rules import Judged, share_found, weighted_auroc, weighted_ece, weighted_risk
+from annobench.score.judged import (
+    BINS,
+    RESAMPLED,
+    Judged,
+    judge,
+    share_found,
+    weighted_auroc,
+    weighted_ece,
+    weighted_risk,
+)
+from annobench.score.metrics.confidence import rows
+from annobench.score.ranks import auroc, reliability, risk_coverage
 from helpers import scored
 
 # few different confidences, so that ties are common; integer weights, none included
@@ -159,12 +168,12 @@ def judged(rule: str = "raw", **changes: object) -> Judged:
 def test_a_handful_of_right_or_wrong_cells_gives_no_area(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("auroc_correct", "-") not in judged().values(bins=10)
     assert "auroc_correct" not in judged().replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
-    monkeypatch.setattr(selection, "MIN_EACH", 2)
+    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 2)
     assert ("auroc_correct", "-") in judged().values(bins=10)
 
 
 def test_values_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_EACH", 1)
+    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 1)
     found = judged().values(bins=10)
     # pairs of a right and a wrong cell, in order: 0.9, 0.8 above both wrong ones, 0.6 above one of them
     assert found["auroc_correct", "-"] == pytest.approx(5 / 6)
@@ -209,11 +218,11 @@ def test_undefined_values_are_left_out() -> None:
 
 
 def test_replicates_with_equal_weights_are_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "MIN_EACH", 1)
+    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 1)
     one = judged()
     found = one.replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
     values = one.values(10)
-    assert set(found) == set(selection.RESAMPLED)
+    assert set(found) == set(RESAMPLED)
     for metric in set(found) - {"aurc"}:  # which is continuous in the one and over whole cells in the other
         assert found[metric] == pytest.approx([values[metric, "-"]] * 2), metric
 
@@ -225,7 +234,7 @@ def test_curve_and_histograms() -> None:
     assert [curve[c] for c in ("0.40", "0.60", "0.80", "1.00")] == pytest.approx([0, 1 / 3, 1 / 4, 2 / 5])
     shares = judged().histograms()
     assert set(shares) == {"right", "wrong", "noise", "unrelated_tissue"}
-    assert all(len(part) == selection.BINS and part.sum() == pytest.approx(1) for part in shares.values())
+    assert all(len(part) == BINS and part.sum() == pytest.approx(1) for part in shares.values())
     assert shares["unrelated_tissue"][2] == pytest.approx(0.5)  # 0.1 lies in the third bin of 0.04
 
 
@@ -238,8 +247,7 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     decisions = {"decisions": values, "part": part, "confidence": own}
     data = scored(["A", "B", "A", "B"], ["A", "A", "A", "B"])
     found = {
-        one.rule: one
-        for one in selection.judge(data.correct, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
+        one.rule: one for one in judge(data.correct, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
     }
     assert list(found) == ["raw", "softmax", "zscore", "calibrated"]
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()
@@ -255,13 +263,13 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
 def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_calibration() -> None:
     decisions = {"decisions": np.eye(3), "part": np.array(["test"] * 3, dtype=object), "confidence": np.full(3, np.nan)}
     none = np.empty(0, dtype=int)
-    found = selection.judge(scored(list("AAB"), list("AAA")), decisions, np.arange(3), none, none.astype(bool))
+    found = judge(scored(list("AAB"), list("AAA")), decisions, np.arange(3), none, none.astype(bool))
     assert [one.rule for one in found] == ["softmax", "zscore"]
     assert found[0].validation is None
 
 
 def test_rows_name_rule_and_cut() -> None:
-    found = {(row.level, row.group, row.metric, row.label_set): row.value for row in selection.rows([judged()], 10)}
+    found = {(row.level, row.group, row.metric, row.label_set): row.value for row in rows([judged()], 10)}
     assert found["rule", "raw", "unknown_rate", "published"] == pytest.approx(0.2)
     assert found["rule", "raw", "aurc", "-"] == pytest.approx(judged().values(10)["aurc", "-"])
 

@@ -9,18 +9,31 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from annobench.fit.run_record import RunRecord
-from annobench.score.metrics import calibration, flat, hierarchical, markers, ontology_aware, resources, topk
-from annobench.score.metrics import confidence_rules as selection
-from annobench.score.metrics.base import Scored
-from annobench.score.metrics.registry import FAMILIES, METRICS, STATUS
-from helpers import scored, toy_ontology, values
+from annobench.score import ranks
+from annobench.score.evidence import Evidence
+from annobench.score.metrics import (
+    calibration,
+    confidence,
+    flat,
+    hierarchical,
+    markers,
+    ontology_aware,
+    per_class,
+    resources,
+    status,
+    topk,
+)
+from annobench.score.registry import METRICS, rows_of
+from annobench.score.scored import Scored
+from helpers import rows_of_family, scored, toy_ontology, values
 
+IDENTITY = {"dataset": "d", "split": "s", "method": "m", "seed": 1}
 LABELS = ["A", "A1", "A2", "A2x", "B"]
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=60)
 
 
 def every_row(data: Scored) -> list[Any]:
-    return [row for compute in FAMILIES.values() for row in compute(data)]
+    return list(rows_of(Evidence(data)))
 
 
 # flat, against scikit-learn
@@ -29,7 +42,7 @@ def every_row(data: Scored) -> list[Any]:
 @given(PAIRS)
 def test_flat_metrics_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     truth, predicted = zip(*pairs, strict=True)
-    found = values(flat.compute(scored(truth, predicted)))
+    found = values(rows_of_family(flat, scored(truth, predicted)))
     present, union = sorted(set(truth)), sorted(set(truth) | set(predicted))
     assert found["accuracy", "-", "all"] == pytest.approx(sk.accuracy_score(truth, predicted))
     for label_set, labels in (("truth", present), ("either", union)):
@@ -53,24 +66,24 @@ def test_flat_metrics_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
 @given(PAIRS)
 def test_per_class_metrics_equal_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     truth, predicted = zip(*pairs, strict=True)
-    found = values(flat.compute_per_class(scored(truth, predicted)))
+    found = values(rows_of_family(per_class, scored(truth, predicted)))
     labels = sorted(set(truth))
     p, r, f, support = sk.precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
     for i, label in enumerate(labels):
         assert [found[name, "-", label] for name in ("precision", "recall", "f1")] == pytest.approx([p[i], r[i], f[i]])
-    rows = [row for row in flat.compute_per_class(scored(truth, predicted)) if row.metric == "f1"]
+    rows = [row for row in rows_of_family(per_class, scored(truth, predicted)) if row.metric == "f1"]
     assert [row.n for row in rows] == support.tolist()
 
 
 def test_shared_classes_are_those_of_truth_that_were_trained() -> None:
-    found = values(flat.compute(scored(["A", "B", "A1"], ["A", "B", "B"], training=["A", "B"])))
+    found = values(rows_of_family(flat, scored(["A", "B", "A1"], ["A", "B", "B"], training=["A", "B"])))
     assert found["macro_f1", "shared", "all"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["macro_f1", "truth", "all"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert found["unseen_share", "-", "all"] == pytest.approx(1 / 3)
 
 
 def test_unknown_is_wrong_but_no_class() -> None:
-    found = values(flat.compute(scored(["A", "A", "B"], ["A", "unknown", "B"])))
+    found = values(rows_of_family(flat, scored(["A", "A", "B"], ["A", "unknown", "B"])))
     assert found["accuracy", "-", "all"] == pytest.approx(2 / 3)
     assert found["macro_f1", "either", "all"] == pytest.approx((2 / 3 + 1) / 2)
     assert found["unknown_share", "-", "all"] == pytest.approx(1 / 3)
@@ -79,7 +92,7 @@ def test_unknown_is_wrong_but_no_class() -> None:
 def test_groups_are_scored_on_their_own() -> None:
     groups = {"study": list("ssttu"), "tissue": ["lung", "unknown", "unknown", "lung", "unknown"]}
     data = scored(["A", "B", "A", "B", "A"], ["A", "B", "B", "B", "A1"], groups=groups)
-    rows = [*flat.compute(data), *ontology_aware.compute(data)]
+    rows = [*rows_of_family(flat, data), *rows_of_family(ontology_aware, data)]
     found = {(row.metric, row.level, row.group): (row.value, row.n) for row in rows}
     assert found["accuracy", "study", "s"] == (1.0, 2)
     assert found["accuracy", "study", "t"] == (0.5, 2)
@@ -95,7 +108,7 @@ def test_groups_are_scored_on_their_own() -> None:
 
 def test_a_hit_among_the_k_best_counts_as_the_truth() -> None:
     labels = np.array([["A", "B"], ["B", "A"], ["B", "A1"]], dtype=object)
-    found = values(topk.compute(scored(["A", "A", "A"], labels)))
+    found = values(rows_of_family(topk, scored(["A", "A", "A"], labels)))
     assert found["accuracy_top1", "-", "all"] == pytest.approx(1 / 3)
     assert found["accuracy_top2", "-", "all"] == pytest.approx(2 / 3)
     assert found["macro_f1_top2", "truth", "all"] == pytest.approx(2 * 2 / (3 + 2))
@@ -108,7 +121,7 @@ def test_a_hit_among_the_k_best_counts_as_the_truth() -> None:
 def test_hierarchical_by_hand() -> None:
     # closures: A2x = {A2x, A2, A, B}, A1 = {A1, A}, B = {B}
     # (A2x, A1): both {A}; (A1, A1): both {A1, A}; (B, A2x): both {B}
-    found = values(hierarchical.compute(scored(["A2x", "A1", "B"], ["A1", "A1", "A2x"])))
+    found = values(rows_of_family(hierarchical, scored(["A2x", "A1", "B"], ["A1", "A1", "A2x"])))
     hits, predicted, true = 1 + 2 + 1, 2 + 2 + 4, 4 + 2 + 1
     assert found["hierarchical_precision_micro", "-", "all"] == pytest.approx(hits / predicted)
     assert found["hierarchical_recall_micro", "-", "all"] == pytest.approx(hits / true)
@@ -125,7 +138,7 @@ def test_hierarchical_by_hand() -> None:
 def test_hierarchical_equals_a_plain_loop(pairs: list[tuple[str, str]]) -> None:
     toy = toy_ontology()
     truth, predicted = zip(*pairs, strict=True)
-    found = values(hierarchical.compute(scored(truth, predicted)))
+    found = values(rows_of_family(hierarchical, scored(truth, predicted)))
     both = sum(len(toy.closure(t) & toy.closure(p)) for t, p in pairs)
     of_truth, of_prediction = sum(len(toy.closure(t)) for t in truth), sum(len(toy.closure(p)) for p in predicted)
     assert found["hierarchical_f1_micro", "-", "all"] == pytest.approx(2 * both / (of_truth + of_prediction))
@@ -139,7 +152,7 @@ def test_hierarchical_equals_a_plain_loop(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_unknown_costs_hierarchical_recall_not_precision() -> None:
-    found = values(hierarchical.compute(scored(["A1", "A1"], ["A1", "unknown"])))
+    found = values(rows_of_family(hierarchical, scored(["A1", "A1"], ["A1", "unknown"])))
     assert found["hierarchical_precision_micro", "-", "all"] == 1
     assert found["hierarchical_recall_micro", "-", "all"] == 0.5
 
@@ -149,7 +162,7 @@ def test_unknown_costs_hierarchical_recall_not_precision() -> None:
 
 def test_a_descendant_of_the_truth_is_right_an_ancestor_is_not() -> None:
     data = scored(["A", "A1", "A", "B"], ["A1", "A", "A", "A2x"], training=["A", "A1", "A2x", "B"])
-    found = values(ontology_aware.compute(data))
+    found = values(rows_of_family(ontology_aware, data))
     assert found["ontology_accuracy", "-", "all"] == pytest.approx(3 / 4)
     shares = [found[f"{name}_share", "-", "all"] for name in ("exact", "finer", "coarser", "unrelated")]
     assert shares == pytest.approx([1 / 4, 2 / 4, 1 / 4, 0])
@@ -166,7 +179,7 @@ def test_ontology_aware_equals_the_rule_applied_cell_by_cell(pairs: list[tuple[s
     truth, predicted = zip(*pairs, strict=True)
     replaced = [t if p == t or p in toy.descendants(t) else p for t, p in pairs]
     data = scored(truth, predicted, ood=sorted(ood))
-    found = values(ontology_aware.compute(data))
+    found = values(rows_of_family(ontology_aware, data))
 
     def report(labels: list[str] | None) -> dict[str, Any]:
         return sk.classification_report(truth, replaced, labels=labels, output_dict=True, zero_division=0)
@@ -176,18 +189,18 @@ def test_ontology_aware_equals_the_rule_applied_cell_by_cell(pairs: list[tuple[s
         if labels != []:
             value = report(labels)["macro avg"]["f1-score"]
             assert found["ontology_macro_f1", label_set, "all"] == pytest.approx(value), label_set
-    per_class, theirs = values(flat.compute_per_class(data)), report(None)
+    of_classes, theirs = values(rows_of_family(per_class, data)), report(None)
     for label in expected["truth"]:
-        assert per_class["ontology_f1", "-", label] == pytest.approx(theirs[label]["f1-score"])
+        assert of_classes["ontology_f1", "-", label] == pytest.approx(theirs[label]["f1-score"])
     assert np.isnan(found["ontology_macro_f1", "ood", "all"]) == (not ood & set(truth))
 
 
 def test_the_classes_of_another_release_are_a_label_set() -> None:
     data = scored(["A", "B", "A1"], ["A", "B", "B"], ood=["A1", "B", "A2"])
-    found = values([*flat.compute(data), *ontology_aware.compute(data)])
+    found = values([*rows_of_family(flat, data), *rows_of_family(ontology_aware, data)])
     assert found["macro_f1", "ood", "all"] == found["ontology_macro_f1", "ood", "all"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["macro_recall", "ood", "all"] == pytest.approx(1 / 2)
-    assert not any(key[1] == "ood" for key in values(flat.compute(scored(["A"], ["A"]))))
+    assert not any(key[1] == "ood" for key in values(rows_of_family(flat, scored(["A"], ["A"]))))
 
 
 # calibration
@@ -197,8 +210,8 @@ def test_the_classes_of_another_release_are_a_label_set() -> None:
 def test_auroc_and_risk_coverage(cells: list[tuple[float, bool]]) -> None:
     confidence, right = np.array([c for c, _ in cells]), np.array([r for _, r in cells])
     if right.any() and not right.all():
-        assert calibration.auroc(confidence, right) == pytest.approx(sk.roc_auc_score(right, confidence))
-    risks = calibration.risk_coverage(confidence, right)
+        assert ranks.auroc(confidence, right) == pytest.approx(sk.roc_auc_score(right, confidence))
+    risks = ranks.risk_coverage(confidence, right)
     assert risks[-1] == pytest.approx(1 - right.mean())
     # a second implementation: the mean over many random orders of the ties
     rng, total = np.random.default_rng(0), np.zeros(len(cells))
@@ -210,7 +223,7 @@ def test_auroc_and_risk_coverage(cells: list[tuple[float, bool]]) -> None:
 
 def test_reliability_bins_are_closed_above() -> None:
     confidence = np.array([0.0, 0.1, 0.100001, 1.0])
-    bins = calibration.reliability(confidence, np.array([True, False, True, True]), 10)
+    bins = ranks.reliability(confidence, np.array([True, False, True, True]), 10)
     assert [(name, n) for name, _, _, n in bins] == [("00", 2), ("01", 1), ("09", 1)]
 
 
@@ -225,7 +238,7 @@ def test_ece_and_brier_by_hand() -> None:
         probability_classes=np.array(["A", "B"], dtype=object),
         bins=10,
     )
-    found = values(calibration.compute(data))
+    found = values(rows_of_family(calibration, data))
     assert found["ece", "-", "all"] == pytest.approx((2 * abs(0.5 - 0.8) + abs(1 - 0.7) + abs(1 - 0.6)) / 4)
     brier = (0.2**2 * 2 + 0.8**2 * 2 + 0.3**2 * 2 + 0.4**2 * 2) / 4
     assert found["brier", "-", "all"] == pytest.approx(brier)
@@ -242,11 +255,11 @@ def test_brier_of_a_class_that_was_never_trained() -> None:
         probability_classes=np.array(["A", "B"], dtype=object),
         training=["A", "B"],
     )
-    assert values(calibration.compute(data))["brier", "-", "all"] == pytest.approx((1 + 1 + 0) / 2)
+    assert values(rows_of_family(calibration, data))["brier", "-", "all"] == pytest.approx((1 + 1 + 0) / 2)
 
 
 def test_correlations_are_no_probabilities() -> None:
-    found = values(calibration.compute(scored(["A", "B"], ["A", "A"], confidence=np.array([0.9, 0.2]))))
+    found = values(rows_of_family(calibration, scored(["A", "B"], ["A", "A"], confidence=np.array([0.9, 0.2]))))
     assert ("ece", "-", "all") not in found
     assert found["auroc_correct", "-", "all"] == 1
 
@@ -274,7 +287,7 @@ def test_every_row_is_a_registered_metric_within_its_range() -> None:
         assert metric.family == row.family
         assert metric.low <= row.value <= metric.high, row
     seen = {row.metric for row in rows}
-    elsewhere = [*resources.METRICS, *STATUS, *selection.METRICS, *markers.METRICS]  # need more than labels
+    elsewhere = [*resources.METRICS, *status.METRICS, *confidence.METRICS, *markers.METRICS]  # need more than labels
     silent = {m.name for m in METRICS.values()} - seen - {m.name for m in elsewhere}
     assert not silent
 
@@ -299,7 +312,7 @@ def test_the_oracle_reaches_the_best_value_of_every_metric() -> None:
 
 def test_majority_scores_what_theory_says() -> None:
     truth = ["A"] * 6 + ["B"] * 3 + ["A1"]
-    found = values(flat.compute(scored(truth, ["A"] * 10)))
+    found = values(rows_of_family(flat, scored(truth, ["A"] * 10)))
     assert found["accuracy", "-", "all"] == pytest.approx(0.6)
     assert found["balanced_accuracy", "truth", "all"] == pytest.approx(1 / 3)
     assert found["macro_f1", "truth", "all"] == pytest.approx((2 * 6 / 16) / 3)
@@ -311,14 +324,14 @@ def test_random_guessing_scores_what_theory_says() -> None:
     rng = np.random.default_rng(0)
     share = np.array([0.6, 0.3, 0.1])
     truth, guess = (np.array(["A", "B", "A1"])[rng.choice(3, 60_000, p=share)] for _ in range(2))
-    found = values(flat.compute(scored(truth, guess)))
+    found = values(rows_of_family(flat, scored(truth, guess)))
     assert found["accuracy", "-", "all"] == pytest.approx((share**2).sum(), abs=0.01)
     assert found["balanced_accuracy", "truth", "all"] == pytest.approx(1 / 3, abs=0.01)
     assert found["cohen_kappa", "-", "all"] == pytest.approx(0, abs=0.015)
 
 
 def test_resources_come_out_of_the_run_record() -> None:
-    identity = {"dataset": "d", "split": "s", "method": "m", "seed": 1}
-    record = RunRecord(**identity, fit_seconds=1.5, peak_rss_mb=100.0)
-    found = values(resources.compute(record))
+    evidence = Evidence(scored(["A"], ["A"]))
+    evidence.run = RunRecord(**IDENTITY, fit_seconds=1.5, peak_rss_mb=100, peak_gpu_mb=None)
+    found = values(resources.FAMILY.compute(evidence))
     assert found == {("fit_seconds", "-", "all"): 1.5, ("peak_rss_mb", "-", "all"): 100}

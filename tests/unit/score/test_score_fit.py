@@ -17,13 +17,17 @@ from annobench.fit.decisions import write_decisions
 from annobench.fit.predictions import Predictions
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
-from annobench.score.metrics.base import Probabilities, Scored
-from annobench.score.metrics.registry import FAMILIES
-from annobench.score.score_fit import rolled_up, score_fit, without_repeats
+from annobench.score.evidence import Evidence
+from annobench.score.join import rolled_up, without_repeats
+from annobench.score.registry import rows_of
+from annobench.score.score_fit import FitTables, score_fit
+from annobench.score.scored import Probabilities, Scored
+from annobench.score.spec import RollupRule, ScoreSpec, ViewSpec
 from helpers import run_record, scored, toy_ontology
 
 LABELS = ["A", "A1", "A2", "A2x", "B"]
 RULE = {"targets": {"A": ["A"], "B": ["B"]}, "others": "keep"}
+ROLLUP = RollupRule.from_params(RULE)
 
 
 # second implementations: every metric as it is defined, cell by cell
@@ -128,7 +132,7 @@ def risk(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 def test_every_family_equals_a_loop_over_cells(seed: int, ranks: int, halves: bool) -> None:
     data = made(seed, ranks=ranks, halves=halves)
-    rows = [row for compute in FAMILIES.values() for row in compute(data)]
+    rows = list(rows_of(Evidence(data)))
     found = {(row.metric, row.label_set, row.level, row.group): row.value for row in rows}
     for key, value in plain(data).items():
         assert found[key] == pytest.approx(value, abs=1e-12), key
@@ -154,7 +158,7 @@ def test_rolled_up_probabilities_are_those_of_a_sum(seed: int, halves: bool) -> 
         assert found.confidence[i] == pytest.approx(min(own, 1))
         row = list(dict.fromkeys(truth.of(label, toy_ontology()) for label in data.labels[i]))
         assert found.labels[i].tolist() == row + [UNKNOWN] * (5 - len(row))
-    rows = [row for compute in FAMILIES.values() for row in compute(found)]
+    rows = list(rows_of(Evidence(found)))
     values = {(row.metric, row.label_set, row.level, row.group): row.value for row in rows}
     for key, value in plain(found).items():
         assert values[key] == pytest.approx(value, abs=1e-12), key
@@ -178,9 +182,9 @@ def test_without_all_probabilities_a_target_has_none() -> None:
 
 
 def test_blocks_of_a_matrix_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = {(r.metric, r.label_set): r.value for r in FAMILIES["calibration"](made(1, halves=True))}
-    monkeypatch.setattr("annobench.score.metrics.base._BLOCK", 20)
-    parts = {(r.metric, r.label_set): r.value for r in FAMILIES["calibration"](made(1, halves=True))}
+    whole = {(r.metric, r.label_set): r.value for r in rows_of(Evidence(made(1, halves=True)), ["calibration"])}
+    monkeypatch.setattr("annobench.score.scored._BLOCK", 20)
+    parts = {(r.metric, r.label_set): r.value for r in rows_of(Evidence(made(1, halves=True)), ["calibration"])}
     assert parts == pytest.approx(whole, abs=1e-12)
 
 
@@ -220,13 +224,17 @@ def run(folder: Path, *more: str, **changes: Any) -> None:
 
 
 def scores(folder: Path, **changes: Any) -> pd.DataFrame:
-    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "confidence")}
-    asked = {"unknown_truth": "drop", "calibration_bins": 10, "min_units": 4, "rollup": None, "merge": None} | changes
-    asked = {"views": [{"split": "s", "part": None, "methods": {"m": "argmax"}}]} | asked
-    obs, split, train = (folder / f"{name}.parquet" for name in ("obs", "split", "train"))
-    identity = {"dataset": "d", "seed": 1}
-    score_fit(folder, obs, [split] * len(asked["views"]), train, toy_ontology(), asked, identity, outputs)
-    return pd.DataFrame(read_columns(outputs["scores"])).set_index(["metric", "label_set", "level", "group"])
+    view = ViewSpec(split="s", methods={"m": "argmax"}, **{k: changes.pop(k) for k in ("families",) if k in changes})
+    score(folder, [folder / "split.parquet"], views=(view,), **changes)
+    return pd.DataFrame(read_columns(folder / "scores.out")).set_index(["metric", "label_set", "level", "group"])
+
+
+def score(folder: Path, roles: list[Path], **changes: Any) -> None:
+    """Score the fit; `changes` are fields of the spec."""
+    spec = ScoreSpec(**{"dataset": "d", "seed": 1, "bins": 10} | changes)
+    tables = FitTables(obs=folder / "obs.parquet", train=folder / "train.parquet", roles=roles)
+    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "sums", "confidence")}
+    score_fit(spec, folder, tables, toy_ontology(), outputs)
 
 
 def test_a_fit_is_scored_by_cell_id(files: Path) -> None:
@@ -289,20 +297,15 @@ def test_a_fit_is_scored_as_all_its_views(files: Path) -> None:
     for name, cells in (("own", roles == "test"), ("later", (roles == "test") & few)):
         role = np.where(cells, "test", "unused").astype(object)
         write_columns(files / f"{name}.parquet", {"cell_id": obs["cell_id"], "role": role})
-    views = [
-        {"split": "own", "part": "reference", "methods": {"m": "argmax", "m.leaf": "leaf"}},
-        {"split": "later", "part": "query", "methods": {"m": "argmax"}},
-    ]
-    asked = {"unknown_truth": "drop", "calibration_bins": 10, "min_units": 4, "rollup": None, "merge": None}
-    outputs = {name: files / f"{name}.out" for name in ("scores", "confusion", "confidence")}
-    places = [files / f"{view['split']}.parquet" for view in views]
-    about = {"dataset": "d", "seed": 1}
-    train = files / "train.parquet"
+    views = (
+        ViewSpec(split="own", part="reference", methods={"m": "argmax", "m.leaf": "leaf"}),
+        ViewSpec(split="later", part="query", methods={"m": "argmax"}),
+    )
     answers = read_columns(files / "predictions.parquet")
     leaf = {"leaf": np.full(200, LABELS[0], dtype=object), "confidence_leaf": np.full(200, 0.5)}
     write_columns(files / "predictions.parquet", answers | leaf)
-    score_fit(files, files / "obs.parquet", places, train, toy_ontology(), asked | {"views": views}, about, outputs)
-    table = pd.DataFrame(read_columns(outputs["scores"]))
+    score(files, [files / f"{view.split}.parquet" for view in views], views=views)
+    table = pd.DataFrame(read_columns(files / "scores.out"))
     found = table.set_index(["split", "method", "metric", "label_set", "level", "group"])["value"]
     assert set(zip(table["split"], table["method"], strict=True)) == {("own", "m"), ("own", "m.leaf"), ("later", "m")}
     accuracy = found.xs(("accuracy", "-", "overall"), level=("metric", "label_set", "level")).droplevel("group")
@@ -358,7 +361,7 @@ def test_what_was_left_out_is_missing_and_said(files: Path, capsys: pytest.Captu
     kept = whole[~whole.index.get_level_values("metric").isin(gone)]
     pd.testing.assert_frame_equal(found, kept)
     assert "ece" in set(found.index.get_level_values("metric"))
-    rolled = scores(files, rollup=RULE)
+    rolled = scores(files, rollup=ROLLUP)
     assert "ece" not in set(rolled.query("level == 'overall'").index.get_level_values("metric"))
     assert "aurc" in set(rolled.query("level == 'overall'").index.get_level_values("metric"))
 

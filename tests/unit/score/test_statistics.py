@@ -12,40 +12,73 @@ from statsmodels.stats.multitest import multipletests
 from annobench.core.counts import macro_f1_of_codes
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
-from annobench.score.metrics import flat, hierarchical, ontology_aware
+from annobench.score.counts import Classes, UnitCounts
+from annobench.score.evidence import Evidence
+from annobench.score.registry import METRICS, rows_of
+from annobench.score.samples import UnitSums, evaluate
 from helpers import scored, toy_ontology, values
 
 LABELS = ["A", "A1", "A2x", "B", "unknown"]
 FLAT = Ontology("none", {})
 
 
-def counts(units: Any, truth: Any, predicted: Any, classes: list[str], ontology: Ontology = FLAT) -> stats.UnitCounts:
+def counts(units: Any, truth: Any, predicted: Any, classes: list[str], ontology: Ontology = FLAT) -> UnitCounts:
     pairs = {"unit": units, "true": truth, "predicted": predicted, "n": np.ones(len(units), dtype=int)}
-    return stats.unit_counts(pairs, classes, ontology)
+    return UnitCounts.of_table(pairs, Classes(classes, ontology))
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS[:-1]), st.sampled_from(LABELS), st.sampled_from("xyz")), min_size=1))
-def test_headlines_from_counts_equal_scoring(cells: list[tuple[str, str, str]]) -> None:
+def test_metrics_from_counts_of_units_equal_scoring(cells: list[tuple[str, str, str]]) -> None:
     truth, predicted, units = zip(*cells, strict=True)
+    one = counts(units, truth, predicted, sorted(LABELS), toy_ontology()).observed()
+    found = values(rows_of(Evidence(scored(truth, predicted))))
+    of_counts = [metric for metric in METRICS.values() if metric.from_counts]
+    assert len(of_counts) > 25
+    for metric in of_counts:
+        value = evaluate(metric, one)
+        if metric.level == "class":
+            for label in set(truth):
+                expected = found[metric.name, "-", label]
+                assert value[one.classes.labels.index(label)] == pytest.approx(expected), (metric.name, label)
+        else:
+            assert value == pytest.approx(found[metric.name, metric.label_set, "all"]), metric.name
+
+
+@given(st.lists(st.tuples(*[st.sampled_from(LABELS[:-1])] * 2, st.sampled_from("xyz"), st.integers(0, 3)), min_size=1))
+def test_weighted_counts_are_those_of_repeated_cells(cells: list[tuple[str, str, str, int]]) -> None:
+    truth, predicted, units, _ = zip(*cells, strict=True)
+    weight = {unit: n for _, _, unit, n in cells}
     one = counts(units, truth, predicted, sorted(LABELS), toy_ontology())
-    data = scored(truth, predicted)
-    found = values([*flat.compute(data), *hierarchical.compute(data), *ontology_aware.compute(data)])
-    expected = {
-        "macro_f1": found["macro_f1", "truth", "all"],
-        "balanced_accuracy": found["balanced_accuracy", "truth", "all"],
-        "accuracy": found["accuracy", "-", "all"],
-        "hierarchical_f1_micro": found["hierarchical_f1_micro", "-", "all"],
-        "ontology_macro_f1": found["ontology_macro_f1", "truth", "all"],
-    }
-    assert set(expected) == set(stats.HEADLINES)
-    for name, value in expected.items():
-        assert one.metric(name) == pytest.approx(value), name
+    weighted = one.weighted(np.array([[weight[unit] for unit in one.units]], dtype=float))
+    again = [cell for cell in cells for _ in range(weight[cell[2]])]
+    if not again:
+        return
+    truth, predicted, units, _ = zip(*again, strict=True)
+    other = counts(units, truth, predicted, sorted(LABELS), toy_ontology()).observed()
+    for metric in (metric for metric in METRICS.values() if metric.from_counts):
+        found = evaluate(metric, weighted.over(other.members))
+        expected = evaluate(metric, other)
+        assert found[0] == pytest.approx(expected), metric.name
+
+
+def test_parts_and_groups_of_units_hold_the_same_cells() -> None:
+    rng = np.random.default_rng(0)
+    units, truth, predicted = (rng.choice(list(text), 200) for text in ("wxyz", "AB", "ABC"))
+    one = counts(units, truth, predicted, sorted("ABC"), toy_ontology())
+    some = one.part(np.array([1, 3]))
+    chosen = np.isin(units, ["x", "z"])
+    expected = counts(units[chosen], truth[chosen], predicted[chosen], sorted("ABC"), toy_ontology())
+    for name in ("accuracy", "macro_f1", "ontology_macro_f1"):
+        assert evaluate(METRICS[name], some.observed()) == pytest.approx(evaluate(METRICS[name], expected.observed()))
+    groups = one.grouped(["g", "h", "g", "h"])
+    assert groups.units == ["g", "h"]
+    assert groups.hits[1].sum() == some.hits.sum()
 
 
 def test_estimate_is_the_mean_over_splits_of_the_mean_over_seeds() -> None:
     right = counts(["u"] * 4, list("aabb"), list("aabb"), ["a", "b"])
     wrong = counts(["u"] * 4, list("aabb"), list("bbaa"), ["a", "b"])
-    found = stats.estimate({("s", 1): right, ("s", 2): wrong, ("t", 1): right}, "accuracy")
+    found = stats.estimate({("s", 1): right, ("s", 2): wrong, ("t", 1): right}, METRICS["accuracy"])
     assert found == pytest.approx((0.5 + 1) / 2)
 
 
@@ -78,7 +111,7 @@ def test_intervals_cover_the_true_value_about_as_often_as_they_say(units: int | 
         one = {("s", 1): counts([str(u) for u in unit], truth, predicted, list("0123"))}
         weights = stats.Weights(400, seed=trial)
         low, high = stats.interval(
-            stats.replicates(one, "macro_f1", weights, "d"), stats.estimate(one, "macro_f1"), 0.95
+            stats.replicates(one, METRICS["macro_f1"], weights, "d"), stats.estimate(one, METRICS["macro_f1"]), 0.95
         )
         hits += low <= target <= high
     assert 88 <= hits <= 99  # 95 expected
@@ -96,8 +129,8 @@ def test_intervals_of_a_mean_over_few_units_are_those_of_student(n: int) -> None
         unit = np.repeat([f"d{i}" for i in range(n)], cells)
         good = np.concatenate([np.arange(cells) < round(share * cells) for share in right])
         one = {("s", 1): counts(unit, truth, np.where(good, truth, np.where(truth == "a", "b", "a")), ["a", "b"])}
-        values = stats.replicates(one, "accuracy", stats.Weights(400, seed=trial), "d")
-        low, high = stats.interval(values, stats.estimate(one, "accuracy"), 0.95)
+        values = stats.replicates(one, METRICS["accuracy"], stats.Weights(400, seed=trial), "d")
+        low, high = stats.interval(values, stats.estimate(one, METRICS["accuracy"]), 0.95)
         hits += low <= 0.5 <= high
         widths.append(high - low)
         exact.append(2 * student.ppf(0.975, n - 1) * right.std(ddof=1) / np.sqrt(n))
@@ -110,8 +143,8 @@ def test_few_units_and_seeds_never_give_an_interval_without_ends() -> None:
     truth = np.array(list("ab") * 20)
     unit = np.repeat(["d1", "d2"], 20)
     fits = {("s", seed): counts(unit, truth, np.roll(truth, seed - 1), ["a", "b"]) for seed in (1, 2)}
-    values = stats.replicates(fits, "macro_f1", stats.Weights(2000), "d")
-    low, high = stats.interval(values, stats.estimate(fits, "macro_f1"), 0.95)
+    values = stats.replicates(fits, METRICS["macro_f1"], stats.Weights(2000), "d")
+    low, high = stats.interval(values, stats.estimate(fits, METRICS["macro_f1"]), 0.95)
     assert 0 <= low <= high <= 1
     with pytest.raises(ValueError, match="1 of 2 replicates are not numbers"):
         stats.interval(np.array([0.5, np.nan]), 0.5, 0.95)
@@ -128,8 +161,8 @@ def test_seeds_widen_the_interval() -> None:
     good = counts(names, truth, truth, list("0123"))
     fair = counts(names, truth, predicted, list("0123"))
     weights = stats.Weights(500)
-    same = stats.replicates({("s", 1): fair, ("s", 2): fair, ("s", 3): fair}, "accuracy", weights, "d")
-    spread = stats.replicates({("s", 1): fair, ("s", 2): good, ("s", 3): fair}, "accuracy", weights, "d")
+    same = stats.replicates({("s", 1): fair, ("s", 2): fair, ("s", 3): fair}, METRICS["accuracy"], weights, "d")
+    spread = stats.replicates({("s", 1): fair, ("s", 2): good, ("s", 3): fair}, METRICS["accuracy"], weights, "d")
     assert spread.std() > 2 * same.std()
 
 
@@ -143,32 +176,38 @@ def test_swap_test_finds_a_difference_and_holds_its_level() -> None:
         second = np.where(noise & (rng.random(150) < 0.5), "0", predicted)
         names = [str(u) for u in unit]
         a, b = ({("s", 1): counts(names, truth, p, list("0123"))} for p in (first, second))
-        p_values.append(stats.swap_test(a, b, "macro_f1", stats.Weights(200, seed=trial), "d", 200))
+        p_values.append(
+            stats.swap_test(a, b, METRICS["macro_f1"], stats.Weights(200, seed=trial), dataset="d", number=200)
+        )
     assert np.mean(np.array(p_values) <= 0.05) <= 0.1
     unit, truth, predicted = draw(rng, 400, None)
     names = [str(u) for u in unit]
     a, b = ({("s", 1): counts(names, truth, p, list("0123"))} for p in (truth, predicted))
-    assert stats.swap_test(a, b, "macro_f1", stats.Weights(500), "d", 500) == pytest.approx(1 / 501)
+    assert stats.swap_test(a, b, METRICS["macro_f1"], stats.Weights(500), dataset="d", number=500) == pytest.approx(
+        1 / 501
+    )
 
 
 def test_identical_methods_have_p_one_and_no_difference() -> None:
     unit, truth, predicted = draw(np.random.default_rng(4), 100, None)
     one = {("s", 1): counts([str(u) for u in unit], truth, predicted, list("0123"))}
-    assert stats.swap_test(one, one, "macro_f1", stats.Weights(200), "d", 200) == 1
+    assert stats.swap_test(one, one, METRICS["macro_f1"], stats.Weights(200), dataset="d", number=200) == 1
 
 
 def test_few_units_cannot_give_a_small_p_value() -> None:
     truth = np.array(list("ab") * 50)
     unit = np.repeat(["d1", "d2", "d3"], [40, 30, 30])
     a, b = ({("s", 1): counts(unit, truth, p, ["a", "b"])} for p in (truth, np.roll(truth, 1)))
-    assert stats.swap_test(a, b, "accuracy", stats.Weights(2000), "d", 2000) > 0.2  # 2 of 8 swaps are as extreme
+    assert (
+        stats.swap_test(a, b, METRICS["accuracy"], stats.Weights(2000), dataset="d", number=2000) > 0.2
+    )  # 2 of 8 swaps are as extreme
 
 
 def test_fits_over_different_units_are_refused() -> None:
     a = {("s", 1): counts(["x"], ["a"], ["a"], ["a", "b"])}
     b = {("s", 1): counts(["y"], ["a"], ["a"], ["a", "b"])}
     with pytest.raises(ValueError, match="same units and classes"):
-        stats.swap_test(a, b, "accuracy", stats.Weights(100), "d", 100)
+        stats.swap_test(a, b, METRICS["accuracy"], stats.Weights(100), dataset="d", number=100)
 
 
 def test_interval_of_a_constant_and_bounds() -> None:
@@ -186,6 +225,9 @@ def test_holm_by_hand() -> None:
     assert len(stats.holm([])) == 0
 
 
-def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(ValueError, match="is not one of"):
-        stats.headline("f2", np.zeros(8), np.ones(1, dtype=bool))
+def test_a_metric_that_does_not_come_from_what_there_is_is_an_error() -> None:
+    one = counts(["x"], ["a"], ["a"], ["a", "b"])
+    with pytest.raises(ValueError, match="brier cannot be computed from Counts"):
+        evaluate(METRICS["brier"], one.observed())
+    with pytest.raises(ValueError, match="accuracy cannot be computed from dict"):
+        evaluate(METRICS["accuracy"], UnitSums(["x"], {"n": np.ones(1)}).observed())

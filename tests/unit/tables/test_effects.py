@@ -12,7 +12,7 @@ from annobench.core.errors import DataError
 from annobench.core.parquet import write_columns
 from annobench.ontology.rollup import Rollup
 from annobench.score import statistics as stats
-from annobench.score.score_fit import CONFIDENCE, REPLICATES, count_confusion
+from annobench.score.score_tables import CONFIDENCE, REPLICATES, SUMS, count_confusion
 from annobench.tables.confidence import rules as rules_table
 from annobench.tables.effects import COLUMNS, LABEL_METRICS, Effects
 from annobench.tables.published import COLUMNS as PUBLISHED
@@ -45,6 +45,7 @@ def fit(folder: Path, evaluation: str, method: str, predicted: np.ndarray, rules
     pairs = count_confusion(np.array([str(i) for i in range(CELLS)], dtype=object), TRUTH, predicted)
     kinds = {name: [value] * len(pairs["n"]) for name, value in {**view, "unit_kind": "cell"}.items()}
     write_columns(files.confusion, {**kinds, **pairs})
+    write_columns(files.sums, {name: [] for name in ("split", "method", "unit_kind", *SUMS)})
     rows = [(rule, "none", metric, "-", -1, value) for rule, metric, value, _ in rules]
     rows += [(r, "none", m, "-", i, x) for r, m, _, drawn in rules for i, x in enumerate(drawn)]
     columns = zip(*rows, strict=True) if rows else [[]] * len(CONFIDENCE)

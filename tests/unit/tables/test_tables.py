@@ -1,6 +1,5 @@
 """What is promised: tables say how many fits they rest on, who is missing, and who may be ranked."""
 
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import pandas as pd
 import pytest
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import Categorical, to_arrow, write_columns
-from annobench.score.score_fit import CONFIDENCE, count_confusion, resampling_units
-from annobench.score.truths import Truths
+from annobench.core.parquet import write_columns
+from annobench.score.score_tables import CONFIDENCE, SUMS, count_confusion
 from annobench.tables import compare
 from annobench.tables.audit import COLUMNS as AUDIT
 from annobench.tables.calibration import calibration
@@ -63,6 +61,7 @@ def fit(
     n = len(pairs["n"])
     view = {"split": [split] * n, "method": [method] * n}
     write_columns(files.confusion, {**view, "unit_kind": np.full(n, "cell", dtype=object), **pairs})
+    write_columns(files.sums, {name: [] for name in ("split", "method", "unit_kind", *SUMS)})
     write_columns(files.confidence, {name: [] for name in ("split", "method", *CONFIDENCE)})
     row = {
         **files.key,
@@ -187,44 +186,6 @@ def test_confusion_sums_over_fits(tmp_path: Path) -> None:
         ["A2x", "A2x", 40],
         ["B", "B", 40],
     ]
-
-
-def truths(donors: list[str], studies: list[str], places: np.ndarray | None = None, total: int = 0) -> Truths:
-    places = np.arange(len(donors)) if places is None else places
-    ids = to_arrow([f"c{place}" for place in places])
-    columns = {"donor": Categorical.of(donors), "study": Categorical.of(studies)}
-    known = np.ones(len(donors), dtype=bool)
-    return Truths(
-        ids, columns["donor"], known, columns, places, total or len(donors), (ids, Categorical.of([])), [], None
-    )
-
-
-def test_units_are_donors_else_studies_else_cells() -> None:
-    every = truths(["d1", "d2", "d3", "d4"] * 2, ["s1", "s2"] * 4)
-    assert resampling_units(every, 4)[0] == "donor"
-    assert resampling_units(every.of(np.arange(3)), 4)[0] == "cell"
-    assert resampling_units(every.of(np.arange(3)), 2)[0] == "donor"
-    unknown = truths(["unknown"] * 8, ["s1", "s2"] * 4)
-    kind, units = resampling_units(unknown, 2)
-    assert (kind, len(units.counts())) == ("study", 2)
-    kind, units = resampling_units(unknown, 4)
-    assert (kind, len(units.counts())) == ("cell", 8)
-
-
-def test_cells_of_large_data_share_blocks_that_every_method_agrees_on() -> None:
-    n = 5000
-    whole = resampling_units(truths(["unknown"] * n, ["one"] * n), 4)[1].to_text()
-    part = truths(["unknown"] * 100, ["one"] * 100, np.arange(100, 200), n)
-    assert len(set(whole)) <= 2000
-    assert (resampling_units(part, 4)[1].to_text() == whole[100:200]).all()
-    assert whole[:50].tolist() == [str(zlib.crc32(f"c{i}".encode()) % 2000) for i in range(50)]
-
-
-def test_count_confusion() -> None:
-    u, t, p = (np.array(list(text), dtype=object) for text in ("xxyy", "aaba", "abba"))
-    found = count_confusion(u, t, p)
-    rows = list(zip(*(found[key].to_text() for key in ("unit", "true", "predicted")), found["n"], strict=True))
-    assert rows == [("x", "a", "a", 1), ("x", "a", "b", 1), ("y", "a", "a", 1), ("y", "b", "b", 1)]
 
 
 def test_numbers_are_written_with_six_digits(tmp_path: Path) -> None:

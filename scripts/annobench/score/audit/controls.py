@@ -1,4 +1,4 @@
-"""Labellings and confidences whose worth is known, for the same test cells that the methods annotate.
+"""Controls: labellings and confidences whose worth is known, for the same test cells that the methods annotate.
 
 - `oracle`: the truth.
 - `majority`: the most frequent training class for every cell; probabilities are the training shares.
@@ -6,16 +6,20 @@
 - `shuffled`: the true labels in random order, each claimed with certainty.
 - `noise`: decision values drawn from a normal distribution.
 - `merged`: the true labels with subtypes merged; no cell changes its place, the answers only say less.
-- `marker_argmax`: the type whose markers are highest, of the types that the truth has.
+- `marker_argmax`: the type whose markers are highest, of the types that the truth has (made with the marker metrics).
 - `unrelated_tissue`: a linear classifier trained on a dataset of another tissue.
 
 The first knows everything; the next four know nothing of the cell; the last three are what a metric must not prefer to
-the truth.
+the truth. A control is an entry of `CONTROLS` here, with a name for people in `annobench.config.controls`.
+
+Where nothing trains (regime zero_shot) the shares are those of the tested labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,39 +27,84 @@ from annobench.core.parquet import Categorical
 from annobench.fit.calibration import Platt, expit, strength
 from annobench.fit.decisions import KINDS, UNRELATED
 from annobench.ontology import UNKNOWN
+from annobench.ontology.rollup import Rollup, siblings_merged
+from annobench.score.audit.tissue import TissueModel, train_on
 from annobench.score.confidence import by_rule
-from annobench.score.metrics.base import Probabilities, Scored
-from annobench.score.metrics.confidence_rules import Judged
+from annobench.score.join import rolled_up
+from annobench.score.judged import Judged
+from annobench.score.scored import Probabilities, Scored
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from numpy.typing import NDArray
 
-    from annobench.score.audit.tissue import TissueModel
-
-NO_INFORMATION = ("majority", "random_stratified", "shuffled", "noise")
-CONTROLS = ("oracle", *NO_INFORMATION, "merged", "marker_argmax", "unrelated_tissue")
+RANKS = 5  # labels of a control for every cell
 
 
 @dataclass
 class Basis:
     """What controls are made from: the scored cells of one split and seed, and the labels of the training cells.
 
-    shares: training class, rolled up, -> share of the training cells. fine_classes: training classes before that, over
-    which methods decide. `scored` carries the truth; its predictions are not used.
+    Parameters
+    ----------
+    scored
+        The cells with their truth; the predictions are not used.
+    shares
+        Training class, rolled up -> share of the training cells.
+    fine_classes
+        Number of training classes before rolling up, over which methods decide.
+    seed
+        Of all random numbers.
+    rollup, merge
+        Rules that labels are rolled up by, and that `merged` merges by (None for the tree of classes).
+    unrelated, query
+        A file with cells of another tissue, and the cells to annotate; None where there are none.
     """
 
     scored: Scored
     shares: Mapping[str, float]
     fine_classes: int
     seed: int
+    rollup: Rollup | None = None
+    merge: Rollup | None = None
+    unrelated: Path | None = None
+    query: "AnnData | None" = None
 
     def rng(self, control: str) -> "np.random.Generator":
         """Random numbers of one control."""
-        return np.random.default_rng([self.seed, CONTROLS.index(control)])
+        return np.random.default_rng([self.seed, CONTROLS[control].stream])
 
-    def _scored(self, labels: "NDArray[Any]", confidence: Any, probabilities: Any, classes: Sequence[str]) -> Scored:
-        scored = self.scored
-        labels = np.asarray(labels, dtype=object)
+    def noise(self, cells: int, classes: int, stream: int = 0) -> "NDArray[np.float64]":
+        """Normal decision values, (cells, classes)."""
+        rng = np.random.default_rng([self.seed, CONTROLS["noise"].stream, stream])
+        return rng.standard_normal((cells, classes))
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Training classes, rolled up."""
+        return sorted(self.shares)
+
+    @cached_property
+    def class_shares(self) -> "NDArray[np.float64]":
+        """Their shares, in the same order."""
+        return np.array([self.shares[c] for c in self.classes])
+
+    @cached_property
+    def tissue(self) -> TissueModel | None:
+        """A model of another tissue; None where there are no such cells, or they share no genes with the query."""
+        if self.unrelated is None or self.query is None:
+            return None
+        return train_on(self.unrelated, self.query, self.seed)
+
+    def labelled(
+        self,
+        labels: "NDArray[np.object_]",
+        confidence: "NDArray[np.float64]",
+        probabilities: "NDArray[np.float64]",
+        classes: Sequence[str],
+    ) -> Scored:
+        """The cells with other predictions: (n,) or (n, k) labels, (n,) confidences, (n, classes) probabilities."""
+        scored, labels = self.scored, np.asarray(labels, dtype=object)
         return Scored.of(
             Categorical(scored.true_codes, list(scored.names)),
             labels[:, None] if labels.ndim == 1 else labels,
@@ -63,50 +112,72 @@ class Basis:
             scored.ontology,
             scored.groups,
             confidence=confidence,
-            is_probability=probabilities is not None,
-            probabilities=None if probabilities is None else Probabilities(probabilities, list(classes)),
+            is_probability=True,
+            probabilities=Probabilities(probabilities, list(classes)),
             bins=scored.bins,
         )
 
-    def certain(self, labels: "NDArray[Any]") -> Scored:
+    def certain(self, labels: "NDArray[np.object_]") -> Scored:
         """A labelling that is claimed with certainty."""
         classes = sorted(set(labels) - {UNKNOWN})
         one_hot = np.equal.outer(Categorical.of(labels).recode(classes), np.arange(len(classes))).astype(float)
-        return self._scored(labels, np.ones(len(labels)), one_hot, classes)
+        return self.labelled(labels, np.ones(len(labels)), one_hot, classes)
 
-    def ranked(self, scores: "NDArray[Any]", classes: Sequence[str], k: int) -> Scored:
+    def ranked(self, scores: "NDArray[np.float64]", classes: Sequence[str], k: int = RANKS) -> Scored:
         """Scores of classes, (cells, classes), read as logits."""
         values = np.exp(scores - scores.max(axis=1, keepdims=True))
         values /= values.sum(axis=1, keepdims=True)
         order = np.argsort(-values, axis=1, kind="stable")[:, :k]
         labels = np.array(classes, dtype=object)[order]
-        return self._scored(labels, values.max(axis=1), values, classes)
-
-    def without_information(self, k: int) -> dict[str, Scored]:
-        """The controls that know nothing of the cell."""
-        classes = sorted(self.shares)
-        shares = np.array([self.shares[c] for c in classes])
-        n = self.scored.n
-        constant = np.tile(shares, (n, 1))
-        order = np.array(classes, dtype=object)[np.argsort(-shares, kind="stable")[:k]]
-        drawn = self.rng("random_stratified").choice(np.array(classes, dtype=object), n, p=shares)
-        at = {c: i for i, c in enumerate(classes)}
-        return {
-            "majority": self._scored(np.tile(order, (n, 1)), np.full(n, shares.max()), constant, classes),
-            "random_stratified": self._scored(drawn, shares[[at[c] for c in drawn]], constant, classes),
-            "shuffled": self.certain(self.rng("shuffled").permutation(self.scored.truth)),
-            "noise": self.ranked(self.noise(n, len(classes)), classes, k),
-        }
-
-    def noise(self, cells: int, classes: int, stream: int = 0) -> "NDArray[np.float64]":
-        """Normal decision values, (cells, classes)."""
-        rng = np.random.default_rng([self.seed, CONTROLS.index("noise"), stream])
-        return rng.standard_normal((cells, classes))
+        return self.labelled(labels, values.max(axis=1), values, classes)
 
 
-def merged_labels(truth: "NDArray[Any]", table: Mapping[str, str]) -> "NDArray[Any]":
+def _oracle(basis: Basis) -> Scored:
+    return basis.certain(basis.scored.truth)
+
+
+def _majority(basis: Basis) -> Scored:
+    n, shares = basis.scored.n, basis.class_shares
+    order = np.array(basis.classes, dtype=object)[np.argsort(-shares, kind="stable")[:RANKS]]
+    return basis.labelled(np.tile(order, (n, 1)), np.full(n, shares.max()), np.tile(shares, (n, 1)), basis.classes)
+
+
+def _random_stratified(basis: Basis) -> Scored:
+    n, shares = basis.scored.n, basis.class_shares
+    drawn = basis.rng("random_stratified").choice(np.array(basis.classes, dtype=object), n, p=shares)
+    own = shares[Categorical.of(drawn).recode(basis.classes)]
+    return basis.labelled(drawn, own, np.tile(shares, (n, 1)), basis.classes)
+
+
+def _shuffled(basis: Basis) -> Scored:
+    return basis.certain(basis.rng("shuffled").permutation(basis.scored.truth))
+
+
+def _noise(basis: Basis) -> Scored:
+    return basis.ranked(basis.noise(basis.scored.n, len(basis.classes)), basis.classes)
+
+
+def _merged(basis: Basis) -> Scored | None:
+    """None where nothing can be merged."""
+    truth, ontology = basis.scored.truth, basis.scored.ontology
+    table = basis.merge.table(truth, ontology) if basis.merge else {}
+    if all(key == value for key, value in table.items()):  # nothing to merge by that rule
+        table = siblings_merged(sorted(set(truth) - {UNKNOWN}), ontology)
+    if all(key == value for key, value in table.items()):
+        return None
+    return basis.certain(merged_labels(truth, table))
+
+
+def merged_labels(truth: "NDArray[np.object_]", table: Mapping[str, str]) -> "NDArray[np.object_]":
     """True labels with subtypes merged."""
     return np.array([table.get(label, label) for label in truth], dtype=object)
+
+
+def _unrelated_tissue(basis: Basis) -> Scored | None:
+    if basis.tissue is None:
+        return None
+    scored = basis.ranked(basis.tissue.decisions, basis.tissue.classes)
+    return rolled_up(scored, basis.rollup) if basis.rollup else scored
 
 
 def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
@@ -131,9 +202,59 @@ def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     ]
 
 
-def tissue_rules(model: "TissueModel", scored: Scored, at: "NDArray[np.intp]") -> list[Judged]:
+def tissue_rules(model: TissueModel, scored: Scored) -> list[Judged]:
     """Every confidence rule on the answers of a model of another tissue; its own held-out cells calibrate it."""
     calibration = Platt(strength(model.validation), model.right)
-    test = by_rule(model.decisions[at], expit(model.decisions[at].max(axis=1)), calibration)
+    test = by_rule(model.decisions, expit(model.decisions.max(axis=1)), calibration)
     validation = by_rule(model.validation, expit(model.validation.max(axis=1)), calibration)
     return [Judged(rule, test[rule], scored.correct, validation[rule], {}) for rule in test]
+
+
+def _rules_of_tissue(basis: Basis, scored: Scored) -> list[Judged]:
+    return tissue_rules(basis.tissue, scored) if basis.tissue else []
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Parameters
+    ----------
+    stream
+        Number of its random stream; never changed, or its labels would be others.
+    rule
+        The rule of the verdict that it stands for; None for the truth.
+    blind
+        Whether it knows nothing of these cells: a metric that it wins, or ties, is not evidence. Else it is only to be
+        no better than the truth.
+    make
+        Its labelling; gives None where it cannot be made. None for a control that is made elsewhere.
+    rules
+        The confidence rules on its answers, where they say something.
+    """
+
+    stream: int
+    rule: str | None
+    blind: bool = False
+    make: Callable[[Basis], Scored | None] | None = None
+    rules: Callable[[Basis, Scored], list[Judged]] | None = None
+
+
+NOTHING_KNOWN = "no information"
+CONTROLS = {
+    "oracle": Control(0, None, make=_oracle),
+    "majority": Control(1, NOTHING_KNOWN, blind=True, make=_majority),
+    "random_stratified": Control(2, NOTHING_KNOWN, blind=True, make=_random_stratified),
+    "shuffled": Control(3, NOTHING_KNOWN, blind=True, make=_shuffled),
+    "noise": Control(4, NOTHING_KNOWN, blind=True, make=_noise, rules=noise_rules),
+    "merged": Control(5, "merging", make=_merged),
+    "marker_argmax": Control(6, "circular"),
+    "unrelated_tissue": Control(7, "unrelated tissue", blind=True, make=_unrelated_tissue, rules=_rules_of_tissue),
+}
+NO_INFORMATION = tuple(name for name, control in CONTROLS.items() if control.rule == NOTHING_KNOWN)
+
+
+def made(basis: Basis) -> dict[str, Scored]:
+    """The labellings of all controls that can be made."""
+    labellings = {name: control.make(basis) for name, control in CONTROLS.items() if control.make}
+    return {name: scored for name, scored in labellings.items() if scored is not None}

@@ -22,16 +22,15 @@ means over the splits and seeds of an evaluation.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, isinf
+from math import isfinite
 
-from annobench.score.audit.controls import NO_INFORMATION
-from annobench.score.metrics.base import Metric
+from annobench.score.audit.controls import CONTROLS, NOTHING_KNOWN
+from annobench.score.metric import Metric
 
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
 ACCEPTS_FOREIGN = 0.5
-_RULE_OF = {"merged": "merging", "marker_argmax": "circular", "unrelated_tissue": "unrelated tissue"}
 _TIE = 1e-9
 
 
@@ -42,14 +41,6 @@ class Verdict:
     verdict: str
     rule: str
     reason: str
-
-
-def loss(metric: Metric, value: float) -> float:
-    """How far a value is from the best one: smaller is better."""
-    assert metric.best is not None
-    if isinf(metric.best):
-        return -value if metric.best > 0 else value
-    return abs(value - metric.best)
 
 
 def judge(
@@ -70,38 +61,32 @@ def judge(
         return Verdict(COST, "", "says what a method takes, not whether it is right")
     if metric.best is None:
         return Verdict(DESCRIPTIVE, "", "no value is better than another")
-    found = {name: value for name, value in controls.items() if isfinite(value)}
-    losses = {name: loss(metric, value) for name, value in found.items()}
-    of_methods = sorted(loss(metric, value) for value in methods if isfinite(value))
-    best = of_methods[0] if of_methods else None
-    truth = losses.get("oracle")
-
-    def said(control: str, than: str, other: float) -> str:
-        return f"{control.replace('_', ' ')} {found[control]:.3g}, {than} {other:.3g}"
-
-    def shown(of: float) -> float:
-        return next(value for value in methods if isfinite(value) and loss(metric, value) == of)
-
-    for control in NO_INFORMATION:
-        if control in losses and best is not None and informed and losses[control] <= best + _TIE:
-            return Verdict(NOT_EVIDENCE, "no information", said(control, "the best method", shown(best)))
-        if control in losses and truth is not None and losses[control] <= truth + _TIE:
-            return Verdict(NOT_EVIDENCE, "no information", said(control, "the truth", found["oracle"]))
-    for control, rule in (("merged", "merging"), ("marker_argmax", "circular")):
-        if control in losses and truth is not None and losses[control] < truth - _TIE:
-            return Verdict(NOT_EVIDENCE, rule, said(control, "the truth", found["oracle"]))
-    if "unrelated_tissue" in losses:
-        if best is not None and informed and losses["unrelated_tissue"] <= best + _TIE:
-            return Verdict(NOT_EVIDENCE, "unrelated tissue", said("unrelated_tissue", "the best method", shown(best)))
-        if truth is not None and losses["unrelated_tissue"] <= truth + _TIE:
-            return Verdict(NOT_EVIDENCE, "unrelated tissue", said("unrelated_tissue", "the truth", found["oracle"]))
+    known = {name: value for name, value in controls.items() if isfinite(value)}
+    losses = {name: metric.loss(value) for name, value in known.items()}
+    of_methods = [value for value in methods if isfinite(value)]
+    best = min(of_methods, key=metric.loss, default=None)
+    truth = known.get("oracle")
+    for name, control in CONTROLS.items():
+        if name not in losses or control.rule is None:
+            continue
+        won = None
+        if control.blind and informed and best is not None and losses[name] <= metric.loss(best) + _TIE:
+            won = f"the best method {best:.3g}"
+        elif truth is not None and losses[name] < metric.loss(truth) + (_TIE if control.blind else -_TIE):
+            won = f"the truth {truth:.3g}"
+        if won:
+            return Verdict(NOT_EVIDENCE, control.rule, f"{name.replace('_', ' ')} {known[name]:.3g}, {won}")
     for kind, share in (accepted or {}).items():
         if isfinite(share) and share >= ACCEPTS_FOREIGN:
             return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
     notes = [] if informed else ["no method is more accurate than chance here"]
-    open_rules = [rule for control, rule in _RULE_OF.items() if control not in losses]
+    open_rules = [
+        control.rule
+        for name, control in CONTROLS.items()
+        if control.rule not in (None, NOTHING_KNOWN) and name not in losses
+    ]
     if open_rules and metric.family != "confidence":
         notes.append(f"not tested: {', '.join(open_rules)}")
     return Verdict(INFORMATIVE, "", "; ".join(notes))

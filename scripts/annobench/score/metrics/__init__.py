@@ -1,1 +1,1 @@
-"""Metrics: one module per family; `registry` lists them all."""
+"""Metrics: one family a file, found by its name."""

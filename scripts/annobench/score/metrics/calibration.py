@@ -1,92 +1,137 @@
 """Calibration and selection: does the confidence say how likely a prediction is right?
 
-ECE and Brier need probabilities; AUROC of correctness and risk-coverage only need an order. Cells with equal
-confidence are taken together, so that the order in which they happen to stand changes nothing.
+ECE and Brier need probabilities; AUROC of correctness and risk-coverage only need an order.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.core.counts import ratio
 from annobench.core.parquet import Categorical
-from annobench.score.metrics.base import Metric, Probabilities, Row, Scored
+from annobench.score.evidence import Evidence
+from annobench.score.metric import Family, Metric, Row
+from annobench.score.metrics.shared.sums import mean_over_cells, total
+from annobench.score.ranks import (
+    COVERAGE,
+    auroc,
+    auroc_of_counts,
+    bin_number,
+    reliability,
+    risk_coverage,
+)
+from annobench.score.scored import Probabilities, Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COVERAGE = 0.8
+    Array = NDArray[np.float64]
+
+
+def gap_of_bins(sums: "Mapping[str, Array]") -> "Array":
+    """ECE (Guo et al. 2017): |right - confidence|, summed over the cells of every bin, over all cells."""
+    return ratio(sum(np.abs(gap) for part, gap in sums.items() if part != "n"), sums["n"])
+
+
 METRICS = [
     Metric(
-        "ece",
-        "calibration",
-        "expected calibration error: mean gap of confidence and accuracy over equally wide bins",
-        0,
-        1,
-        0,
-        "probabilities",
+        name="ece",
+        label="ECE",
+        meaning="expected calibration error: mean gap of confidence and accuracy over equally wide bins",
+        low=0,
+        high=1,
+        best=0,
+        needs=("probabilities",),
+        from_sums=gap_of_bins,
     ),
     Metric(
-        "brier",
-        "calibration",
-        "multi-class Brier score: squared distance of probabilities and truth",
-        0,
-        2,
-        0,
-        "probabilities",
+        name="brier",
+        label="Brier score",
+        meaning="multi-class Brier score: squared distance of probabilities and truth",
+        low=0,
+        high=2,
+        best=0,
+        needs=("probabilities",),
+        from_sums=mean_over_cells,
     ),
     Metric(
-        "auroc_ovr",
-        "calibration",
-        "mean one-against-rest AUROC over classes of truth that were trained",
-        0,
-        1,
-        1,
-        "probabilities",
+        name="auroc_ovr",
+        label="AUROC, one against rest",
+        meaning="mean one-against-rest AUROC over classes of truth that were trained",
+        low=0,
+        high=1,
+        best=1,
+        label_set="shared",
+        needs=("probabilities",),
     ),
     Metric(
-        "auroc_correct",
-        "calibration",
-        "AUROC of the confidence for telling right from wrong predictions",
-        0,
-        1,
-        1,
-        "confidence",
+        name="auroc_correct",
+        label="AUROC of correctness",
+        meaning="AUROC of the confidence for telling right from wrong predictions",
+        low=0,
+        high=1,
+        best=1,
+        needs=("confidence",),
     ),
     Metric(
-        "aurc",
-        "calibration",
-        "area under the risk-coverage curve: mean error over all coverages",
-        0,
-        1,
-        0,
-        "confidence",
+        name="aurc",
+        label="AURC",
+        meaning="area under the risk-coverage curve: mean error over all coverages",
+        low=0,
+        high=1,
+        best=0,
+        needs=("confidence",),
     ),
     Metric(
-        "selective_accuracy",
-        "calibration",
-        f"accuracy of the {COVERAGE:.0%} most confident cells",
-        0,
-        1,
-        1,
-        "confidence",
+        name="selective_accuracy",
+        label="selective accuracy",
+        meaning="accuracy of the 80% most confident cells",
+        low=0,
+        high=1,
+        best=1,
+        needs=("confidence",),
     ),
-    Metric("bin_accuracy", "calibration", "accuracy of the cells of one confidence bin", 0, 1, None, "probabilities"),
     Metric(
-        "bin_confidence",
-        "calibration",
-        "mean confidence of the cells of one confidence bin",
-        0,
-        1,
-        None,
-        "probabilities",
+        name="bin_accuracy",
+        label="accuracy of a bin",
+        meaning="accuracy of the cells of one confidence bin",
+        low=0,
+        high=1,
+        best=None,
+        level="bin",
+        needs=("probabilities",),
+    ),
+    Metric(
+        name="bin_confidence",
+        label="confidence of a bin",
+        meaning="mean confidence of the cells of one confidence bin",
+        low=0,
+        high=1,
+        best=None,
+        level="bin",
+        needs=("probabilities",),
     ),
 ]
 
 
-def compute(scored: Scored) -> Iterator[Row]:
+def unit_sums(evidence: Evidence) -> "dict[str, Mapping[str, Array]]":
+    """What ECE and Brier score are made of, for every unit, as far as the method gives it."""
+    scored, units = evidence.scored, evidence.units
+    found: dict[str, Mapping[str, Array]] = {}
+    if scored.confidence is not None and _calibrated(scored):
+        bins = bin_number(scored.confidence, scored.bins)
+        gaps = units.sum_by(bins, scored.bins, scored.correct - scored.confidence)
+        found["ece"] = {f"{i:02d}": gaps[:, i] for i in range(scored.bins)} | {"n": units.cells}
+    if scored.probabilities is not None:
+        distances = squared_distances(scored.probabilities, _true_columns(scored, scored.probabilities))
+        found["brier"] = {"sum": units.sum(distances), "n": units.cells}
+    return found
+
+
+def compute(evidence: Evidence) -> Iterator[Row]:
     """What the confidence and the probabilities of the method allow; undefined values are left out."""
+    scored = evidence.scored
 
     def row(metric: str, value: float, label_set: str = "-") -> Row:
         return Row("calibration", metric, label_set, "overall", "all", float(value), scored.n)
@@ -98,29 +143,44 @@ def compute(scored: Scored) -> Iterator[Row]:
         risks = risk_coverage(scored.confidence, right)
         yield row("aurc", float(risks.mean()))
         yield row("selective_accuracy", 1 - float(risks[max(1, round(COVERAGE * scored.n)) - 1]))
-        if scored.is_probability and scored.confidence.min() >= 0 and scored.confidence.max() <= 1 + 1e-6:
+        if _calibrated(scored):
             bins = reliability(scored.confidence, right, scored.bins)
-            yield row("ece", sum(abs(accuracy - confidence) * n for _, accuracy, confidence, n in bins) / scored.n)
+            gaps = {name: np.asarray((accuracy - confidence) * n) for name, accuracy, confidence, n in bins}
+            yield row("ece", float(gap_of_bins({**gaps, "n": np.asarray(scored.n)})))
             for name, accuracy, confidence, n in bins:
                 yield Row("calibration", "bin_accuracy", "-", "bin", name, accuracy, n)
                 yield Row("calibration", "bin_confidence", "-", "bin", name, confidence, n)
     if scored.probabilities is not None:
-        truth = Categorical(scored.true_codes, list(scored.names)).recode(scored.probabilities.classes)
-        yield row("brier", brier(scored.probabilities, truth))
-        values = aurocs(scored.probabilities, truth)
+        yield row("brier", float(mean_over_cells(total(evidence.sums("calibration", unit_sums)["brier"]))))
+        values = aurocs(scored.probabilities, _true_columns(scored, scored.probabilities))
         if len(values):
             yield row("auroc_ovr", float(np.mean(values)), "shared")
 
 
-def brier(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> float:
-    """Mean squared distance; `truth` holds class numbers, -1 for a class without a probability."""
-    total = float((truth < 0).sum())  # their whole probability mass stands elsewhere
+def _calibrated(scored: Scored) -> bool:
+    """Whether the confidence is a probability, and lies within its range."""
+    confidence = scored.confidence
+    return confidence is not None and scored.is_probability and confidence.min() >= 0 and confidence.max() <= 1 + 1e-6
+
+
+def _true_columns(scored: Scored, probabilities: Probabilities) -> "NDArray[np.int32]":
+    """Column of the true class of every cell; -1 for a class without a probability."""
+    return Categorical(scored.true_codes, list(scored.names)).recode(probabilities.classes)
+
+
+def squared_distances(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> "Array":
+    """Squared distance of the probabilities and the truth, (cells,); `truth` holds class numbers or -1.
+
+    The multi-class score of Brier (1950), from 0 to 2. The whole probability mass of a cell whose class has no
+    probability lies elsewhere.
+    """
+    found = (truth < 0).astype(np.float64)
     for cells, values in probabilities.blocks():
         true = truth[cells]
         known = np.flatnonzero(true >= 0)
         values[known, true[known]] -= 1
-        total += float(np.square(values, out=values).sum())
-    return total / len(truth)
+        found[cells] += np.square(values, out=values).sum(axis=1)
+    return found
 
 
 def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> "NDArray[np.float64]":
@@ -129,7 +189,7 @@ def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> "
     columns = np.flatnonzero((number > 0) & (number < len(truth)))
     if probabilities.values.dtype == np.float16 and probabilities.groups is None:
         positive, every = _histograms(probabilities, truth)
-        return np.array([_auroc(positive[i], every[i] - positive[i]) for i in columns])
+        return np.array([auroc_of_counts(positive[i], every[i] - positive[i]) for i in columns])
     return np.array([auroc(probabilities.column(i), truth == i) for i in columns.tolist()])
 
 
@@ -152,50 +212,4 @@ def _histograms(
     return positive.reshape(size, -1), every.reshape(size, -1)
 
 
-def _ties(score: "NDArray[Any]", positive: "NDArray[np.bool_]") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
-    """Positive and negative cells at every value that occurs, lowest value first."""
-    ordered = np.sort(score)
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.int64)
-    every = np.diff(np.r_[first, len(ordered)])
-    # two sorts and a merge: several times faster than the order of the cells, which nobody asks for
-    of_positive = np.diff(np.r_[np.searchsorted(np.sort(score[positive]), ordered[first]), positive.sum()])
-    return of_positive, every - of_positive
-
-
-def _auroc(of_positive: "NDArray[np.int64]", of_negative: "NDArray[np.int64]") -> float:
-    below = np.cumsum(of_negative) - of_negative
-    return float((of_positive * (below + of_negative / 2)).sum() / (of_positive.sum() * of_negative.sum()))
-
-
-def auroc(score: "NDArray[Any]", positive: "NDArray[np.bool_]") -> float:
-    """Chance that a positive scores above a negative, ties counting half; needs both."""
-    return _auroc(*_ties(score, positive))
-
-
-def risk_coverage(confidence: "NDArray[Any]", right: "NDArray[np.bool_]") -> "NDArray[np.float64]":
-    """Error among the m most confident cells, for m = 1..n; within ties the expected error over all orders."""
-    wrong, good = (count[::-1] for count in _ties(confidence, ~right))
-    size = wrong + good
-    expected = np.repeat(wrong / size, size)
-    return np.cumsum(expected) / np.arange(1, len(confidence) + 1)
-
-
-def reliability(
-    confidence: "NDArray[Any]", right: "NDArray[np.bool_]", bins: int
-) -> list[tuple[str, float, float, int]]:
-    """(bin, accuracy, mean confidence, cells) of every bin with cells.
-
-    Bins are equally wide and closed above (Guo et al. 2017).
-    """
-
-    def number(values: "NDArray[Any]") -> "NDArray[np.intp]":
-        return np.clip(np.ceil(values * bins).astype(int) - 1, 0, bins - 1)
-
-    ordered = np.sort(confidence)
-    ends = np.searchsorted(number(ordered), np.arange(bins + 1))
-    good = np.bincount(number(confidence[right]), minlength=bins)
-    return [
-        (f"{i:02d}", float(good[i] / (end - start)), float(ordered[start:end].mean()), int(end - start))
-        for i, (start, end) in enumerate(pairwise(ends))
-        if end > start
-    ]
+FAMILY = Family("calibration", tuple(METRICS), needs=("predictions",), compute=compute, order=6, unit_sums=unit_sums)

@@ -6,67 +6,159 @@ over the nodes with any true cell (macro, weighted). `unknown` has an empty P: i
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.core.counts import mean_over, ratio
-from annobench.ontology import UNKNOWN, Ontology
-from annobench.score.metrics.base import Metric, Row, Scored
+from annobench.score.counts import Counts
+from annobench.score.evidence import Evidence
+from annobench.score.metric import Family, Metric, Row
+from annobench.score.metrics.shared.rows import from_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Array = NDArray[np.float64]
+
+
+def _sizes(counts: Counts) -> "tuple[Array, Array, Array]":
+    """|T and P|, |T| and |P|, summed over cells, (...,)."""
+    shared = counts.classes.shared_nodes
+    own = np.diag(shared)
+    of_truth, of_prediction = (np.broadcast_to(one, shared.shape) for one in (own[:, None], own[None, :]))
+    return counts.pairs(shared), counts.pairs(of_truth), counts.pairs(of_prediction)
+
+
+def micro_precision(counts: Counts) -> "Array":
+    """|T and P| / |P|."""
+    both, _, of_prediction = _sizes(counts)
+    return ratio(both, of_prediction)
+
+
+def micro_recall(counts: Counts) -> "Array":
+    """|T and P| / |T|."""
+    both, of_truth, _ = _sizes(counts)
+    return ratio(both, of_truth)
+
+
+def micro_f1(counts: Counts) -> "Array":
+    """2 |T and P| / (|T| + |P|)."""
+    both, of_truth, of_prediction = _sizes(counts)
+    return ratio(2 * both, of_truth + of_prediction)
+
+
+def _precision(counts: Counts) -> "Array":
+    """Per node."""
+    return ratio(counts.node_hits, counts.node_predicted)
+
+
+def _recall(counts: Counts) -> "Array":
+    return ratio(counts.node_hits, counts.node_true)
+
+
+def _f1(counts: Counts) -> "Array":
+    return ratio(2 * counts.node_hits, counts.node_true + counts.node_predicted)
+
+
+def _macro(values: "Array", counts: Counts) -> "Array":
+    """Mean over the nodes with true cells."""
+    return mean_over(values, counts.node_true > 0)
+
+
+def _weighted(values: "Array", counts: Counts) -> "Array":
+    """Mean over nodes, weighted by their true cells."""
+    return ratio((values * counts.node_true).sum(axis=-1), counts.node_true.sum(axis=-1))
+
+
 METRICS = [
-    Metric(f"hierarchical_{name}_{average}", "hierarchical", f"{name} over labels with their ancestors, {how}", 0, 1, 1)
-    for average, how in (
-        ("micro", "summed over cells"),
-        ("macro", "mean over ontology nodes"),
-        ("weighted", "mean over nodes weighted by true cells"),
-    )
-    for name in ("precision", "recall", "f1")
+    Metric(
+        name="hierarchical_precision_micro",
+        label="hierarchical precision",
+        meaning="precision over labels with their ancestors, summed over cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=micro_precision,
+    ),
+    Metric(
+        name="hierarchical_recall_micro",
+        label="hierarchical recall",
+        meaning="recall over labels with their ancestors, summed over cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=micro_recall,
+    ),
+    Metric(
+        name="hierarchical_f1_micro",
+        label="hierarchical F1",
+        meaning="F1 over labels with their ancestors, summed over cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=micro_f1,
+    ),
+    Metric(
+        name="hierarchical_precision_macro",
+        label="hierarchical macro precision",
+        meaning="precision over labels with their ancestors, mean over ontology nodes",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _macro(_precision(counts), counts),
+    ),
+    Metric(
+        name="hierarchical_recall_macro",
+        label="hierarchical macro recall",
+        meaning="recall over labels with their ancestors, mean over ontology nodes",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _macro(_recall(counts), counts),
+    ),
+    Metric(
+        name="hierarchical_f1_macro",
+        label="hierarchical macro F1",
+        meaning="F1 over labels with their ancestors, mean over ontology nodes",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _macro(_f1(counts), counts),
+    ),
+    Metric(
+        name="hierarchical_precision_weighted",
+        label="hierarchical weighted precision",
+        meaning="precision over labels with their ancestors, mean over nodes weighted by true cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _weighted(_precision(counts), counts),
+    ),
+    Metric(
+        name="hierarchical_recall_weighted",
+        label="hierarchical weighted recall",
+        meaning="recall over labels with their ancestors, mean over nodes weighted by true cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _weighted(_recall(counts), counts),
+    ),
+    Metric(
+        name="hierarchical_f1_weighted",
+        label="hierarchical weighted F1",
+        meaning="F1 over labels with their ancestors, mean over nodes weighted by true cells",
+        low=0,
+        high=1,
+        best=1,
+        from_counts=lambda counts: _weighted(_f1(counts), counts),
+    ),
 ]
 
 
-def node_matrix(classes: "NDArray[Any]", ontology: Ontology) -> tuple["NDArray[np.int64]", list[str]]:
-    """A (classes, nodes) 0/1 matrix of each label with its ancestors without the root, and the node ids."""
-    closures = [frozenset() if label == UNKNOWN else ontology.closure(label) for label in classes]
-    nodes = sorted(set().union(*closures)) if closures else []
-    position = {node: i for i, node in enumerate(nodes)}
-    matrix = np.zeros((len(classes), len(nodes)), dtype=np.int64)
-    for i, closure in enumerate(closures):
-        matrix[i, [position[node] for node in closure]] = 1
-    return matrix, nodes
-
-
-def node_counts(confusion: "NDArray[np.int64]", nodes: "NDArray[np.int64]") -> tuple["NDArray[np.int64]", ...]:
-    """True positives, false positives and false negatives per node, from cells by true and predicted class."""
-    table, member = confusion.astype(np.float64), nodes.astype(np.float64)  # whole numbers, but multiplied by BLAS
-    both = (member * (table @ member)).sum(axis=0)
-    of_truth, of_prediction = table.sum(axis=1) @ member, table.sum(axis=0) @ member
-    tp, fp, fn = (np.rint(one).astype(np.int64) for one in (both, of_prediction - both, of_truth - both))
-    return tp, fp, fn
-
-
-def pair_counts(nodes: "NDArray[np.int64]") -> tuple["NDArray[np.int64]", "NDArray[np.int64]"]:
-    """|T and P| for every pair of classes, and |T| for every class: enough for the micro averages."""
-    return nodes @ nodes.T, nodes.sum(axis=1)
-
-
-def compute(scored: Scored) -> Iterator[Row]:
+def compute(evidence: Evidence) -> Iterator[Row]:
     """Micro, macro and weighted values."""
-    nodes, _ = node_matrix(scored.classes, scored.ontology)
-    tp, fp, fn = node_counts(scored.confusion, nodes)
-    support = tp + fn
+    yield from from_counts("hierarchical", METRICS, evidence.scored)
 
-    def rows(average: str, precision: Any, recall: Any, f_measure: Any) -> Iterator[Row]:
-        for name, value in (("precision", precision), ("recall", recall), ("f1", f_measure)):
-            yield Row("hierarchical", f"hierarchical_{name}_{average}", "-", "overall", "all", float(value), scored.n)
 
-    def triple(hits: Any, wrong: Any, missed: Any) -> list[Any]:
-        return [ratio(hits, hits + wrong), ratio(hits, hits + missed), ratio(2 * hits, 2 * hits + wrong + missed)]
-
-    yield from rows("micro", *triple(tp.sum(), fp.sum(), fn.sum()))
-    per_node = triple(tp, fp, fn)
-    yield from rows("macro", *(mean_over(values, support > 0) for values in per_node))
-    yield from rows("weighted", *(ratio((values * support).sum(), support.sum()) for values in per_node))
+FAMILY = Family("hierarchical", tuple(METRICS), needs=("predictions",), compute=compute, order=4)

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.score.metrics.base import Metric
+from annobench.score.metric import INFINITE, Family, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,24 +45,82 @@ MIN_MARKERS = 2
 TOP_DEGS = 10
 EXPRESSED = 0.1
 _PSEUDO = 0.01
-_INFINITE = float("inf")
 
 METRICS = [
-    Metric("marker_cv", "markers", "spread of the markers of a type within it", 0, _INFINITE, 0, "expression"),
     Metric(
-        "marker_log2fc", "markers", "markers in their type against all other cells", -20, _INFINITE, _INFINITE,
-        "expression",
+        name="marker_cv",
+        label="marker CV",
+        meaning="spread of the markers of a type within it",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="audit",
     ),
-    Metric("marker_purity", "markers", "share of a type's cells and markers expressed", 0, 1, 1, "expression"),
-    Metric("contamination", "markers", "markers of other types in a type's cells", 0, _INFINITE, 0, "expression"),
-    Metric("deg_log2fc", "markers", "fold change of a type's ten top genes", -20, _INFINITE, _INFINITE, "expression"),
     Metric(
-        "marker_recovery", "markers", "share of a type's markers that a tenth of its cells express", 0, 1, 1,
-        "expression",
+        name="marker_log2fc",
+        label="marker log2 fold change",
+        meaning="markers in their type against all other cells",
+        low=-20,
+        high=INFINITE,
+        best=INFINITE,
+        level="audit",
     ),
-    Metric("gene_overlap", "markers", "share of a model's genes that the query measures", 0, 1, 1, "run record"),
-    Metric("panel_use", "markers", "share of the measured genes that the model uses", 0, 1, 1, "run record"),
-]  # fmt: skip
+    Metric(
+        name="marker_purity",
+        label="marker purity",
+        meaning="share of a type's cells and markers expressed",
+        low=0,
+        high=1,
+        best=1,
+        level="audit",
+    ),
+    Metric(
+        name="contamination",
+        label="contamination",
+        meaning="markers of other types in a type's cells",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="audit",
+    ),
+    Metric(
+        name="deg_log2fc",
+        label="DEG log2 fold change",
+        meaning="fold change of a type's ten top genes",
+        low=-20,
+        high=INFINITE,
+        best=INFINITE,
+        level="audit",
+    ),
+    Metric(
+        name="marker_recovery",
+        label="marker recovery",
+        meaning="share of a type's markers that a tenth of its cells express",
+        low=0,
+        high=1,
+        best=1,
+        level="audit",
+    ),
+    Metric(
+        name="gene_overlap",
+        label="gene overlap",
+        meaning="share of a model's genes that the query measures",
+        low=0,
+        high=1,
+        best=1,
+        level="audit",
+    ),
+    Metric(
+        name="panel_use",
+        label="panel use",
+        meaning="share of the measured genes that the model uses",
+        low=0,
+        high=1,
+        best=1,
+        level="audit",
+    ),
+]
+FAMILY = Family("markers", tuple(METRICS), needs=("cells",), compute=None, order=8)
 
 
 @dataclass(frozen=True)

@@ -2,41 +2,82 @@
 
 from collections.abc import Iterator
 
-from annobench.fit.run_record import RunRecord
-from annobench.score.metrics.base import Metric, Row
+from annobench.score.evidence import Evidence
+from annobench.score.metric import INFINITE, Family, Metric, Row
 
 METRICS = [
-    Metric("fit_seconds", "resources", "wall time of training", 0, float("inf"), None, "run record"),
-    Metric("predict_seconds", "resources", "wall time of prediction", 0, float("inf"), None, "run record"),
     Metric(
-        "startup_seconds",
-        "resources",
-        "wall time of starting the process, imports and reading the data",
-        0,
-        float("inf"),
-        None,
-        "run record",
+        name="fit_seconds",
+        label="seconds to fit",
+        meaning="wall time of training",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
     ),
     Metric(
-        "peak_rss_mb",
-        "resources",
-        "peak resident memory of the largest process of the fit, imports included",
-        0,
-        float("inf"),
-        None,
-        "run record",
+        name="predict_seconds",
+        label="seconds to predict",
+        meaning="wall time of prediction",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
     ),
     Metric(
-        "peak_gpu_mb", "resources", "peak memory that torch allocated on the GPU", 0, float("inf"), None, "run record"
+        name="startup_seconds",
+        label="seconds to start",
+        meaning="wall time of starting the process, imports and reading the data",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
     ),
-    Metric("trainable_parameters", "resources", "numbers that training sets", 0, float("inf"), None, "run record"),
-    Metric("model_mb", "resources", "size of the saved model", 0, float("inf"), None, "run record"),
+    Metric(
+        name="peak_rss_mb",
+        label="peak memory (MB)",
+        meaning="peak resident memory of the largest process of the fit, imports included",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
+    ),
+    Metric(
+        name="peak_gpu_mb",
+        label="peak GPU memory (MB)",
+        meaning="peak memory that torch allocated on the GPU",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
+    ),
+    Metric(
+        name="trainable_parameters",
+        label="trainable parameters",
+        meaning="numbers that training sets",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
+    ),
+    Metric(
+        name="model_mb",
+        label="model size (MB)",
+        meaning="size of the saved model",
+        low=0,
+        high=INFINITE,
+        best=0,
+        level="fit",
+    ),
 ]
 
 
-def compute(run: RunRecord) -> Iterator[Row]:
+def compute(evidence: Evidence) -> Iterator[Row]:
     """One row for every resource that the record has."""
     for metric in METRICS:
-        value = getattr(run, metric.name)
+        value = getattr(evidence.run, metric.name)
         if value is not None:
             yield Row("resources", metric.name, "-", "fit", "all", float(value), 1)
+
+
+FAMILY = Family("resources", tuple(METRICS), needs=("run",), compute=compute, order=9)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
-from annobench.score.score_fit import REPLICATES
+from annobench.score.score_tables import REPLICATES
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits
 

@@ -6,7 +6,7 @@ is stretched by the number of units that have cells of it: a class that three st
 studies are tested.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.config.results import Results
-from annobench.core.counts import f1, ratio
 from annobench.core.parquet import NOT_GIVEN, Categorical, read_columns
 from annobench.score import statistics as stats
+from annobench.score.counts import UnitCounts
+from annobench.score.metric import Metric
+from annobench.score.registry import METRICS
+from annobench.score.samples import evaluate
 from annobench.score.truths import surroundings
 from annobench.tables.shared.fits import FitFiles, Fits
 
@@ -29,7 +32,8 @@ Target = tuple[str, str, str, str]  # level, metric, label set, group
 ClassSets = Mapping[tuple[str, str], Mapping[str, Sequence[str]]]  # (dataset, split) -> name of a set -> its classes
 LEAST = 3  # units behind an interval: Student's t makes that of two eleven times as wide as their spread
 LABEL_SETS = ("shared", "ood")
-_RULES = (("", 0, 2), ("ontology_", 3, 4))  # start of metric names, and blocks of hits and predicted in UnitCounts
+CLASS_METRICS = ("f1", "ontology_f1")  # of classes and of kinds of classes
+GROUP_METRICS = ("accuracy", "macro_f1", "ontology_accuracy", "ontology_macro_f1")  # within studies, tissues, ...
 
 
 @dataclass
@@ -108,12 +112,22 @@ class Bootstrap:
         `node_class`.
     results
         Names of the files under results/.
+    overall
+        Metric and label set of the overall values that are asked for.
     """
 
     def __init__(
-        self, fits: Fits, weights: stats.Weights, *, min_units: int, sets: ClassSets, results: Results
+        self,
+        fits: Fits,
+        weights: stats.Weights,
+        *,
+        min_units: int,
+        sets: ClassSets,
+        results: Results,
+        overall: Iterable[tuple[str, str]],
     ) -> None:
         self.fits, self.weights, self.min_units, self.sets, self.results = fits, weights, min_units, sets, results
+        self.overall = [(METRICS[name], label_set) for name, label_set in overall if METRICS[name].from_counts]
         self._groups: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
 
     def of(self, fits: Sequence[FitFiles]) -> Replicates:
@@ -155,80 +169,73 @@ class Bootstrap:
     def _of_fit(self, fit: FitFiles, by_study: bool) -> Replicates:
         """Values of one fit, over studies or over the units that were counted; within groups over their donors."""
         counts, kind = self.fits.counts[fit], self.fits.unit_kinds[fit]
-        names, table = list(counts.units), counts.values
-        drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
+        drawn = self._drawn(fit, counts)
         columns: dict[Target, tuple[Array, int, str]] = {}
         for level, groups in self._groups_of_units(fit).items() if kind == "donor" else ():
-            of_level = np.array([groups.get(unit, "") for unit in names])
+            of_level = np.array([groups.get(unit, "") for unit in counts.units])
             for group in sorted(set(groups.values())):
                 rows = np.flatnonzero(of_level == group)
                 if len(rows) >= LEAST:
-                    values = _of_group(level, group, table[rows], drawn[:, rows], len(counts.members))
-                    columns |= {target: (value, len(rows), kind) for target, value in values.items()}
+                    values = _of_group(counts.part(rows), drawn[:, rows])
+                    for (name, label_set), value in values.items():
+                        columns[level, name, label_set, group] = value, len(rows), kind
         if by_study and kind == "donor":
             studies = self._study_of_units(fit)
-            of_unit = np.array([studies[unit] for unit in names])
-            names, kind = sorted(set(of_unit.tolist())), "study"
-            table = np.array([table[of_unit == name].sum(axis=0) for name in names])
-            drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in names])
-        key = (fit.dataset, fit.split)
-        whole = _of_all(table, drawn, counts.members, self.fits.classes[key], self.sets.get(key, {}))
+            counts, kind = counts.grouped([studies[unit] for unit in counts.units]), "study"
+            drawn = self._drawn(fit, counts)
+        whole = _of_all(counts, drawn, self.sets.get((fit.dataset, fit.split), {}), self.overall)
         columns |= {target: (*value, kind) for target, value in whole.items()}
         return Replicates.of_columns(columns, self.weights.confidence)
 
+    def _drawn(self, fit: FitFiles, counts: UnitCounts) -> "Array":
+        """Weights of the units, (1 + replicates, units); the first row is what was observed."""
+        drawn = self.weights.of([f"unit:{fit.dataset}/{name}" for name in counts.units])
+        return np.vstack([np.ones(drawn.shape[1]), drawn])
+
 
 def _of_all(
-    table: "Array",
+    units: UnitCounts,
     drawn: "Array",
-    members: "NDArray[np.bool_]",
-    classes: Sequence[str],
     sets: Mapping[str, Sequence[str]],
+    overall: Sequence[tuple[Metric, str]],
 ) -> "dict[Target, tuple[Array, int]]":
-    """Per class, per set of classes, and overall: value and replicates (1 + replicates,), and units with such cells.
-
-    `table` is UnitCounts.values, `drawn` the weights (replicates, units).
-    """
-    size = len(members)
-    totals = np.vstack([table.sum(axis=0), drawn @ table])  # the first row is what was observed
-    blocks = [totals[:, i * size : (i + 1) * size] for i in range(5)]
-    true, held = blocks[1], table[:, size : 2 * size] > 0
-    present = np.flatnonzero((true[0] > 0) & members).tolist()
+    """Per class, per set of classes, and overall: value and replicates (1 + replicates,), and units with such cells."""
+    counts, held = units.weighted(drawn), units.true > 0
+    labels = np.array(units.classes.labels, dtype=object)
+    members = {name: counts.members & np.isin(labels, list(chosen)) for name, chosen in sets.items()}
     values: dict[Target, tuple[Array, int]] = {}
+    for name in CLASS_METRICS:
+        scores = evaluate(METRICS[name], counts)
+        for i in np.flatnonzero(counts.members).tolist():
+            values["class", name, "-", labels[i]] = scores[:, i], int(held[:, i].sum())
+        for kind, chosen in members.items():
+            if kind not in LABEL_SETS and chosen.any():
+                value = scores[:, chosen].mean(axis=1)
+                values["node_class", name, "-", kind] = value, int(held[:, chosen].any(axis=1).sum())
     everywhere = int(held.any(axis=1).sum())
-    for start, hits, predicted in _RULES:
-        scores = f1(blocks[hits], true, blocks[predicted])
-        for i in present:
-            values["class", f"{start}f1", "-", classes[i]] = scores[:, i], int(held[:, i].sum())
-        for name, chosen in sets.items():
-            at = [i for i in present if classes[i] in set(chosen)]
-            place = ("overall", f"{start}macro_f1", name, "all")
-            place = place if name in LABEL_SETS else ("node_class", f"{start}f1", "-", name)
-            if at:
-                values[place] = scores[:, at].mean(axis=1), int(held[:, at].any(axis=1).sum())
-        either = np.flatnonzero(members & ((true[0] > 0) | (blocks[predicted][0] > 0))).tolist()
-        for label_set, at in (("truth", present), ("either", either)):
-            values["overall", f"{start}macro_f1", label_set, "all"] = scores[:, at].mean(axis=1), everywhere
-        accuracy = ratio(blocks[hits].sum(axis=1), true.sum(axis=1))
-        values["overall", f"{start}accuracy", "-", "all"] = accuracy, everywhere
-    mask = np.isin(np.arange(size), present)
-    for name, label_set in (("balanced_accuracy", "truth"), ("hierarchical_f1_micro", "-")):
-        values["overall", name, label_set, "all"] = stats.headline(name, totals, mask), everywhere
+    for metric, label_set in overall:
+        if label_set in ("truth", "-"):
+            values["overall", metric.name, label_set, "all"] = evaluate(metric, counts), everywhere
+        elif label_set == "either":
+            value = evaluate(metric, counts.over(_either(metric, units)))
+            values["overall", metric.name, label_set, "all"] = value, everywhere
+        elif label_set in members and (chosen := members[label_set]).any():
+            value = evaluate(metric, counts.over(chosen))
+            values["overall", metric.name, label_set, "all"] = value, int(held[:, chosen].any(axis=1).sum())
     return values
 
 
-def _of_group(level: str, group: str, table: "Array", drawn: "Array", size: int) -> "dict[Target, Array]":
-    """Value and replicates within one group, (1 + replicates,); only what its own classes need is multiplied."""
-    present = np.flatnonzero(table[:, size : 2 * size].any(axis=0))
-    parts = [table[:, present + i * size] for i in range(5)]
-    true, weights = parts[1], np.vstack([np.ones(len(table)), drawn])
-    cells = weights @ true.sum(axis=1)
-    values: dict[Target, Array] = {}
-    for start, hits, predicted in _RULES:
-        # no class is without cells: the weights are never zero
-        scores = (weights @ (2 * parts[hits])) / (weights @ (true + parts[predicted]))
-        values[level, f"{start}accuracy", "-", group] = weights @ parts[hits].sum(axis=1) / cells
-        values[level, f"{start}macro_f1", "truth", group] = scores.mean(axis=1)
-    return values
+def _either(metric: Metric, units: UnitCounts) -> "NDArray[np.bool_]":
+    """Classes that occur among the true labels, or among the predicted ones as the metric sees them."""
+    predicted = units.ontology_predicted if metric.family == "ontology_aware" else units.predicted
+    return ((units.true.sum(axis=0) > 0) | (predicted.sum(axis=0) > 0)) & units.classes.real
+
+
+def _of_group(units: UnitCounts, drawn: "Array") -> "dict[tuple[str, str], Array]":
+    """Value and replicates within one group, (1 + replicates,), by metric and label set."""
+    counts = units.weighted(drawn)
+    metrics = [METRICS[name] for name in GROUP_METRICS]
+    return {(metric.name, metric.label_set): evaluate(metric, counts) for metric in metrics}
 
 
 def groups_of_donors(dataset: str, split: str, seeds: Sequence[int], results: Results) -> dict[str, dict[str, str]]:

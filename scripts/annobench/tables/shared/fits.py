@@ -13,6 +13,7 @@ from annobench.core.parquet import read_columns
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
+from annobench.score.counts import Classes, UnitCounts
 from annobench.tables.shared.spec import TablesSpec
 
 Evaluation = tuple[str, str, str]  # dataset, evaluation, regime
@@ -34,6 +35,7 @@ class FitFiles:
     run: Path
     scores: Path
     confusion: Path
+    sums: Path
     confidence: Path
     attempt: Path
 
@@ -53,13 +55,13 @@ class FitFiles:
         return self.run.parent
 
     def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """Columns of `scores`, `confusion` or `confidence` that belong to this view.
+        """Columns of `scores`, `confusion`, `sums` or `confidence` that belong to this view.
 
         Raises DataError for a file of scores without this view.
         """
         view = read_columns(path, ["split", "method"], categorical=["split", "method"])
         mine = (view["split"] == self.split) & (view["method"] == self.method)
-        if path == self.scores and not mine.any():  # the other two may be empty: a failed fit, a query without labels
+        if path == self.scores and not mine.any():  # the others may be empty: a failed fit, a query without labels
             raise DataError(
                 f"{path}: holds no rows of split {self.split} and method {self.method}: it was scored for another "
                 f"study; score it again with --forcerun {path}"
@@ -69,7 +71,8 @@ class FitFiles:
     @property
     def done(self) -> bool:
         """Whether the fit has a record and is scored."""
-        return self.run.is_file() and all(path.is_file() for path in (self.scores, self.confusion, self.confidence))
+        files = (self.run, self.scores, self.confusion, self.sums, self.confidence)
+        return all(path.is_file() for path in files)
 
 
 def planned_fits(spec: TablesSpec, results: Results) -> list[FitFiles]:
@@ -130,17 +133,15 @@ class Fits:
         evaluations = dict.fromkeys(fit.place for fit in planned)
         self.evaluations = [evaluation for evaluation in evaluations if evaluation not in unlabelled]
         self.classes = _classes(scored)
-        self.counts = {
-            fit: stats.unit_counts(table, self.classes[fit.dataset, fit.split], ontology)
-            for fit, table in scored.items()
-        }
+        shared = {split: Classes(labels, ontology) for split, labels in self.classes.items()}
+        self.counts = {fit: UnitCounts.of_table(table, shared[fit.dataset, fit.split]) for fit, table in scored.items()}
         self.unit_kinds = {fit: str(table["unit_kind"][0]) for fit, table in scored.items()}
 
     def of(self, method: str, evaluation: Sequence[str]) -> list[FitFiles]:
         """Planned fits of a method in an evaluation (dataset, evaluation, regime)."""
         return [fit for fit in self.planned if fit.method == method and fit.place == tuple(evaluation)]
 
-    def counts_of(self, fits: Iterable[FitFiles]) -> dict[stats.Key, stats.UnitCounts]:
+    def counts_of(self, fits: Iterable[FitFiles]) -> dict[stats.Key, UnitCounts]:
         """Counts of the finished ones of some fits of one dataset."""
         return {(fit.split, fit.seed): self.counts[fit] for fit in fits if fit in self.counts}
 

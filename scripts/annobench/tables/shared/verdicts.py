@@ -6,7 +6,7 @@ from typing import Protocol
 import pandas as pd
 
 from annobench.score.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED
-from annobench.score.metrics.registry import METRICS
+from annobench.score.registry import METRICS
 
 
 class ScoreRow(Protocol):

@@ -5,18 +5,21 @@ what the same rule with the same cut accepts of noise, of shuffled cells and of 
 the cut that was published for a rule, `fair` the one above which 95 % of the validation cells lie.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annobench.core.parquet import Categorical, positions, to_arrow
 from annobench.fit.calibration import Groups, Platt, strength
 from annobench.fit.decisions import KINDS
+from annobench.ontology import UNKNOWN
 from annobench.score.confidence import PUBLISHED, by_rule
-from annobench.score.metrics.base import Metric, Row
-from annobench.score.metrics.calibration import COVERAGE, auroc, reliability, risk_coverage
+from annobench.score.ranks import COVERAGE, auroc, bin_number, reliability, risk_coverage
+from annobench.score.scored import Scored
+from annobench.score.truths import Truths, rolled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,28 +30,6 @@ COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
 _CHUNK = 25  # replicates at a time, which bounds the memory
 MIN_EACH = 10  # right and wrong cells that an AUROC of correctness needs
 BINS = 25  # of the histograms of confidences
-_WORDS = {"noise": "noise", "shuffled": "shuffled cells", "unrelated_tissue": "cells of another tissue"}
-
-METRICS = [
-    Metric("unknown_rate", "confidence", "share of test cells below the cut of a rule", 0, 1, 0, "confidence"),
-    *(
-        Metric(f"accepted_{k}", "confidence", f"share of {w} above the cut of a rule", 0, 1, 0, "confidence")
-        for k, w in _WORDS.items()
-    ),
-    *(
-        Metric(f"{k}_auroc", "confidence", f"chance that a test cell is above one of {w}", 0, 1, 1, "confidence")
-        for k, w in _WORDS.items()
-    ),
-    Metric(
-        "unrelated_tissue_found",
-        "confidence",
-        f"a query mixed with {MIXED:.0%} cells of another tissue: share of these among its {MIXED:.0%} least confident",
-        0,
-        1,
-        1,
-        "confidence",
-    ),
-]
 RESAMPLED = ("auroc_correct", "aurc", "selective_accuracy", "ece", "unrelated_tissue_auroc", "unrelated_tissue_found")
 
 
@@ -148,6 +129,43 @@ class Judged:
         }
 
 
+def rules_of(
+    decisions: "Mapping[str, NDArray[Any]]", scored: Scored, truths: Truths
+) -> "tuple[NDArray[np.intp], list[Judged]]":
+    """Scored cells with decision values (their positions), and every confidence rule on them.
+
+    Validation cells of unknown type are left out. Of a large test set only a sample has decision values.
+
+    Parameters
+    ----------
+    decisions
+        What `read_decisions` gives.
+    scored, truths
+        The cells, and what is known of them.
+    """
+    part, ids = decisions["part"], decisions["cell_ids"]
+    test = np.flatnonzero(part == "test")
+    place = positions(to_arrow(ids[test]), truths.ids)
+    test, place = test[place >= 0], place[place >= 0]
+    order = np.argsort(place, kind="stable")
+    at, cells = test[order], place[order]
+    if not len(cells):  # none of the few cells that have a known label was drawn
+        return cells, []
+    answered = rolled(decisions["labels"], truths.rollup, scored.ontology)
+    chosen = np.flatnonzero(part == "validation")
+    row = positions(to_arrow(ids[chosen]), truths.validation[0])
+    chosen, row = chosen[row >= 0], row[row >= 0]
+    expected = truths.validation[1][row].to_text()
+    known = expected != UNKNOWN
+    groups = None
+    if truths.rollup is not None:
+        targets = rolled(decisions["classes"], truths.rollup, scored.ontology)
+        names = sorted({*targets, *answered})
+        groups = Groups(Categorical.of(targets).recode(names), Categorical.of(answered).recode(names))
+    right = (answered[chosen] == expected)[known]
+    return cells, judge(scored.correct[cells], decisions, at, chosen[known], right, groups)
+
+
 def judge(
     correct: "NDArray[np.bool_]",
     decisions: Mapping[str, Any],
@@ -175,13 +193,6 @@ def judge(
         )
         for rule, confidence in rules.items()
     ]
-
-
-def rows(judged: list[Judged], bins: int) -> Iterator[Row]:
-    """Values of every rule, for the scores of a fit."""
-    for one in judged:
-        for (metric, variant), value in one.values(bins).items():
-            yield Row("confidence", metric, variant, "rule", one.rule, value, len(one.test))
 
 
 class Ties:
@@ -235,7 +246,7 @@ def weighted_ece(
     confidence: "NDArray[Any]", right: "NDArray[np.bool_]", weights: "NDArray[Any]", bins: int
 ) -> "NDArray[np.float64]":
     """Expected calibration error with weighted cells; bins as in `reliability`."""
-    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    number = bin_number(confidence, bins)
     member = np.zeros((len(number), bins))
     member[np.arange(len(number)), number] = right.astype(float) - confidence
     return np.abs(weights @ member).sum(axis=1) / weights.sum(axis=1)

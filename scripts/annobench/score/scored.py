@@ -1,16 +1,6 @@
-"""What every metric starts from, and what it returns.
+"""What most metrics start from: test cells with their true and predicted labels, confidences and probabilities."""
 
-A label set says over which classes an average is taken:
-- `truth`: classes that occur among the true labels of the scored test cells;
-- `either`: classes that occur among the true or the predicted labels (scikit-learn's default);
-- `shared`: classes of `truth` that the training cells have as well;
-- `ood`: classes of `truth` that the cells of another release have as well, on which the same fit is scored; only where
-  the evaluation names them;
-- `-`: the metric is no average over classes.
-`unknown` is never a class: as a prediction it is simply wrong.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,40 +9,13 @@ import numpy as np
 
 from annobench.core.parquet import Categorical
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.score.counts import Classes, Counts, UnitCounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABEL_SETS = ("truth", "either", "shared")
 _BLOCK = 1 << 22  # values of a matrix that are looked at together
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Description of a metric: `best` is its best value, None where no value is better than another."""
-
-    name: str
-    family: str
-    summary: str
-    low: float
-    high: float
-    best: float | None
-    needs: str = "labels"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One value. `level` is overall, class, a column of `Scored.groups`, bin or fit; `group` says which one; `n` counts
-    its cells.
-    """
-
-    family: str
-    metric: str
-    label_set: str
-    level: str
-    group: str
-    value: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -197,9 +160,17 @@ class Scored:
         return LABEL_SETS if self.ood is None else (*LABEL_SETS, "ood")
 
     @cached_property
-    def reachability(self) -> "NDArray[np.bool_]":
-        """Whether a class (column) is another (row) or a descendant of it, (classes, classes)."""
-        return self.ontology.reachability(list(self.classes))
+    def counts(self) -> Counts:
+        """The cells by true and predicted class, (classes,): what metrics `from_counts` are a function of."""
+        true, predicted = np.nonzero(self.confusion)
+        classes = Classes(self.classes.tolist(), self.ontology)
+        cells = self.confusion[true, predicted]
+        return UnitCounts(["all"], np.zeros_like(true), true, predicted, cells=cells, classes=classes).observed()
+
+    def over(self, label_set: str, predicted: "NDArray[Any] | None" = None) -> Counts:
+        """The counts, with averages over the classes of a label set; see `members`."""
+        counts = self.counts
+        return counts.over(self.members(label_set, counts.true, counts.predicted if predicted is None else predicted))
 
     def members(self, label_set: str, true: "NDArray[Any]", predicted: "NDArray[Any]") -> "NDArray[np.bool_]":
         """Which of `classes` a label set holds, given the counts of true and predicted labels per class (last axis)."""
@@ -214,6 +185,3 @@ class Scored:
 
 def _categorical(values: Any) -> Categorical:
     return values if isinstance(values, Categorical) else Categorical.of(np.asarray(values, dtype=object))
-
-
-Compute = Callable[[Scored], Iterable[Row]]

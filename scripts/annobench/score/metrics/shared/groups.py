@@ -7,7 +7,8 @@ import numpy as np
 
 from annobench.core.counts import macro_f1
 from annobench.core.parquet import NOT_GIVEN, Categorical
-from annobench.score.metrics.base import Row, Scored
+from annobench.score.metric import Row
+from annobench.score.scored import Scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,312 @@
+"""Cells counted by unit, true and predicted class: all that a metric `from_counts` needs of a fit.
+
+Metrics see the sums of these counts over units (`Counts`): as they were observed, weighted anew in every replicate of a
+bootstrap, or with two methods swapped on some units.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annobench.core.counts import summed
+from annobench.core.parquet import Categorical
+from annobench.ontology import UNKNOWN, Ontology
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Codes = NDArray[np.integer[Any]]
+    Mask = NDArray[np.bool_]
+
+
+class Classes:
+    """The classes that cells are counted by, and how the ontology relates them.
+
+    Parameters
+    ----------
+    labels
+        (classes,) Cell Ontology ids, in the order of the last axis of all counts; `unknown` may be among them.
+    ontology
+        Relates them.
+    """
+
+    def __init__(self, labels: Sequence[str], ontology: Ontology) -> None:
+        self.labels, self.ontology = list(labels), ontology
+        self.real: Mask = np.array([label != UNKNOWN for label in self.labels], dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def reachability(self) -> "Mask":
+        """Whether a class (column) is another (row) or a descendant of it, (classes, classes)."""
+        return self.ontology.reachability(self.labels)
+
+    @cached_property
+    def nodes(self) -> "Array":
+        """Whether an ontology node (column) is a class (row) or an ancestor of it but the root, (classes, nodes).
+
+        The sets of the hierarchical F-measure (Kiritchenko et al. 2006). `unknown` has none.
+        """
+        return node_matrix(self.labels, self.ontology)[0].astype(np.float64)
+
+    @cached_property
+    def shared_nodes(self) -> "Array":
+        """How many nodes two classes share, (classes, classes); on the diagonal, how many a class has."""
+        return self.nodes @ self.nodes.T
+
+    def part(self, positions: "NDArray[np.intp]") -> "Classes":
+        """Some of the classes."""
+        some = Classes([self.labels[i] for i in positions], self.ontology)
+        some.__dict__["reachability"] = self.reachability[np.ix_(positions, positions)]
+        return some
+
+    def corrected(self, true: "Codes", predicted: "Codes") -> "Codes":
+        """The prediction, replaced by the truth where it is the truth or a descendant of it; class numbers."""
+        return np.where(self.reachability[true, predicted], true, predicted)
+
+
+def node_matrix(labels: Sequence[str], ontology: Ontology) -> tuple["NDArray[np.int64]", list[str]]:
+    """A (classes, nodes) 0/1 matrix of each label with its ancestors without the root, and the node ids."""
+    closures = [frozenset() if label == UNKNOWN else ontology.closure(label) for label in labels]
+    nodes = sorted(set().union(*closures)) if closures else []
+    position = {node: i for i, node in enumerate(nodes)}
+    matrix = np.zeros((len(labels), len(nodes)), dtype=np.int64)
+    for i, closure in enumerate(closures):
+        matrix[i, [position[node] for node in closure]] = 1
+    return matrix, nodes
+
+
+class UnitCounts:
+    """Cells of one fit by unit, true and predicted class.
+
+    The tables below, (units, ...), are linear in the cells, so that weighted sums of them are the tables of weighted
+    cells. Each is made when it is first asked for.
+
+    Parameters
+    ----------
+    units
+        Names of what a bootstrap resamples: donors, studies or cells.
+    unit, true, predicted
+        (entries,) positions among `units` and `classes`.
+    cells
+        (entries,) how many cells an entry stands for.
+    classes
+        Fits that are compared need the same list.
+    """
+
+    def __init__(
+        self, units: Sequence[str], unit: "Codes", true: "Codes", predicted: "Codes", *, cells: Any, classes: Classes
+    ) -> None:
+        self.units, self.classes = list(units), classes
+        self._unit, self._true, self._predicted = (np.asarray(code, dtype=np.intp) for code in (unit, true, predicted))
+        self._cells: Array = np.asarray(cells, dtype=np.float64)
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, Any], classes: Classes) -> "UnitCounts":
+        """From columns unit, true, predicted (text or Categorical) and n, as scoring writes them."""
+        columns = {
+            name: values if isinstance(values, Categorical) else Categorical.of(values)
+            for name, values in table.items()
+            if name in ("unit", "true", "predicted")
+        }
+        units = sorted(columns["unit"].counts())
+        codes = [columns["unit"].recode(units), *(columns[key].recode(classes.labels) for key in ("true", "predicted"))]
+        return cls(units, codes[0], codes[1], codes[2], cells=table["n"], classes=classes)
+
+    def observed(self) -> "Counts":
+        """The counts of all units together, (classes,)."""
+        return Counts(lambda measure: measure(self).sum(axis=0), self)
+
+    def weighted(self, weights: "Array") -> "Counts":
+        """The counts under weights of the units, (replicates, units) -> (replicates, classes)."""
+        return Counts(lambda measure: weights @ measure(self), self)
+
+    def swapped(self, other: "UnitCounts", units: "NDArray[np.intp]", swaps: "Array") -> "tuple[Counts, Counts]":
+        """The counts of two methods that are swapped on some of the units: `swaps` is 0 or 1, (replicates, units)."""
+
+        def moved(sign: int, of: UnitCounts) -> "Callable[[Measure], Array]":
+            return lambda measure: (
+                measure(of).sum(axis=0) + sign * (swaps @ (measure(other)[units] - measure(self)[units]))
+            )
+
+        return Counts(moved(1, self), self), Counts(moved(-1, other), self)
+
+    def grouped(self, groups: Sequence[str]) -> "UnitCounts":
+        """The same cells by groups of units; `groups` names that of every unit."""
+        names = sorted(set(groups))
+        code = np.array([names.index(group) for group in groups], dtype=np.intp)
+        return UnitCounts(names, code[self._unit], self._true, self._predicted, cells=self._cells, classes=self.classes)
+
+    def part(self, units: "NDArray[np.intp]") -> "UnitCounts":
+        """The cells of some units, over the classes that occur among them."""
+        place = np.full(len(self.units), -1)
+        place[units] = np.arange(len(units))
+        rows = place[self._unit] >= 0
+        true, predicted = self._true[rows], self._predicted[rows]
+        positions = np.union1d(true, predicted)
+        return UnitCounts(
+            [self.units[i] for i in units],
+            place[self._unit[rows]],
+            np.searchsorted(positions, true),
+            np.searchsorted(positions, predicted),
+            cells=self._cells[rows],
+            classes=self.classes.part(positions),
+        )
+
+    def matches(self, other: "UnitCounts") -> bool:
+        """Whether two fits are counted over the same units and classes."""
+        return self.units == other.units and self.classes.labels == other.classes.labels
+
+    def differing(self, other: "UnitCounts") -> "NDArray[np.intp]":
+        """Units whose cells two fits predict differently."""
+        size = len(self.classes)
+
+        def by_place(one: UnitCounts) -> "tuple[NDArray[np.intp], Array]":
+            places, at = np.unique((one._unit * size + one._true) * size + one._predicted, return_inverse=True)
+            return places, summed(at, one._cells, len(places))
+
+        (places, cells), (others, theirs) = by_place(self), by_place(other)
+        every = np.union1d(places, others)
+        change = np.zeros(len(every))
+        change[np.searchsorted(every, places)] += cells
+        change[np.searchsorted(every, others)] -= theirs
+        return np.unique(every[change != 0] // (size * size))
+
+    def _by_class(self, code: "Codes", mask: Any = True) -> "Array":
+        """Cells by unit and the class that `code` gives, (units, classes)."""
+        shape = (len(self.units), len(self.classes))
+        places = self._unit * shape[1] + code
+        return summed(places, self._cells * mask, shape[0] * shape[1]).reshape(shape)
+
+    @cached_property
+    def hits(self) -> "Array":
+        """Cells that are predicted as what they are, by class, (units, classes)."""
+        return self._by_class(self._true, self._true == self._predicted)
+
+    @cached_property
+    def true(self) -> "Array":
+        """Cells by true class, (units, classes)."""
+        return self._by_class(self._true)
+
+    @cached_property
+    def predicted(self) -> "Array":
+        """Cells by predicted class, (units, classes)."""
+        return self._by_class(self._predicted)
+
+    @cached_property
+    def ontology_hits(self) -> "Array":
+        """`hits`, after predictions below the truth are replaced by it, (units, classes)."""
+        return self._by_class(self._true, self.classes.reachability[self._true, self._predicted])
+
+    @cached_property
+    def ontology_predicted(self) -> "Array":
+        """`predicted`, after predictions below the truth are replaced by it, (units, classes)."""
+        return self._by_class(self.classes.corrected(self._true, self._predicted))
+
+    @cached_property
+    def node_hits(self) -> "Array":
+        """Cells whose true and predicted class both have a node, (units, nodes)."""
+        nodes = self.classes.nodes
+        found = np.zeros((len(self.units), nodes.shape[1]))
+        for node in range(nodes.shape[1]):
+            both = nodes[self._true, node] * nodes[self._predicted, node]
+            found[:, node] = summed(self._unit, self._cells * both, len(self.units))
+        return found
+
+    def pairs(self, amounts: "Array") -> "Array":
+        """Sum over the cells of an amount that a true and a predicted class give, (classes, classes) -> (units,)."""
+        weights = self._cells * amounts[self._true, self._predicted]
+        return summed(self._unit, weights, len(self.units))
+
+
+Measure = Callable[[UnitCounts], "Array"]
+
+
+class Counts:
+    """Sums of `UnitCounts` over units: what a metric `from_counts` is a function of.
+
+    The last axis is that of classes or nodes; an axis before it, if any, is that of replicates.
+
+    Parameters
+    ----------
+    total
+        Sums a table of `UnitCounts` over its units.
+    units
+        What is summed; classes that occur among its true labels are the `members`.
+    members
+        (classes,) over which classes averages are taken.
+    """
+
+    def __init__(
+        self,
+        total: "Callable[[Measure], Array]",
+        units: UnitCounts,
+        members: "Mask | None" = None,
+        known: "dict[str, Array] | None" = None,
+    ) -> None:
+        self._total, self._units, self.classes = total, units, units.classes
+        self._known = {} if known is None else known
+        self.members = (units.true.sum(axis=0) > 0) & self.classes.real if members is None else members
+
+    def over(self, members: "Mask") -> "Counts":
+        """The same counts, with averages over other classes."""
+        return Counts(self._total, self._units, members, self._known)
+
+    def _of(self, name: str) -> "Array":
+        if name not in self._known:
+            self._known[name] = self._total(attrgetter(name))
+        return self._known[name]
+
+    @property
+    def hits(self) -> "Array":
+        """Cells that are predicted as what they are, by class, (..., classes)."""
+        return self._of("hits")
+
+    @property
+    def true(self) -> "Array":
+        """Cells by true class, (..., classes)."""
+        return self._of("true")
+
+    @property
+    def predicted(self) -> "Array":
+        """Cells by predicted class, (..., classes)."""
+        return self._of("predicted")
+
+    @property
+    def ontology_hits(self) -> "Array":
+        """`hits`, after predictions below the truth are replaced by it, (..., classes)."""
+        return self._of("ontology_hits")
+
+    @property
+    def ontology_predicted(self) -> "Array":
+        """`predicted`, after predictions below the truth are replaced by it, (..., classes)."""
+        return self._of("ontology_predicted")
+
+    @property
+    def node_hits(self) -> "Array":
+        """Cells whose true and predicted class both have a node, (..., nodes)."""
+        return self._of("node_hits")
+
+    @property
+    def node_true(self) -> "Array":
+        """Cells whose true class has a node, (..., nodes)."""
+        return self.true @ self.classes.nodes
+
+    @property
+    def node_predicted(self) -> "Array":
+        """Cells whose predicted class has a node, (..., nodes)."""
+        return self.predicted @ self.classes.nodes
+
+    @property
+    def n(self) -> "Array":
+        """All cells, (...,)."""
+        return self.true.sum(axis=-1)
+
+    def pairs(self, amounts: "Array") -> "Array":
+        """Sum over the cells of an amount that a true and a predicted class give, (classes, classes) -> (...,)."""
+        return self._total(lambda units: units.pairs(amounts))

@@ -1,0 +1,208 @@
+"""Evidence: what a fit left for scoring, each part read when a family of metrics first asks for it.
+
+| name | what it is |
+| --- | --- |
+| `run` | the run record |
+| `labels` | tested cells with a known label |
+| `predictions` | labels, beside what the fit predicts; with confidences and probabilities where it gives them |
+| `decisions` | decision values of tested, validation and unrelated cells |
+| `embedding` | where the fit places cells |
+| `expression` | expression that the fit predicts |
+| `cells` | the expression of the tested cells (only in the audit) |
+
+A family names what it needs, and runs where that is there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from annobench.config.names import ARGMAX
+from annobench.core.errors import DataError
+from annobench.core.npz import mapped
+from annobench.core.parquet import positions, to_arrow
+from annobench.fit.decisions import read_decisions
+from annobench.fit.run_record import RunRecord
+from annobench.ontology import Ontology
+from annobench.score.join import read_scored
+from annobench.score.judged import Judged, rules_of
+from annobench.score.scored import Scored
+from annobench.score.truths import Truths
+from annobench.score.units import Units, resampling_units
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    SumsOfFamily = Mapping[str, Mapping[str, NDArray[np.float64]]]
+
+
+class Rules(NamedTuple):
+    """Every confidence rule on the tested cells with decision values.
+
+    Parameters
+    ----------
+    cells
+        (k,) their positions among the scored cells.
+    judged
+        One entry per rule.
+    """
+
+    cells: "NDArray[np.intp]"
+    judged: list[Judged]
+
+
+class Evidence:
+    """What families of metrics compute from. This class holds predictions in memory, such as those of a control.
+
+    Parameters
+    ----------
+    scored
+        Test cells with true and predicted labels.
+
+    Attributes
+    ----------
+    has
+        Names of what is there.
+    bins
+        Number of confidence bins.
+    tested, unknown
+        Number of test cells, and of those without a known label, which no metric looks at.
+    """
+
+    def __init__(self, scored: Scored) -> None:
+        self.has, self.bins = frozenset({"labels", "predictions"}), scored.bins
+        self.tested, self.unknown = scored.n, 0
+        self.scored = scored
+        self._sums: dict[str, SumsOfFamily] = {}
+
+    @cached_property
+    def scored(self) -> Scored:
+        """Tested cells with a known label, beside the predictions."""
+        raise self._absent("predictions")
+
+    @cached_property
+    def units(self) -> Units:
+        """The unit of every tested cell with a known label."""
+        return Units.one(self.scored.n)
+
+    @cached_property
+    def run(self) -> RunRecord:
+        """The run record."""
+        raise self._absent("run")
+
+    @cached_property
+    def truths(self) -> Truths:
+        """Truths of the tested cells with a known label."""
+        raise self._absent("labels")
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Every confidence rule on the tested cells with decision values."""
+        raise self._absent("decisions")
+
+    @cached_property
+    def embedding(self) -> "NDArray[np.float32]":
+        """Where the fit places the cells of `truths`, (n, dimensions)."""
+        raise self._absent("embedding")
+
+    @cached_property
+    def expression(self) -> "AnnData":
+        """Expression that the fit predicts."""
+        raise self._absent("expression")
+
+    def sums(self, family: str, make: "Callable[[Evidence], SumsOfFamily]") -> "SumsOfFamily":
+        """What the `unit_sums` of a family give, made once: metric -> part -> (units,)."""
+        if family not in self._sums:
+            self._sums[family] = make(self)
+        return self._sums[family]
+
+    def _absent(self, name: str) -> ValueError:
+        return ValueError(f"evidence '{name}' is not there, only {', '.join(sorted(self.has))}; name it in `needs`")
+
+
+class FitEvidence(Evidence):
+    """What a fit left behind, read from its files.
+
+    Parameters
+    ----------
+    folder
+        Folder of the fit.
+    run
+        Its record; `run.outputs` says which files there are.
+    truths
+        All test cells of the split.
+    ontology
+        Relates the labels.
+    bins
+        Number of confidence bins.
+    min_units
+        Donors or studies from which on they are resampled instead of cells; None where nothing is resampled.
+    decoding
+        Which of the labels that the fit has written are meant.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: RunRecord,
+        truths: Truths,
+        ontology: Ontology,
+        *,
+        bins: int,
+        min_units: int | None = None,
+        decoding: str = ARGMAX,
+    ) -> None:
+        self._folder, self.ontology, self._min_units, self._decoding = folder, ontology, min_units, decoding
+        self.run, self.bins, self.tested, self.unknown = run, bins, len(truths.known), truths.unknown
+        self.truths = truths.of(np.flatnonzero(truths.known))
+        self._sums = {}
+        self.has = frozenset(self._there())
+
+    def _there(self) -> Iterator[str]:
+        yield "run"
+        if self.run.ok:
+            yield from (name for name in ("embedding", "expression") if self.run.has(name))
+            if len(self.truths.known):  # a query may have no labels at all
+                yield "labels"
+                if self.run.has("predictions"):
+                    yield "predictions"
+                    # confidence rules are compared on the labels that the method itself gives, not on decoded ones
+                    if self.run.has("decisions") and self._decoding == ARGMAX:
+                        yield "decisions"
+
+    @cached_property
+    def units(self) -> Units:
+        """The unit of every tested cell with a known label."""
+        if self._min_units is None:
+            return Units.one(len(self.truths.known))
+        return resampling_units(self.truths, self._min_units)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """Tested cells with a known label, beside the predictions."""
+        return read_scored(self._folder, self.run, self.truths, self.ontology, bins=self.bins, decoding=self._decoding)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Every confidence rule on the tested cells with decision values."""
+        return Rules(*rules_of(read_decisions(self._folder / "decisions.npz"), self.scored, self.truths))
+
+    @cached_property
+    def embedding(self) -> "NDArray[np.float32]":
+        """Where the fit places the cells of `truths`, (n, dimensions). Raises DataError where it lacks one."""
+        path = self._folder / "embedding.npz"
+        rows = positions(self.truths.ids, to_arrow(mapped(path, "cell_ids")))
+        if (rows < 0).any():
+            raise DataError(f"{path}: {int((rows < 0).sum())} test cells are not embedded; fit again")
+        return np.asarray(mapped(path, "embedding")[rows], dtype=np.float32)
+
+    @cached_property
+    def expression(self) -> "AnnData":
+        """Expression that the fit predicts, read into memory."""
+        from anndata import read_h5ad
+
+        return read_h5ad(self._folder / "expression.h5ad")

@@ -1,0 +1,45 @@
+"""All metrics and families, found by the names of their files in `score/metrics`."""
+
+from collections.abc import Collection, Iterator
+from importlib import import_module
+
+from annobench.config.plugins import plugins
+from annobench.score.evidence import Evidence
+from annobench.score.metric import Family, Metric, Row
+
+PLUGINS = "score/metrics"  # whoever imports this module depends on all of them
+
+
+def _found() -> dict[str, Family]:
+    families = [import_module(f"annobench.score.metrics.{name}").FAMILY for name in plugins(PLUGINS)]
+    return {family.name: family for family in sorted(families, key=lambda one: (one.order, one.name))}
+
+
+FAMILIES: dict[str, Family] = _found()
+METRICS: dict[str, Metric] = {metric.name: metric for family in FAMILIES.values() for metric in family.metrics}
+
+
+def runnable(evidence: Evidence, allowed: Collection[str] | None = None) -> list[Family]:
+    """The families whose needs are met.
+
+    Parameters
+    ----------
+    evidence
+        What there is.
+    allowed
+        Names of the families that the evaluation asks for; None for all. What needs the run record alone always runs.
+    """
+    return [
+        family
+        for family in FAMILIES.values()
+        if family.compute
+        and set(family.needs) <= evidence.has
+        and (allowed is None or family.name in allowed or family.needs == ("run",))
+    ]
+
+
+def rows_of(evidence: Evidence, allowed: Collection[str] | None = None) -> Iterator[Row]:
+    """Rows of all families that can and may run."""
+    for family in runnable(evidence, allowed):
+        if family.compute:
+            yield from family.compute(evidence)
