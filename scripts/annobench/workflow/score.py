@@ -31,7 +31,7 @@ class ScoreRules(Chapter):
                 split=split.name,
                 part=split.part,
                 methods=self._decodings(split, wildcards.method),
-                families=_families(split),
+                families=split.metric_families,
             )
             for split in self.study.scored_on(wildcards.dataset, wildcards.split)
         ]
@@ -113,15 +113,10 @@ class ScoreRules(Chapter):
             merge=self._rollup(scoring["merge"]),
             unrelated=self.unrelated(wildcards),
             markers=self._markers(),
-            families=_families(splits[0]),
+            families=splits[0].metric_families,
         ).to_params()
 
     def audit_memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of an audit: a sample of the test cells is dense for a while."""
         cells = self.study.datasets[wildcards.dataset]["resources"]["cells"]
         return int((2000 + min(cells, SAMPLE) / 5 + min(cells, STORE_CELLS) / 50 + cells / 2500) * attempt)
-
-
-def _families(split: Split) -> tuple[str, ...] | None:
-    """Metric families that an evaluation asks for; None for all."""
-    return getattr(split, "families", None)
