@@ -54,7 +54,7 @@ Spot = tuple[float, float]
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
-    """Of every dataset a page: the primary contrast with names, the other models small below it."""
+    """A page per dataset: the primary contrast with names, the other models small below it."""
     pages = []
     for block in blocks_of(tables["contrasts"], settings, "class"):
         nodes, edges = fitted_of(tables["nodes"], block.place), fitted_of(tables["edges"], block.place)
@@ -181,7 +181,7 @@ class Drawing:
 
 
 def diameter(cells: "ArrayLike", most: float | None = None) -> "NDArray[np.float64]":
-    """Of a node (inches), between two limits, by the logarithm of its training cells; `most` cells have the largest."""
+    """Diameters of nodes (inches), by the logarithm of their training cells; `most` cells have the largest."""
     numbers = np.maximum(np.nan_to_num(np.asarray(cells, dtype=float)), 1)
     share = np.log10(numbers) / np.log10(max(np.max(numbers) if most is None else most, 10))
     sizes: NDArray[np.float64] = _SMALL + (_LARGE - _SMALL) * np.clip(share, 0, 1) ** 2

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 from annobench import __version__
 from annobench.core.files import read_json, write_json
@@ -38,7 +37,7 @@ def write_provenance(spec: Provenance, cards: Sequence[str], path: str) -> None:
     )
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Processor, cores and memory of this machine."""
     import psutil
 

@@ -57,10 +57,10 @@ def components(nodes: Sequence[Node], edges: Iterable[Edge]) -> list[list[Node]]
 
     for parent, child in edges:
         group[root(child)] = root(parent)
-    found: dict[Node, list[Node]] = {}
+    parts: dict[Node, list[Node]] = {}
     for node in nodes:
-        found.setdefault(root(node), []).append(node)
-    return sorted(found.values(), key=lambda part: -len(part))
+        parts.setdefault(root(node), []).append(node)
+    return sorted(parts.values(), key=lambda part: -len(part))
 
 
 def place(nodes: Sequence[Node], edges: Sequence[Edge], room: Mapping[Node, float], bend: float) -> Layered:
@@ -91,10 +91,10 @@ def place(nodes: Sequence[Node], edges: Sequence[Edge], room: Mapping[Node, floa
             layers[one[2]].append(one)
         chains[parent, child] = [parent, *bends, child]
     links = [pair for chain in chains.values() for pair in pairwise(chain)]
-    found = Layered(_ordered(layers, links), chains=chains)
-    size = {node: room.get(node, bend) for layer in found.layers for node in layer}
-    found.heights = _heights(found.layers, links, size)
-    return found
+    layered = Layered(_ordered(layers, links), chains=chains)
+    size = {node: room.get(node, bend) for layer in layered.layers for node in layer}
+    layered.heights = _heights(layered.layers, links, size)
+    return layered
 
 
 def _levels(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[Node, int]:
@@ -120,18 +120,18 @@ def _depth_first(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[Node]:
     for parent, child in edges:
         children[parent].append(child)
     below = {child for _, child in edges}
-    found: dict[Node, None] = {}
+    visited: dict[Node, None] = {}
     stack = [node for node in reversed(nodes) if node not in below]
     while stack:
         node = stack.pop()
-        if node not in found:
-            found[node] = None
+        if node not in visited:
+            visited[node] = None
             stack += reversed(children[node])
-    return list(found)
+    return list(visited)
 
 
 def _ordered(layers: list[list[Node]], links: Sequence[tuple[Node, Node]]) -> list[list[Node]]:
-    """The order with the fewest crossings among those that sweeps by barycentre pass through."""
+    """The order with the fewest crossings that sweeps by barycentre pass through."""
     before, after = _neighbours(links)
     best, fewest = [list(layer) for layer in layers], crossings(layers, links)
     current = [list(layer) for layer in layers]

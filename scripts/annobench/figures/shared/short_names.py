@@ -78,9 +78,9 @@ def in_lines(name: str, width: int, most: int = 3) -> str:
     """A name over as few lines of at most `width` characters as hold it, of similar length; cut where none do."""
     words = name.split(" ")
     for lines in range(1, most + 1):
-        found = min(_divided(words, lines), key=lambda parts: max(map(len, parts)), default=None)
-        if found and max(map(len, found)) <= width:
-            return "\n".join(found)
+        best = min(_divided(words, lines), key=lambda parts: max(map(len, parts)), default=None)
+        if best and max(map(len, best)) <= width:
+            return "\n".join(best)
     return "\n".join(wrap(name, width, max_lines=most, placeholder="…"))
 
 
