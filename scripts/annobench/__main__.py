@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         _run_own_checkout()
     parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_runs, _add_templates, _add_checks, _add_census_release):
+    for add in (_add_runs, _add_annotate, _add_templates, _add_checks, _add_census_release):
         add(commands)
     given = parser.parse_args(arguments)
     try:
@@ -96,6 +96,53 @@ def _plan(given: Arguments) -> int:
     from annobench.workflow.plan import Plan
 
     print(Plan(resolve(given.study), Results()).text())
+    return 0
+
+
+# annotate
+
+
+def _add_annotate(commands: "Commands") -> None:
+    from annobench.fit.annotate_job import STATES, ReadOptions
+
+    usual = ReadOptions()
+    parser = _command(commands, "annotate", _annotate, "annotate new cells with the model of a fit")
+    parser.add_argument("model", help="folder of a fit, such as results/fits/DATASET/SPLIT/METHOD/seed1")
+    parser.add_argument("cells", help="h5ad file with the cells to annotate")
+    parser.add_argument("out", help="file to write: .h5ad (the cells with more columns), .parquet or .csv")
+    parser.add_argument("--slot", default=usual.slot, help="matrix of the file: X (default), raw or layers/NAME")
+    parser.add_argument("--state", choices=STATES, help="what its values are; told from the values where left out")
+    parser.add_argument("--gene-id", default=usual.gene_id, help="column of var with Ensembl ids, or index")
+    parser.add_argument("--gene-name", default=usual.gene_name, help="column of var with symbols, or index")
+    parser.add_argument(
+        "--min-overlap",
+        type=float,
+        default=usual.min_overlap,
+        metavar="SHARE",
+        help=f"share of the genes of the model that the cells must have (default: {usual.min_overlap})",
+    )
+    parser.add_argument("--prefix", default="", help="text before the names of new columns in an .h5ad file")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for methods that can use a GPU")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: all cores")
+
+
+def _annotate(given: Arguments) -> int:
+    from annobench.fit.annotate import annotate
+    from annobench.fit.annotate_job import AnnotateJob, ReadOptions
+
+    annotate(
+        AnnotateJob(
+            Path(given.model),
+            Path(given.cells),
+            Path(given.out),
+            ReadOptions(given.slot, given.state, given.gene_id, given.gene_name, given.min_overlap),
+            prefix=given.prefix,
+            force=given.force,
+            device=given.device,
+            threads=given.threads,
+        )
+    )
     return 0
 
 

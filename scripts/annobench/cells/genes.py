@@ -2,10 +2,13 @@
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?(_PAR_[XY])?$")
@@ -44,3 +47,63 @@ def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
                 kept.append([*positions, match])
         chosen = kept
     return [list(column) for column in zip(*chosen, strict=True)] if chosen else [[] for _ in parts]
+
+
+@dataclass(frozen=True)
+class GeneMatch:
+    """Genes of a model that other cells have as well.
+
+    Parameters
+    ----------
+    own, theirs
+        (matched,) positions among the genes of the model, and among those of the cells.
+    by_id
+        How many of them were matched by Ensembl id; the others were by symbol.
+    wanted, given
+        Numbers of genes of the model and of the cells.
+    missing
+        Names of the genes of the model that the cells lack.
+    """
+
+    own: "NDArray[np.intp]"
+    theirs: "NDArray[np.intp]"
+    by_id: int
+    wanted: int
+    given: int
+    missing: list[str]
+
+    @property
+    def share(self) -> float:
+        """Share of the genes of the model that the cells have."""
+        return len(self.own) / self.wanted
+
+    def counts(self) -> dict[str, int]:
+        """Genes of the model that were found and that are missing, and genes of the cells that are unused."""
+        found = len(self.own)
+        return {
+            "model": self.wanted,
+            "found": found,
+            "found_by_id": self.by_id,
+            "found_by_symbol": found - self.by_id,
+            "missing": self.wanted - found,
+            "cells": self.given,
+            "unused": self.given - found,
+        }
+
+
+def match_genes(model: "pd.DataFrame", cells: "pd.DataFrame") -> GeneMatch:
+    """Match the genes of a model to those of cells by the rules of `shared_genes`.
+
+    Parameters
+    ----------
+    model, cells
+        Tables of genes with `feature_id` (empty where it is not known) and `feature_name`.
+    """
+    import numpy as np
+
+    own, theirs = (np.asarray(found, dtype=np.intp) for found in shared_genes([model, cells]))
+    ids = model["feature_id"].to_numpy()[own]
+    by_id = (ids != "") & (ids == cells["feature_id"].to_numpy()[theirs])
+    absent = np.setdiff1d(np.arange(len(model)), own)
+    names = model["feature_name"].to_numpy()[absent].tolist()
+    return GeneMatch(own, theirs, int(by_id.sum()), len(model), len(cells), names)

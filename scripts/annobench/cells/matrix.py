@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy.sparse import csr_matrix
 
-_SCALE = {"log1p_cp10k": 1e4, "log1p_cpm": 1e6}
+SCALE = {"log1p_cp10k": 1e4, "log1p_cpm": 1e6}
 
 
 def take_slot(adata: "AnnData", slot: str, file: str) -> "tuple[csr_matrix, pd.DataFrame]":
@@ -84,12 +84,12 @@ def check_counts(matrix: "csr_matrix", tolerance: float, file: str, first: int =
 
 def recover_counts(matrix: "csr_matrix", state: str, totals: "ArrayLike", tolerance: float, file: str) -> "csr_matrix":
     """Counts from log1p values and the total counts per cell (n,): round(expm1(x) * total / scale)."""
-    if state not in _SCALE:
+    if state not in SCALE:
         raise DataError(f"{file}: matrix.counts_from: only log1p values can be converted back, state is '{state}'")
     totals = np.asarray(totals, dtype=float)
     if not np.isfinite(totals).all() or (totals <= 0).any():
         raise DataError(f"{file}: matrix.counts_from: the totals must be positive numbers for every cell")
-    per_value = np.repeat(totals / _SCALE[state], np.diff(matrix.indptr))
+    per_value = np.repeat(totals / SCALE[state], np.diff(matrix.indptr))
     matrix.data = (np.expm1(matrix.data.astype(float)) * per_value).astype("float32")
     return check_counts(matrix, tolerance, file)
 
@@ -98,10 +98,10 @@ def check_log1p(matrix: "csr_matrix", state: str, file: str) -> None:
     """log1p of counts per 10,000 or per million: no row may sum to more than the scale (a gene subset sums to less)."""
     sums = np.zeros(matrix.shape[0])
     np.add.at(sums, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), np.expm1(matrix.data.astype(float)))
-    if sums.max(initial=0) > _SCALE[state] * 1.05:
+    if sums.max(initial=0) > SCALE[state] * 1.05:
         raise DataError(
             f"{file}: matrix.state says {state}, but row {int(sums.argmax())} sums to {sums.max():.3g} after expm1, "
-            f"more than {_SCALE[state]:g}; state what the values are"
+            f"more than {SCALE[state]:g}; state what the values are"
         )
 
 

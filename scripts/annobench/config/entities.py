@@ -49,6 +49,7 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
     _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
+        method["files"] = [*method["files"], *method_facts(method["implementation"]).files_of(method["parameters"])]
     return method | {"fitted": name, "decoding": "argmax"}
 
 

@@ -1,6 +1,8 @@
 """What a method needs, and what it can do: stated on its class, read by everything else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Literal
 
 from annobench.core.spec import Spec
@@ -81,8 +83,20 @@ class MethodFacts:
         The attributes of these names.
     set_by_yaml
         Names of needs and abilities that depend on the parameters, so that a YAML file may state them.
+    files
+        Paths of files that the method reads, with names of parameters in braces.
     """
 
     needs: Needs = Needs()
     abilities: Abilities = Abilities()
     set_by_yaml: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def files_of(self, parameters: Mapping[str, object]) -> list[str]:
+        """Paths of the files that a method with these parameters reads."""
+        found = []
+        for path in self.files:
+            names = [name for _, name, _, _ in Formatter().parse(path) if name]
+            if all(parameters.get(name) is not None for name in names):
+                found.append(path.format_map(parameters))
+        return found

@@ -2,7 +2,9 @@
 
 A parameter is a keyword argument of `__init__` with a literal default. One whose default is a dataclass of the library
 (`recipe: Recipe = Recipe(epochs=50)`) is a mapping of its fields in YAML, of which a file gives those that differ. One
-that `parts` names on the class (`parts = {"loss": "methods/torch/losses"}`) is the name of a file in that folder.
+that `parts` names on the class (`parts = {"loss": "methods/torch/losses"}`) is the name of a file in that folder; one
+that `part_options` names (`part_options = {"options": "reader"}`) is a mapping of the keyword arguments of the public
+function of the file that is the part.
 """
 
 import ast
@@ -70,6 +72,12 @@ def resolve_parameters(implementation: str, given: Mapping[str, Value], origin: 
                 f"{origin('parameters', name)}: parameters.{name}: there is no file scripts/annobench/{folder}/"
                 f"{found[name]}.py{nearest(str(found[name]), plugins(folder))}"
             )
+    for name, part in _mapping(implementation, "part_options").items():
+        known = _arguments(LIBRARY / parts(implementation)[part] / f"{found[part]}.py")
+        value = {} if found[name] is None else found[name]
+        if not isinstance(value, dict):
+            raise ConfigError(f"{origin('parameters', name)}: parameters.{name}: expected a mapping, found '{value}'")
+        found[name] = _resolved(known, value, origin, ("parameters", name))
     return found
 
 
@@ -81,15 +89,35 @@ def part_modules(implementation: str, parameters: Mapping[str, Value]) -> list[s
     ]
 
 
-@cache
 def parts(implementation: str) -> Mapping[str, str]:
     """Parameters of an implementation that name a file, and the folder of these files below the library."""
+    return _mapping(implementation, "parts")
+
+
+@cache
+def _mapping(implementation: str, name: str) -> Mapping[str, str]:
+    """A mapping that the class of an implementation states, `parts` or `part_options`; empty where it states none."""
     for path, kind in lineage(*method_class(implementation)):
         for node in kind.body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "parts":
-                found = _literal(node.value, path, "parts") if node.value else {}
-                return {name: str(folder) for name, folder in found.items()} if isinstance(found, dict) else {}
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+                found = _literal(node.value, path, name) if node.value else {}
+                return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
     return {}
+
+
+@cache
+def _arguments(path: Path) -> Mapping[str, Parameter]:
+    """Keyword arguments of the public function of a file."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    public = [node for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    if len(public) != 1:
+        raise ConfigError(f"{path}: expected one public function, found {len(public)}")
+    return _keywords(path, public[0])
+
+
+def _keywords(path: Path, function: ast.FunctionDef) -> Mapping[str, Parameter]:
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {one.arg: _parameter(path, one.arg, one.annotation, default) for one, default in pairs}
 
 
 @cache
@@ -98,8 +126,7 @@ def declared(implementation: str) -> Mapping[str, Parameter]:
     for path, kind in lineage(*method_class(implementation)):
         for node in kind.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                return {one.arg: _parameter(path, one.arg, one.annotation, default) for one, default in pairs}
+                return _keywords(path, node)
     return {}
 
 

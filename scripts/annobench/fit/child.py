@@ -117,7 +117,7 @@ def _run(job: FitJob, work: Path) -> FitResult:
     expressed = keep_expression(job, work, fit.method, fit.query)
     if not job.abilities.predictions:  # then this is what the method is for
         answers.seconds = time.perf_counter() - begin
-    model_mb = keep_model(job, work, fit.method)
+    model_mb = keep_model(job, work, fit.method, cells=fit.cells, context=fit.context)
     kept = {"decisions": decided, "embedding": embedded, "expression": expressed, "model": model_mb is not None}
     one_step, cells = job.abilities.one_step, fit.cells
     return FitResult(
@@ -138,6 +138,7 @@ def _run(job: FitJob, work: Path) -> FitResult:
             test=fit.query.n_obs,
         ),
         versions=versions_of(job.method.environment),
+        notes=fit.method.notes or {},
     )
 
 

@@ -132,8 +132,10 @@ def keep_expression(job: "FitJob", folder: Path, method: "Method", query: "AnnDa
     return True
 
 
-def keep_model(job: "FitJob", folder: Path, method: "Method") -> float | None:
-    """Save the model; returns its size (MB), or None where the method keeps none."""
+def keep_model(job: "FitJob", folder: Path, method: "Method", *, cells: "FitCells", context: "Context") -> float | None:
+    """Save the model and what others need to use it; returns its size (MB), or None where the method keeps none."""
+    from annobench.fit.saved_model import facts_of, save_facts
+
     if not job.settings.keep.model:
         return None
     model = folder / OUTPUTS["model"]
@@ -142,4 +144,6 @@ def keep_model(job: "FitJob", folder: Path, method: "Method") -> float | None:
     if not any(model.iterdir()):
         model.rmdir()
         return None
+    decisions = folder / OUTPUTS["decisions"]
+    save_facts(model, facts_of(job, cells, context, decisions if decisions.is_file() else None), cells.train.var)
     return round(sum(file.stat().st_size for file in model.rglob("*")) / 1e6, 3)

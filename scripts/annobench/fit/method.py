@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from annobench.config.method_facts import Abilities, Needs
 from annobench.fit.embedding import Embedding
@@ -29,10 +29,13 @@ __all__ = [
     "Expression",
     "Method",
     "Needs",
+    "Notes",
     "Predictions",
     "load_state",
     "save_state",
 ]
+
+Notes: TypeAlias = dict[str, str | int | dict[str, int] | list[str]]
 
 
 @dataclass
@@ -82,9 +85,9 @@ class Method:
     """Base class of all methods: parameters are keyword arguments of `__init__` with literal defaults.
 
     At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` says which. `needs`,
-    `abilities`, `set_by_yaml` and `parts` are written as literals, because they are read without importing the module;
-    so are the defaults of parameters, or they are calls of a dataclass with literals, whose fields a YAML file then
-    gives as a mapping (see `Recipe` of the networks).
+    `abilities`, `set_by_yaml`, `parts`, `part_options` and `files` are written as literals, because they are read
+    without importing the module; so are the defaults of parameters, or they are calls of a dataclass with literals,
+    whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
 
     Attributes
     ----------
@@ -99,10 +102,17 @@ class Method:
         Parameters whose value is the name of a Python file, and the folder of these files: `{"loss":
         "methods/torch/losses"}`. Names are checked before anything runs, and a change of such a file refits the methods
         that use it.
+    part_options
+        Parameters that are keyword arguments of the public function of a part: `{"options": "reader"}`.
+    files
+        Paths of files that it reads, with names of parameters in braces, such as `("{path}",)`; one whose parameters
+        are not set is left out. A change of one of them refits the method.
     trainable_parameters
         Numbers that training sets; set by `fit` where the notion makes sense.
     gene_overlap
         `model` and `shared` genes, of a model that brings its own genes.
+    notes
+        What the run record shall say of this fit, known after `predict`.
     seconds_before
         Seconds of training in earlier attempts, where `fit` went on from a checkpoint.
     """
@@ -111,9 +121,12 @@ class Method:
     abilities: ClassVar[Abilities] = Abilities()
     set_by_yaml: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[Mapping[str, str]] = {}
+    part_options: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
 
     trainable_parameters: int | None = None
     gene_overlap: dict[str, int] | None = None
+    notes: Notes | None = None
     seconds_before: float = 0.0
 
     def __init_subclass__(cls, **more: Any) -> None:

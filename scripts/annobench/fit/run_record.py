@@ -59,6 +59,8 @@ class FitResult(Spec):
         Cells by role.
     versions
         Versions of Python and of the packages of the method's conda file.
+    notes
+        What the method says of this fit.
     """
 
     status: str = "ok"
@@ -76,6 +78,7 @@ class FitResult(Spec):
     genes: Mapping[str, int] = field(default_factory=dict)
     cells: CellCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,12 @@ class H5adFile:
             yield matrix, self.obs(start, stop, columns)
             start = stop
 
+    def read(self) -> Any:
+        """The whole matrix in the form in which it is stored."""
+        from anndata.io import read_elem
+
+        return read_elem(self._values)
+
     def _part(self, start: int) -> tuple[Any, int]:
         """The cells from `start` on that fit into memory, as CSR, and where they end."""
         from scipy.sparse import csr_matrix
