@@ -19,7 +19,8 @@ from annobench.fit.embedding import read_embedding
 from annobench.fit.inputs import load_cells
 from annobench.fit.job import FitJob
 from annobench.fit.method import Abilities, Context, Embedding, Expression, Method, Needs
-from annobench.fit.predictions import Predictions, read
+from annobench.fit.predictions import Predictions
+from annobench.fit.predictions_file import read
 from annobench.fit.run_record import FitResult
 from annobench.methods.majority import Majority
 from helpers import KEEP, fit_job

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from annobench.config.schema import schema_folder
 from annobench.core.parquet import read_columns, write_columns
 from annobench.core.paths import ROOT
-from annobench.fit import predictions
+from annobench.fit import predictions_file
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import FitJob
 from annobench.ontology import Ontology
@@ -76,7 +76,7 @@ def run(library: Path, whole: FitJob, folder: Path) -> dict[str, Any]:
     assert process.returncode == 0, output
     record = json.loads((folder / "fit" / "run.json").read_text())
     Draft202012Validator(SCHEMA).validate(record)
-    table = predictions.read(folder / "fit" / "predictions.parquet")
+    table = predictions_file.read(folder / "fit" / "predictions.parquet")
     if record["status"] != "ok":
         assert len(table.cell_ids) == 0
         assert record["reason"]
@@ -95,12 +95,12 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
     assert record["data_sha256"] == "0" * 64
     assert record["versions"]["python"]
     assert record["versions"]["anndata"]
-    found = predictions.read(tmp_path / "fit" / "predictions.parquet")
+    found = predictions_file.read(tmp_path / "fit" / "predictions.parquet")
     roles = read_columns(inputs["split"])
     assert list(found.cell_ids) == list(roles["cell_id"][roles["role"] == "test"])
     assert found.labels.shape[1] == 3
     for name in ("leaf", "top_down"):
-        answers = predictions.read_answers(tmp_path / "fit" / "predictions.parquet", name)
+        answers = predictions_file.read_answers(tmp_path / "fit" / "predictions.parquet", name)
         assert len(answers.labels) == 1
         assert set(answers.labels[0].counts()) <= set(found.labels.ravel())
         assert answers.confidence is not None
@@ -121,7 +121,7 @@ def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict
     assert (parts["status"], parts["reason"]) == ("ok", None)
     assert parts["outputs"] == whole["outputs"] == ["predictions", "probabilities", "decisions", "model"]
     assert parts["left_out"] == whole["left_out"] == {}
-    first, second = (predictions.read(tmp_path / name / "fit" / "predictions.parquet") for name in "ab")
+    first, second = (predictions_file.read(tmp_path / name / "fit" / "predictions.parquet") for name in "ab")
     for name in ("cell_ids", "labels", "scores", "confidence"):
         assert getattr(first, name).tolist() == getattr(second, name).tolist()
     first, second = (read_decisions(tmp_path / name / "fit" / "decisions.npz") for name in "ab")

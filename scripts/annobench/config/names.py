@@ -10,6 +10,7 @@ OTHER_COLUMNS = ("cell_id", "part", "total_counts", "republished")  # of some; c
 NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels
 STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,
 STORE_BYTES = 4_000_000_000  # or a matrix that takes more memory than this
+SAMPLE = 20_000  # cells whose decision values are kept and audited: a share is then known to 0.004 (standard error)
 
 
 METRIC_NAMES = {

@@ -1,38 +1,64 @@
 """decisions.npz: decision values of test, validation and unrelated cells, from which confidence rules are compared.
 
-Rules of confidence are compared over thousands of cells, not millions: of a large set of cells a sample is kept.
+Confidence rules are compared over thousands of cells, not millions: of a larger set a sample is kept.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from annobench.config.names import SAMPLE
 from annobench.core.files import atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from annobench.fit.predictions import Predictions
+    from annobench.fit.predictions import Numbers, Predictions, Texts
 
-KINDS = ("noise", "shuffled", "unrelated_tissue")  # of unrelated cells, see runner.unrelated
+KINDS = ("noise", "shuffled", "unrelated_tissue")  # of unrelated cells, see unrelated_cells.py
 UNRELATED = 250  # cells of each kind: the standard error of a share is then at most 0.03
-SAMPLE = 20_000  # cells of a set: a share is then known to 0.004 (standard error)
+
+
+class Decisions(TypedDict):
+    """What decisions.npz holds of each cell, and the classes.
+
+    Attributes
+    ----------
+    decisions
+        (n, classes) float32.
+    classes
+        Label ids of the columns.
+    cell_ids
+        (n,) text.
+    part
+        (n,) `test`, `validation` or a kind of unrelated cells.
+    labels
+        (n,) the first label.
+    confidence
+        (n,) the method's own confidence; NaN where it gives none.
+    """
+
+    decisions: "Numbers"
+    classes: "Texts"
+    cell_ids: "Texts"
+    part: "Texts"
+    labels: "Texts"
+    confidence: "Numbers"
 
 
 def sample(cells: int, seed: int) -> "NDArray[np.intp]":
-    """Positions of at most 20,000 of so many cells, drawn by a seed; all of them where there are no more, sorted."""
+    """Positions of a sample of so many cells, sorted; all of them where there are no more than `SAMPLE`."""
     if cells <= SAMPLE:
         return np.arange(cells)
     return np.sort(np.random.default_rng([seed, 0xDE]).choice(cells, SAMPLE, replace=False))
 
 
 def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> bool:
-    """Write the decision values of several sets of cells (`test`, `validation`, kinds of unrelated cells).
+    """Write the decision values of several sets of cells: `test`, `validation`, kinds of unrelated cells.
 
-    Holds, all readable without pickle: float32 matrix, classes, cell ids, the name of the set, the first label and the
-    method's own confidence (NaN where it gives none). Returns whether there was anything to write.
+    Sets over other classes than those of `test` are left out. Returns whether there was anything to write.
     """
     values = {name: part.decision_values() for name, part in parts.items()}
     known = {name: part for name, part in parts.items() if values[name] is not None and len(part.cell_ids)}
@@ -45,7 +71,7 @@ def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> boo
         if set(part.classes) == set(classes)
     }
     own = {name: known[name].confidence for name in order}
-    confidences: list[Any] = [
+    confidences: list[Numbers] = [
         np.full(len(known[name].cell_ids), np.nan) if values is None else values for name, values in own.items()
     ]
     with atomic(path) as temporary, open(temporary, "wb") as handle:
@@ -61,8 +87,14 @@ def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> boo
     return True
 
 
-def read_decisions(path: str | Path) -> dict[str, "NDArray[Any]"]:
+def read_decisions(path: str | Path) -> Decisions:
     """What `write_decisions` wrote, texts as objects."""
     with np.load(path, allow_pickle=False) as archive:
-        found = {name: archive[name] for name in archive.files}
-    return {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in found.items()}
+        return Decisions(
+            decisions=archive["decisions"],
+            classes=archive["classes"].astype(object),
+            cell_ids=archive["cell_ids"].astype(object),
+            part=archive["part"].astype(object),
+            labels=archive["labels"].astype(object),
+            confidence=archive["confidence"],
+        )

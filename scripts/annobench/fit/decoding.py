@@ -1,12 +1,12 @@
-"""Other ways from probabilities to a label than the largest one, so that training and decoding can be told apart.
+"""Decodings: how a label is chosen from probabilities, so that training and decoding can be told apart.
 
-- `argmax`: the class with the largest probability, whatever it is; what predictions hold as their first label.
-- `leaf`: the largest among the classes that have no other class below them.
-- `top_down`: from class to class down the ontology by summed scores, the probability of a class and all classes below
-  it, until the class itself is likelier than everything below any of its children.
+- `argmax`: the class with the largest probability; what predictions hold as their first label.
+- `leaf`: the most probable of the classes that have no other class below them.
+- `top_down`: descends the ontology by summed scores (the probability of a class and of all classes below it), until the
+  class itself is more probable than the sum of any of its children.
 
-The ontology is that over the model's own classes: relations through types that are no class are kept. Ties go to the
-class that comes first.
+The ontology is restricted to the classes of the model; a class reaches another through types that are not classes. Ties
+go to the class that comes first.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,16 @@ from annobench.config.names import DECODINGS
 from annobench.core.errors import PredictionError
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import NDArray
 
+    from annobench.fit.predictions import Decoded, Numbers
     from annobench.ontology import Ontology
 
-_BLOCK = 1 << 14  # cells that are looked at together: 43 MB at 164 classes
+_BLOCK = 1 << 14  # cells that are decoded together: 43 MB at 164 classes
 
 
 class Decoder:
-    """Decodes probabilities over one list of classes."""
+    """Decodes probabilities over one list of classes; calling it is `decode`."""
 
     def __init__(self, classes: Sequence[str], ontology: "Ontology") -> None:
         self.classes = list(classes)
@@ -39,15 +38,15 @@ class Decoder:
         # a class has strictly more classes below it than any of its children: parents come before their children
         internal = sorted(np.flatnonzero(sizes > 1).tolist(), key=lambda i: (-sizes[i], i))
         self._below = below[internal].T.astype(np.float64)
-        self._place = np.arange(len(self.classes))  # where the score of a class stands: beside p, or behind it
+        self._place = np.arange(len(self.classes))  # column of the score of a class: among p, or behind
         self._place[internal] = len(self.classes) + np.arange(len(internal))
         self._tops = np.flatnonzero(below.sum(axis=0) == 1)
         children: dict[int, list[int]] = {i: [] for i in internal}
         for parent, child in ontology.reduced_edges(self.classes):
             children[number[parent]].append(number[child])
-        self._children = {i: np.array(sorted(found)) for i, found in children.items()}
+        self._children = {i: np.array(sorted(below)) for i, below in children.items()}
 
-    def __call__(self, probabilities: "NDArray[Any]") -> "dict[str, tuple[NDArray[np.int32], NDArray[np.float64]]]":
+    def __call__(self, probabilities: "Numbers") -> "Decoded":
         """See `decode`."""
         if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
             raise PredictionError(
@@ -55,21 +54,21 @@ class Decoder:
                 "every class of the model"
             )
         n = len(probabilities)
-        found = {name: (np.empty(n, dtype=np.int32), np.empty(n, dtype=np.float64)) for name in DECODINGS}
+        decoded = {name: (np.empty(n, dtype=np.int32), np.empty(n, dtype=np.float64)) for name in DECODINGS}
         for start in range(0, n, _BLOCK):
             block = probabilities[start : start + _BLOCK].astype(np.float64)
             rows = slice(start, start + len(block))
             for name, (codes, confidence) in (("leaf", self._leaf(block)), ("top_down", self._top_down(block))):
-                found[name][0][rows], found[name][1][rows] = codes, confidence
-        return found
+                decoded[name][0][rows], decoded[name][1][rows] = codes, confidence
+        return decoded
 
-    def _leaf(self, p: "NDArray[np.float64]") -> "tuple[NDArray[Any], NDArray[np.float64]]":
+    def _leaf(self, p: "NDArray[np.float64]") -> "tuple[NDArray[np.intp], NDArray[np.float64]]":
         values = np.take(p, self.leaves, axis=1)
         best = values.argmax(axis=1)
         return self.leaves[best], np.minimum(values[np.arange(len(p)), best], 1)
 
-    def _top_down(self, p: "NDArray[np.float64]") -> "tuple[NDArray[Any], NDArray[np.float64]]":
-        # a class without others below it has its own probability as its score
+    def _top_down(self, p: "NDArray[np.float64]") -> "tuple[NDArray[np.intp], NDArray[np.float64]]":
+        # the score of a class without others below it is its own probability
         scores = np.concatenate([p, p @ self._below], axis=1)
         codes = self._tops[np.take(scores, self._place[self._tops], axis=1).argmax(axis=1)]
         width, flat = scores.shape[1], scores.ravel()
@@ -83,14 +82,26 @@ class Decoder:
         return codes, np.minimum(scores[np.arange(len(p)), self._place[codes]], 1)
 
 
-def decode(
-    probabilities: "NDArray[Any]", classes: Sequence[str], ontology: "Ontology"
-) -> "dict[str, tuple[NDArray[np.int32], NDArray[np.float64]]]":
-    """Labels by every decoding beside argmax: name -> (codes, confidences), each (n,).
+def decode(probabilities: "Numbers", classes: Sequence[str], ontology: "Ontology") -> "Decoded":
+    """Choose labels from probabilities by every decoding beside argmax.
 
-    probabilities: (n, classes), of any float type; `classes` are label ids, to which the codes point. The confidence is
-    the probability that the decoding looked at: of `leaf` that of the class alone, of `top_down` the summed score of
-    the class. Raises PredictionError where there is not a column for every class. Memory beyond the result is that of
-    some thousand cells.
+    Parameters
+    ----------
+    probabilities
+        (n, classes), of any float type. Some thousand cells at a time are held in float64.
+    classes
+        Label ids of the columns.
+    ontology
+        Relations between the classes.
+
+    Returns
+    -------
+    Name of a decoding -> codes into `classes` and confidences, (n,) each. The confidence of `leaf` is the probability
+    of the class alone, that of `top_down` the summed score of the class.
+
+    Raises
+    ------
+    PredictionError
+        There is not one column per class.
     """
     return Decoder(classes, ontology)(np.asarray(probabilities))

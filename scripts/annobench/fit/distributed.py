@@ -1,4 +1,4 @@
-"""Training of one fit in several processes, one per GPU, under PyTorch's own launcher.
+"""Trains one fit in several processes, one per GPU, under PyTorch's own launcher.
 
     python -m torch.distributed.run --nproc-per-node 2 -m annobench.fit.distributed job.json
 
@@ -9,25 +9,22 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import torch
 
 from annobench.core.errors import AnnobenchError
 
-MODEL = "joint_model"  # folder in that of the job, in which rank 0 leaves the model
-
-
-_PATIENCE = timedelta(hours=2)  # the others wait while rank 0 validates; the launcher ends them where it dies
+MODEL = "joint_model"  # folder beside the job file in which rank 0 leaves the model
+_PATIENCE = timedelta(hours=2)  # the other processes wait while rank 0 validates; the launcher ends them if it dies
 
 
 class ProcessFailedError(AnnobenchError):
-    """One of the processes that train together ended badly."""
+    """One of the processes that train together failed."""
 
 
 def launch(job_file: Path, processes: int) -> None:
-    """Run `main` in several processes, as the command above; raises ProcessFailedError for the first that fails."""
+    """Run `main` in several processes, as the command above does; raises ProcessFailedError for the first failure."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -45,18 +42,18 @@ def launch(job_file: Path, processes: int) -> None:
         elastic_launch(config, sys.executable)("-m", "annobench.fit.distributed", str(job_file))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        said = _first_line(failure.message)
-        raise ProcessFailedError(f"process {rank} of the {processes} that train together failed: {said}") from error
+        message = _first_line(failure.message)
+        raise ProcessFailedError(f"process {rank} of the {processes} that train together failed: {message}") from error
 
 
-def _first_line(message: Any) -> str:
-    """What a failed process said; the launcher has it as a text or as a dictionary."""
+def _first_line(message: object) -> str:
+    """First line of what a failed process printed; the launcher has it as text or as a dictionary."""
     text = message.get("message", message) if isinstance(message, dict) else message
     return (str(text).splitlines() or [""])[0]
 
 
 def main(job_file: Path) -> None:
-    """One of the processes: fit the method of a job (see `annobench.fit.child`); rank 0 saves it."""
+    """One of the processes: fits the method of a job (see annobench.fit.child); rank 0 saves it."""
     from torch.distributed.elastic.multiprocessing.errors import record
 
     record(_main)(job_file)

@@ -1,9 +1,10 @@
 """The embedding contract, and embedding.npz: a float32 matrix with the id and the role of every cell."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -112,9 +113,11 @@ class EmbeddingWriter:
     def __enter__(self) -> "EmbeddingWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
-            self._files.__exit__(kind, error, trace)  # type: ignore[arg-type]
+            self._files.__exit__(kind, error, trace)
             return
         with self._files:
             if self._done < len(self._ids):
@@ -157,8 +160,3 @@ def read_embedding(path: str | Path) -> StoredEmbedding:
     """Open embedding.npz; the matrix is mapped into memory."""
     ids, roles = (mapped(path, name).astype(object) for name in ("cell_ids", "roles"))
     return StoredEmbedding(mapped(path, "embedding"), ids, roles)
-
-
-def in_parts(cell_ids: Sequence[str], values: "NDArray[np.floating]") -> Iterator[Embedding]:
-    """An embedding that a method has at once, as the iterator that `Method.embed` returns."""
-    yield Embedding(np.asarray(cell_ids, dtype=object), values)

@@ -269,7 +269,7 @@ def _record(job: FitJob, ending: _Ending, result: FitResult | None, attempt: Att
         **reported,
         **vars(job.identity),
         **vars(job.facts),
-        sees_query=job.needs.query,
+        sees_test_cells=job.needs.query,
         total_seconds=round(ending.total_seconds, 4),
         cpu_seconds=round(ending.cpu_seconds, 4),
         peak_rss_mb=round(ending.peak_rss_mb, 1),
@@ -296,7 +296,7 @@ def _status(ending: _Ending, result: FitResult | None) -> tuple[str, str | None]
 
 def _settle(folder: Path, work: Path, record: RunRecord) -> RunRecord:
     """Move what the child wrote into place; returns the record with what there is."""
-    from annobench.fit.predictions import write_empty
+    from annobench.fit.predictions_file import write_empty
 
     if record.ok:
         for name in record.outputs:

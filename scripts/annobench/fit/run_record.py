@@ -91,7 +91,7 @@ class RunRecord(FitResult):
         Which fit it is.
     traceback
         Name of the file beside the record.
-    sees_query
+    sees_test_cells
         Whether the method saw the unlabelled test cells while it fitted (`needs.query`).
     total_seconds, cpu_seconds
         Wall time of the child process, and CPU time of all processes of the fit.
@@ -110,7 +110,7 @@ class RunRecord(FitResult):
     method: str
     seed: int
     traceback: str | None = None
-    sees_query: bool = False
+    sees_test_cells: bool = False
     total_seconds: float | None = None
     cpu_seconds: float | None = None
     peak_rss_mb: float | None = None

@@ -1,16 +1,16 @@
-"""Cells that a trained method should not be sure of: noise, shuffled cells, and cells of another tissue.
+"""Unrelated cells, of which a trained method should not be confident: noise, shuffled cells, another tissue.
 
-All of them are as deep as the cells of the query, so that depth alone gives nothing away:
+They have the sequencing depth of query cells, so that depth alone does not give them away:
 
 - `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
 - `shuffled`: cells of the query with their values permuted over the measured genes;
-- `unrelated_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells; those of
-  a type that is a training class, or lies below or above one, are left out, because for them an answer may be right.
+- `unrelated_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells. Cells of a
+  training class, or of an ancestor or descendant of one, are left out, because a label may be right for them.
 """
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.cells.expression import in_state, linear
 from annobench.cells.genes import shared_genes
@@ -28,26 +28,40 @@ if TYPE_CHECKING:
     from annobench.cells.stored_cells import StoredCells
     from annobench.ontology import Ontology
 
-_LOOKED_AT = 5000  # cells of a store that stand for all of them: their mean, their depths, those of another tissue
-_MIN_COUNTS = 10  # emptier cells say nothing
+_SAMPLED = 5000  # cells of a store that represent all of it: mean, depths, cells of another tissue
+_MIN_COUNTS = 10  # cells with fewer counts are not used
 
 
 def unrelated_cells(
     query: "AnnData | StoredCells", path: Path | None, classes: Collection[str], ontology: "Ontology", seed: int
 ) -> dict[str, "AnnData"]:
-    """Unrelated cells for a query: kind -> cells with the genes and the state of the query.
+    """Make unrelated cells for a query.
 
-    `path` is the cells.h5ad of the other dataset, `classes` are the training classes. A kind of which there are no
-    cells is left out.
+    Parameters
+    ----------
+    query
+        Test cells.
+    path
+        cells.h5ad of another tissue; None where there is none.
+    classes
+        Training classes.
+    ontology
+        Relations between the classes.
+    seed
+        Seed of all draws.
+
+    Returns
+    -------
+    Kind -> cells with the genes and the state of the query; a kind without cells is left out.
     """
     import numpy as np
 
     rng = np.random.default_rng([seed, 0xF0])
     if is_stored(query):
-        query = some_cells(query, np.sort(rng.permutation(query.n_obs)[:_LOOKED_AT]))
+        query = some_cells(query, np.sort(rng.permutation(query.n_obs)[:_SAMPLED]))
     state = str(query.uns["annobench"]["matrix"])
     genes = measured(query.var, None)
-    profiles = linear(query.X[:, genes], state)  # sparse: only the cells that are drawn become dense
+    profiles = linear(query.X[:, genes], state)  # sparse: only cells that are drawn become dense
     depth = _depth(query, profiles)
     usable = np.flatnonzero(depth >= _MIN_COUNTS)
     if len(usable) == 0:
@@ -58,20 +72,20 @@ def unrelated_cells(
         "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
         "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen].toarray()]),
     }
-    other = _other_tissue(query, genes, path, classes, ontology, seed) if path else None
+    other = _other_tissue(query, genes, path, classes, ontology=ontology, seed=seed) if path else None
     if other is not None:
         cells = other[rng.permutation(other.shape[0])[:UNRELATED]].toarray()
         wanted = depth[rng.choice(usable, len(cells))]
         drawn["unrelated_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
-    found = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
-    return {kind: _like(query, genes, values, kind, state) for kind, values in found.items() if len(values)}
+    expressed = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
+    return {kind: _like(query, genes, values, kind, state) for kind, values in expressed.items() if len(values)}
 
 
 def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
     """Counts of every query cell over the measured genes.
 
-    Where the values are logarithmic: what preparing the pair wrote down, else the counts that make the smallest value
-    of a cell one count.
+    Of logarithmic values: what was recorded when the pair was prepared, else the counts at which the smallest value of
+    a cell is one count.
     """
     import numpy as np
 
@@ -90,6 +104,7 @@ def _other_tissue(
     genes: "NDArray[np.bool_]",
     path: Path,
     classes: Collection[str],
+    *,
     ontology: "Ontology",
     seed: int,
 ) -> "csr_matrix | None":
@@ -97,11 +112,11 @@ def _other_tissue(
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    other = read_cells(path, at_most=_LOOKED_AT, seed=seed)
+    other = read_cells(path, at_most=_SAMPLED, seed=seed)
     labels = other.obs["label_id"].astype(str)
     related = {label for known in classes for label in ontology.ancestors(known)} - {ROOT}
     known = {label for label in set(labels) if ({label} | ontology.ancestors(label)) & set(classes)} | {"unknown"}
-    known |= related  # a cell that is only called T cell may be one of the trained subtypes
+    known |= related  # a cell labelled T cell may be one of the trained subtypes
     other = other[(~labels.isin(known)).to_numpy()]
     own, theirs = shared_genes([query.var[genes], other.var])
     if other.n_obs == 0 or not own:
@@ -113,7 +128,7 @@ def _other_tissue(
     return found if found.shape[0] else None
 
 
-def _thinned(cell: "NDArray[Any]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":
+def _thinned(cell: "NDArray[np.floating]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":
     """A draw of at most `depth` counts from the expression of a cell."""
     import numpy as np
 
@@ -123,7 +138,9 @@ def _thinned(cell: "NDArray[Any]", depth: int, rng: "np.random.Generator") -> "N
     ).astype(np.float32)
 
 
-def _like(query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[Any]", kind: str, state: str) -> "AnnData":
+def _like(
+    query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[np.floating]", kind: str, state: str
+) -> "AnnData":
     """Cells with the genes, the state and the columns of the query."""
     import numpy as np
     import pandas as pd

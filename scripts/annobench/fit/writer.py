@@ -1,9 +1,10 @@
-"""Writes what a method predicts, at once or part after part, in memory bounded by a part."""
+"""Writes what a method predicts, part after part; memory is bounded by the size of a part."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,26 +13,46 @@ from annobench.core.files import atomic
 from annobench.core.parquet import ROW_GROUP, ColumnWriter
 from annobench.fit.decisions import sample
 from annobench.fit.decoding import Decoder
-from annobench.fit.predictions import Predictions, as_columns, joined, probabilities_file, some, validate
+from annobench.fit.predictions import Predictions, joined, some, validate
+from annobench.fit.predictions_file import as_columns, probabilities_file
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from annobench.fit.predictions import Numbers
     from annobench.ontology import Ontology
 
-MATRIX_VALUES = 20_000_000  # of 16 bit, 40 MB: what `keep.probabilities: auto` keeps at most
+MATRIX_VALUES = 20_000_000  # of 16 bit, 40 MB: the most that `keep.probabilities: auto` keeps
 
 
 class PredictionsWriter:
     """Validates predictions of the test cells and writes predictions.parquet and, where it is kept, probabilities.npz.
 
-    cell_ids: all test cells; parts come in their order. allowed: labels that may be predicted. probabilities: whether
-    the method claims to give probabilities. keep: whether all of them are kept (true, false, or auto, by their number).
-    ontology: by which probabilities are decoded in other ways than by the largest; without one they are not.
-    The files appear when the block that uses the writer ends well and every cell is predicted.
+    The files appear when the block that uses the writer ends without an error and every cell is predicted.
 
-    Afterwards `decisions` holds a sample of the test cells with decision values (None where the method has none) and
-    `left_out` says what was not kept, and why.
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    cell_ids
+        All test cells; parts come in their order.
+    allowed
+        Labels that may be predicted.
+    top_k
+        Labels kept per cell.
+    probabilities
+        Whether the method gives probabilities (`abilities.probabilities`).
+    keep
+        Whether the probabilities of all classes are kept: true, false, or `auto`, by their number.
+    seed
+        Draws the sample of cells whose decision values are kept.
+    ontology
+        Decodes probabilities beside argmax; None for no other decoding.
+
+    Attributes
+    ----------
+    left_out
+        Output that was not kept, or only of a sample -> why.
+    has_confidence, has_probabilities
+        What the method gave.
     """
 
     def __init__(
@@ -51,14 +72,14 @@ class PredictionsWriter:
         self._probabilities, self._keep = probabilities, keep
         self._sample = sample(len(self._ids), seed)
         self._done = 0
-        self._shape: tuple[Any, ...] = ()
+        self._shape: tuple[object, ...] = ()
         self._waiting: list[Predictions] = []
         self._drawn: list[Predictions] = []
         self._files = ExitStack()
         self._ontology = ontology
         self._decoder: Decoder | None = None
         self._table: ColumnWriter | None = None
-        self._append: Callable[[NDArray[Any]], None] | None = None
+        self._append: Callable[[Numbers], None] | None = None
         self.left_out: dict[str, str] = {}
         self.has_confidence = self.has_probabilities = False
 
@@ -73,9 +94,9 @@ class PredictionsWriter:
         return joined(self._drawn) if self._drawn else None
 
     def add(self, part: Predictions) -> None:
-        """The predictions of the next cells, in any order among themselves.
+        """Write the predictions of the next cells, which may come in any order among themselves.
 
-        Raises PredictionError where they break the contract, or differ from the parts before in what they hold.
+        Raises PredictionError where they break the contract, or hold other things than the parts before.
         """
         end = self._done + len(part.cell_ids)
         valid = validate(part, self._ids[self._done : end], self._allowed).cut(self._top_k)
@@ -105,14 +126,14 @@ class PredictionsWriter:
         if sum(len(one.cell_ids) for one in self._waiting) >= ROW_GROUP:
             self._flush()
 
-    def _check_confidence(self, confidence: "NDArray[Any] | None") -> None:
+    def _check_confidence(self, confidence: "Numbers | None") -> None:
         if not self._probabilities or confidence is None:
             return
         low, high = confidence.min(initial=0), confidence.max(initial=1)
         if low < 0 or high > 1 + 1e-6:
             raise PredictionError(
-                f"confidences lie between {low:.3g} and {high:.3g}; those of a method with abilities.probabilities are "
-                "probabilities, else set it to false"
+                f"confidences lie between {low:.3g} and {high:.3g}; with abilities.probabilities they must be "
+                "probabilities, otherwise set it to false"
             )
 
     def _open(self, first: Predictions) -> None:
@@ -144,7 +165,9 @@ class PredictionsWriter:
     def __enter__(self) -> "PredictionsWriter":
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             self._files.__exit__(kind, error, trace)
             return

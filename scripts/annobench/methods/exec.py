@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from annobench.core.errors import MethodSkipped, PredictionError
 from annobench.core.paths import ROOT
 from annobench.core.processes import die_with_parent
-from annobench.fit import predictions
 from annobench.fit.method import Abilities, Context, Method
 from annobench.fit.predictions import Predictions
+from annobench.fit.predictions_file import read
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,7 +83,7 @@ class External(Method):
             ]
             if not written:
                 raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
-            found = predictions.read(written[0])
+            found = read(written[0])
         yield found
 
     def _failure(self, code: int, output: Path) -> Exception:

@@ -8,7 +8,7 @@ import numpy as np
 
 from annobench.core.errors import DataError
 from annobench.core.parquet import NOT_GIVEN, Categorical, positions
-from annobench.fit import predictions
+from annobench.fit import predictions_file
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
@@ -47,7 +47,7 @@ def read_scored(
     DataError
         Where a test cell has no prediction, or a file that the record names is not there.
     """
-    answers = predictions.read_answers(fit / "predictions.parquet", decoding)
+    answers = predictions_file.read_answers(fit / "predictions.parquet", decoding)
     rows = positions(truths.ids, answers.cell_ids)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
@@ -59,7 +59,7 @@ def read_scored(
     if run.has("probabilities") and decoding == "argmax":
         if not (fit / "probabilities.npz").is_file():
             raise DataError(f"{fit}/probabilities.npz: is missing; fit again with --forcerun {fit}/run.json")
-        matrix, classes = predictions.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
+        matrix, classes = predictions_file.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
         probabilities = Probabilities(matrix, classes, None if np.array_equal(rows, np.arange(len(matrix))) else rows)
     scored = Scored.of(
         truths.labels,

@@ -24,6 +24,8 @@ from annobench.score.truths import Truths, rolled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from annobench.fit.decisions import Decisions
+
 ACCEPTED = 0.95  # share of the validation cells above the fair cut
 MIXED = 0.2  # share of unrelated cells in a mixed query
 COVERAGES = np.round(np.arange(0.05, 1.0001, 0.05), 2)
@@ -129,9 +131,7 @@ class Judged:
         }
 
 
-def rules_of(
-    decisions: "Mapping[str, NDArray[Any]]", scored: Scored, truths: Truths
-) -> "tuple[NDArray[np.intp], list[Judged]]":
+def rules_of(decisions: "Decisions", scored: Scored, truths: Truths) -> "tuple[NDArray[np.intp], list[Judged]]":
     """Scored cells with decision values (their positions), and every confidence rule on them.
 
     Validation cells of unknown type are left out. Of a large test set only a sample has decision values.
@@ -168,7 +168,7 @@ def rules_of(
 
 def judge(
     correct: "NDArray[np.bool_]",
-    decisions: Mapping[str, Any],
+    decisions: "Decisions",
     at: "NDArray[np.intp]",
     validation: "NDArray[np.intp]",
     right: "NDArray[np.bool_]",

@@ -78,7 +78,7 @@ def resources(context: TableContext) -> pd.DataFrame:
             "regime": fit.regime,
             "fit": str(fit.folder),
             **{name: getattr(run, name) for name in _OF_RECORD},
-            "sees_test_cells": run.sees_query,
+            "sees_test_cells": run.sees_test_cells,
         }
         for fit, run in context.fits.runs.items()
     ]

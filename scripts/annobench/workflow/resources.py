@@ -1,6 +1,5 @@
 """Memory and time of jobs beyond what YAML files state."""
 
-SAMPLE = 20_000  # cells that an audit looks at, see annobench.fit.decisions (which imports numpy)
 HEADROOM_MB = 500  # what the job needs besides its fit: Snakemake and the watching process
 HEADROOM_MINUTES = 3
 TABLE_MB_A_MILLION = 150  # ids and annotations of a million cells, which a fit holds besides what its method needs

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from annobench.config.names import STORE_CELLS
+from annobench.config.names import SAMPLE, STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
 from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule, ScoreSpec, ViewSpec
 from annobench.workflow.common import Chapter, Wildcards
-from annobench.workflow.resources import SAMPLE
 
 
 class ScoreRules(Chapter):

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annobench.config.names import DECODINGS
 from annobench.core.errors import PredictionError
-from annobench.fit import decoding, predictions
+from annobench.core.parquet import column_names
+from annobench.fit import decoding, predictions, predictions_file
 from annobench.fit.decoding import decode
 from annobench.fit.predictions import Predictions
 from annobench.fit.writer import PredictionsWriter
@@ -130,31 +132,31 @@ def write(folder: Path, sizes: list[int], **more: Any) -> Path:
 def test_whole_and_in_parts(tmp_path: Path) -> None:
     whole, parts = write(tmp_path / "whole", [40]), write(tmp_path / "parts", [7, 30, 3])
     pd.testing.assert_frame_equal(pd.read_parquet(whole), pd.read_parquet(parts))
-    assert predictions.decodings(whole) == ["leaf", "top_down"]
+    assert [name for name in column_names(whole) if name in DECODINGS] == ["leaf", "top_down"]
     p = np.random.default_rng(2).dirichlet(np.ones(5), len(IDS))
     for name, (codes, confidence) in decode(p, CLASSES, toy_ontology()).items():
-        answers = predictions.read_answers(parts, name)
+        answers = predictions_file.read_answers(parts, name)
         assert [column.to_text().tolist() for column in answers.labels] == [[CLASSES[code] for code in codes]]
         assert answers.confidence is not None
         assert answers.confidence.tolist() == confidence.tolist()
         assert answers.cell_ids.to_pylist() == IDS
-    plain = predictions.read_answers(parts)
+    plain = predictions_file.read_answers(parts)
     assert len(plain.labels) == 3
     assert plain.confidence.tolist() == p.max(axis=1).tolist()
-    assert predictions.read(parts).labels.shape == (40, 3)
+    assert predictions_file.read(parts).labels.shape == (40, 3)
 
 
 def test_where_there_are_none(tmp_path: Path) -> None:
     for name, more in (("no_ontology", {"ontology": None}), ("no_claim", {"probabilities": False})):
         path = write(tmp_path / name, [40], **more)
-        assert predictions.decodings(path) == []
+        assert not set(DECODINGS) & set(column_names(path))
         with pytest.raises(PredictionError, match="has no column leaf, which only methods with probabilities have"):
-            predictions.read_answers(path, "leaf")
-    predictions.write_empty(tmp_path / "failed.parquet")
-    empty = predictions.read_answers(tmp_path / "failed.parquet", "top_down")
+            predictions_file.read_answers(path, "leaf")
+    predictions_file.write_empty(tmp_path / "failed.parquet")
+    empty = predictions_file.read_answers(tmp_path / "failed.parquet", "top_down")
     assert [len(empty.cell_ids), len(empty.labels[0]), empty.confidence] == [0, 0, None]
     with pytest.raises(PredictionError, match="decoding is 'beam', expected argmax, leaf, top_down"):
-        predictions.read_answers(tmp_path / "failed.parquet", "beam")
+        predictions_file.read_answers(tmp_path / "failed.parquet", "beam")
 
 
 def test_rows_and_parts_carry_what_is_decoded() -> None:

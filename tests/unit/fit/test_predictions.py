@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from annobench.core.errors import PredictionError
-from annobench.fit import predictions
+from annobench.fit import predictions, predictions_file
 from annobench.fit.predictions import Predictions
 
 CELLS = ["c1", "c2", "c3"]
@@ -47,7 +47,7 @@ def test_rows_are_matched_by_id_never_by_position() -> None:
         ({"labels": np.array([["a"], ["b"], [None]], dtype=object), "scores": None}, "not among the allowed ones"),
         ({"labels": np.array([["a"], ["b"], [np.nan]], dtype=object), "scores": None}, "not among the allowed ones"),
         ({"labels": np.array([["a", "a"], ["b", "a"], ["a", "b"]], dtype=object)}, "a cell has one label twice: a, a"),
-        ({"classes": ("a", "a")}, "classes of the probabilities stand twice"),
+        ({"classes": ("a", "a")}, "classes of the probabilities are listed twice"),
         ({"classes": ("a", "z")}, r"not allowed: 1 \(z\)"),
         ({"scores": np.full((3, 2), np.nan)}, "scores hold 6 NaN"),
         ({"scores": np.array([[0.1, 0.9]] * 3)}, "not in falling order"),
@@ -76,25 +76,25 @@ def test_unknown_is_always_allowed() -> None:
 
 
 def test_files_round_trip(tmp_path: Path) -> None:
-    predictions.write(tmp_path / "p.parquet", good())
+    predictions_file.write(tmp_path / "p.parquet", good())
     table = pd.read_parquet(tmp_path / "p.parquet")
     assert list(table.columns) == ["cell_id", "label_1", "label_2", "score_1", "score_2", "confidence"]
-    again = predictions.read(tmp_path / "p.parquet")
+    again = predictions_file.read(tmp_path / "p.parquet")
     assert again.labels.tolist() == good().labels.tolist()
     assert np.allclose(again.scores, good().scores)
-    predictions.write_probabilities(tmp_path / "q.npz", good())
-    matrix, classes, cells = predictions.read_probabilities(tmp_path / "q.npz")
+    predictions_file.write_probabilities(tmp_path / "q.npz", good())
+    matrix, classes, cells = predictions_file.read_probabilities(tmp_path / "q.npz")
     assert np.allclose(matrix, good().probabilities, atol=1e-3)
     assert classes.tolist() == CLASSES
     assert cells.tolist() == CELLS
 
 
 def test_labels_alone_and_an_empty_table_round_trip(tmp_path: Path) -> None:
-    predictions.write(tmp_path / "p.parquet", Predictions.from_labels(CELLS, ["a", "b", "a"]))
-    again = predictions.read(tmp_path / "p.parquet")
+    predictions_file.write(tmp_path / "p.parquet", Predictions.from_labels(CELLS, ["a", "b", "a"]))
+    again = predictions_file.read(tmp_path / "p.parquet")
     assert again.scores is None
     assert again.confidence is None
-    predictions.write_empty(tmp_path / "e.parquet")
+    predictions_file.write_empty(tmp_path / "e.parquet")
     assert len(pd.read_parquet(tmp_path / "e.parquet")) == 0
 
 
@@ -104,11 +104,12 @@ def test_labels_alone_and_an_empty_table_round_trip(tmp_path: Path) -> None:
         ("cell_id,label\nc1,a\nc2,b\n", [["a"], ["b"]], None),
         ("cell_id,label_1,score_1,confidence\n'c1,a,0.5,0.5\n", [["a"]], [0.5]),
         ('cell_id,label_1,confidence\n"c1,with comma",a,\n', [["a"]], None),
+        ("\ufeffcell_id,label\r\nc1,a\r\n", [["a"]], None),  # as spreadsheets write it
     ],
 )
-def test_csv_of_foreign_methods(tmp_path: Path, text: str, labels: list, confidence: list | None) -> None:
+def test_csv_of_external_commands(tmp_path: Path, text: str, labels: list, confidence: list | None) -> None:
     (tmp_path / "p.csv").write_text(text)
-    found = predictions.read(tmp_path / "p.csv")
+    found = predictions_file.read(tmp_path / "p.csv")
     assert found.labels.tolist() == labels
     assert (None if found.confidence is None else found.confidence.tolist()) == confidence
 
@@ -125,10 +126,10 @@ def test_csv_of_foreign_methods(tmp_path: Path, text: str, labels: list, confide
 def test_broken_csv(tmp_path: Path, text: str, part: str) -> None:
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(PredictionError, match=part):
-        predictions.read(tmp_path / "p.csv")
+        predictions_file.read(tmp_path / "p.csv")
 
 
 def test_a_parquet_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "p.parquet").write_text("no parquet")
     with pytest.raises(PredictionError, match="not a readable parquet file"):
-        predictions.read(tmp_path / "p.parquet")
+        predictions_file.read(tmp_path / "p.parquet")

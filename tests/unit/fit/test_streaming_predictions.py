@@ -24,7 +24,7 @@ from annobench.core.parquet import (
     to_arrow,
     write_columns,
 )
-from annobench.fit import decisions, predictions, writer
+from annobench.fit import decisions, predictions, predictions_file, writer
 from annobench.fit.decisions import sample
 from annobench.fit.predictions import Predictions
 from annobench.fit.writer import PredictionsWriter
@@ -176,14 +176,14 @@ def test_parts_give_the_files_of_the_whole(
     ends = np.cumsum([0, *sizes])
     parts = [made(IDS[a:b]) for a, b in pairwise(ends.tolist())]
     found = written(tmp_path / "parts", parts)
-    predictions.write(tmp_path / "p.parquet", whole.cut(3))
-    predictions.write_probabilities(tmp_path / "p.npz", whole)
+    predictions_file.write(tmp_path / "p.parquet", whole.cut(3))
+    predictions_file.write_probabilities(tmp_path / "p.npz", whole)
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "parts" / "predictions.parquet"), pd.read_parquet(tmp_path / "p.parquet")
     )
     for ours, theirs in zip(
-        predictions.read_probabilities(tmp_path / "parts" / "probabilities.npz"),
-        predictions.read_probabilities(tmp_path / "p.npz"),
+        predictions_file.read_probabilities(tmp_path / "parts" / "probabilities.npz"),
+        predictions_file.read_probabilities(tmp_path / "p.npz"),
         strict=True,
     ):
         assert (ours == theirs).all()
@@ -191,7 +191,7 @@ def test_parts_give_the_files_of_the_whole(
     assert found.decisions.decisions == pytest.approx(np.log(whole.probabilities))
     assert found.left_out == {}
     assert found.keeps_probabilities
-    answers = predictions.read_answers(tmp_path / "parts" / "predictions.parquet")
+    answers = predictions_file.read_answers(tmp_path / "parts" / "predictions.parquet")
     assert [labels.to_text().tolist() for labels in answers.labels] == whole.cut(3).labels.T.tolist()
     assert answers.confidence.tolist() == whole.confidence.tolist()
     assert answers.cell_ids.to_pylist() == IDS
@@ -199,7 +199,10 @@ def test_parts_give_the_files_of_the_whole(
 
 def test_cells_of_a_part_may_come_in_any_order(tmp_path: Path) -> None:
     written(tmp_path / "a", [made(IDS[:50][::-1]), made(IDS[50:])])
-    assert predictions.read(tmp_path / "a" / "predictions.parquet").labels.tolist() == made(IDS).cut(3).labels.tolist()
+    assert (
+        predictions_file.read(tmp_path / "a" / "predictions.parquet").labels.tolist()
+        == made(IDS).cut(3).labels.tolist()
+    )
 
 
 @pytest.mark.parametrize(

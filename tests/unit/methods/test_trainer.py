@@ -25,7 +25,7 @@ from annobench.core.counts import macro_f1_of_codes
 from annobench.core.files import read_json, write_json
 from annobench.core.parquet import write_columns
 from annobench.core.paths import SCRIPTS
-from annobench.fit import distributed, parent, predictions
+from annobench.fit import distributed, parent, predictions_file
 from annobench.methods.torch import checkpoint as checkpoints
 from annobench.methods.torch import networks
 from annobench.methods.torch.checkpoint import Checkpoint
@@ -444,7 +444,7 @@ def test_a_job_with_two_processes(inputs: dict[str, str], tmp_path: Path) -> Non
     results = [child(inputs, tmp_path / str(n), processes=n, checkpoint=str(tmp_path / f"c{n}")) for n in (1, 2)]
     assert [result["status"] for result in results] == ["ok", "ok"]
     assert results[0]["trainable_parameters"] == results[1]["trainable_parameters"]
-    one, two = (predictions.read(tmp_path / name / "predictions.parquet") for name in "12")
+    one, two = (predictions_file.read(tmp_path / name / "predictions.parquet") for name in "12")
     assert (one.labels[:, 0] == two.labels[:, 0]).mean() > 0.8  # another order of the cells, the same method
 
 

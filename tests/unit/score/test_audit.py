@@ -10,7 +10,7 @@ import pytest
 
 from annobench.config.results import Fit, Results
 from annobench.core.parquet import read_columns, write_columns
-from annobench.fit import predictions
+from annobench.fit import predictions_file
 from annobench.fit.decisions import sample, write_decisions
 from annobench.fit.predictions import Predictions
 from annobench.ontology import Ontology
@@ -385,8 +385,8 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
 
     test = part(ids[role == "test"], decisions[role == "test"])
     noise = part([f"noise:{i}" for i in range(30)], rng.normal(size=(30, len(types))))
-    predictions.write(folder / "predictions.parquet", test)
-    predictions.write_probabilities(folder / "probabilities.npz", test)
+    predictions_file.write(folder / "predictions.parquet", test)
+    predictions_file.write_probabilities(folder / "probabilities.npz", test)
     parts = {"test": test, "validation": part(ids[role == "val"], decisions[role == "val"]), "noise": noise}
     write_decisions(folder / "decisions.npz", parts | {"unrelated_tissue": noise})
     run_record(

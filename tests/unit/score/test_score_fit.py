@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from annobench.core.counts import macro_f1_of_codes
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical, read_columns, write_columns
-from annobench.fit import decisions, predictions
+from annobench.fit import decisions, predictions_file
 from annobench.fit.decisions import write_decisions
 from annobench.fit.predictions import Predictions
 from annobench.ontology import UNKNOWN, Ontology
@@ -211,8 +211,8 @@ def files(tmp_path: Path) -> Path:
         Predictions.from_probabilities(ids[role == r], shares[role == r], LABELS, 5, values[role == r])
         for r in ("test", "val")
     )
-    predictions.write(tmp_path / "predictions.parquet", test)
-    predictions.write_probabilities(tmp_path / "probabilities.npz", test)
+    predictions_file.write(tmp_path / "predictions.parquet", test)
+    predictions_file.write_probabilities(tmp_path / "probabilities.npz", test)
     write_decisions(tmp_path / "decisions.npz", {"test": test, "validation": val})
     run(tmp_path, "probabilities", "decisions")
     return tmp_path
@@ -324,26 +324,26 @@ def test_a_fit_is_scored_as_all_its_views(files: Path) -> None:
 
 def test_the_order_of_the_predictions_changes_nothing(files: Path) -> None:
     before = scores(files)
-    table = predictions.read(files / "predictions.parquet")
-    matrix, classes, _ = predictions.read_probabilities(files / "probabilities.npz")
+    table = predictions_file.read(files / "predictions.parquet")
+    matrix, classes, _ = predictions_file.read_probabilities(files / "probabilities.npz")
     order = np.random.default_rng(1).permutation(200)
     table.probabilities, table.classes = matrix, tuple(classes)
-    predictions.write(files / "predictions.parquet", table.rows(order))
-    predictions.write_probabilities(files / "probabilities.npz", table.rows(order))
+    predictions_file.write(files / "predictions.parquet", table.rows(order))
+    predictions_file.write_probabilities(files / "probabilities.npz", table.rows(order))
     pd.testing.assert_frame_equal(scores(files), before, rtol=1e-12)
 
 
 def test_a_cell_without_prediction_is_named(files: Path) -> None:
-    table = predictions.read(files / "predictions.parquet")
-    predictions.write(files / "predictions.parquet", table.rows(np.arange(1, 200)))
+    table = predictions_file.read(files / "predictions.parquet")
+    predictions_file.write(files / "predictions.parquet", table.rows(np.arange(1, 200)))
     with pytest.raises(DataError, match=r"1 test cells have no prediction \(such as cell0\); fit again"):
         scores(files)
 
 
 def test_a_matrix_of_other_cells_is_refused(files: Path) -> None:
-    matrix, classes, ids = predictions.read_probabilities(files / "probabilities.npz")
+    matrix, classes, ids = predictions_file.read_probabilities(files / "probabilities.npz")
     other = Predictions(ids[1:], np.empty((199, 1)), probabilities=matrix[1:], classes=tuple(classes))
-    predictions.write_probabilities(files / "probabilities.npz", other)
+    predictions_file.write_probabilities(files / "probabilities.npz", other)
     with pytest.raises(DataError, match=r"probabilities.npz: is damaged \(199 cells, predictions.parquet has 200\)"):
         scores(files)
 
@@ -385,7 +385,7 @@ def test_confidence_rules_look_at_the_cells_that_were_kept(files: Path, monkeypa
     found = scores(files)
     rules = found.query("level == 'rule'")
     truth = pd.read_parquet(files / "obs.parquet").set_index("cell_id")["label_id"]
-    part = predictions.read(files / "predictions.parquet").rows(chosen)
+    part = predictions_file.read(files / "predictions.parquet").rows(chosen)
     keep = truth[part.cell_ids].to_numpy() != UNKNOWN
     assert set(rules["n"]) == {keep.sum()}
     right = (part.labels[:, 0] == truth[part.cell_ids].to_numpy())[keep]
@@ -396,7 +396,7 @@ def test_confidence_rules_look_at_the_cells_that_were_kept(files: Path, monkeypa
 
 
 def test_a_failed_fit_has_tables_without_rows(files: Path) -> None:
-    predictions.write_empty(files / "predictions.parquet")
+    predictions_file.write_empty(files / "predictions.parquet")
     run(files, status="failed", outputs=())
     assert scores(files).loc[("completed", "-", "fit", "all"), "value"] == 0
     pairs = pd.read_parquet(files / "confusion.out")

@@ -9,8 +9,9 @@ import numpy as np
 
 from annobench.cells.panel import measured, restricted
 from annobench.cells.stored_cells import read_cells, store_folder
+from annobench.config.names import SAMPLE
 from annobench.config.results import Results
-from annobench.fit.decisions import SAMPLE, read_decisions, sample
+from annobench.fit.decisions import read_decisions, sample
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annobench.fit.decisions import SAMPLE
+from annobench.config.names import SAMPLE
 
 if TYPE_CHECKING:
     from anndata import AnnData
