@@ -1,5 +1,6 @@
 """What is promised: roles are disjoint, stratified, nested, grouped, and a leak never gets through."""
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -292,3 +293,24 @@ def test_cells_of_a_release_may_be_cut_to_a_multiple_or_drawn_one_by_one() -> No
     shared = obs | {"donor": np.where(own, obs["donor"], "d1").astype(object)}
     with pytest.raises(DataError, match="donor 'd1' has cells .*; give donors of the query names of their own"):
         assign_roles(shared, RELEASE, 1)
+
+
+DRAWN = {
+    "holdout": (HOLDOUT, "8c732623e2fb"),
+    "holdout of donors": (grouped("holdout"), "b10f0008aa8a"),
+    "kfold": ({"regime": "kfold", "folds": 3, "fold": 2, "group_by": None, "val_fraction": 0.15}, "4b069b0b9b2f"),
+    "low_label": ({"regime": "low_label", "test_fraction": 0.2, "val_fraction": 0.15, "fraction": 0.1}, "77ff09775c1f"),
+    "cross_study": (CROSS, "d9fe93d61074"),
+    "pair": ({"regime": "pair", "val_fraction": 0.15}, "d9fe93d61074"),
+    "release": (RELEASE | {"split_seed": None}, "3d4fe9c8b784"),
+    "release of cells": (RELEASE | {"group_by": None, "split_seed": 3, "multiple": 4}, "82bb75373bcc"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_draws_stay_what_they_are(name: str) -> None:
+    """Fits and scores of earlier runs hold only as long as a seed draws the same cells."""
+    obs = table({"a": 90, "b": 60, "c": 7, "d": 1, "unknown": 12}, donors=12, seed=5)
+    obs["part"] = np.where(obs["study"] == "s0", "query", "reference").astype(object)
+    settings, expected = DRAWN[name]
+    assert sha256("".join(assign_roles(obs, settings, 7)).encode()).hexdigest()[:12] == expected
