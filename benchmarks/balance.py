@@ -1,4 +1,4 @@
-"""Time of balancing a million cells of 200 types and 40 sources.
+"""Time for balancing a million cells of 200 types and 40 sources.
 
 Command: `.venv/bin/python benchmarks/balance.py`
 """

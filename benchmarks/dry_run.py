@@ -1,4 +1,4 @@
-"""Time that Snakemake takes to plan a large study, as a user waits for it.
+"""Time that Snakemake needs to plan a large study.
 
 Command: `.venv/bin/python benchmarks/dry_run.py [--fits 1400]`
 """

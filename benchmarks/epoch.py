@@ -1,9 +1,10 @@
-"""One epoch of training end to end with the HCE loss, linear and MLP: ours beside the peers' loaders and dense PyTorch.
+"""One epoch of training with the HCE loss, linear and MLP: ours beside the peers' loaders with dense PyTorch.
 
 Command: `.venv/bin/python benchmarks/epoch.py [--cells 200000] [--rounds 3] [--folder FOLDER] [--only NAME;...]`
 
-Loader and step share the cores, as they do in a fit. Files are read once before every measurement; each runs in a fresh
-process, in turn; tiledbsoma-ml once. The loss is the mean of the last ten batches: all of them must learn the same.
+Loader and step share the cores, as in a fit. Files are read once before every measurement; each runs in a fresh
+process, in turn; tiledbsoma-ml runs once. The loss is the mean of the last ten batches, by which all must have learned
+the same.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="of the atlas, made where it is missing")
+    parser.add_argument("--folder", type=Path, help="folder of the atlas, which is made where it is missing")
     parser.add_argument("--networks", default="linear,mlp")
     parser.add_argument("--only", help="names of loaders, separated by semicolons")
     arguments = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def train(folder: Path, name: str, network: str) -> measure.Record:
-    """One epoch."""
+    """Train one epoch."""
     measure.warm(formats.path(folder, FORMATS[name]))
     peer = name not in ("ours", "memory")
     return measure.worker("train", peer=peer, name=name, network=network, folder=str(folder), batch=BATCH, seconds=120)

@@ -1,10 +1,10 @@
-"""How our store and loader grow, from 20,000 cells to 2 million.
+"""How our store and loader scale, from 20,000 cells to 2 million.
 
 Command: `.venv/bin/python benchmarks/growth.py [--cells 20000,63000,200000,632000,2000000] [--peers] [--folder FOLDER]`
 
-For each size: the store is written from an h5ad, then read in shuffled CSR batches, both in fresh processes, files in
-the page cache as far as they fit. With --peers also scDataset on the h5ad up to 200,000 cells. 2 million cells take
-40 GB of disk while they are measured; what is made here is removed unless --keep.
+For each size, the store is written from an h5ad, then read in shuffled CSR batches, both in fresh processes, with files
+in the page cache as far as they fit. With --peers, scDataset reads the h5ad as well, up to 200,000 cells. 2 million
+cells need 40 GB of disk during the measurement; files are removed afterwards unless --keep is given.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def load(folder: Path, name: str, memory_mb: float | None = None) -> measure.Record:
-    """Shuffled CSR batches."""
+    """Measure shuffled CSR batches."""
     measure.warm(formats.path(folder, "store" if name == "ours" else "h5ad"))
     options = {} if memory_mb is None else {"memory_mb": memory_mb}
     common = {"folder": str(folder), "batch": BATCH, "dense": False, "seconds": 8, "limit": 120}

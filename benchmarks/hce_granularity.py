@@ -3,10 +3,11 @@
 Command: `.venv/bin/python benchmarks/hce_granularity.py [--worlds 10] [--processes 2]`
 
 Every world is drawn with the parameters of `simulated_mixed_may` (training) and `simulated_mixed_december` (out of
-distribution) and a seed of its own; the same cells are then also given the names of `simulated_leaves_*`. Networks are
-trained with four seeds. The score is the macro F1 over the classes of the newer release, where a prediction below the
-truth counts as right; intervals are those of the tables (bootstrap over the studies of the newer release, and seeds).
-Prints the values of every world and how often each fact holds; `--out` keeps them as CSV.
+distribution) and its own seed; the same cells are then also labelled as in `simulated_leaves_*`. Networks are trained
+with four seeds. The score is the macro F1 over the classes of the newer release, where a prediction below the truth
+counts as right; intervals are those of the tables (bootstrap over the studies of the newer release, and over seeds).
+Prints the means over all worlds and in how many of them each statement holds; `--out` writes the values of every world
+as CSV.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from annobench.score.registry import METRICS
 RELEASE = "2026-03-26"
 PARTS = ("may", "december")
 MODELS, LOSSES, SEEDS = ("linear", "mlp"), ("ce", "hce"), (1, 2, 3, 4)
-MARGIN = 0.02  # differences of macro F1 that are taken for none
-CONTRASTS = {  # (loss, decoding) of base and of what is compared with it
+MARGIN = 0.02  # differences of macro F1 that are considered negligible
+CONTRASTS = {  # (loss, decoding) of the base, and of what is compared with it
     "hce - ce": (("ce", "argmax"), ("hce", "argmax")),
     "ce leaf - ce": (("ce", "argmax"), ("ce", "leaf")),
     "hce - ce leaf": (("ce", "leaf"), ("hce", "argmax")),
@@ -40,7 +41,7 @@ CONTRASTS = {  # (loss, decoding) of base and of what is compared with it
 
 
 def draw(world: int, ontology: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """Both releases of a world, as prepare would make them; obs keeps both names of a cell."""
+    """Both releases of a world, as `prepare` would write them; obs keeps both labels of a cell."""
     from annobench.data.sources.simulate import simulate
 
     found = {}
@@ -57,7 +58,7 @@ def draw(world: int, ontology: Any, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def roles(donors: Any, seed: int) -> Any:
-    """Role of every cell: whole donors, 70 % train, 15 % val, 15 % test."""
+    """Role of every cell, by whole donors: 70 % train, 15 % val, 15 % test."""
     names = np.unique(donors.astype(str))
     np.random.default_rng(seed).shuffle(names)
     held = -(-len(names) * 15 // 100)
@@ -70,7 +71,7 @@ def roles(donors: Any, seed: int) -> Any:
 
 
 def fit(cells: Any, role: Any, model: str, loss: str, seed: int, ontology: Any, **changes: Any) -> Any:
-    """A network as its method file states it, trained on the older release."""
+    """A network with the parameters of its method file, trained on the older release."""
     from annobench.fit.method import Context
     from annobench.methods.linear import Linear
     from annobench.methods.mlp import Perceptron
@@ -84,7 +85,7 @@ def fit(cells: Any, role: Any, model: str, loss: str, seed: int, ontology: Any, 
 
 
 def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """All fits of a world; a row for each granularity, model and contrast."""
+    """Fit all networks on one world; returns a row for each granularity, model and contrast."""
     import torch
 
     from annobench.data.ontology import from_wheel
@@ -149,13 +150,13 @@ def _rows(of: dict[str, Any], counts: Any) -> Any:
 
 
 def summary(rows: Any) -> Any:
-    """Means over the worlds, the outermost ends of their intervals, and in how many of them the interval says what."""
+    """Means over the worlds, the outermost ends of their intervals, and counts of what the intervals contain."""
     import pandas as pd
 
     keys = ["view", "metric", "granularity", "model", "contrast"]
     found = []
     table = pd.DataFrame(rows)
-    # without classes above others there is one decoding
+    # without classes above others, all decodings agree
     table = table[(table["granularity"] == "mixed") | (table["contrast"] == "hce - ce")]
     for key, part in table.groupby(keys, sort=False):
         found.append(

@@ -1,9 +1,10 @@
-"""How often the intervals cover the truth, in a simulation where it is known.
+"""How often the confidence intervals cover the truth, in a simulation where it is known.
 
 Command: `.venv/bin/python benchmarks/interval_coverage.py [--trials 400]`
 
-Ten classes from 34 % to 1 % of the cells, hit with chances of 0.95 down to 0.5. Where donors are the units, the odds of
-a hit differ between them (standard deviation of the logit 0.5), and the truth is the macro F1 over all donors.
+Ten classes of 34 % to 1 % of the cells are predicted with recalls of 0.95 down to 0.5. Where donors are the units, the
+odds of a correct prediction differ between them (standard deviation of the logit 0.5), and the truth is the macro F1
+over all donors.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def draw(rng: np.random.Generator, cells: int, donors: int | None) -> tuple[np.n
 
 
 def count(unit: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> stats.Samples:
-    """One fit, as the tables have it."""
+    """Counts of one fit, as the tables use them."""
     pairs = {
         "unit": [str(u) for u in unit],
         "true": [NAMES[t] for t in truth],

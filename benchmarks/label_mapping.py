@@ -1,4 +1,4 @@
-"""How far names alone go: `Ontology.find` against the curated tables, and against the names of the release itself.
+"""How well labels map by name alone: `Ontology.find` against the curated tables and the names of the release.
 
 Command: `.venv/bin/python benchmarks/label_mapping.py`
 """
@@ -17,37 +17,37 @@ from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
 
-COLUMNS = ["labels", "same id", "related id", "other id", "nothing found", "rightly nothing"]
+COLUMNS = ["labels", "same id", "related id", "other id", "not mapped", "rightly not mapped"]
 
 
 def verdict(ontology: Ontology, original: str, curated: str) -> str:
-    """What the mapper does with one label: a column of the table."""
-    found = ontology.find(original)
-    if found is None:
-        return "rightly nothing" if curated == UNKNOWN else "nothing found"
-    if found == curated:
+    """How the mapping of one label compares with the curated one: a column of the table."""
+    mapped = ontology.find(original)
+    if mapped is None:
+        return "rightly not mapped" if curated == UNKNOWN else "not mapped"
+    if mapped == curated:
         return "same id"
-    related = found in ontology.ancestors(curated) or curated in ontology.ancestors(found)
+    related = mapped in ontology.ancestors(curated) or curated in ontology.ancestors(mapped)
     return "related id" if related else "other id"
 
 
 def names_of_the_release(ontology: Ontology) -> None:
-    """Print whether live names map to themselves, and obsolete ones to what replaced them."""
+    """Print whether current names map to themselves, and obsolete names to their replacements."""
     live = {key: term for key, term in ontology.terms.items() if not term.obsolete}
     own = sum(ontology.find(term.label) == key for key, term in live.items())
     print(f"\nlive names of release {ontology.release} that map to themselves: {own} of {len(live)}")
     counts: Counter[str] = Counter()
     for key, term in ontology.terms.items():
         if term.obsolete and term.label and (successor := ontology.resolve(key)):
-            found = ontology.find(term.label.removeprefix("obsolete "))
-            taken = found is not None and found in ontology and found != successor
-            counts["followed" if found == successor else "name now another's" if taken else "lost"] += 1
+            mapped = ontology.find(term.label.removeprefix("obsolete "))
+            taken = mapped is not None and mapped in ontology and mapped != successor
+            counts["followed" if mapped == successor else "name now another's" if taken else "lost"] += 1
     parts = ", ".join(f"{kind} {number}" for kind, number in sorted(counts.items()))
     print(f"obsolete terms with a name and a replacement: {counts.total()} ({parts})")
 
 
 def main() -> None:
-    """Print the tables, and every name that is mapped to an id that is not the curated one."""
+    """Print the tables, and every label whose id differs from the curated one."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     study = validate(load_yaml(ROOT / "config" / "config.yaml"), "config", "config.yaml")
     ontology = read_release(OntologySpec.from_params(study["ontology"]))  # the release that is the default
@@ -60,8 +60,8 @@ def main() -> None:
             said = verdict(ontology, original, curated)
             counts.update([said, "labels"])
             if said in ("related id", "other id"):
-                found = ontology.label(ontology.find(original) or "")
-                different.append(f"{said:<10}  {file.stem}: {original} -> {found}; curated: {ontology.label(curated)}")
+                mapped = ontology.label(ontology.find(original) or "")
+                different.append(f"{said:<10}  {file.stem}: {original} -> {mapped}; curated: {ontology.label(curated)}")
         print(f"| {file.stem} | {' | '.join(str(counts[column]) for column in COLUMNS)} |")
         total += counts
     print(f"| all | {' | '.join(str(total[column]) for column in COLUMNS)} |\n")

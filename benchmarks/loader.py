@@ -3,10 +3,11 @@
 Command: `.venv/bin/python benchmarks/loader.py [--cells 200000] [--rounds 3] [--folder FOLDER] [--only NAME,...]`
          `.venv/bin/python benchmarks/loader.py --cold [--cells 6400000]`: an atlas larger than memory, from the disk
 
-Files are read once before every measurement, so that they lie in the page cache; with --cold they are dropped from it.
-A loader that takes more than a minute for an epoch is cut there. Opening is from the start of the imports to the first
-batch, and not in the rate: who keeps all cells in memory reads them then. The peers need their environment:
-see benchmarks/requirements.txt. The ratio is the median over the rounds of ours to the peer's in the same round.
+Files are read once before every measurement, so that they are in the page cache; with --cold they are dropped from it.
+A loader that takes more than a minute for an epoch is stopped. Opening lasts from the start of the imports to the first
+batch, and is not part of the rate: loaders that keep all cells in memory read them then. The peers need their own
+environment: see benchmarks/requirements.txt. The ratio is the median over the rounds of ours to the peer's in the same
+round.
 """
 
 import argparse
@@ -33,11 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8, help="epochs are repeated until these are over")
-    parser.add_argument("--folder", type=Path, help="of the atlas, made where it is missing")
+    parser.add_argument("--seconds", type=float, default=8, help="time for which epochs are repeated")
+    parser.add_argument("--folder", type=Path, help="folder of the atlas, which is made where it is missing")
     parser.add_argument("--only", help="names of loaders, separated by semicolons")
     parser.add_argument("--memory-mb", type=float, default=800, help="memory of our loader for cells")
-    parser.add_argument("--cores", help="as taskset has it")
+    parser.add_argument("--cores", help="cores to use, as for taskset")
     parser.add_argument("--cold", action="store_true")
     arguments = parser.parse_args()
     cells = arguments.cells or (6_400_000 if arguments.cold else 200_000)
@@ -65,7 +66,7 @@ def read(folder: Path, name: str, cells: int, cold: bool) -> measure.Record:
 
 
 def load(folder: Path, name: str, dense: bool, arguments: argparse.Namespace) -> measure.Record:
-    """One loader."""
+    """Measure one loader."""
     if not arguments.cold:
         measure.warm(formats.path(folder, FORMATS[name]))
     ours = name == "ours"

@@ -1,8 +1,8 @@
-"""Time of the default study, and how much of it is start-up.
+"""Run time of the default study, and how much of it is start-up.
 
 Command: `.venv/bin/python benchmarks/quickstart.py [--study smoke]`
 
-Runs the study in a copy of the repository without results and prints where the time of the cores went: fitting and
+Runs the study in a copy of the repository without results and prints how the time of all cores was spent: fitting and
 predicting, the rest of the fit jobs (interpreter, imports, reading cells, writing), all other jobs, and Snakemake.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def copy_repository(folder: Path) -> Path:
-    """What git tracks or would track, as it is in the working tree."""
+    """Copy the files of the working tree that git tracks, or would track."""
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -51,7 +51,7 @@ def copy_repository(folder: Path) -> Path:
 
 
 def account(results: Path, wall: float) -> None:
-    """Print the account of the seconds of all cores."""
+    """Print how the time of all cores was spent."""
     jobs: dict[str, list[float]] = {}
     for file in (results / "benchmarks").rglob("*.tsv"):
         with open(file, newline="") as handle:

@@ -1,15 +1,15 @@
-"""Time and memory of writing and scoring the predictions of a large test set.
+"""Time and memory for writing and scoring the predictions of a large test set.
 
 Command: `.venv/bin/python benchmarks/scoring.py [--cells 20000 200000 1000000] [--keep auto] [--scripts PATH]`
          `.venv/bin/python benchmarks/scoring.py --hce`
 
-Synthetic predictions of 164 types of the Cell Ontology for cells of 40 donors: of four cells three are right. Written
-and scored in a fresh process each; the seconds of making them up are not counted. CPU is that of scoring, imports
-included: what stays the same on a busy machine. `--scripts` takes the library from another checkout, to compare.
+Synthetic predictions of 164 types of the Cell Ontology for cells of 40 donors; three of four are right. They are
+written and scored in a fresh process each; the time for drawing them is not counted. CPU is that of scoring, imports
+included, which hardly depends on the load of the machine. `--scripts` uses the library of another checkout.
 
-`--hce` is the out-of-distribution set of the HCE paper: 2.6 million cells of 400 donors in 21 studies, of 50 tissues
-and 20 diseases, of which some are unseen, in a dataset with 15.2 million training cells; no probabilities are kept. 24
-runs are scored, two processes at a time; the peak is that of one process.
+`--hce` has the shape of the out-of-distribution set of the HCE paper: 2.6 million cells of 400 donors in 21 studies,
+of 50 tissues and 20 diseases, some of them unseen, in a dataset with 15.2 million training cells; no probabilities are
+kept. 24 runs are scored, two processes at a time; the peak is that of one process.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 CLASSES, DONORS, TOP_K = 164, 40, 5
-PART = 1 << 15  # cells that are predicted at once
+PART = 1 << 15  # cells predicted at once
 HCE_CELLS, HCE_TRAINING, HCE_RUNS, HCE_AT_ONCE = 2_600_000, 15_200_000, 24, 2
 
 
@@ -48,7 +48,7 @@ def main() -> None:
             given.folder, given.cells[0], json.loads(given.keep) if given.keep != "auto" else "auto"
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        cpu = time.process_time()  # of writing, what makes the predictions up is in it
+        cpu = time.process_time()  # in the step `write`, drawing the predictions is included
         print(json.dumps({"seconds": seconds or time.perf_counter() - begin, "cpu": cpu, "peak": peak}))
         return
     if given.hce:
@@ -74,14 +74,14 @@ def main() -> None:
 
 
 def _run(step: str, folder: Path, cells: int, keep: str, scripts: Path) -> "subprocess.CompletedProcess[str]":
-    """One step in a process of its own."""
+    """Run one step in a process of its own."""
     command = [sys.executable, __file__, "--step", step, "--cells", str(cells), "--keep", keep]
     command += ["--scripts", str(scripts), "--folder", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def hce(place: Path | None, scripts: Path) -> None:
-    """Score the runs of the HCE paper; a folder that is named keeps what was prepared."""
+    """Score the runs of the HCE paper; a given folder keeps the prepared files."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = place or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def hce(place: Path | None, scripts: Path) -> None:
 
 
 def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
-    """The same in the shape of the HCE paper: donors within studies, tissues and diseases, and all training cells."""
+    """As `prepare`, in the shape of the HCE paper: donors within studies, tissues, diseases, and all training cells."""
     from annobench.core.parquet import Categorical, ColumnWriter, write_columns
 
     classes = _classes(folder)
@@ -134,7 +134,7 @@ def prepare_hce(folder: Path, cells: int, keep: Any) -> None:
 
 
 def _classes(folder: Path) -> list[str]:
-    """Classes and ontology, written."""
+    """Write classes and ontology; returns the classes."""
     from annobench.data.ontology import from_wheel
 
     ontology = from_wheel("2026-03-26")
@@ -146,7 +146,7 @@ def _classes(folder: Path) -> list[str]:
 
 
 def prepare(folder: Path, cells: int, keep: Any) -> None:
-    """What the rules before a fit write: observations, roles, training cells, ontology. A twentieth is validation."""
+    """Write the inputs of scoring: observations, roles, training cells, ontology. A twentieth is validation."""
     from annobench.core.parquet import write_columns
 
     classes = np.array(_classes(folder), dtype=object)
@@ -174,9 +174,10 @@ def _part(truth: np.ndarray, seed: int) -> np.ndarray:
 
 
 def write(folder: Path, cells: int, keep: Any) -> float:
-    """Write the predictions as a fit does; returns the seconds beyond making them up."""
+    """Write the predictions as a fit does; returns the seconds without those for drawing them."""
     from annobench.fit.decisions import write_decisions
     from annobench.fit.predictions import Predictions
+    from annobench.fit.run_record import RunRecord
     from annobench.fit.writer import PredictionsWriter
 
     truth = np.load(folder / "truth.npy")
@@ -201,11 +202,13 @@ def write(folder: Path, cells: int, keep: Any) -> float:
     with PredictionsWriter(folder, ids[:cells], classes, top_k=TOP_K, keep=keep, seed=1) as writer:
         for start in range(0, cells, PART):
             writer.add(predicted(start, min(start + PART, cells)))
-    kept = writer.keeps_probabilities
+    outputs = ["predictions", "decisions", *(["probabilities"] if writer.keeps_probabilities else [])]
     parts = {"test": writer.decisions, "validation": predicted(cells, len(truth))}
     write_decisions(folder / "decisions.npz", parts)
-    run = {"status": "ok", "probabilities": kept, "confidence_is_probability": True, "decisions": True}
-    (folder / "run.json").write_text(json.dumps(run))
+    record = RunRecord(
+        dataset="d", split="s", method="m", seed=1, outputs=tuple(outputs), confidence_is_probability=True
+    )
+    record.write(folder / "run.json")
     return time.perf_counter() - begin - spent
 
 

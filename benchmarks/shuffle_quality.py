@@ -1,11 +1,11 @@
-"""How well an atlas that is sorted by study is shuffled: variance of the batches' composition, relative to uniform.
+"""How well an atlas sorted by study is shuffled: variance of the composition of batches, relative to uniform sampling.
 
 Command: `.venv/bin/python benchmarks/shuffle_quality.py [--cells 200000,15240192] [--memory-mb 800]`
 
-A simulation of positions. Ours are the positions that the loader visits. The peers draw blocks of neighbours in random
-order, collect them in a buffer, shuffle it and cut it into batches, as their documentation says. The variance is the
-mean over batches of the sum over studies of (share in the batch - share in the atlas)^2; that of uniform sampling
-without replacement is sum(p (1 - p)) / batch * (n - batch) / (n - 1).
+Positions are simulated. Ours are those that the loader visits. The peers draw blocks of adjacent cells in random order,
+collect them in a buffer, shuffle it and cut it into batches, according to their documentation. The variance is the mean
+over batches of the sum over studies of (share in the batch - share in the atlas)^2; that of uniform sampling without
+replacement is sum(p (1 - p)) / batch * (n - batch) / (n - 1).
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
         atlas = Atlas(n)
         rows = [figures("a permutation of all cells", 1, n, atlas, blocks(n, 1, n, 0))]
         for memory in (arguments.memory_mb, arguments.memory_mb / 4):
-            fitting = int(memory * 1e6 / 2 / CELL)  # two windows; everything stays where it fits
+            fitting = int(memory * 1e6 / 2 / CELL)  # of two windows; all cells stay where they fit
             plan = Layout(1, n) if n * CELL <= memory * 1e6 else layout(n, BATCH, fitting)
             visits = windows(n, plan, np.random.default_rng(0))
             rows.append(figures(f"ours, {memory:,.0f} MB", plan.block, plan.window, atlas, visits))
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def blocks(n: int, block: int, buffer: int, seed: int) -> Iterator[np.ndarray]:
-    """Positions, buffer by buffer: blocks in random order, fetched together, shuffled."""
+    """Positions buffer by buffer: blocks in random order, fetched together and shuffled."""
     rng = np.random.default_rng(seed)
     starts = rng.permutation(-(-n // block)) * block
     order = (starts[:, None] + np.arange(min(block, n))).ravel()
@@ -65,7 +65,7 @@ def blocks(n: int, block: int, buffer: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def figures(name: str, block: int, buffer: int, atlas: Atlas, visits: Iterator[np.ndarray]) -> list[str]:
-    """A row of the table."""
+    """One row of the table."""
     order = np.concatenate(list(visits))
     whole = len(order) // BATCH * BATCH
     study, seen, distance = inflation(atlas.study, order[:whole])

@@ -2,8 +2,8 @@
 
 Command: `.venv/bin/python benchmarks/store_size.py [--cells 200000] [--rounds 3] [--folder FOLDER]`
 
-Each is written by a fresh process, in turn, with the h5ad in the page cache; gzip and SOMA once. Seconds include
-reading the h5ad, and (second column) until the bytes are on the disk.
+Each is written by a fresh process, in turn, with the h5ad in the page cache; gzip and SOMA only once. Seconds include
+reading the h5ad and, in the second column, flushing to the disk.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="of the atlas, made where it is missing")
+    parser.add_argument("--folder", type=Path, help="folder of the atlas, which is made where it is missing")
     parser.add_argument("--only", default=",".join(NAMES), help="formats, separated by commas")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.gettempdir()) / f"annobench-atlas-{arguments.cells}"

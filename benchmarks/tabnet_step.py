@@ -3,12 +3,11 @@
 Command: `.venv/bin/python benchmarks/tabnet_step.py` (about two minutes, 6 GB of memory)
 
 A step is forward, loss with the penalty of the mask, backward, clipping of the global norm at 1.0, and AdamW. The dense
-contestants are the same network in plain PyTorch, with entmax by sorting, as published implementations have it, and by
-our search of the threshold; they find their batch dense in memory, and making it so is not in their time. All take
-turns on the same batches in one process, and begin with the same weights: `logits` and `gradients` are how far they
-are from those of the first contestant in the first step, as norms of differences relative to the norm. Float32 moves a
-few of 262,144 hidden units across zero, where the gradient jumps, whichever path is taken. Memory is the peak that a
-step adds to what lay there before it.
+contestants are the same network in plain PyTorch, with entmax by sorting, as in published implementations, and by our
+search of the threshold; their batches are already dense, and the conversion is not timed. All take turns on the same
+batches in one process, and start from the same weights: `logits` and `gradients` are differences from the first
+contestant in the first step, as norms relative to its norm. Float32 rounding moves a few of 262,144 hidden units across
+zero, where the gradient jumps, on any path. Memory is the peak that a step adds to the memory before it.
 """
 
 import argparse
@@ -29,11 +28,11 @@ from annobench.methods.torch.trainer import AdamW
 
 RATE = 5e-3
 SORT, SEARCH, SPARSE = "dense, entmax by sort", "dense, entmax by search", "ours, sparse"
-WARM = 1  # steps before those that count
+WARM = 1  # steps that are not counted
 
 
 def threshold_by_sort(x: Tensor) -> Tensor:
-    """The threshold of rows x = z / 2 whose maxima are zero, as Peters, Niculae and Martins search it."""
+    """The threshold of rows x = z / 2 whose maxima are zero, by sorting (Peters, Niculae and Martins)."""
     ordered = x.sort(-1, descending=True).values
     size = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype)
     mean = ordered.cumsum(-1) / size
@@ -43,7 +42,7 @@ def threshold_by_sort(x: Tensor) -> Tensor:
 
 
 class Contestant:
-    """A network with its optimiser, and the form of cells that it takes."""
+    """A network with its optimiser, and the form of its input."""
 
     def __init__(self, name: str) -> None:
         torch.manual_seed(0)
@@ -53,7 +52,7 @@ class Contestant:
         self.memory = 0.0
 
     def step(self, batch: Batch, cells: Tensor, loss: nn.Module) -> Tensor:
-        """Take one step, note time and memory, and return the logits."""
+        """Take one step, record time and memory, and return the logits."""
         search, before = entmax.threshold, reset_peak()
         if self.name == SORT:
             entmax.threshold = threshold_by_sort
@@ -78,7 +77,7 @@ def resident(key: str) -> float:
 
 
 def reset_peak() -> float:
-    """Let the peak begin again where memory is now; returns that."""
+    """Reset the peak to the current memory; returns it."""
     Path("/proc/self/clear_refs").write_text("5")
     return resident("VmRSS")
 
@@ -99,7 +98,7 @@ def measure(key: str, loss: nn.Module, batches: list[tuple[Batch, Tensor]], roun
         if number == 0:
             apart = [((value - logits[0]).norm() / logits[0].norm()).item() for value in logits[1:]]
             slopes = [difference(each, contestants[0]) for each in contestants[1:]]
-    # one step of ours is short: more of them, so that the median says something
+    # our step is short: more of them for a stable median
     for number in range(4 * rounds):
         contestants[-1].step(*batches[number % len(batches)], loss)
     print(f"\n{key.upper():<26}{'ms':>9}{'cells/s':>10}{'ratio':>8}{'GiB':>7}{'logits':>10}{'gradients':>11}")

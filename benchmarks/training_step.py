@@ -1,12 +1,12 @@
 """One training step on the CPU: ours, sparse, beside dense PyTorch, bf16 autocast and torch.sparse.
 
-Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory); with `--losses` only what
-every loss adds to our step with cross-entropy (`--threads 1` where the machine is not quiet)
+Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory); with `--losses`, only what
+every loss adds to our step with cross-entropy (with `--threads 1` on a busy machine)
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
-batches in one process, in the environment of a fit (see `annobench.core.threads.SPIN`). Dense contestants find their
-batch dense in memory: making it so is not in their time. The reference of every ratio is dense float32 with PyTorch's
-default AdamW.
+batches in one process, in the environment of a fit (see `annobench.core.threads.SPIN`). Batches of dense contestants
+are already dense; the conversion is not timed. The reference of every ratio is dense float32 with PyTorch's default
+AdamW.
 """
 
 import argparse
@@ -41,7 +41,7 @@ RATE, DECAY, CLIP = 1e-3, 0.05, 1.0
 
 @dataclass
 class Contestant:
-    """A way to take a step: which form of the batch the network takes, and with what it is updated."""
+    """One way to take a step: the network, the form of its input, and its optimiser."""
 
     name: str
     network: nn.Module
@@ -50,7 +50,7 @@ class Contestant:
     optimiser: str = "default"  # AdamW: default, fused, or ours
 
     def stepper(self, loss: nn.Module) -> "Callable[[dict[str, Any], Tensor], None]":
-        """A function that takes one step on a batch given in all forms, and its class numbers."""
+        """A function that takes one step on a batch, given in all forms, and its class numbers."""
         parameters = list(self.network.parameters())
         if self.optimiser == "ours":
             ours = AdamW(self.network, DECAY)
@@ -94,7 +94,7 @@ class CsrProduct(torch.autograd.Function):
 
 
 def plain(name: str, first: type[nn.Linear] = nn.Linear) -> nn.Module:
-    """The reference networks, of PyTorch's own layers."""
+    """The reference networks, made of PyTorch's own layers."""
     if name == "linear":
         return first(GENES, CLASSES)
     blocks = [
@@ -105,7 +105,7 @@ def plain(name: str, first: type[nn.Linear] = nn.Linear) -> nn.Module:
 
 
 def wide(name: str) -> list[Contestant]:
-    """Contestants of networks that begin with a wide linear layer."""
+    """Contestants for networks whose first layer is wide and linear."""
     ours = {"linear": networks.linear, "mlp": networks.mlp}[name]
     return [
         Contestant("ours, sparse", ours(GENES, CLASSES), "batch", optimiser="ours"),
@@ -116,7 +116,7 @@ def wide(name: str) -> list[Contestant]:
     ]
 
 
-# a network's contestants, all of one loss; the name is passed on
+# contestants of a network; takes its name
 NETWORKS: dict[str, Callable[[str], list[Contestant]]] = {"linear": wide, "mlp": wide}
 
 
@@ -144,7 +144,7 @@ def synthetic_batch(cells: int, genes: int, seed: int, expressed: float = 1_950)
 
 
 def forms(batch: Batch) -> dict[str, Any]:
-    """A batch in the forms that contestants take."""
+    """A batch in all forms that contestants take."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse (CSR tensor|invariant)")
         csr = torch.sparse_csr_tensor(
@@ -157,7 +157,7 @@ def forms(batch: Batch) -> dict[str, Any]:
 
 
 def losses(*names: str) -> dict[str, nn.Module]:
-    """Losses over a hierarchy with as many pairs as that of scTab's classes; by default CE and HCE."""
+    """Losses over a hierarchy with as many pairs as scTab's classes; by default CE and HCE."""
     rng = np.random.default_rng(0)
     upper = np.flatnonzero(np.triu(np.ones((CLASSES, CLASSES), dtype=bool), 1))
     pairs = np.eye(CLASSES, dtype=bool)
@@ -166,7 +166,7 @@ def losses(*names: str) -> dict[str, nn.Module]:
 
 
 def loss_ms(loss: nn.Module, codes: Tensor, rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Milliseconds of a loss and its gradient alone."""
+    """Milliseconds for a loss and its gradient alone."""
     logits, times = torch.randn(len(codes), CLASSES, requires_grad=True), []
     for _ in range(5 + rounds):
         begin = clock()
@@ -176,7 +176,7 @@ def loss_ms(loss: nn.Module, codes: Tensor, rounds: int, clock: Callable[[], flo
 
 
 def measure(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int) -> None:
-    """Steps of all contestants with both losses, in turns; prints medians and ratios."""
+    """Time steps of all contestants with both losses, in turn; prints medians and ratios."""
     torch.manual_seed(0)
     chosen = losses()
     steps = {
@@ -207,10 +207,9 @@ def measure(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int
 
 
 def cost_of_losses(name: str, batches: list[tuple[dict[str, Any], Tensor]], rounds: int) -> None:
-    """Our step with every loss, in turns on the same batch and the same weights; prints what it adds to that with CE.
+    """Time our step with every loss, in turn on the same batch and weights; prints what each adds to that with CE.
 
-    A round's difference is that between two steps which follow one another; the time of a thread does not count what
-    others did meanwhile.
+    The difference of a round is that of two consecutive steps; thread time excludes other processes.
     """
     torch.manual_seed(0)
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -243,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--losses", action="store_true", help="only what every loss adds to our step")
+    parser.add_argument("--losses", action="store_true", help="only the cost of every loss in our step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

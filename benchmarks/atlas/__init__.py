@@ -1,1 +1,1 @@
-"""A synthetic atlas, the peers that read it, and how both are measured."""
+"""A synthetic atlas, the loaders that read it, and how they are measured."""

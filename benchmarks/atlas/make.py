@@ -2,8 +2,8 @@
 
 Command: `.venv/bin/python benchmarks/atlas/make.py --cells 200000 --out FOLDER [--formats h5ad,csr,store,...]`
 
-h5ad and csr are written while the atlas is made, in bounded memory; so is a store where there is no h5ad to write it
-from. gzip, zarr and soma are converted from the h5ad, each in a process of its own. A format that is there is kept.
+h5ad and csr are written while the atlas is drawn, in bounded memory; so is the store where there is no h5ad to convert.
+The other formats are converted from the h5ad, each in a process of its own. Formats that exist are kept.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.atlas.writers import make
 
 
 def main() -> None:
-    """Read the arguments, write, say what came of it."""
+    """Write the atlas; print seconds and bytes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Measurements in fresh processes, in turn, under the same conditions; results as JSON lines and one table."""
+"""Measurements in fresh processes, in turn and under the same conditions; results as JSON lines and one table."""
 
 import json
 import os
@@ -19,14 +19,14 @@ Record = dict[str, Any]
 
 
 def worker(task: str, *, peer: bool = False, cores: str | None = None, **parameters: Any) -> Record:
-    """Run a task of worker.py in a process of its own, in our environment or the peers', and return what it says."""
+    """Run a task of worker.py in a process of its own, in our environment or the peers'; returns its record."""
     python = str(PEERS) if peer else sys.executable
     if not Path(python).exists():
         raise FileNotFoundError(f"{python} is missing: see the top of benchmarks/requirements.txt")
     command = [python, "-m", "benchmarks.atlas.worker", json.dumps({"task": task, **parameters})]
     if cores:
         command = ["taskset", "-c", cores, *command]
-    # for ours and the peers alike: how long idle threads of PyTorch keep a core (see annobench.core.threads.SPIN)
+    # for all alike: how long idle threads of PyTorch occupy a core (see annobench.core.threads.SPIN)
     environment = {"GOMP_SPINCOUNT": "10000", **os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -35,9 +35,9 @@ def worker(task: str, *, peer: bool = False, cores: str | None = None, **paramet
 
 
 def in_turn(jobs: dict[str, Callable[[], Record]], rounds: int, once: Iterable[str] = ()) -> dict[str, list[Record]]:
-    """Every job in every round, one after the other; those in `once` only in the first. Prints a line for each.
+    """Run every job in every round, one after the other; jobs in `once` in the first round only.
 
-    A job that fails is reported, and measured no more.
+    Prints a line for each. A job that fails is reported, and left out of later rounds.
     """
     records: dict[str, list[Record]] = {name: [] for name in jobs}
     failed: set[str] = set()
@@ -53,11 +53,11 @@ def in_turn(jobs: dict[str, Callable[[], Record]], rounds: int, once: Iterable[s
                 print(json.dumps({"name": name, "round": number, "error": str(error).splitlines()[-1]}), flush=True)
             else:
                 print(json.dumps({"name": name, "round": number, **records[name][-1]}), flush=True)
-    return {name: found for name, found in records.items() if found}
+    return {name: rows for name, rows in records.items() if rows}
 
 
 def middle(records: list[Record], key: str) -> float:
-    """The median of a figure over the rounds."""
+    """The median of a value over the rounds."""
     return median(record[key] for record in records)
 
 
@@ -70,12 +70,12 @@ def table(head: list[str], rows: list[list[Any]]) -> None:
 
 
 def files(path: Path) -> list[Path]:
-    """The file, or all files of a folder in order."""
+    """The file itself, or all files of a folder in order."""
     return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def warm(path: Path) -> int:
-    """Read everything once, so that it lies in the page cache as far as it fits; returns the bytes."""
+    """Read everything once, so that it is in the page cache as far as it fits; returns the bytes."""
     buffer, total = bytearray(PIECE), 0
     for file in files(path):
         with open(file, "rb", buffering=0) as handle:
@@ -85,7 +85,7 @@ def warm(path: Path) -> int:
 
 
 def cool(path: Path) -> None:
-    """Drop the files from the page cache; a virtual machine's host may still have them."""
+    """Drop the files from the page cache; the host of a virtual machine may still cache them."""
     os.sync()
     for file in files(path):
         descriptor = os.open(file, os.O_RDONLY)
@@ -96,7 +96,7 @@ def cool(path: Path) -> None:
 
 
 class Memory:
-    """Peak resident memory of this process in MB: `total`, and `anonymous` without the pages of mapped files."""
+    """Peak resident memory (MB) of this process: `total`, and `anonymous` without the pages of mapped files."""
 
     def __enter__(self) -> "Memory":
         self.total = self.anonymous = 0.0

@@ -15,13 +15,13 @@ THREADS = len(os.sched_getaffinity(0))
 
 
 def loader(folder: Path, batch: int, dense: bool, memory_mb: float = 800) -> Any:
-    """Shuffled epochs of the store, as in peers.py."""
+    """Shuffled batches of the store; see peers.py."""
     opened = open_loader(folder, batch, memory_mb)
 
     def epoch(seed: int) -> Iterator[tuple[Any, np.ndarray]]:
-        for found in opened.dense_epoch(seed) if dense else opened.epoch(seed):
-            yield found.values if dense else found.csr(), found.codes
-            del found  # else its memory could not be taken for the next batch
+        for chunk in opened.dense_epoch(seed) if dense else opened.epoch(seed):
+            yield chunk.values if dense else chunk.csr(), chunk.codes
+            del chunk  # its memory can then be reused for the next batch
 
     return epoch
 
@@ -37,7 +37,7 @@ def open_loader(folder: Path, batch: int, memory_mb: float = 800) -> Any:
 
 
 def write_store(source: Path, target: Path) -> None:
-    """A store of an h5ad."""
+    """Write the store of an h5ad."""
     from annobench.cells.store.h5ad import H5adFile
     from annobench.cells.store.writer import StoreWriter
 
@@ -48,7 +48,7 @@ def write_store(source: Path, target: Path) -> None:
 
 
 class StoreFolder:
-    """Writes a store while an atlas is made."""
+    """Writes a store while an atlas is drawn."""
 
     def __init__(self, path: Path, obs: pd.DataFrame, var: pd.DataFrame) -> None:
         from annobench.cells.store.writer import StoreWriter

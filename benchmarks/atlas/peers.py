@@ -1,6 +1,6 @@
 """Loaders, ours and the peers': each opens an atlas once and yields shuffled batches of (expression, class numbers).
 
-Expression is float32 (batch, genes), scaled to 10,000 counts a cell and log1p: dense, or CSR where `dense` is false.
+Expression is float32 (batch, genes), log1p of counts per 10,000: dense, or CSR where `dense` is false.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def memory(folder: Path, batch: int, dense: bool) -> Epoch:
 
 
 def backed(folder: Path, batch: int, dense: bool) -> Epoch:
-    """The h5ad as anndata opens it, one batch of random rows after the other."""
+    """The h5ad in anndata's backed mode, one batch of random rows after the other."""
     import anndata
 
     cells = anndata.read_h5ad(formats.path(folder, "h5ad"), backed="r")
@@ -55,7 +55,7 @@ def backed(folder: Path, batch: int, dense: bool) -> Epoch:
 
 
 def scdataset_shipped(folder: Path, batch: int, dense: bool, factor: int = 8) -> Epoch:
-    """The h5ad through scDataset with the transform that it ships for AnnData; dense only."""
+    """The h5ad through scDataset with its own transform for AnnData; dense only."""
     import anndata
     from scdataset import BlockShuffling, scDataset
     from scdataset.transforms import adata_to_mindex
@@ -73,7 +73,7 @@ def scdataset_shipped(folder: Path, batch: int, dense: bool, factor: int = 8) ->
 
 
 def scdataset(folder: Path, batch: int, dense: bool, name: str = "h5ad", factor: int = 8) -> Epoch:
-    """The h5ad or zarr through scDataset with call-backs that keep rows sparse until the batch is there."""
+    """The h5ad or zarr through scDataset with call-backs that keep rows sparse until the batch is complete."""
     import anndata
     from scdataset import BlockShuffling, scDataset
 
@@ -145,7 +145,7 @@ FORMATS = {
 
 
 def _normalised(counts: csr_matrix) -> csr_matrix:
-    """A copy scaled to 10,000 a row, log1p."""
+    """A copy with log1p of counts per 10,000."""
     counts = csr_matrix(counts, dtype=np.float32)
     sizes = np.asarray(counts.sum(axis=1)).ravel()
     counts.data *= np.repeat(np.float32(1e4) / sizes, np.diff(counts.indptr))

@@ -1,8 +1,8 @@
-"""A deterministic atlas: cells x 19,331 genes at the density of scTab's training set, made in chunks of any size.
+"""A deterministic atlas: cells x 19,331 genes at the density of scTab's training set, drawn in chunks of any size.
 
 Counts are geometric (negative binomial with r = 1); the means of the genes are log-normal (sigma 2.1), varied by class
 (sigma 0.6) and by the depth of a cell (sigma 0.5). Cells are sorted by study, then donor, as in CELLxGENE. Every cell
-has its own random stream, so a chunk does not depend on how the atlas is cut.
+has its own random stream, so that its counts do not depend on the size of a chunk.
 """
 
 import os
@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit, uint32, uint64
 
 GENES, CLASSES = 19_331, 164
-MEAN_COUNTS = 5_150.0  # of a cell of median depth: gives 1,950 non-zeros and 5,800 counts a cell
-BLOCK = 512  # cells that one thread makes at once
+MEAN_COUNTS = 5_150.0  # of a cell of median depth: yields 1,950 non-zeros and 5,800 counts per cell
+BLOCK = 512  # cells that a thread draws at once
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,14 @@ class Chunk:
 
 
 class Atlas:
-    """What is known of every cell, and its counts on demand.
+    """Study, donor and class of every cell, and its counts on demand.
 
-    study int16, donor int32, code int16: (n,) numbers; profiles: float32 (CLASSES, GENES), the mean counts of a class.
+    Attributes
+    ----------
+    study, donor, code
+        int16, int32 and int16 (n,): numbers of study, donor and class.
+    profiles
+        float32 (CLASSES, GENES), mean counts of every class.
     """
 
     def __init__(self, n: int, seed: int = 0) -> None:
@@ -54,13 +59,13 @@ class Atlas:
             mix = frequency * rng.gamma(0.3, size=CLASSES)
             self.code[here] = rng.choice(CLASSES, size, p=mix / mix.sum())
             start, donors = start + size, donors + len(own)
-        rng = np.random.default_rng(seed)  # the classes are the same whatever the size of the atlas
+        rng = np.random.default_rng(seed)  # the classes do not depend on the size of the atlas
         profiles = rng.normal(0, 2.1, GENES) + rng.normal(0, 0.6, (CLASSES, GENES))
         np.exp(profiles, out=profiles)
         self.profiles = (profiles * (MEAN_COUNTS / profiles.sum(1, keepdims=True))).astype(np.float32)
 
     def chunks(self, size: int = 4_096, threads: int | None = None) -> Iterator[Chunk]:
-        """All cells in order, `size` at a time, made by threads that are at most a few blocks ahead."""
+        """All cells in order, `size` at a time, drawn by threads that are at most a few blocks ahead."""
         threads = threads or len(os.sched_getaffinity(0))
         starts = iter(
             (start, min(start + BLOCK, chunk + size, self.n))
@@ -84,7 +89,7 @@ class Atlas:
 
     def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Non-zeros per cell, gene positions and counts of at most BLOCK cells."""
-        if not hasattr(self._scratch, "indices"):  # as large as it could ever be, once for each thread
+        if not hasattr(self._scratch, "indices"):  # of the largest possible size, once per thread
             self._scratch.indices = np.empty(BLOCK * GENES, np.uint16)
             self._scratch.counts = np.empty(BLOCK * GENES, np.uint16)
         indices, counts = self._scratch.indices, self._scratch.counts
@@ -94,9 +99,9 @@ class Atlas:
 
 
 def reachability() -> np.ndarray:
-    """Which class is above which: bool (CLASSES, CLASSES), [i, j] true where j is i or below i.
+    """Reachability of the classes: bool (CLASSES, CLASSES), [i, j] true where class j is i or a descendant of i.
 
-    A tree of four branches over 124 classes and 40 classes apart: 384 pairs, where the 164 classes of scTab have 381.
+    A tree with four branches per node over 124 classes, and 40 single classes: 384 pairs; scTab's 164 classes have 381.
     """
     reach = np.eye(CLASSES, dtype=bool)
     for child in range(1, 124):
@@ -129,7 +134,7 @@ def _mix(x, key):
 def _draw(first, seed, codes, profiles, sizes, indices, counts):
     """Draw cells `first`, `first + 1`, ...; returns the non-zeros written.
 
-    One uniform number u decides all: with q = mean / (1 + mean), a geometric count is at least k where u < q^k.
+    One uniform number u per gene suffices: with q = mean / (1 + mean), a geometric count is at least k where u < q^k.
     """
     genes = profiles.shape[1]
     uniform, hit = np.empty(genes, np.float32), np.empty(genes, np.uint8)

@@ -1,4 +1,4 @@
-"""One epoch with the HCE loss: the dense reference in PyTorch on any loader, and our trainer."""
+"""One epoch with the HCE loss: dense PyTorch on any loader as the reference, and our trainer."""
 
 import os
 import time
@@ -21,7 +21,7 @@ RATES = {"linear": (5e-4, 0.01), "mlp": (2e-3, 0.05)}  # learning rate and weigh
 
 
 class Watch:
-    """Stands between batches and step: counts cells, and takes the time of both and of waiting for batches."""
+    """Stands between loader and step: counts cells, and measures the time of both and of waiting for batches."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -29,20 +29,20 @@ class Watch:
         self.losses: list[Tensor] = []
 
     def over(self, batches: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-        """The batches, each (values, codes), until the epoch or the time is over."""
+        """Batches (values, codes), until the epoch or the time is over."""
         begin = asked = time.perf_counter()
         for found in batches:
             self.waiting += time.perf_counter() - asked
             self.cells += len(found[1])
             yield found
-            del found  # else its memory could not be taken for the next batch
+            del found  # its memory can then be reused for the next batch
             asked = time.perf_counter()
             if asked - begin > self.seconds:
                 break
         self.spent = time.perf_counter() - begin
 
     def record(self) -> Record:
-        """What was seen; the loss is the mean of the last ten batches."""
+        """The measurements; the loss is the mean of the last ten batches."""
         return {
             "cells_per_second": self.cells / self.spent,
             "waiting": self.waiting / self.spent,
@@ -54,9 +54,9 @@ class Watch:
 
 
 def epoch(name: str, network: str, folder: str, batch: int, seconds: float) -> Record:
-    """Train one epoch, cut after `seconds`.
+    """Train one epoch, stopped after `seconds`.
 
-    A step on one batch with a network of its own comes before: imports and compilation are not measured.
+    A step on one batch with another network comes first, so that imports and compilation are not measured.
     """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def epoch(name: str, network: str, folder: str, batch: int, seconds: float) -> R
 
 
 def train_ours(folder: Path, batch: int, network: str, watch: Watch) -> None:
-    """One batch with a network that is thrown away, then an epoch that is watched, by our trainer."""
+    """Train one batch with a network that is discarded, then the measured epoch, with our trainer."""
     from annobench.methods.torch import networks, trainer
     from annobench.methods.torch.recipe import Recipe
     from annobench.methods.torch.resident import feed_of
@@ -111,7 +111,7 @@ def hce() -> nn.Module:
 
 
 def dense_step(network: str, learning_rate: float, weight_decay: float) -> Callable[[Any, Any], Tensor]:
-    """The reference: the networks of the HCE paper in plain PyTorch on dense float32, AdamW, gradients clipped at 1."""
+    """A step of the reference: the HCE paper's networks in plain PyTorch, dense float32, AdamW, clipping at 1."""
     model = nn.Linear(GENES, CLASSES) if network == "linear" else _mlp()
     loss = hce()
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)

@@ -11,7 +11,7 @@ from . import formats, measure
 
 
 def convert(folder: str, format: str) -> measure.Record:
-    """Seconds, bytes and memory of writing a format from the h5ad."""
+    """Measure seconds, bytes and memory of converting the h5ad to a format."""
     from . import conversion
 
     begin = time.perf_counter()
@@ -25,7 +25,7 @@ def convert(folder: str, format: str) -> measure.Record:
 
 
 def read(path: str, cells: int) -> measure.Record:
-    """Sequential read of all bytes of a format."""
+    """Measure a sequential read of all bytes of a format."""
     begin = time.perf_counter()
     size = measure.warm(Path(path))
     seconds = time.perf_counter() - begin
@@ -35,9 +35,9 @@ def read(path: str, cells: int) -> measure.Record:
 def load(
     name: str, folder: str, batch: int, dense: bool, seconds: float, limit: float, cold: bool = False, **options: Any
 ) -> measure.Record:
-    """Whole epochs until `seconds` are over, or one that is cut at `limit` seconds.
+    """Measure whole epochs until `seconds` are over, or one that is stopped after `limit` seconds.
 
-    One batch is drawn and checked before the clock starts: imports and compilation are not measured.
+    One batch is drawn and checked first, so that imports and compilation are not measured.
     """
     from .peers import FORMATS, LOADERS
 
@@ -62,7 +62,7 @@ def load(
 
 
 def train(**parameters: Any) -> measure.Record:
-    """One epoch of training; see training.py."""
+    """Measure one epoch of training; see training.py."""
     from .training import epoch
 
     with measure.Memory() as memory:
@@ -81,7 +81,7 @@ def make(folder: str, cells: int, formats: list[str]) -> measure.Record:
 
 
 def _check(values: Any, codes: Any, batch: int) -> None:
-    """Every loader must give what the others give."""
+    """Raise ValueError where a batch is not what every loader must yield."""
     import numpy as np
 
     if values.shape[0] != batch or len(codes) != batch or values.dtype != np.float32:

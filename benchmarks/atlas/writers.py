@@ -1,4 +1,4 @@
-"""Writing an atlas while it is made, in bounded memory."""
+"""Writes an atlas while it is drawn, in bounded memory."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ CHUNK = 47_981  # values in one chunk of an h5ad of 200,000 cells as anndata wri
 
 
 def obs_table(atlas: Atlas) -> pd.DataFrame:
-    """Study, donor and label of every cell as CELLxGENE has them, and `code`, the number of the label."""
+    """Study, donor and label of every cell as in CELLxGENE, and `code`, the class number."""
     return pd.DataFrame(
         {
             "study": _names("study", atlas.study),
@@ -54,7 +54,7 @@ class CsrFolder:
             values.tofile(file)
 
     def close(self) -> None:
-        """Finish; a folder without indptr.npy is unfinished."""
+        """Finish: a folder without indptr.npy is incomplete."""
         for file in self.files:
             file.close()
         np.save(self.path / "indptr.npy", self.indptr)
@@ -93,14 +93,14 @@ class H5adFile:
             dataset[before:] = values.astype(dataset.dtype)
 
     def close(self) -> None:
-        """Finish; the file gets its name now."""
+        """Finish: the file gets its name only now."""
         self.x.create_dataset("indptr", data=self.indptr)
         self.file.close()
         self.path.with_suffix(".part").rename(self.path)
 
 
 def make(cells: int, folder: Path, wanted: list[str], seed: int = 0) -> None:
-    """Write what is wanted and not there yet; raises ValueError where another atlas lies in the folder."""
+    """Write the wanted formats that are missing; raises ValueError where the folder holds another atlas."""
     _claim(folder, {"cells": cells, "seed": seed})
     missing = [name for name in wanted if not formats.finished(folder, name)]
     direct = [name for name in ("h5ad", "csr") if name in missing]
