@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from annobench.fit.method import Method
+    from annobench.fit.predictions import Numbers
 
 _SHOWN = 15  # labels of the summary
 Say = Callable[[str], None]
@@ -151,7 +152,7 @@ def _annotated(
         embedding = None
         if wants_embedding:
             embedding = _embedded(method, block)
-        predicted = validate(joined(list(method.predict(block))), ids, model.facts.labels)
+        predicted = validate(joined(method.predict(block)), ids, model.facts.labels)
         decisions = predicted.decision_values()
         calibrated = calibration(strength(decisions)) if calibration and decisions is not None else None
         labels = predicted.labels.copy()
@@ -169,7 +170,7 @@ def _embedded(method: "Method", block: "AnnData") -> "NDArray[np.float32]":
     return np.concatenate(found)
 
 
-def _blank(values: "NDArray[np.float64] | None", empty: "NDArray[np.bool_]") -> "NDArray[np.float64] | None":
+def _blank(values: "Numbers | None", empty: "NDArray[np.bool_]") -> "NDArray[np.float64] | None":
     """Numbers of cells, NaN for empty ones."""
     if values is None:
         return None

@@ -24,7 +24,7 @@ from annobench.fit.calibration import Platt, strength
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Keep, Limits, MethodSettings
 from annobench.fit.parent import run_fit
-from annobench.fit.predictions import read
+from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from helpers import cells
