@@ -26,6 +26,7 @@ _RANKING_LAST = (
     "predict_seconds",
     "peak_rss_mb",
     "trainable_parameters",
+    "sees_test_cells",
     "n_fits",
     "n_planned",
     "interval_over",

@@ -9,6 +9,8 @@ from annobench.config import manual_tables
 from annobench.config.tables import table_facts, tables
 from annobench.core.paths import ROOT
 
+PAGES = ["README.md", "config/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
 
 def test_page_and_list_are_in_step_with_the_tables() -> None:
     for path, text in manual_tables.texts().items():
@@ -51,3 +53,8 @@ def test_what_is_out_of_date_is_named_and_written_anew(
     assert (text[:5], text[-10:]) == ("Kept.", "Kept too.\n")
     assert "gone" not in text
     assert (ROOT / "results" / "README.md").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_that_prose_names_exist(page: str) -> None:
+    assert set(re.findall(r"`([a-z_]+)\.csv`", (ROOT / page).read_text(encoding="utf-8"))) <= set(tables())

@@ -217,7 +217,7 @@ def test_few_studies_give_way_to_donors_and_a_class_of_one_has_no_interval(tmp_p
     assert np.isfinite(found.loc["A1", "low"])
 
 
-def test_identical_and_constant_differences_are_said(two: Two) -> None:
+def test_identical_and_constant_differences_are_noted(two: Two) -> None:
     folder, fits, scores = two
     chosen = (scores["level"] == "class") & (scores["metric"] == "f1")
     of_class = chosen & (scores["group"] == "A")
@@ -294,7 +294,7 @@ def test_the_classes_of_the_later_release_are_a_label_set_of_the_earlier(tmp_pat
     classes = table.loc["s_reference", "class", "ontology_f1", "-"]
     assert row["difference"] == pytest.approx(classes.loc[["A", "B"], "difference"].mean())
     assert row["low"] < row["difference"] < row["high"]
-    assert row["unit_kind"] == "donor"  # of these splits there are no files that tell the studies
+    assert row["unit_kind"] == "donor"  # no files name the studies of these splits
     assert "ood" not in table.loc["s_query"].index.get_level_values("label_set")
 
 

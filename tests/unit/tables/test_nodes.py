@@ -38,7 +38,7 @@ def test_the_164_classes_of_hce(real_data: Path, release: str) -> None:
     assert set(ontology.reduced_edges(classes)) == {(parent["cl_id"], child["cl_id"]) for parent, child in edges}
 
 
-def test_an_unknown_label_is_no_node() -> None:
+def test_an_unknown_label_is_not_a_node() -> None:
     assert node_classes(["A", "A2x", "A1", "unknown", "A1"], toy_ontology()) == {
         "A": "internal",
         "A1": "leaf_connected",

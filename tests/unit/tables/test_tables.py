@@ -137,7 +137,7 @@ def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Pat
     assert len(scores(made)) == 3
 
 
-def test_a_method_without_any_fit_still_stands_in_the_failures(tmp_path: Path) -> None:
+def test_a_method_without_any_fit_is_listed_among_the_failures(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", 1, 0.9), fit(tmp_path, "bad", "x", 1, None)]
     made, ranked, tested = build(fits)
     assert set(ranked["method"]) == {"good"}
@@ -151,7 +151,7 @@ def test_nothing_finished_at_all(tmp_path: Path) -> None:
     assert all(table.empty and len(table.columns) > 3 for table in [ranked, tested, *empty])
 
 
-def test_views_share_a_fit_and_a_view_that_was_never_scored_is_said(tmp_path: Path) -> None:
+def test_views_share_a_fit_and_a_view_that_was_never_scored_is_an_error(tmp_path: Path) -> None:
     one = fit(tmp_path, "good", "a", 1, 0.9)
     other = replace(one, method="good.leaf")
     assert resources(context([one, other]))["fit"].tolist() == [str(one.run.parent)] * 2
