@@ -4,7 +4,6 @@ Every cluster job parses the Snakefile and imports this again: the standard libr
 mappings with sorted keys, so that the order of keys in a YAML file never reruns a job.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from annobench.core.codehash import code_hash
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
+from annobench.core.spec import Params
 from annobench.workflow.targets import Targets
 
 
@@ -43,11 +43,6 @@ def named_source(workflow: Any) -> str:
     for path in given:
         named_study(path)
     return str(given[-1]) if given else "config/config.yaml"
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys."""
-    return json.dumps(value, sort_keys=True)
 
 
 def existing(path: str) -> list[str]:
@@ -82,7 +77,7 @@ class Chapter:
         unrelated = self.study.datasets[wildcards.dataset]["unrelated"]
         return self.results.cells(unrelated) if unrelated else None
 
-    def rollup(self, name: str | None) -> dict[str, Any] | None:
+    def rollup(self, name: str | None) -> Params | None:
         """The part of a file of config/rollups that scoring uses."""
         return {key: self.study.rollups[name][key] for key in ("targets", "others")} if name else None
 
@@ -95,7 +90,7 @@ class Chapter:
 def constraints_of(study: Study) -> dict[str, str]:
     """Wildcard -> pattern of the names that it may have: a wrong target is then an error that says so."""
 
-    def one_of(names: Iterable[Any]) -> str:
+    def one_of(names: Iterable[object]) -> str:
         return "|".join(re.escape(str(name)) for name in dict.fromkeys(names)) or "(?!)"
 
     splits = study.all_splits()
