@@ -62,19 +62,19 @@ def load_yaml(path: Path) -> Document:
 def load_schema(name: str) -> Document:
     """The schema `workflow/schemas/<name>.schema.yaml`, with its variants.
 
-    `x-variants: regimes` stands for a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (of a
-    regime, of a source) is a file added.
+    `x-variants: regimes` is a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (a regime, a kind
+    of source) is one file.
     """
     return _with_variants(load_yaml(schema_folder() / f"{name}.schema.yaml"))
 
 
 def _with_variants(part: Any) -> Any:
     if isinstance(part, dict):
-        found = {key: _with_variants(value) for key, value in part.items() if key != "x-variants"}
+        whole = {key: _with_variants(value) for key, value in part.items() if key != "x-variants"}
         if "x-variants" in part:
             files = sorted((schema_folder() / part["x-variants"]).glob("*.yaml"))
-            found["oneOf"] = [load_yaml(file) for file in files]
-        return found
+            whole["oneOf"] = [load_yaml(file) for file in files]
+        return whole
     return [_with_variants(one) for one in part] if isinstance(part, list) else part
 
 
