@@ -183,7 +183,8 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
         reasons = set()
         for row in part[part["verdict"] == NOT_EVIDENCE].itertuples():
             reading = " ".join(word for word in (row.variant, row.rule) if word != "-")
-            reasons.add(f"{row.metric.replace('_', ' ')}{f' ({reading})' if reading else ''}: {row.because}")
+            label = METRICS[row.metric].label if row.metric in METRICS else row.metric
+            reasons.add(f"{label}{f' ({reading})' if reading else ''}: {row.because}")
         cards.append(
             Audited(
                 dataset=dataset,

@@ -1,6 +1,6 @@
 """Files of a study: where everything lies that a run makes.
 
-Imported while the Snakefile is parsed: standard library and annobench.config only.
+Imported while the Snakefile is parsed: the standard library and light modules only.
 """
 
 from collections.abc import Iterable

@@ -121,7 +121,7 @@ def test_the_best_method_and_those_that_are_not_significantly_worse(tmp_path: Pa
 def test_what_is_not_evidence_is_named_with_its_rule(tmp_path: Path) -> None:
     (card,) = audited(audit(), SETTINGS.evaluations)
     assert card.informative == 1
-    assert card.not_evidence == ["marker purity (fair): merging", "unknown rate (raw): merging"]
+    assert card.not_evidence == ["marker purity (fair): merging", "share called unknown (raw): merging"]
     html = " ".join(page(tmp_path, {"ranking": ranking(), "audit": audit()}).split())
     assert "1 informative" in html
     assert "2 not evidence" in html
