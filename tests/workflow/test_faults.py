@@ -99,7 +99,7 @@ def test_the_data_alone_and_then_a_partial_study_without_any_finished_fit(tmp_pa
     assert "Failed, skipped or missing fits: 3" in printed
     assert fresh.table("ranking") == []
     page = (fresh.folder / "results/report/tiny/index.html").read_text()
-    assert "0 of 3 fits completed" in page
+    assert "0 of 3 fits finished" in page
     assert (fresh.folder / "results/figures/tiny/confusion.png").stat().st_size > 1000
 
 

@@ -158,7 +158,7 @@ def test_the_report_is_self_contained(smoke: tuple[Repo, str]) -> None:
     assert page.count("data:image/png;base64,") == len(figures) == 10
     for name in ("ranking", "tests", "classes", "resources", "splits", "data", "methods", "metrics"):
         assert f'id="table-{name}"' in page
-    assert "Every planned fit completed" in page
+    assert "Every planned fit finished" in page
 
 
 def test_the_provenance_names_everything(smoke: tuple[Repo, str]) -> None:

@@ -1,5 +1,6 @@
 """One self-contained HTML page per study: it opens offline, tables sort and filter, figures are embedded."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ import jinja2
 import pandas as pd
 from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
+from markupsafe import Markup, escape
 
 from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic, read_json
@@ -124,6 +126,7 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["code"] = _code
     shown = shown_tables(read) | {
         "data": _data(cards, settings.datasets),
         "methods": pd.DataFrame([asdict(method) for method in settings.methods]),
@@ -279,9 +282,8 @@ def _interactive(name: str, table: pd.DataFrame) -> str:
     """A table that sorts and filters; numbers are rounded for reading, missing ones are left empty."""
     if table.empty:
         return ""
-    text = table.apply(lambda column: _as_text(column) if pd.api.types.is_numeric_dtype(column) else column.fillna(""))
     html: str = to_html_datatable(
-        text,
+        table.apply(as_text),
         connected=False,
         table_id=f"table-{name}",
         showIndex=False,
@@ -295,11 +297,20 @@ def _interactive(name: str, table: pd.DataFrame) -> str:
     return html
 
 
-def _as_text(numbers: pd.Series) -> pd.Series:
+def as_text(column: pd.Series) -> pd.Series:
     """Numbers as text that the page still sorts as numbers: three decimals, four for p-values, none for counts."""
-    small = str(numbers.name).startswith("p_")  # p-values
-    digits = 4 if small else 0 if (numbers.dropna() % 1 == 0).all() else 3
-    return numbers.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
+    if pd.api.types.is_bool_dtype(column):
+        return column.map({True: "yes", False: "no"})
+    if not pd.api.types.is_numeric_dtype(column):
+        return column.fillna("")
+    small = str(column.name).startswith("p_")  # p-values
+    digits = 4 if small else 0 if (column.dropna() % 1 == 0).all() else 3
+    return column.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
+
+
+def _code(text: str) -> Markup:
+    """A text whose parts in backticks are set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _figure(path: Path, entries: Mapping[str, FigureEntry]) -> PageFigure:

@@ -12,7 +12,7 @@ from annobench.config.entities import available
 from annobench.config.tables import table_facts, tables
 from annobench.core.files import write_json
 from annobench.core.paths import ROOT
-from annobench.report.page import audited, best, ranking_columns, render
+from annobench.report.page import as_text, audited, best, ranking_columns, render
 from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings, TableEntry
 from annobench.workflow.launch import resolve
 from annobench.workflow.report import ReportRules
@@ -28,7 +28,7 @@ SETTINGS = ReportSettings(
     ontology="2026-03-26",
     partial=False,
     methods=(MethodEntry("one", "One", "What it does.", "Somebody", "MIT", "method"),),
-    tables=(TableEntry("ranking", "Methods in order.", (("rank", "Place."),)),),
+    tables=(TableEntry("ranking", "Methods in order.", (("rank", "Place; `all` <is> a mean."),)),),
     datasets={"d": DatasetEntry("Data", "What it is.", "Somebody", "CC0", True)},
     evaluations={"d/kfold": "all labels"},
     figures={"ranking": FigureEntry("Ranking", "A caption with <angles>.")},
@@ -47,7 +47,7 @@ def row(name: str, **values: object) -> dict[str, object]:
 def ranked(method: str, rank: int | None, score: float, **more: object) -> dict[str, object]:
     values = PLACE | {"method": method, "label": method.title(), "rank": rank, "score": score, "macro_f1": score}
     values |= {"low": score - 0.1, "high": score + 0.1, "interval_over": "donors", "kind": "method"}
-    return row("ranking", **values | {"accuracy": 0.91, "verdict": "informative"} | more)
+    return row("ranking", **values | {"accuracy": 0.91, "sees_test_cells": rank == 2, "verdict": "informative"} | more)
 
 
 def ranking() -> pd.DataFrame:
@@ -107,7 +107,7 @@ def test_a_page_has_all_sections_and_is_self_contained(tmp_path: Path) -> None:
     assert "A caption with &lt;angles&gt;." in html
     assert 'width="200"' in html  # half of its pixels
     assert '<a href="../../tables/tiny/ranking.csv">ranking.csv</a> Methods in order.' in html
-    assert "<dt><code>rank</code></dt><dd>Place.</dd>" in html
+    assert "<dt><code>rank</code></dt><dd>Place; <code>all</code> &lt;is&gt; a mean.</dd>" in html
 
 
 def test_the_best_method_and_those_that_are_not_significantly_worse(tmp_path: Path) -> None:
@@ -153,6 +153,20 @@ def test_the_ranking_shows_each_metric_once_whichever_is_primary() -> None:
     assert "accuracy" not in shown
     assert "my_metric" in shown  # a metric that is new in the table needs no change here
     assert not {"regime", "method", "n_units"} & set(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("n", [1.0, None], ["1", ""]),
+        ("score", [0.5, 1.0], ["0.500", "1.000"]),
+        ("p_holm", [0.00049, None], ["0.0005", ""]),
+        ("sees_test_cells", [True, False], ["yes", "no"]),
+        ("note", ["a", None], ["a", ""]),
+    ],
+)
+def test_values_are_rounded_for_reading(name: str, values: list[object], expected: list[str]) -> None:
+    assert list(as_text(pd.Series(values, name=name))) == expected
 
 
 @pytest.mark.parametrize("name", available("studies", ROOT))
