@@ -62,8 +62,8 @@ def load_yaml(path: Path) -> Document:
 def load_schema(name: str) -> Document:
     """The schema `workflow/schemas/<name>.schema.yaml`, with its variants.
 
-    `x-variants: regimes` is a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (a regime, a kind
-    of source) is one file.
+    `x-variants: regimes` is a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (a regime, a
+    kind of source) is one file.
     """
     return _with_variants(load_yaml(schema_folder() / f"{name}.schema.yaml"))
 
