@@ -76,13 +76,14 @@ def _facts_of(module: str, usual: Mapping[str, str]) -> Iterator[TableFacts]:
     for name, columns in declared["COLUMNS"].items():
         if not docstrings.get(name):
             raise ConfigError(f"{path}: expected a function {name}(context) with a docstring, which builds the table")
-        for column in columns:
-            if column not in meanings:
+        of_column = {column: meanings.get(f"{name}.{column}") or meanings.get(column) for column in columns}
+        for column, meaning in of_column.items():
+            if not meaning:
                 raise ConfigError(f"{path}: MEANINGS has no entry for the column '{column}' of {name}")
         yield TableFacts(
             name=name,
             module=module,
             meaning=" ".join(docstrings[name].split("\n\n")[0].split()),
-            columns={column: meanings[column] for column in columns},
+            columns={column: str(meaning) for column, meaning in of_column.items()},
             in_report=name in declared["IN_REPORT"],
         )

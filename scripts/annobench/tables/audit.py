@@ -32,12 +32,12 @@ COLUMNS = {
     )
 }
 MEANINGS = {
-    "reason": "The numbers behind the verdict.",
+    "reason": "Numbers that the verdict rests on.",
     "best_value": "Best value of the metric; empty where no value is better than another.",
     "<control>": "One column for every control: the metric on it.",
     "methods_best": "Best value of a method.",
     "methods_median": "Median value of the methods.",
-    "n_methods": "Methods with a value.",
+    "n_methods": "Number of methods with a value.",
 }
 IN_REPORT = ("audit",)
 _READING = ["family", "metric", "variant", "rule"]

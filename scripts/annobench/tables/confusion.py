@@ -8,7 +8,7 @@ COLUMNS = {"confusion": ("dataset", "evaluation", "regime", "method", "true", "p
 MEANINGS = {
     "true": "Cell Ontology id of the true label.",
     "predicted": "Cell Ontology id of the predicted label, or unknown.",
-    "n": "Cells.",
+    "n": "Number of cells.",
 }
 
 

@@ -61,21 +61,21 @@ COLUMNS = {
 }
 MEANINGS = {
     "contrast": "Name of the contrast.",
-    "base": "Method that is compared with.",
-    "method": "Method that is compared.",
+    "base": "Method that is subtracted.",
+    "method": "Method that it is subtracted from.",
     "level": "`overall`, `class`, `node_class` (kind of class), or the kind of group: study, tissue, disease, ...",
     "group_label": "Name of the group.",
     "base_value": "Mean of `base` over runs.",
     "value": "Mean of `method` over runs.",
     "difference": "`value` minus `base_value`.",
-    "n_runs": "Seeds that both methods have.",
+    "n_runs": "Number of seeds that both methods have.",
     "t": "Statistic of the paired t-test over runs.",
     "p_value": "Its two-sided p-value.",
     "p_holm": "The p-value after Holm's correction over the groups of one level, metric and label set.",
-    "family_size": "Groups that were tested.",
-    "n_units": "Units with such cells that the interval resamples.",
+    "family_size": "Number of groups that were tested.",
+    "n_units": "Number of units with such cells, which the interval resamples.",
     "unit_kind": "What the units are: study, donor or cell.",
-    "n_cells": "Test cells of a run.",
+    "n_cells": "Number of test cells in a run.",
     "note": "Why a test or an interval is missing.",
 }
 _WHERE = ("study", "tissue", "disease", "seen_tissue", "seen_disease", "republished")

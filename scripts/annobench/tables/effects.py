@@ -69,10 +69,10 @@ MEANINGS = {
     "factor": "`training`, `balance`, `merging` or `confidence rule`.",
     "from": "Level that is compared with.",
     "to": "Level that is compared.",
-    "method": "Method; `all` for the mean over methods.",
+    "effects.method": "Method; `all` for the mean over methods.",
     "difference": "Mean of the metric at `to` minus its mean at `from`.",
-    "n_comparisons": "Pairs of evaluations or fits behind the difference.",
-    "n_fits": "Finished fits behind one side.",
+    "n_comparisons": "Number of comparisons that the difference is a mean of.",
+    "effects.n_fits": "Number of finished fits at one level.",
 }
 LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
 _BASE_RULE = "raw"

@@ -50,13 +50,14 @@ COLUMNS = {
 }
 MEANINGS = {
     "name": "Method or control.",
-    "n_types": "Types behind the interval; empty where there is none.",
-    "n": "Splits and seeds behind the value.",
-    "gene_of": "Type of which the gene is a top gene (Cell Ontology id).",
+    "n_types": "Number of types that the interval is over; empty where there is none.",
+    "n": "Number of splits and seeds that the value is a mean of.",
+    "gene_of": "Type that the gene is a top gene of (Cell Ontology id).",
     "gene_of_label": "Name of this type.",
     "gene": "Gene.",
-    "label_id": "Type in which the expression is shown (Cell Ontology id).",
-    "label": "Name of this type.",
+    "degs.label_id": "Type whose cells express it (Cell Ontology id).",
+    "degs.label": "Name of this type.",
+    "degs.value": "Mean expression of the gene in the cells of this type, standardised over the types, within 2.5.",
 }
 
 

@@ -35,7 +35,7 @@ MEANINGS = {
     "here": "The metric as it is published, measured here, in the unit of the table.",
     "fair": "Its fair reading, measured here.",
     "verdict": "Verdict of the audit on the metric as it is published.",
-    "reason": "The numbers behind the verdict.",
+    "reason": "Numbers that the verdict rests on.",
     "source": "Where the value is published.",
 }
 _OF_FILE = ["row", "metric", "rule", "unit", "scale", "column", "value", "source"]
