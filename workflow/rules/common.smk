@@ -6,25 +6,25 @@ out  STUDY (validated and resolved), TARGETS (files of the study)
 """
 
 import gc
-import os
 import sys
 from pathlib import Path
 
 # the graph of a large study is millions of objects that stay; looking for garbage among them takes an eighth of the time
 gc.set_threshold(50_000, 50, 50)
 
-# rules and drivers import the library of this checkout, whichever is installed in the environment
-SCRIPTS = str(Path(workflow.basedir) / "scripts")
-PYTHONPATH = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-sys.path.insert(0, SCRIPTS)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([SCRIPTS, *filter(None, PYTHONPATH)])
-)
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from annobench.config.study import load_study
-from annobench.core.paths import ROOT
+from annobench.core.paths import ROOT, SCRIPTS
 from annobench.workflow.targets import Targets
-from annobench.workflow.common import constraints_of, named_source, stop_with_message
+from annobench.workflow.common import (
+    constraints_of,
+    let_drivers_import_from,
+    named_source,
+    stop_with_message,
+)
+
+let_drivers_import_from(SCRIPTS)
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))

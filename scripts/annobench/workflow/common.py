@@ -4,6 +4,7 @@ Every cluster job parses the Snakefile and imports this again: the standard libr
 mappings with sorted keys, so that the order of keys in a YAML file never reruns a job.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ class Wildcards(Protocol):
     """Values of the wildcards of a job: `wildcards.dataset`."""
 
     def __getattr__(self, name: str) -> str: ...
+
+
+def let_drivers_import_from(scripts: Path) -> None:
+    """Put a folder first on the path of the processes of jobs, whichever library is installed in their environment."""
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(scripts), *others]))
 
 
 @contextmanager
