@@ -70,14 +70,14 @@ def roles(donors: Any, seed: int) -> Any:
     return donors.astype(str).map(role).to_numpy()
 
 
-def fit(cells: Any, role: Any, model: str, loss: str, seed: int, ontology: Any, **changes: Any) -> Any:
+def fit(cells: Any, role: Any, *, model: str, loss: str, seed: int, ontology: Any) -> Any:
     """A network with the parameters of its method file, trained on the older release."""
     from annobench.fit.method import Context
     from annobench.methods.linear import Linear
     from annobench.methods.mlp import Perceptron
 
     parameters = load_method(f"{model}_{loss}", ROOT, "benchmarks")["parameters"]
-    method = {"linear": Linear, "mlp": Perceptron}[model](**parameters | changes)
+    method = {"linear": Linear, "mlp": Perceptron}[model](**parameters)
     train, val = cells[role == "train"].copy(), cells[role == "val"].copy()
     classes = sorted(set(train.obs["label_id"]))
     method.fit(train, Context(seed=seed, classes=classes, ontology=ontology, validation=val, threads=1))
@@ -109,7 +109,7 @@ def world(number: int, changes: dict[str, Any]) -> list[dict[str, Any]]:
             counts: dict[Any, dict[Any, UnitCounts]] = {}
             for loss in LOSSES:
                 for seed in SEEDS:
-                    method = fit(cells["may"], role, model, loss, seed, ontology)
+                    method = fit(cells["may"], role, model=model, loss=loss, seed=seed, ontology=ontology)
                     for view, test in views.items():
                         p = np.asarray(next(method.predict(test)).probabilities)
                         decoded = {"argmax": p.argmax(axis=1)} | {

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from annobench.cells.store.batch import Batch
 from annobench.methods.torch import entmax
+from annobench.methods.torch.optimiser import AdamW
 from annobench.methods.torch.tabnet import TabNet
-from annobench.methods.torch.trainer import AdamW
 
 RATE = 5e-3
 SORT, SEARCH, SPARSE = "dense, entmax by sort", "dense, entmax by search", "ours, sparse"

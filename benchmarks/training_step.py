@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from annobench.cells.store.batch import Batch
 from annobench.methods.torch import networks
 from annobench.methods.torch.losses import LOSSES, build_loss
-from annobench.methods.torch.trainer import AdamW
+from annobench.methods.torch.optimiser import AdamW
 
 GENES, CLASSES, PAIRS, CELLS = 19_331, 164, 381, 2_048
 REFERENCE = "dense float32"

@@ -33,7 +33,7 @@ def read(path: str, cells: int) -> measure.Record:
 
 
 def load(
-    name: str, folder: str, batch: int, dense: bool, seconds: float, limit: float, cold: bool = False, **options: Any
+    *, name: str, folder: str, batch: int, dense: bool, seconds: float, limit: float, cold: bool = False, **options: Any
 ) -> measure.Record:
     """Measure whole epochs until `seconds` are over, or one that is stopped after `limit` seconds.
 

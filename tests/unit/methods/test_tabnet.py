@@ -14,10 +14,10 @@ from torch.nn import functional
 from annobench.cells.store.batch import Batch
 from annobench.methods.torch import tabnet_sparse
 from annobench.methods.torch.entmax import entmax15
+from annobench.methods.torch.optimiser import AdamW
 from annobench.methods.torch.sparse import csr_grad, csr_matmul
 from annobench.methods.torch.tabnet import TabNet
 from annobench.methods.torch.tabnet_layers import GhostBatchNorm, pieces
-from annobench.methods.torch.trainer import AdamW
 
 DOUBLE = torch.float64
 

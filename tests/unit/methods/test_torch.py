@@ -23,6 +23,7 @@ from annobench.methods.linear import Linear
 from annobench.methods.mlp import Perceptron
 from annobench.methods.torch import classifier, networks, resident
 from annobench.methods.torch.classifier import label_codes
+from annobench.methods.torch.optimiser import AdamW
 from annobench.methods.torch.resident import (
     HostFeed,
     MatrixOnDevice,
@@ -32,7 +33,6 @@ from annobench.methods.torch.resident import (
     StreamedFeed,
     feed_of,
 )
-from annobench.methods.torch.trainer import AdamW
 from annobench.ontology import Ontology
 from helpers import cells
 

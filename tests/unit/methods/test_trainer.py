@@ -29,10 +29,11 @@ from annobench.fit import distributed, parent, predictions_file
 from annobench.methods.torch import checkpoint as checkpoints
 from annobench.methods.torch import networks
 from annobench.methods.torch.checkpoint import Checkpoint
+from annobench.methods.torch.inference import logits, outputs, precision, score
 from annobench.methods.torch.losses import build_loss
 from annobench.methods.torch.recipe import Recipe
 from annobench.methods.torch.resident import SparseFeed
-from annobench.methods.torch.trainer import Training, duration, logits, outputs, precision, score
+from annobench.methods.torch.trainer import Training, duration
 from annobench.methods.torch.world import World
 from annobench.ontology import Ontology
 from helpers import KEEP, cells, fit_job

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from annobench.cells.store.batch import Batch
     from annobench.cells.store.rows import Rows
-    from annobench.methods.torch.trainer import Feed
+    from annobench.methods.torch.inference import Feed
 
 HIGHEST = 9.0  # values are clamped to 0..9
 _READ = 8_192  # cells read at once

@@ -24,9 +24,10 @@ from annobench.fit.method import Abilities, Context, Method, load_state, save_st
 from annobench.fit.predictions import Predictions
 from annobench.methods.torch import losses
 from annobench.methods.torch.checkpoint import Checkpoint, Json
+from annobench.methods.torch.inference import Feed, logits, outputs, uses_bf16
 from annobench.methods.torch.recipe import Recipe, Settings
 from annobench.methods.torch.resident import feed_of, fits
-from annobench.methods.torch.trainer import Feed, Training, logits, outputs, uses_bf16
+from annobench.methods.torch.trainer import Training
 from annobench.methods.torch.world import World
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from annobench.cells.store.batch import Batch
     from annobench.cells.store.loader import Loader
-    from annobench.methods.torch.trainer import Feed
+    from annobench.methods.torch.inference import Feed
 
 _CHUNK = 32_768  # cells brought to the device at once
 _CHECKED = 2_048  # cells whose records are checked at once
@@ -68,7 +68,7 @@ def packed_bytes(rows: Rows) -> int:
 
 
 class _LoaderFeed:
-    """Base of the feeds of a loader; see `annobench.methods.torch.trainer.Feed`."""
+    """Base of the feeds of a loader; see `annobench.methods.torch.inference.Feed`."""
 
     def __init__(self, loader: "Loader") -> None:
         self.loader = loader
