@@ -15,17 +15,25 @@ _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{11})(\.\d+)?(_PAR_[XY])?$")
 
 
 def strip_version(value: str) -> str:
-    """The Ensembl id without its version; empty for anything that is no Ensembl id."""
+    """The Ensembl id without its version (`ENSG00000141510.17`, `..._PAR_Y`); empty for any other text."""
     match = _ENSEMBL.match(value)
     return match.group(1) if match else ""
 
 
 def shared_genes(parts: list["pd.DataFrame"]) -> list[list[int]]:
-    """Positions in each table of the genes that all tables share, in the order of the first.
+    """The genes that several tables share.
 
-    A table has feature_id (empty where not known) and feature_name, whatever its index: the var of prepared cells. Two
-    genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
+    Two genes are the same if both have an Ensembl id and the ids are equal, or if one of them has none and the symbols
     are equal. A symbol that could be matched to several genes is matched to none.
+
+    Parameters
+    ----------
+    parts
+        Tables with the columns feature_id (empty where not known) and feature_name, such as the var of prepared cells.
+
+    Returns
+    -------
+    For each table the positions of the shared genes, in the order of the first table.
     """
     chosen = [[i] for i in range(len(parts[0]))]
     own_ids, own_names = (parts[0][column].tolist() for column in ("feature_id", "feature_name"))

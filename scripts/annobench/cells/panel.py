@@ -1,10 +1,10 @@
-"""Which genes of a dataset a panel measures, and cells cut down to them.
+"""Genes of a dataset that a panel measures, and cells restricted to them.
 
-Gene identity is that of `prepare`: Ensembl ids where both sides have them, else symbols.
+Genes are matched by Ensembl id where both sides have one, else by symbol (`annobench.cells.genes`).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.cells.expression import in_state, linear
 from annobench.cells.genes import shared_genes
@@ -16,14 +16,30 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-MEASURED = "measured"  # column of var: whether the query measures the gene; all of them where it is missing
-DEPTH = "total_counts"  # column of obs: counts of a cell over the genes that are there, where a pair was prepared
+    from annobench.cells.expression import Values
+
+MEASURED = "measured"  # column of var: whether the query measures the gene; without it, all are measured
+DEPTH = "total_counts"  # column of obs: counts of a cell over the genes of a prepared pair
 
 
 def measured(var: "pd.DataFrame", panel: Path | None) -> "NDArray[np.bool_]":
-    """Which genes (rows of var) the query measures, restricted to a panel where one is given.
+    """Which genes the query measures.
 
-    Raises MethodSkipped with the overlap both ways where nothing is left.
+    Parameters
+    ----------
+    var
+        Table of the genes, (genes,).
+    panel
+        CSV of a panel; None for all genes that the query has.
+
+    Returns
+    -------
+    Mask (genes,).
+
+    Raises
+    ------
+    MethodSkipped
+        Where no gene is left; with the overlap both ways.
     """
     import numpy as np
     import pandas as pd
@@ -45,49 +61,49 @@ def measured(var: "pd.DataFrame", panel: Path | None) -> "NDArray[np.bool_]":
 
 
 def restricted(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
-    """The cells with the genes of the mask alone. Logarithmic values are filled up to their scale again."""
-    found = cells[:, mask].copy()
+    """The cells over some of their genes, (cells, mask.sum()); logarithmic values sum to their scale again."""
+    part = cells[:, mask].copy()
     if not mask.all():
-        _lower_depth(found, cells)
-        found.X = _filled_up(found)
-    return found
+        _lower_depth(part, cells)
+        part.X = _rescaled(part)
+    return part
 
 
 def hidden(cells: "AnnData", mask: "NDArray[np.bool_]") -> "AnnData":
-    """The cells as a panel would have seen them beside all genes: the others are zero, var says so in `measured`."""
+    """The cells as a panel would see them, over all genes: those not measured are zero, and var `measured` says so."""
     from scipy.sparse import csr_matrix, diags
 
-    found = cells.copy()
-    found.var[MEASURED] = mask
+    seen = cells.copy()
+    seen.var[MEASURED] = mask
     if not mask.all():
-        matrix = csr_matrix(found.X @ diags(mask.astype("float32")))
+        matrix = csr_matrix(seen.X @ diags(mask.astype("float32")))
         matrix.eliminate_zeros()
-        found.X = matrix
-        _lower_depth(found, cells)
-        found.X = _filled_up(found)
-    return found
+        seen.X = matrix
+        _lower_depth(seen, cells)
+        seen.X = _rescaled(seen)
+    return seen
 
 
 def only_measured(cells: "AnnData") -> "AnnData":
-    """The measured genes alone, for a method that can do with fewer genes than it was trained on."""
+    """The cells over the measured genes, for a method that can predict from fewer genes than it was trained on."""
     if MEASURED not in cells.var or cells.var[MEASURED].all():
         return cells
     return cells[:, cells.var[MEASURED].to_numpy(dtype=bool)].copy()
 
 
-def _filled_up(cells: "AnnData") -> Any:
-    """Values of some genes, so that they sum to the scale of their state again; counts stay as they are."""
+def _rescaled(cells: "AnnData") -> "Values":
+    """Values of some genes that sum to the scale of their state again; counts stay as they are."""
     state = str(cells.uns["annobench"]["matrix"])
     return in_state(cells.X, state, state)
 
 
-def _lower_depth(found: "AnnData", cells: "AnnData") -> None:
-    """What was written down of the depth, times the share of the genes that are left; before values are filled up."""
+def _lower_depth(part: "AnnData", cells: "AnnData") -> None:
+    """Reduce the recorded depth by the share of a cell's counts that is left; before values are rescaled."""
     import numpy as np
 
     if DEPTH not in cells.obs:
         return
     state = str(cells.uns["annobench"]["matrix"])
-    sums = [np.asarray(linear(one.X, state, "float64").sum(axis=1)).ravel() for one in (found, cells)]
+    sums = [np.asarray(linear(one.X, state, "float64").sum(axis=1)).ravel() for one in (part, cells)]
     share = np.divide(sums[0], sums[1], out=np.zeros_like(sums[0]), where=sums[1] > 0)
-    found.obs[DEPTH] = cells.obs[DEPTH].to_numpy(dtype=float) * share
+    part.obs[DEPTH] = cells.obs[DEPTH].to_numpy(dtype=float) * share

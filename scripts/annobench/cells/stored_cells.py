@@ -1,11 +1,11 @@
-"""Cells whose counts stay in a store: what a method that streams is given instead of an AnnData.
+"""Lazy view of stored cells, passed to streaming methods in place of an AnnData.
 
-The cells.h5ad of such a dataset names its store and holds no cells itself; `read_cells` reads either kind.
+The cells.h5ad of a dataset in a store names the store and holds no cells; `read_cells` reads either kind.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import TypeIs
 
+    from annobench.cells.store.rows import Chosen
     from annobench.cells.store.store import Store
 
 STORE = "store"  # key of uns["annobench"] of a cells.h5ad without cells: the folder, relative to the file
@@ -29,8 +30,23 @@ SPATIAL = "spatial_"  # coordinates are columns of the store's obs: spatial_0, s
 class StoredCells:
     """Some cells of a store, over some of its genes.
 
-    obs, obs_names, n_obs, var, n_vars and uns are those of an AnnData; there is no X, but `rows` for a loader.
-    positions: where the cells lie in the store, in the order of obs. kept: positions of the genes, or None.
+    Parameters
+    ----------
+    store
+        The store.
+    positions
+        Where the cells lie in the store, (n,), in the order of `obs`.
+    obs
+        Annotations of the cells, indexed by cell id.
+    kept
+        Rising positions of the genes; None for all.
+
+    Attributes
+    ----------
+    var
+        Table of the genes.
+    uns
+        As that of an AnnData. There is no X: counts are read by `rows`, for a loader, or by `to_memory`.
     """
 
     def __init__(
@@ -44,7 +60,7 @@ class StoredCells:
             raise ValueError(f"{len(obs)} rows of obs for {len(positions)} cells")
         self.store, self.positions, self.obs, self.kept = store, positions, obs, kept
         self.var: pd.DataFrame = store.var if kept is None else store.var.iloc[kept]
-        self.uns: dict[str, Any] = {"annobench": dict(store.manifest.uns)}
+        self.uns: dict[str, dict[str, object]] = {"annobench": dict(store.manifest.uns)}
 
     @property
     def obs_names(self) -> "pd.Index":
@@ -61,32 +77,32 @@ class StoredCells:
         """Number of genes."""
         return len(self.var)
 
-    def rows(self, features: "NDArray[Any] | None" = None) -> Rows:
-        """The cells for a loader, as log1p of counts per 10,000 over these genes; `features` are given, or all."""
+    def rows(self, features: "Chosen | None" = None) -> Rows:
+        """The cells for a loader: log1p of counts per 10,000 over these genes, of which `features` (all by default)."""
         return self.store.rows(self.positions, self.kept, features)
 
-    def __getitem__(self, chosen: "slice | NDArray[Any]") -> "StoredCells":
+    def __getitem__(self, chosen: "slice | Chosen") -> "StoredCells":
         """Some of the cells: a slice, positions or a mask."""
         return StoredCells(self.store, self.positions[chosen], self.obs.iloc[chosen], self.kept)
 
     def parts(self, cells: int = 1 << 16) -> "Iterator[StoredCells]":
-        """All cells, some consecutive ones at a time."""
+        """All cells, in consecutive parts of `cells` cells."""
         return (self[start : start + cells] for start in range(0, self.n_obs, cells))
 
     def to_memory(self, threads: int = 1) -> "AnnData":
-        """The same as an AnnData."""
+        """The cells as an AnnData."""
         cells = with_coordinates(self.store.read(self.positions, self.kept, threads=threads))
         cells.obs, cells.uns = self.obs.copy(), dict(self.uns)
         return cells
 
 
 def is_stored(cells: "AnnData | StoredCells") -> "TypeIs[StoredCells]":
-    """Whether the counts of cells stay in a store."""
+    """Whether cells are a view of a store."""
     return isinstance(cells, StoredCells)
 
 
-def some_cells(cells: "AnnData | StoredCells", positions: "NDArray[Any]") -> "AnnData":
-    """Some of the cells in memory."""
+def some_cells(cells: "AnnData | StoredCells", positions: "NDArray[np.integer]") -> "AnnData":
+    """Some of the cells, in memory."""
     return cells[positions].to_memory() if is_stored(cells) else cells[positions]
 
 
@@ -105,7 +121,7 @@ def store_folder(path: str | Path) -> Path | None:
 
 
 def open_store(path: str | Path, *, verify: bool = False) -> "Store | None":
-    """The store that a cells.h5ad names, which must be the one that was written with it; None where there is none."""
+    """The store that a cells.h5ad names, or None; raises DataError unless it is the one that was written with it."""
     import h5py
 
     from annobench.cells.store.store import Store
@@ -122,12 +138,25 @@ def open_store(path: str | Path, *, verify: bool = False) -> "Store | None":
 
 
 def read_cells(
-    path: str | Path, positions: "NDArray[Any] | None" = None, *, at_most: int | None = None, seed: int = 0
+    path: str | Path, positions: "NDArray[np.integer] | None" = None, *, at_most: int | None = None, seed: int = 0
 ) -> "AnnData":
-    """Cells of a cells.h5ad with their values, whether they lie in the file or in a store.
+    """Read prepared cells with their values, from the file or from its store.
 
-    positions: which, among those of obs.parquet, in the order that is asked for; all by default. at_most: of a store
-    no more than so many, drawn by the seed, in their own order. Every byte of a store is compared with its hash.
+    Parameters
+    ----------
+    path
+        A cells.h5ad.
+    positions
+        Which cells of obs.parquet, in the order that is asked for; all by default.
+    at_most
+        Of a store read no more than so many cells, drawn by `seed`, in their own order.
+    seed
+        Of that draw.
+
+    Raises
+    ------
+    DataError
+        Where the store is damaged (every byte is compared with its hash), or not the one of the file.
     """
     import anndata
 
@@ -161,7 +190,7 @@ def read_without_matrix(path: str | Path) -> "AnnData":
 
 
 def with_coordinates(cells: "AnnData") -> "AnnData":
-    """Coordinates that came as columns of obs in their place, obsm `spatial`."""
+    """Move coordinates from the columns of obs to obsm `spatial`."""
     names = [name for name in cells.obs if name.startswith(SPATIAL)]
     if names:
         cells.obsm["spatial"] = cells.obs[names].to_numpy(dtype=float)

@@ -277,7 +277,7 @@ def test_classes_can_be_balanced(store: Store) -> None:
         assert set(found) == {0, 3}
         assert abs(found.mean() - 1.5) < 0.03
     for wrong in ({"weights": "even", "codes": codes}, {"weights": "balanced"}):
-        with pytest.raises(ValueError, match="expected numbers, or balanced and the codes"):
+        with pytest.raises(ValueError, match="expected numbers, or balanced together with codes"):
             Loader(store.rows(), batch_size=50, **wrong)
     # cells that are never drawn
     none = Loader(store.rows(), codes, batch_size=50, weights=(codes == 1).astype(float))

@@ -216,7 +216,7 @@ def test_counts_never_wrap_whatever_their_type(tmp_path: Path) -> None:
             store.append(matrix, obs(1))
             store.finish()
         assert Store.open(folder).read().X.toarray().tolist() == [[0, 1, 1]]
-    # columns that stand twice are added up, and may then be too large
+    # duplicate columns are added up, and may then be too large
     twice = csr_matrix((np.array([2**32 - 1, 1]), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
     with StoreWriter(tmp_path / "twice", genes(3)) as store, pytest.raises(DataError, match="larger than 4294967295"):
         store.append(twice, obs(1))
@@ -265,7 +265,7 @@ def test_a_broken_record_is_named_by_file_and_cell(tmp_path: Path) -> None:
 
 
 def test_without_a_manifest_a_store_is_unfinished(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no store"):
+    with pytest.raises(DataError, match="is not a store"):
         Store.open(tmp_path)
     write(tmp_path)
     (tmp_path / "manifest.json").unlink()
@@ -410,7 +410,7 @@ def test_a_cell_id_that_stands_twice_is_refused(tmp_path: Path, monkeypatch: pyt
     with StoreWriter(tmp_path, genes(), shard_cells=64) as store:
         store.append(counts(300), obs(300))
         store.append(counts(2), obs(2))
-        with pytest.raises(DataError, match=r"2 cell ids stand twice \(such as c0\)"):
+        with pytest.raises(DataError, match=r"2 duplicate cell ids \(such as c0\)"):
             store.finish()
     with pytest.raises(DataError, match="is unfinished"):
         Store.open(tmp_path)

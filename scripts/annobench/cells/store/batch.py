@@ -1,4 +1,4 @@
-"""What a loader gives: some cells as sparse or dense rows, with their class numbers."""
+"""Batches that a loader gives: cells as sparse or dense rows, with their class numbers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 class Batch:
     """Cells as CSR rows.
 
-    indptr: int64 (n + 1,). indices: int32 (nnz,), rising within a row. values: float32 (nnz,), log-normalised.
-    codes: int64 (n,), class numbers, -1 where none were given. rows: int64 (n,), positions among the rows that were
-    loaded from. genes: the number of columns.
+    Parameters
+    ----------
+    indptr
+        (n + 1,).
+    indices
+        (nnz,), rising within a row.
+    values
+        (nnz,), log-normalised.
+    codes
+        (n,), class numbers; -1 where none were given.
+    rows
+        (n,), positions among the rows of the loader.
+    genes
+        Number of columns.
     """
 
     indptr: "NDArray[np.int64]"
@@ -45,20 +56,20 @@ class Batch:
         )
 
     def csr(self) -> "csr_matrix":
-        """The same as a SciPy matrix, float32 (n, genes)."""
+        """The cells as a SciPy matrix, float32 (n, genes)."""
         from scipy.sparse import csr_matrix
 
-        indptr = self.indptr.astype(np.int32)  # of one type with the indices, which SciPy would else copy
+        indptr = self.indptr.astype(np.int32)  # the type of the indices, which SciPy would copy otherwise
         return csr_matrix((self.values, self.indices, indptr), shape=(self.n, self.genes))
 
     def dense(self) -> "NDArray[np.float32]":
-        """The same as a dense matrix, float32 (n, genes)."""
+        """The cells as a dense matrix, float32 (n, genes)."""
         return self.csr().toarray()
 
 
 @dataclass
 class DenseBatch:
-    """Cells as dense rows: values float32 (n, genes), log-normalised; codes and rows as in Batch."""
+    """Cells as dense rows: `values` (n, genes), log-normalised; `codes` and `rows` as in Batch."""
 
     values: "NDArray[np.float32]"
     codes: "NDArray[np.int64]"

@@ -7,12 +7,12 @@ A record is one cell:
 - counts: one byte for each non-zero; 255 says that the count is among the wide ones;
 - wide counts: unsigned 32-bit integers, little-endian, in order.
 
-With a tenth of 20,000 genes in a cell, a gap of 255 or more is rare and so is a count. The bytes take a quarter of the
-memory of 32-bit indices and values, so four times as many cells come from a disk or fit into memory, and decoding is
-cheaper than reading the difference.
+With a tenth of 20,000 genes in a cell, gaps and counts of 255 or more are rare. The bytes take a quarter of the memory
+of 32-bit indices and values, so four times as many cells fit into memory or are read in the same time; decoding costs
+less than reading the difference.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,12 +28,21 @@ INDEX = np.dtype([("offset", "<u8"), ("nnz", "<u4"), ("wide", "<u4")])  # one ro
 
 
 def encode(
-    indptr: "NDArray[Any]", indices: "NDArray[Any]", counts: "NDArray[Any]", threads: int = 1
-) -> "tuple[NDArray[np.uint8], NDArray[Any]]":
-    """Rows of a CSR matrix of counts as records; returns their bytes and their index (n + 1 rows of `INDEX`).
+    indptr: "NDArray[np.integer]", indices: "NDArray[np.integer]", counts: "NDArray[np.number]", threads: int = 1
+) -> "tuple[NDArray[np.uint8], NDArray[np.void]]":
+    """Encode rows of counts as records.
 
-    Indices must rise within a row; counts must be whole numbers from 1 to 4,294,967,295, which the caller has checked
-    (`annobench.cells.store.checks`).
+    Parameters
+    ----------
+    indptr, indices, counts
+        A CSR matrix. Indices rise within a row; counts are whole numbers from 1 to 4,294,967,295, which the caller has
+        checked (`annobench.cells.store.checks`).
+    threads
+        For encoding.
+
+    Returns
+    -------
+    The bytes of the records, and their index: n + 1 rows of `INDEX`.
     """
     n = len(indptr) - 1
     index = np.zeros(n + 1, dtype=INDEX)
@@ -44,9 +53,9 @@ def encode(
     np.cumsum(lengths, out=index["offset"][1:], dtype=np.uint64)
     index["nnz"][:-1] = np.diff(indptr)
     index["wide"][:-1] = wide
-    found = np.empty(int(index["offset"][-1]), dtype=np.uint8)
-    pool.run(_encode, n, threads, indptr, indices, counts, index["offset"].astype(np.int64), found)
-    return found, index
+    records = np.empty(int(index["offset"][-1]), dtype=np.uint8)
+    pool.run(_encode, n, threads, indptr, indices, counts, index["offset"].astype(np.int64), records)
+    return records, index
 
 
 @njit

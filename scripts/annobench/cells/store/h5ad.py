@@ -1,27 +1,49 @@
-"""An h5ad file of any size, a few thousand cells at a time."""
+"""Reading an h5ad file of any size, a few thousand cells at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from annobench.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
+    import h5py
     import pandas as pd
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix, spmatrix
+
+    Column: TypeAlias = NDArray[np.generic] | pd.Categorical
 
 MEMORY = 128 * 2**20  # bytes of values and indices that are read at a time
 _WIDE = 8  # bytes of a value that holds sums
 
 
 class H5adFile:
-    """Counts of a slot (`X`, `raw` or `layers/NAME`) and annotations, read in parts.
+    """Counts of a slot and annotations of an h5ad file, read in parts. Use it as a context manager.
 
-    n, genes: numbers of cells and of genes. var: table of the genes of the slot. columns: names of the columns of obs.
-    Use it as a context manager. Raises DataError for what is no h5ad file, and for a slot that is not there.
+    Parameters
+    ----------
+    path
+        The file.
+    slot
+        `X`, `raw` or `layers/NAME`.
+
+    Attributes
+    ----------
+    n, genes
+        Numbers of cells and of genes.
+    var
+        Table of the genes of the slot.
+    columns
+        Names of the columns of obs.
+
+    Raises
+    ------
+    DataError
+        For a file that is not a readable h5ad file, and for a slot that it does not have.
     """
 
     def __init__(self, path: Path, slot: str = "X") -> None:
@@ -69,28 +91,28 @@ class H5adFile:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values and indices, decompressed."""
+        """Size of the values and indices, decompressed."""
         if self.kind == "array":
             return int(self._values.size * self._values.dtype.itemsize)
         return int(self._values["data"].size * (self._values["data"].dtype.itemsize + 4))
 
-    def chunks(self, start: int = 0, columns: list[str] | None = None) -> "Iterator[tuple[Any, pd.DataFrame]]":
-        """Cells from `start` on as (CSR matrix, annotations); their size depends on how full the rows are.
+    def chunks(self, start: int = 0, columns: list[str] | None = None) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
+        """Cells from `start` on as (CSR matrix, annotations), as many at a time as fit into a few times `MEMORY`.
 
-        Memory stays at a few times `MEMORY`. A matrix stored by columns is read once for every part.
+        A matrix stored by columns is read once for every part.
         """
         while start < self.n:
             matrix, stop = self._part(start)
             yield matrix, self.obs(start, stop, columns)
             start = stop
 
-    def read(self) -> Any:
+    def read(self) -> "spmatrix | NDArray[np.number]":
         """The whole matrix in the form in which it is stored."""
         from anndata.io import read_elem
 
         return read_elem(self._values)
 
-    def _part(self, start: int) -> tuple[Any, int]:
+    def _part(self, start: int) -> "tuple[csr_matrix, int]":
         """The cells from `start` on that fit into memory, as CSR, and where they end."""
         from scipy.sparse import csr_matrix
 
@@ -111,23 +133,23 @@ class H5adFile:
             indptr
         ) - 1
 
-    def _numbers(self, element: Any, part: slice) -> "NDArray[Any]":
-        """Values in a type that sparse matrices know; nothing is lost."""
-        found: NDArray[Any] = element[part]
-        return found.astype(np.float32) if found.dtype == np.float16 else found
+    def _numbers(self, element: "h5py.Dataset", part: slice) -> "NDArray[np.number]":
+        """Values in a type that sparse matrices support; nothing is lost."""
+        values: NDArray[np.number] = element[part]
+        return values.astype(np.float32) if values.dtype == np.float16 else values
 
-    def _columns(self, start: int) -> tuple[Any, int]:
-        """Rows of a matrix stored by columns: a pass over all of it, in pieces of whole columns."""
+    def _columns(self, start: int) -> "tuple[csr_matrix, int]":
+        """Rows of a matrix stored by columns: a pass over the whole matrix, in pieces of whole columns."""
         from scipy.sparse import coo_matrix
 
         values = self._values
-        width = 2 * (_WIDE + 8)  # as triplets, and as the rows that are made of them
+        width = 2 * (_WIDE + 8)  # as triplets, and as rows
         rows = max(1, int(MEMORY // width / max(values["data"].size / self.n, 1)))
         stop = min(self.n, start + rows)
         indptr = values["indptr"][:].astype(np.int64)
         if len(indptr) != self.genes + 1 or (np.diff(indptr) < 0).any() or indptr[-1] != values["data"].size:
             raise DataError(f"{self.path.name}: the matrix is damaged: its columns do not add up; fetch the file again")
-        found: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+        pieces: list[tuple[NDArray[np.number], NDArray[np.int32], NDArray[np.int32]]] = []
         first = 0
         while first < self.genes:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + MEMORY // width, side="right") - 1))
@@ -137,12 +159,12 @@ class H5adFile:
                 raise DataError(f"{self.path.name}: the matrix is damaged near column {first}; fetch the file again")
             gene = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(indptr[first : last + 1]))
             inside = (row >= start) & (row < stop)
-            number = self._numbers(values["data"], part)[inside]  # in a type that holds sums of what stands twice
+            number = self._numbers(values["data"], part)[inside]  # in a type that holds sums of duplicate entries
             number = number.astype(np.float64 if number.dtype.kind == "f" else np.int64)
-            found.append((number, (row[inside] - start).astype(np.int32), gene[inside]))
+            pieces.append((number, (row[inside] - start).astype(np.int32), gene[inside]))
             first = last
-        data, row, gene = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        del found
+        data, row, gene = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        del pieces
         return coo_matrix((data, (row, gene)), shape=(stop - start, self.genes)).tocsr(), stop
 
     def obs(self, start: int = 0, stop: int | None = None, columns: list[str] | None = None) -> "pd.DataFrame":
@@ -155,11 +177,11 @@ class H5adFile:
         return pd.DataFrame(table, index=pd.Index(_texts(self._obs[self._index], part), name="cell_id"))
 
 
-def _outside(indices: "NDArray[Any]", bound: int) -> bool:
+def _outside(indices: "NDArray[np.integer]", bound: int) -> bool:
     return len(indices) > 0 and (int(indices.min()) < 0 or int(indices.max()) >= bound)
 
 
-def _column(element: Any, part: slice) -> Any:
+def _column(element: "h5py.Dataset | h5py.Group", part: slice) -> "Column":
     """Some values of a column of obs, in any of the encodings of the h5ad format."""
     import h5py
     import pandas as pd
@@ -173,5 +195,5 @@ def _column(element: Any, part: slice) -> Any:
     return values.mask(element["mask"][part]).infer_objects().to_numpy()
 
 
-def _texts(element: Any, part: slice) -> Any:
+def _texts(element: "h5py.Dataset", part: slice) -> "NDArray[np.generic]":
     return element.asstr()[part] if hasattr(element, "asstr") else element[part]

@@ -1,13 +1,13 @@
-"""A store made of the shards of others: the counts are linked, not copied, where the file system allows it."""
+"""A store made of the shards of other stores: counts are linked instead of copied where the file system allows it."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.cells.store.lock import locked
-from annobench.cells.store.manifest import GENES, LOCK, PARTS, File, Manifest, Shard, check_sizes
+from annobench.cells.store.manifest import GENES, LOCK, PARTS, Facts, File, Manifest, Shard, check_sizes
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, link, write_json
 
@@ -19,16 +19,32 @@ def link_stores(
     parts: Sequence[Path],
     folder: Path,
     *,
-    uns: Mapping[str, Any],
-    source: Mapping[str, Any],
+    uns: Facts,
+    source: Facts,
     genes: "pd.DataFrame | None" = None,
     annotations: "Callable[[int, int], pd.DataFrame] | None" = None,
 ) -> Manifest:
-    """Write a store with the cells of others, one after the other. All must have the same genes.
+    """Write a store with the cells of other stores, one after the other.
 
-    genes: names the columns anew, in the same order. annotations: gives the obs (index: cell ids) of the cells from one
-    to another; by default they keep theirs. The ids of all cells must differ, which is for the caller to know. Raises
-    DataError where genes differ or a file is missing.
+    Parameters
+    ----------
+    parts
+        The stores, all with the same genes. The caller makes sure that the ids of all cells differ.
+    folder
+        Of the new store.
+    uns
+        As for `StoreWriter`.
+    source
+        What the store is made from.
+    genes
+        Names the columns anew, in the same order.
+    annotations
+        Gives the obs (indexed by cell id) of the cells from one position to another; by default they keep theirs.
+
+    Raises
+    ------
+    DataError
+        Where genes differ or a file is missing.
     """
     manifests = [Manifest.read(part) for part in parts]
     lock = locked(folder)
@@ -36,20 +52,19 @@ def link_stores(
         for path in folder.iterdir():
             if path.name != LOCK:
                 path.unlink()
-        return _linked(parts, manifests, folder, dict(uns), dict(source), genes, annotations)
+        genes_file = _link_genes(parts, manifests, folder, genes)
+        shards = _link_shards(parts, manifests, folder, annotations)
+        entry = {"source": dict(source), "cells": sum(shard.cells for shard in shards)}
+        whole = Manifest(manifests[0].genes, genes_file, shards, dict(uns), [entry])
+        whole.write(folder)
+        return whole
     finally:
         os.close(lock)
 
 
-def _linked(
-    parts: Sequence[Path],
-    manifests: Sequence[Manifest],
-    folder: Path,
-    uns: dict[str, Any],
-    source: dict[str, Any],
-    genes: "pd.DataFrame | None",
-    annotations: "Callable[[int, int], pd.DataFrame] | None",
-) -> Manifest:
+def _link_genes(
+    parts: Sequence[Path], manifests: Sequence[Manifest], folder: Path, genes: "pd.DataFrame | None"
+) -> File:
     if genes is None:
         if len({manifest.genes_file.sha256 for manifest in manifests}) > 1:
             raise DataError(f"{folder}: the stores {parts[0]} to {parts[-1]} have different genes; make them again")
@@ -59,24 +74,30 @@ def _linked(
             raise DataError(f"{folder}: {len(genes)} genes are named, the stores have {sorted(numbers)}")
         with atomic(folder / GENES) as path:
             genes.to_parquet(path)
+    return File.of(folder / GENES)
+
+
+def _link_shards(
+    parts: Sequence[Path],
+    manifests: Sequence[Manifest],
+    folder: Path,
+    annotations: "Callable[[int, int], pd.DataFrame] | None",
+) -> list[Shard]:
     shards: list[Shard] = []
     first = 0
     for part, manifest in zip(parts, manifests, strict=True):
         check_sizes(part, manifest)
         for shard in manifest.shards:
-            found = replace(shard, name=f"{len(shards):05d}", files=dict(shard.files))
+            linked = replace(shard, name=f"{len(shards):05d}", files=dict(shard.files))
             for kind in PARTS:
                 if kind != "obs" or annotations is None:
-                    link(shard.path(part, kind), found.path(folder, kind))
+                    link(shard.path(part, kind), linked.path(folder, kind))
             if annotations is not None:
-                _write_obs(annotations(first, first + shard.cells), found, folder)
-            write_json(folder / f"{found.name}.json", asdict(found))
-            shards.append(found)
+                _write_obs(annotations(first, first + shard.cells), linked, folder)
+            write_json(folder / f"{linked.name}.json", asdict(linked))
+            shards.append(linked)
             first += shard.cells
-    entry = {"source": source, "cells": first}
-    whole = Manifest(manifests[0].genes, File.of(folder / GENES), shards, uns, [entry])
-    whole.write(folder)
-    return whole
+    return shards
 
 
 def _write_obs(obs: "pd.DataFrame", shard: Shard, folder: Path) -> None:

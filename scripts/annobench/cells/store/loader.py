@@ -1,8 +1,8 @@
-"""Shuffled batches of cells, from memory or from a disk that is read in the background."""
+"""Shuffled batches of cells, from memory or from disk, which is read in the background."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,30 +14,65 @@ from annobench.cells.store.rows import Rows, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Visit: TypeAlias = tuple[Window, NDArray[np.int64], NDArray[np.int64]]  # window, places in it, rows
+    Ahead: TypeAlias = tuple[Window | None, NDArray[np.int64], NDArray[np.int64]]  # without a window where skipped
+
 MEMORY_MB = 800  # with Python, two dense batches of 2,048 cells and the network a process stays under 1.5 GiB
 
 
 class Loader:
-    """Batches of `rows` in an order that a seed decides.
+    """Batches of cells in an order that follows from a seed.
 
-    codes: (n,) class numbers, or None. shuffle: else the cells come in their own order. weights: (n,), the chance of
-    each cell to be drawn, with replacement, or `balanced`: every class of `codes` equally often; an epoch has as many
-    draws as there are cells. drop_last: leave out a last batch that is not full. memory_mb: for the bytes of cells;
-    where all fit, they are read once and every epoch is a permutation of all cells, else they are read window by
-    window, one ahead (see `order`). rank, world: the share of this process among several. The order depends on neither
-    `threads` nor timing, so that an epoch can be taken up again at any batch; with another `memory_mb` or `batch_size`
-    it is another one.
+    The order does not depend on `threads` or timing, so that an epoch can be resumed at any batch; it does depend on
+    `memory_mb` and `batch_size`.
+
+    Parameters
+    ----------
+    rows
+        The cells, n of them.
+    codes
+        Class numbers, (n,); None where there are none.
+    batch_size
+        Cells of a batch.
+    seed
+        Of the order.
+    shuffle
+        Whether to shuffle; otherwise the cells come in their own order.
+    weights
+        (n,), the chance of each cell to be drawn, with replacement; or `balanced`: every class of `codes` equally
+        often. An epoch has as many draws as there are cells.
+    drop_last
+        Leave out a last batch that is not full.
+    threads
+        For decoding.
+    memory_mb
+        Memory (MB) for the bytes of cells. If all fit, they are read once and every epoch is a permutation of all
+        cells; otherwise they are read window by window, one ahead (see `annobench.cells.store.order`).
+    rank, world
+        The share of this process among several.
+
+    Attributes
+    ----------
+    resident
+        Whether all cells are kept in memory.
+    sizes
+        Sizes of the batches of an epoch.
+
+    Raises
+    ------
+    ValueError
+        For settings that do not go together.
     """
 
     def __init__(
         self,
         rows: Rows,
-        codes: "NDArray[Any] | None" = None,
+        codes: "NDArray[np.integer] | None" = None,
         *,
         batch_size: int,
         seed: int = 0,
         shuffle: bool = True,
-        weights: "NDArray[Any] | str | None" = None,
+        weights: "NDArray[np.number] | str | None" = None,
         drop_last: bool = False,
         threads: int = 1,
         memory_mb: float = MEMORY_MB,
@@ -61,7 +96,7 @@ class Loader:
         self.resident = rows.nbytes <= memory_mb * 1e6
         if self.resident:
             self.layout = Layout(1, max(rows.n, 1))
-        else:  # two windows: one is used while the next is read
+        else:  # two windows: one is used while the next one is read
             fitting = int(memory_mb * 1e6 / 2 / (rows.nbytes / rows.n))
             in_order = Layout(1, max(fitting // batch_size, 1) * batch_size)
             self.layout = layout(rows.n, batch_size, fitting) if shuffle else in_order
@@ -73,21 +108,21 @@ class Loader:
         return len(self.sizes)
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch `start` on."""
+        """The batches of an epoch as CSR rows, from batch `start` on."""
         for window, order, rows in self.pieces(number, start):
             indptr, indices, values = window.sparse(order, self.threads, self._buffers)
-            del window  # a window that is used up must not be kept while the next but one is read
+            del window  # free a used window before the next but one is read
             yield Batch(indptr, indices, values, self.codes_of(rows), rows, self.rows.genes)
-            del indices, values  # else they would still be referred to when the next ones are taken
+            del indices, values  # otherwise they would still be referenced when the next ones are taken
 
     def dense_epoch(self, number: int = 0, start: int = 0) -> Iterator[DenseBatch]:
-        """The same as dense rows."""
+        """The batches of an epoch as dense rows."""
         for window, order, rows in self.pieces(number, start):
             values = self._buffers.take((len(order), self.rows.genes), np.float32)
             window.dense(order, self.threads, values)
             del window
             yield DenseBatch(values, self.codes_of(rows), rows)
-            del values  # else it would still be referred to when the next one is taken
+            del values  # otherwise it would still be referenced when the next one is taken
 
     def codes_of(self, rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
         """Class numbers of cells."""
@@ -103,23 +138,23 @@ class Loader:
         for visits in windows(self.rows.n, self.layout, rng, self._share):
             yield visits if entries is None else entries[visits]
 
-    def pieces(self, number: int, start: int) -> "Iterator[tuple[Window, Any, Any]]":
+    def pieces(self, number: int, start: int) -> "Iterator[Visit]":
         """For each batch from `start` on: its window, the positions in it, the positions among all rows."""
         ends = np.cumsum(self.sizes)
         batch, seen = start, 0
         windows = self._windows(number, int(ends[start - 1]) if start else 0)
-        while (found := next(windows, None)) is not None:
-            window, inside, visits = found
+        while (ahead := next(windows, None)) is not None:
+            window, inside, visits = ahead
             while batch < len(ends) and ends[batch] - seen <= len(visits):
                 piece = slice(int(ends[batch] - self.sizes[batch] - seen), int(ends[batch] - seen))
                 assert window is not None  # windows before the first batch are all that is skipped
                 yield window, inside[piece], visits[piece]
                 batch += 1
             seen += len(visits)
-            del window, found  # its memory is that of the next but one
+            del window, ahead  # its memory is that of the next but one
 
-    def _windows(self, number: int, skip: int) -> "Iterator[tuple[Window | None, Any, Any]]":
-        """Every window with what is visited in it; the next one is read while one is used.
+    def _windows(self, number: int, skip: int) -> "Iterator[Ahead]":
+        """Every window with the cells that are visited in it; the next one is read while one is used.
 
         Windows that end before entry `skip` are not read.
         """
@@ -132,7 +167,7 @@ class Loader:
         coming, seen = self.visits(number), 0
         with ThreadPoolExecutor(1, thread_name_prefix="annobench-reader") as reader:
 
-            def ahead() -> "Future[Any] | None":
+            def ahead() -> "Future[Ahead] | None":
                 nonlocal seen
                 following = next(coming, None)
                 if following is None:
@@ -142,21 +177,21 @@ class Loader:
 
             waiting = ahead()
             while waiting is not None:
-                found = waiting.result()
+                window = waiting.result()
                 waiting = ahead()
-                yield found
-                del found
+                yield window
+                del window
 
-    def _read(self, visits: "NDArray[np.int64]", skipped: bool) -> "tuple[Window | None, Any, Any]":
+    def _read(self, visits: "NDArray[np.int64]", skipped: bool) -> "Ahead":
         if skipped:
             return None, visits, visits
         positions, inside = np.unique(visits, return_inverse=True)  # a cell that was drawn twice is read once
         return self.rows.window(positions), inside, visits
 
 
-def _balanced(weights: str, codes: "NDArray[Any] | None") -> "NDArray[np.float64]":
-    """Weights (n,) by which every class that has cells is drawn equally often. Raises ValueError."""
+def _balanced(weights: str, codes: "NDArray[np.integer] | None") -> "NDArray[np.float64]":
+    """Weights (n,) with which every class that has cells is drawn equally often. Raises ValueError."""
     if weights != "balanced" or codes is None:
-        raise ValueError(f"weights is '{weights}', expected numbers, or balanced and the codes of the classes")
+        raise ValueError(f"weights is '{weights}', expected numbers, or balanced together with codes")
     _, of_cell, counts = np.unique(codes, return_inverse=True, return_counts=True)
     return 1 / counts[of_cell]

@@ -1,4 +1,4 @@
-"""One writer on a store at a time."""
+"""A lock that lets one writer at a time work on a store."""
 
 import fcntl
 import os
@@ -11,9 +11,9 @@ from annobench.core.files import read_json
 
 
 def locked(folder: Path) -> int:
-    """Lock a folder, which is made where it is missing; close what is returned to release it.
+    """Lock a folder, creating it where it is missing; returns a file descriptor that releases the lock when closed.
 
-    The system takes the lock back when the process ends, in whatever way. Raises DataError where another writer has it.
+    The system releases the lock when the process ends, in whatever way. Raises DataError where another writer has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)

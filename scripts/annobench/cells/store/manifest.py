@@ -1,4 +1,4 @@
-"""What lies in a store's folder.
+"""The files of a store.
 
     manifest.json            format, genes, shards with the size and sha256 of every file; written last
     genes.parquet            one row for every gene: feature_id, feature_name and whatever else var had
@@ -9,20 +9,22 @@
     source.json              only while a store is written: who writes, and from what
     writer.lock              empty; locked by whoever writes
 
-A folder without a manifest is unfinished: the writer that is started again goes on after its last whole shard. An
+A folder without a manifest is unfinished: a writer that is started again resumes after its last whole shard. An
 appended study becomes visible when the new manifest replaces the old one.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from annobench.core.errors import DataError
 from annobench.core.files import read_json, sha256_of, write_json
 
+Facts: TypeAlias = Mapping[str, object]  # what can be written as JSON
 FORMAT, VERSION = "annobench.store", 1
 MANIFEST, GENES, SOURCE, LOCK = "manifest.json", "genes.parquet", "source.json", "writer.lock"
 _READERS = 4  # files that are hashed at a time
@@ -38,13 +40,13 @@ class File:
 
     @classmethod
     def of(cls, path: Path) -> "File":
-        """Those of a file that is there."""
+        """Of an existing file."""
         return cls(path.stat().st_size, sha256_of(path))
 
 
 @dataclass
 class Shard:
-    """Some consecutive cells: their number, non-zeros, largest count, longest row, and files by part."""
+    """Some consecutive cells: their number, non-zeros, largest count, longest row (`width`), and files by part."""
 
     name: str
     cells: int
@@ -58,7 +60,7 @@ class Shard:
         return folder / f"{self.name}.{PARTS[part]}"
 
     @classmethod
-    def read(cls, entry: dict[str, Any]) -> "Shard":
+    def read(cls, entry: Mapping[str, Any]) -> "Shard":
         """From an entry of the manifest."""
         files = {part: File(**entry["files"][part]) for part in PARTS}
         return cls(**{**entry, "files": files})
@@ -68,14 +70,22 @@ class Shard:
 class Manifest:
     """Everything that a reader needs to know before it opens a file.
 
-    uns: what the cells contract keeps in uns. sources: from what it was written, one after the other, and how many
-    cells each gave.
+    Attributes
+    ----------
+    genes, genes_file
+        Number of genes, and the file that lists them.
+    shards
+        The shards, in the order of the cells.
+    uns
+        What the cells contract keeps in uns.
+    sources
+        What the store was written from, one source after the other, and how many cells each gave.
     """
 
     genes: int
     genes_file: File
     shards: list[Shard] = field(default_factory=list)
-    uns: dict[str, Any] = field(default_factory=dict)
+    uns: dict[str, object] = field(default_factory=dict)
     sources: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -85,13 +95,13 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """A sha256 that stands for all bytes of the store, and for what is said of them here."""
+        """SHA-256 over the hashes of all files and all other entries but `sources`: it stands for the whole store."""
         content = {key: value for key, value in asdict(self).items() if key != "sources"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def ends_with(self, source: dict[str, Any]) -> bool:
+    def ends_with(self, source: Facts) -> bool:
         """Whether the last cells were written from a source."""
-        return bool(source) and bool(self.sources) and self.sources[-1]["source"] == source
+        return bool(source) and bool(self.sources) and self.sources[-1]["source"] == dict(source)
 
     def write(self, folder: Path) -> None:
         """Write manifest.json atomically."""
@@ -103,7 +113,7 @@ class Manifest:
         """Read manifest.json; raises DataError where it is missing, damaged or of another version."""
         path = folder / MANIFEST
         if not path.is_file():
-            what = "is unfinished" if any(folder.glob("*.json")) else "holds no store"
+            what = "is unfinished" if any(folder.glob("*.json")) else "is not a store"
             raise DataError(f"{folder}: {what} (there is no {MANIFEST}); run the command that writes it again")
         document = read_json(path)
         try:
@@ -113,25 +123,25 @@ class Manifest:
                     f"{path}: format {kind} version {version}, expected {FORMAT} version {VERSION}; make the store "
                     "again with this release"
                 )
-            found = cls(
+            manifest = cls(
                 document["genes"],
                 File(**document["genes_file"]),
                 [Shard.read(entry) for entry in document["shards"]],
                 document["uns"],
                 document["sources"],
             )
-            same = found.digest == document["digest"]
+            same = manifest.digest == document["digest"]
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"{path}: is damaged ({error!r}); make the store again") from error
         if not same:
             raise DataError(f"{path}: was changed: its digest is not that of its entries; make the store again")
-        return found
+        return manifest
 
 
 def whole_shards(folder: Path, start: int = 0) -> list[Shard]:
     """Shards from number `start` on that are complete on disk, up to the first that is not."""
-    found: list[Shard] = []
-    while (path := folder / f"{start + len(found):05d}.json").is_file():
+    shards: list[Shard] = []
+    while (path := folder / f"{start + len(shards):05d}.json").is_file():
         try:
             shard = Shard.read(json.loads(path.read_text(encoding="utf-8")))
             whole = all(shard.path(folder, part).stat().st_size == file.bytes for part, file in shard.files.items())
@@ -139,8 +149,8 @@ def whole_shards(folder: Path, start: int = 0) -> list[Shard]:
             break
         if not whole:
             break
-        found.append(shard)
-    return found
+        shards.append(shard)
+    return shards
 
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
@@ -161,33 +171,33 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
 
 def problems(folder: Path, manifest: Manifest) -> list[str]:
     """What is wrong, file by file: missing, of another size, or of another sha256."""
-    found, whole = [], []
+    wrong, whole = [], []
     for path, file in _files(folder, manifest):
         if not path.is_file():
-            found.append(f"{path}: is missing")
+            wrong.append(f"{path}: is missing")
         elif (size := path.stat().st_size) != file.bytes:
-            found.append(f"{path}: has {size} bytes, the manifest says {file.bytes}")
+            wrong.append(f"{path}: has {size} bytes, the manifest says {file.bytes}")
         else:
             whole.append((path, file))
     changed = [path for (path, _), same in zip(whole, _as_written(whole), strict=True) if not same]
-    return found + [f"{path}: holds other bytes than were written (sha256 differs)" for path in changed]
+    return wrong + [f"{path}: holds other bytes than were written (sha256 differs)" for path in changed]
 
 
 def _as_written(files: list[tuple[Path, File]]) -> list[bool]:
-    """Whether the sha256 of each file is the one written down; several are read at a time."""
+    """Whether the sha256 of each file is the recorded one; several files are read at a time."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="annobench-verify") as pool:
         return list(pool.map(lambda one: sha256_of(one[0]) == one[1].sha256, files))
 
 
 def _files(folder: Path, manifest: Manifest) -> list[tuple[Path, File]]:
-    found = [(folder / GENES, manifest.genes_file)]
+    files = [(folder / GENES, manifest.genes_file)]
     for shard in manifest.shards:
-        found += [(shard.path(folder, part), file) for part, file in shard.files.items()]
-    return found
+        files += [(shard.path(folder, part), file) for part, file in shard.files.items()]
+    return files
 
 
 def fingerprint(path: Path) -> tuple[int, str]:
-    """Bytes and sha256 of a file; of a store its files together, and the digest that stands for all of them."""
+    """Size and sha256 of a file; of a store the size of all files, and its digest."""
     if not path.is_dir():
         return path.stat().st_size, sha256_of(path)
     manifest = Manifest.read(path)

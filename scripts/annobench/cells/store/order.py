@@ -1,10 +1,10 @@
-"""The order in which cells are visited: a random one that a disk can follow.
+"""The order in which cells are visited: random, and yet sequential enough for a disk.
 
 An atlas lies on disk study after study, donor after donor. Blocks of a few neighbouring cells are drawn at random until
-they fill a window that fits into memory, and the cells of a window are shuffled among each other. With batches of B
-cells, blocks of b and windows of W, the variance of the composition of a batch is 1 + B * b / W times that of batches
-drawn cell by cell (measured in benchmarks/shuffle_quality.py); `layout` keeps it at 1.5 or below. Where all cells fit
-into one window the order is a permutation of all of them, and nothing is inflated.
+they fill a window that fits into memory, and the cells of a window are shuffled. With batches of B cells, blocks of b
+and windows of W, the variance of the composition of a batch is 1 + B * b / W times that of batches drawn cell by cell
+(measured in benchmarks/shuffle_quality.py); `layout` keeps it at 1.5 or below. If all cells fit into one window, the
+order is a permutation of all of them, and the variance is not inflated.
 
 Everything follows from the seed and the number of the epoch, whatever the number of threads.
 """
@@ -25,16 +25,16 @@ INFLATION = 1.5  # at most, of the variance of a batch's composition
 
 @dataclass(frozen=True)
 class Layout:
-    """Cells that are read together (`block`) and that are shuffled among each other (`window`)."""
+    """Numbers of cells that are read together (`block`) and shuffled together (`window`)."""
 
     block: int
     window: int
 
 
 def layout(n: int, batch: int, fitting: int) -> Layout:
-    """Blocks and windows for `n` cells where `fitting` cells fit into a window.
+    """Blocks and windows for `n` cells of which `fitting` fit into a window.
 
-    Blocks shrink where the window is small; raises ValueError where even single cells would be shuffled badly.
+    Blocks shrink if the window is small. Raises ValueError where even single cells would be shuffled badly.
     """
     if fitting >= n:
         return Layout(BLOCK, max(n, 1))
@@ -60,29 +60,56 @@ def batch_sizes(n: int, batch: int, drop_last: bool) -> "NDArray[np.int64]":
 
 
 def drawn(weights: "NDArray[np.float64]", draws: int, rng: np.random.Generator) -> "NDArray[np.int64]":
-    """`draws` positions, rising, each with a chance in proportion to its weight.
+    """Positions drawn with replacement, each with a chance in proportion to its weight.
 
-    One draw from each of `draws` equal slices of the cumulative weight (stratified resampling; Kitagawa 1996): the
-    number of times that a cell comes differs from its expectation by less than two, and the result is sorted as it is
-    made. Raises ValueError for weights that are negative, not finite, or all zero.
+    One draw from each of `draws` equal slices of the cumulative weight (stratified resampling; Kitagawa, Journal of
+    Computational and Graphical Statistics 1996): the number of times that a cell is drawn differs from its expectation
+    by less than two.
+
+    Parameters
+    ----------
+    weights
+        (n,).
+    draws
+        Number of draws.
+    rng
+        Random stream.
+
+    Returns
+    -------
+    Rising positions (draws,).
+
+    Raises
+    ------
+    ValueError
+        For weights that are negative, not finite, or all zero.
     """
     total = np.cumsum(weights, dtype=np.float64)
     if not len(total) or not np.isfinite(total[-1]) or total[-1] <= 0 or (weights < 0).any():
         raise ValueError("weights must be finite, not negative, and not all zero")
     points = (np.arange(draws) + rng.random(draws)) * (total[-1] / draws)
-    found = np.searchsorted(total, points, side="right")
-    return np.minimum(found, np.flatnonzero(weights)[-1]).astype(np.int64)  # rounding may point beyond the last
+    positions = np.searchsorted(total, points, side="right")
+    return np.minimum(positions, np.flatnonzero(weights)[-1]).astype(np.int64)  # rounding may point beyond the last
 
 
 def windows(
     n: int, plan: Layout, rng: np.random.Generator | None, share: tuple[int, int] = (0, 1)
 ) -> "Iterator[NDArray[np.int64]]":
-    """Numbers 0..n-1 window by window, in the order in which they are visited; in their own order without `rng`.
+    """Numbers 0..n-1 window by window, in the order in which they are visited.
 
-    share: (rank, world); every rank gets n // world of them, none of which another rank gets.
+    Parameters
+    ----------
+    n
+        Number of cells.
+    plan
+        Sizes of blocks and windows.
+    rng
+        Random stream; None for the order of the cells.
+    share
+        (rank, world); every rank gets n // world of them, none of which another rank gets.
     """
     rank, world = share
-    phase = int(rng.integers(plan.block)) if rng is not None else 0  # other neighbours in every epoch
+    phase = int(rng.integers(plan.block)) if rng is not None else 0  # different neighbours in every epoch
     starts = np.arange(phase - plan.block if phase else 0, n, plan.block)
     stops = np.minimum(starts + plan.block, n)
     starts = np.maximum(starts, 0)

@@ -1,9 +1,9 @@
-"""A store as a source of cells: what `H5adFile` is for an h5ad file."""
+"""A store as a source of cells, with the interface of `H5adFile`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from annobench.cells.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_matrix
 
-_CELLS = 8_192  # that are read at a time
+_CELLS = 8_192  # cells that are read at a time
 
 
 class StoreFile:
@@ -33,7 +34,7 @@ class StoreFile:
         self.close()
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Release what was read."""
         self._read = None
 
     @property
@@ -41,19 +42,19 @@ class StoreFile:
         """Bytes of the values and indices in memory."""
         return 8 * sum(shard.nnz for shard in self.store.manifest.shards)
 
-    def chunks(self, start: int = 0, columns: list[str] | None = None) -> "Iterator[tuple[Any, pd.DataFrame]]":
+    def chunks(self, start: int = 0, columns: list[str] | None = None) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
         """Cells from `start` on as (CSR matrix, annotations)."""
         for first in range(start, self.n, _CELLS):
             stop = min(first + _CELLS, self.n)
             yield self.store.counts(np.arange(first, stop)), self.obs(first, stop, columns)
 
     def obs(self, start: int = 0, stop: int | None = None, columns: list[str] | None = None) -> "pd.DataFrame":
-        """Annotations of some cells, indexed by cell id; whoever reads on in order reads every shard once."""
+        """Annotations of some cells, indexed by cell id; read in order, every shard is read once."""
         import pandas as pd
 
         stop = self.n if stop is None else stop
-        found = [self._shard(i).iloc[part] for i, part in self._pieces(start, stop)]
-        table = pd.concat(found) if len(found) > 1 else found[0]
+        pieces = [self._shard(i).iloc[part] for i, part in self._pieces(start, stop)]
+        table = pd.concat(pieces) if len(pieces) > 1 else pieces[0]
         return table if columns is None else table[columns]
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:

@@ -1,4 +1,4 @@
-"""Reading a store: its genes, its cells' annotations, and counts as windows or as AnnData."""
+"""Reading a store: genes, annotations of the cells, and counts as windows or as AnnData."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,14 +24,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-READERS = 8  # reads in flight: a disk answers many at once faster than one after the other
+    from annobench.cells.store.rows import Chosen
+
+READERS = 8  # concurrent reads: a disk serves many at once faster than one after the other
 _READ = 4 * 2**20  # bytes of one read at most
 
 
 class Store:
-    """A finished store.
+    """A finished store of counts; open it with `Store.open`.
 
-    n, genes: number of cells and of genes. var: table of the genes. manifest: see there. Open it with `Store.open`.
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    manifest
+        The list of its files.
+    n, genes
+        Numbers of cells and of genes.
+    var
+        Table of the genes, (genes, ...): feature_id, feature_name and more.
+    hidden
+        Columns of obs that are not shown.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -43,11 +56,24 @@ class Store:
         self.var.index = self.var.index.astype(str)
         self.hidden: frozenset[str] = frozenset()
         self._starts = np.concatenate([[0], np.cumsum([shard.cells for shard in manifest.shards])]).astype(np.int64)
-        self._index: dict[int, NDArray[Any]] = {}
+        self._index: dict[int, NDArray[np.void]] = {}
 
     @classmethod
     def open(cls, folder: Path | str, *, verify: bool = False) -> "Store":
-        """Open a store; `verify` compares the sha256 of every file. Raises DataError, which names what is wrong."""
+        """Open a store.
+
+        Parameters
+        ----------
+        folder
+            Of the store.
+        verify
+            Compare the sha256 of every file with the manifest.
+
+        Raises
+        ------
+        DataError
+            Where a file is missing, cut off or damaged; names it.
+        """
         folder = Path(folder)
         manifest = Manifest.read(folder)
         check_sizes(folder, manifest)
@@ -59,15 +85,24 @@ class Store:
         return cls(folder, manifest)
 
     def without(self, columns: Iterable[str]) -> "Store":
-        """The same store, which gives nothing of some columns of obs: labels, for whoever must not see them."""
-        found = copy(self)
-        found.hidden = self.hidden | set(columns)
-        return found
+        """The same store without some columns of obs, such as labels that a method must not see."""
+        store = copy(self)
+        store.hidden = self.hidden | set(columns)
+        return store
 
-    def obs(self, columns: Sequence[str] | None = None, positions: "NDArray[Any] | None" = None) -> "pd.DataFrame":
-        """Annotations of cells, indexed by cell id; all cells and columns, or those that are named.
+    def obs(
+        self, columns: Sequence[str] | None = None, positions: "NDArray[np.integer] | None" = None
+    ) -> "pd.DataFrame":
+        """Annotations of cells, indexed by cell id.
 
         Text columns are categorical. The categories are those of all cells of the store, whatever is read.
+
+        Parameters
+        ----------
+        columns
+            Which columns; all by default.
+        positions
+            Which cells, in the order that is asked for; all by default.
         """
         table = self._table(None if columns is None else ["cell_id", *columns], positions)
         return table.to_pandas(ignore_metadata=True).set_index("cell_id")
@@ -85,8 +120,8 @@ class Store:
         names = pq.read_schema(self.manifest.shards[0].path(self.folder, "obs")).names
         return [name for name in names if name != "cell_id" and name not in self.hidden]
 
-    def _table(self, columns: Sequence[str] | None, positions: "NDArray[Any] | None" = None) -> Any:
-        """Columns of obs as an Arrow table, of all cells or of those asked for; texts but cell_id by dictionary."""
+    def _table(self, columns: Sequence[str] | None, positions: "NDArray[np.integer] | None" = None) -> "pa.Table":
+        """Columns of obs as an Arrow table, of all cells or of some; text columns but cell_id by dictionary."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -109,25 +144,34 @@ class Store:
                     f"{path}: has {len(table)} cells, the manifest says {self.manifest.shards[shard].cells}"
                 )
             tables.append(table if asked is None else table.take(inside.get(shard, np.empty(0, dtype=np.int64))))
-        found = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-        return found if order is None else found.take(order)
+        table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+        return table if order is None else table.take(order)
 
     def codes(self, column: str, names: Sequence[str]) -> "NDArray[np.int32]":
-        """Position in `names` of the value of every cell, int32 (n,); -1 where it is not among them.
+        """Class numbers of all cells.
 
-        A code depends on `names` alone, never on which cells are read.
+        Parameters
+        ----------
+        column
+            A column of obs.
+        names
+            The classes. A code depends on them alone, never on which cells are read.
+
+        Returns
+        -------
+        Position in `names` of the value of every cell, (n,); -1 where it is not among them.
         """
         place = {name: i for i, name in enumerate(names)}
-        column_ = self._table([column])[column]
-        found = [np.empty(0, dtype=np.int32)]
-        for chunk in column_.cast("string").chunks if not _by_dictionary(column_) else column_.chunks:
+        texts = self._table([column])[column]
+        codes = [np.empty(0, dtype=np.int32)]
+        for chunk in texts.cast("string").chunks if not _by_dictionary(texts) else texts.chunks:
             chunk = chunk if _by_dictionary(chunk) else chunk.dictionary_encode()
             table = np.array([place.get(name, -1) for name in chunk.dictionary.to_pylist()] + [-1], dtype=np.int32)
-            found.append(table[chunk.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)])
-        return np.concatenate(found)
+            codes.append(table[chunk.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)])
+        return np.concatenate(codes)
 
-    def index(self, shard: int) -> "NDArray[Any]":
-        """Where the records of a shard lie, mapped from the disk; raises DataError where it cannot be so."""
+    def index(self, shard: int) -> "NDArray[np.void]":
+        """Where the records of a shard lie, memory-mapped; raises DataError where it does not fit the records."""
         if shard not in self._index:
             entry = self.manifest.shards[shard]
             path = entry.path(self.folder, "index")
@@ -144,7 +188,7 @@ class Store:
         return self._index[shard]
 
     def by_shard(self, positions: "NDArray[np.int64]") -> "list[tuple[int, slice, NDArray[np.int64]]]":
-        """Rising positions as (shard, their slice, positions in the shard)."""
+        """Rising positions split by shard: (shard, slice of the positions, positions in the shard)."""
         bounds = np.searchsorted(positions, self._starts)
         return [
             (shard, slice(a, b), positions[a:b] - self._starts[shard])
@@ -159,22 +203,45 @@ class Store:
 
     def rows(
         self,
-        positions: "NDArray[Any] | None" = None,
-        kept: "NDArray[Any] | None" = None,
-        features: "NDArray[Any] | None" = None,
+        positions: "NDArray[np.integer] | None" = None,
+        kept: "Chosen | None" = None,
+        features: "Chosen | None" = None,
         *,
         target: float = TARGET,
     ) -> "StoreRows":
-        """Cells for a loader: rising `positions` (all where None); `kept` and `features`: see `gene_columns`."""
+        """Cells for a loader.
+
+        Parameters
+        ----------
+        positions
+            Which cells, rising; None for all.
+        kept
+            The genes that make up the sum of a cell, such as those of a panel: rising positions or a mask; None for
+            all.
+        features
+            The columns that are given, as positions in `kept` or a mask; None for all.
+        target
+            Sum of a cell before the logarithm; 0 for the counts themselves.
+        """
         return StoreRows(self, positions, gene_columns(self.genes, kept, features), target)
 
     def read(
-        self, positions: "NDArray[Any] | None" = None, kept: "NDArray[Any] | None" = None, *, threads: int = 1
+        self, positions: "NDArray[np.integer] | None" = None, kept: "Chosen | None" = None, *, threads: int = 1
     ) -> "AnnData":
-        """Cells with their counts as an AnnData, in the order that is asked for; all of them by default.
+        """Cells with their counts.
 
-        kept: the genes that are read (rising positions or a mask); all where None. X is CSR float32, or float64 where a
-        count is beyond the whole numbers of float32.
+        Parameters
+        ----------
+        positions
+            Which cells, in the order that is asked for; None for all.
+        kept
+            Which genes: rising positions or a mask; None for all.
+        threads
+            For decoding.
+
+        Returns
+        -------
+        AnnData (cells, genes). X is CSR float32, or float64 where a count exceeds what float32 holds exactly.
         """
         from anndata import AnnData
 
@@ -185,9 +252,9 @@ class Store:
         return cells
 
     def counts(
-        self, positions: "NDArray[Any]", kept: "NDArray[Any] | None" = None, *, threads: int = 1
+        self, positions: "NDArray[np.integer]", kept: "Chosen | None" = None, *, threads: int = 1
     ) -> "csr_matrix":
-        """The counts of cells alone, as in `read`."""
+        """The counts alone, as in `read`."""
         from scipy.sparse import csr_matrix
 
         asked = np.asarray(positions, dtype=np.int64)
@@ -196,28 +263,27 @@ class Store:
         unique, order = np.unique(asked, return_inverse=True)
         exact = max(shard.max_count for shard in self.manifest.shards) < 2**24
         rows = self.rows(None, kept, target=0)
-        indptr, indices, values = rows.window(unique).sparse(
-            order, threads, Buffers(), np.float32 if exact else np.float64
-        )
+        window, dtype = rows.window(unique), np.float32 if exact else np.float64
+        indptr, indices, values = window.decoded(order, threads, Buffers(), dtype)
         matrix = csr_matrix((values, indices, indptr), shape=(len(asked), rows.genes))
         matrix.has_canonical_format = True
         return matrix
 
     def sample(self, n: int, seed: int = 0) -> "NDArray[np.int64]":
-        """Rising positions of `n` cells drawn at random without replacement (all where there are fewer)."""
+        """Rising positions of `n` cells drawn at random without replacement; of all if there are fewer."""
         rng = np.random.default_rng(seed)
         return np.sort(rng.choice(self.n, min(n, self.n), replace=False, shuffle=False)).astype(np.int64)
 
     def where(self, column: str, value: str) -> "NDArray[np.int64]":
-        """Rising positions of the cells that have a value, such as those of one class."""
+        """Rising positions of the cells with a value in a column of obs, such as those of one class."""
         return np.flatnonzero(self.codes(column, [value]) == 0)
 
 
 class StoreRows(Rows):
-    """Cells of a store that a loader can visit."""
+    """Cells of a store that a loader can visit; see `Store.rows`."""
 
     def __init__(
-        self, store: Store, positions: "NDArray[Any] | None", column: "NDArray[np.int32]", target: float
+        self, store: Store, positions: "NDArray[np.integer] | None", column: "NDArray[np.int32]", target: float
     ) -> None:
         self.store, self.column, self.target = store, column, target
         self._positions = None if positions is None else np.asarray(positions, dtype=np.int64)
@@ -240,7 +306,7 @@ class StoreRows(Rows):
         return total
 
     def window(self, positions: "NDArray[np.int64]") -> PackedWindow:
-        """Read cells; `positions` rise and count among these rows."""
+        """Read cells; `positions` rise and refer to these rows."""
         at = positions if self._positions is None else self._positions[positions]
         records = {key: np.empty(len(at), dtype=np.int64) for key in ("begins", "ends", "nnz", "wide")}
         pieces: list[tuple[int, int, int, int]] = []  # shard, offset in the file, place in the buffer, length
@@ -256,11 +322,16 @@ class StoreRows(Rows):
         buffer = self._buffers.take(size, np.uint8)
         self._read(pieces, buffer)
         return PackedWindow(
-            buffer, records, self.store.genes, self.column, self.target, lambda row: self.store.cell(int(at[row]))
+            buffer,
+            records,
+            self.store.genes,
+            column=self.column,
+            target=self.target,
+            name=lambda row: self.store.cell(int(at[row])),
         )
 
     def _read(self, pieces: list[tuple[int, int, int, int]], buffer: "NDArray[np.uint8]") -> None:
-        """Read all pieces, many at a time."""
+        """Read all pieces, several at a time."""
         view = buffer.data
         files: dict[int, int] = {}
         paths = {shard: self.store.manifest.shards[shard].path(self.store.folder, "records") for shard, *_ in pieces}
@@ -290,19 +361,19 @@ class StoreRows(Rows):
 
 
 def _runs(
-    shard: int, first: "NDArray[Any]", last: "NDArray[Any]", places: "NDArray[Any]"
+    shard: int, first: "NDArray[np.int64]", last: "NDArray[np.int64]", places: "NDArray[np.int64]"
 ) -> list[tuple[int, int, int, int]]:
-    """Records that lie one after the other as one read, long ones cut."""
+    """Adjacent records joined into one read each, long ones cut."""
     breaks = np.flatnonzero(first[1:] != last[:-1]) + 1
     begin, end = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(first)]]) - 1
-    found = []
+    runs = []
     for offset, stop, place in zip(first[begin].tolist(), last[end].tolist(), places[begin].tolist(), strict=True):
         for cut in range(offset, stop, _READ):
-            found.append((shard, cut, place + cut - offset, min(_READ, stop - cut)))
-    return found
+            runs.append((shard, cut, place + cut - offset, min(_READ, stop - cut)))
+    return runs
 
 
-def _by_dictionary(column: Any) -> bool:
+def _by_dictionary(column: "pa.Array | pa.ChunkedArray") -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_dictionary(column.type))

@@ -1,15 +1,15 @@
-"""Writing a store: chunks in, whole shards out, whatever happens in between."""
+"""Writing a store shard by shard, so that an interrupted run can resume."""
 
 import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -17,12 +17,17 @@ from annobench.cells.store import codec
 from annobench.cells.store.checks import checked_counts
 from annobench.cells.store.ids import hashed, repeated
 from annobench.cells.store.lock import locked
-from annobench.cells.store.manifest import GENES, MANIFEST, PARTS, SOURCE, File, Manifest, Shard, whole_shards
+from annobench.cells.store.manifest import GENES, MANIFEST, PARTS, SOURCE, Facts, File, Manifest, Shard, whole_shards
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, disk_full, is_disk_full, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    Counts: TypeAlias = csr_matrix | NDArray[np.number]
 
 SHARD_CELLS = 65_536
 _PIECE = 8_192  # cells that are encoded at a time
@@ -31,11 +36,33 @@ _PIECE = 8_192  # cells that are encoded at a time
 class StoreWriter:
     """Writes a new store, or appends to one.
 
-    folder: of the store. genes: table with feature_id and feature_name, in the order of the columns. uns: kept as it
-    is. source: says from what the store is written; a writer that was interrupted goes on only if it is the same, else
-    it begins again. Use it as a context manager, append after skipping the first `done` cells of the source, and call
-    `finish`. Raises DataError where another writer is at work, where the genes are not those of the store, for a full
-    disk, and for what are no counts.
+    Use it as a context manager: skip the first `done` cells of the source, append the others, and call `finish`.
+
+    Parameters
+    ----------
+    folder
+        Of the store.
+    genes
+        Table with feature_id and feature_name, in the order of the columns of the counts.
+    uns
+        Kept as it is.
+    source
+        What the store is written from. An interrupted writer resumes only if it is the same; otherwise it starts again.
+    shard_cells
+        Cells of a shard.
+    threads
+        For encoding.
+
+    Attributes
+    ----------
+    done
+        How many cells of the source are written already.
+
+    Raises
+    ------
+    DataError
+        Where another writer is at work, for genes that are not those of the store, for a full disk, and for values
+        that are not counts.
     """
 
     def __init__(
@@ -43,8 +70,8 @@ class StoreWriter:
         folder: Path,
         genes: "pd.DataFrame",
         *,
-        uns: Mapping[str, Any] | None = None,
-        source: Mapping[str, Any] | None = None,
+        uns: Facts | None = None,
+        source: Facts | None = None,
         shard_cells: int = SHARD_CELLS,
         threads: int = 1,
     ) -> None:
@@ -58,10 +85,11 @@ class StoreWriter:
         self.done = self._manifest.sources[-1]["cells"] if self._again else sum(shard.cells for shard in self._new)
         self._open: _OpenShard | None = None
 
-    def _begun(self, genes: "pd.DataFrame", uns: dict[str, Any], source: dict[str, Any]) -> Manifest:
-        """The manifest to go on from.
+    def _begun(self, genes: "pd.DataFrame", uns: dict[str, object], source: dict[str, object]) -> Manifest:
+        """The manifest to resume from.
 
-        Sets `_new`, the shards that are there already of what is being written, and `_again`, whether all of it is in.
+        Sets `_new`, the shards of this source that are written already, and `_again`, whether all of it is in the
+        manifest.
         """
         import pandas as pd
 
@@ -77,13 +105,14 @@ class StoreWriter:
             if _fingerprint(pd.read_parquet(path)) != settings["genes"]:
                 raise DataError(
                     f"{self.folder}: has {manifest.genes} genes, what is appended has {len(genes)}, or others, or in "
-                    "another order; write it over the genes of the store"
+                    "another order; write it with the genes of the store"
                 )
         else:
             with atomic(path) as temporary:
                 genes.to_parquet(temporary)
             manifest = Manifest(len(genes), File.of(path), [], uns)
-        self._settings, self._again = settings, manifest.ends_with(source)  # killed after its manifest, say
+        self._settings = settings
+        self._again = manifest.ends_with(source)  # such as after a kill that came once the manifest was written
         self._new = whole_shards(self.folder, len(manifest.shards)) if same else []
         self._clear(len(manifest.shards) + len(self._new))
         writer = f"process {os.getpid()} on {platform.node()}"
@@ -97,8 +126,16 @@ class StoreWriter:
             if stem.isdigit() and int(stem) >= first:
                 path.unlink()
 
-    def append(self, counts: Any, obs: "pd.DataFrame") -> None:
-        """Add cells: counts (n, genes), sparse or dense, and a table of n rows whose index holds the cell ids."""
+    def append(self, counts: "Counts", obs: "pd.DataFrame") -> None:
+        """Add cells.
+
+        Parameters
+        ----------
+        counts
+            (n, genes), sparse or dense, of any numeric type.
+        obs
+            Annotations (n, ...), indexed by cell id.
+        """
         if counts.shape != (len(obs), self._manifest.genes):
             raise DataError(
                 f"{self.folder}: a chunk has shape {counts.shape}, expected ({len(obs)}, {self._manifest.genes})"
@@ -106,7 +143,7 @@ class StoreWriter:
         for start in range(0, len(obs), _PIECE):
             self._append(counts[start : start + _PIECE], obs.iloc[start : start + _PIECE])
 
-    def _append(self, counts: Any, obs: "pd.DataFrame") -> None:
+    def _append(self, counts: "Counts", obs: "pd.DataFrame") -> None:
         matrix = checked_counts(counts, str(self.folder), self.done)
         start = 0
         while start < len(obs):
@@ -127,7 +164,7 @@ class StoreWriter:
             self._open = None
 
     def finish(self) -> Manifest:
-        """Write the last shard and the manifest; raises DataError where a cell id stands twice, or nothing came."""
+        """Write the last shard and the manifest; raises DataError for duplicate cell ids, and where no cells came."""
         self._close_shard()
         if self._new or not self._again:
             self._manifest.shards += self._new
@@ -155,7 +192,7 @@ class StoreWriter:
 
 
 class _OpenShard:
-    """The shard that is being written; its files have no final name before they are whole."""
+    """The shard that is being written; its files get their final names when they are whole."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
@@ -163,17 +200,17 @@ class _OpenShard:
         self._hash = hashlib.sha256()
         self._path = folder / f".{name}.records.tmp"
         self._handle: BinaryIO = open(self._path, "wb")  # noqa: SIM115 - closed by close or discard
-        self._index: list[Any] = []
-        self._obs: list[Any] = []
+        self._index: list[NDArray[np.void]] = []
+        self._obs: list[pd.DataFrame] = []
 
-    def add(self, matrix: Any, obs: "pd.DataFrame", threads: int) -> None:
+    def add(self, matrix: "csr_matrix", obs: "pd.DataFrame", threads: int) -> None:
         """Encode and write some cells."""
-        found, index = codec.encode(matrix.indptr, matrix.indices, matrix.data, threads)
-        self._handle.write(found.data)
-        self._hash.update(found.data)
+        records, index = codec.encode(matrix.indptr, matrix.indices, matrix.data, threads)
+        self._handle.write(records.data)
+        self._hash.update(records.data)
         index["offset"] += np.uint64(self._bytes)
         self._index.append(index[:-1])
-        self._bytes += len(found)
+        self._bytes += len(records)
         self._obs.append(obs)
         self.cells += len(obs)
         self.nnz += int(matrix.nnz)
@@ -181,7 +218,7 @@ class _OpenShard:
         self.width = max(self.width, int(np.diff(matrix.indptr).max(initial=0)))
 
     def close(self, like: Path | None) -> Shard:
-        """Write the other files, then the entry; returns it. like: the first obs, whose columns these must have."""
+        """Write the other files, then the entry, and return it; `like` is an obs whose columns these must have."""
         import pandas as pd
 
         obs = pd.concat(self._obs)
@@ -211,7 +248,7 @@ class _OpenShard:
 
 
 def _check_columns(obs: "pd.DataFrame", like: Path | None, folder: Path) -> None:
-    """Raise DataError where annotations cannot stand beside those of the first shard."""
+    """Raise DataError where annotations do not have the columns of the first shard."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -220,8 +257,8 @@ def _check_columns(obs: "pd.DataFrame", like: Path | None, folder: Path) -> None
     if like is None:
         return
 
-    def kinds(schema: Any) -> dict[str, str]:
-        """Name and kind of every column; a text by dictionary is a text."""
+    def kinds(schema: "pa.Schema") -> dict[str, str]:
+        """Name and kind of every column; text by dictionary is text."""
         types = {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in schema}
         return {
             name: "text" if pa.types.is_string(t) or pa.types.is_large_string(t) else str(t)
@@ -229,30 +266,30 @@ def _check_columns(obs: "pd.DataFrame", like: Path | None, folder: Path) -> None
             if not pa.types.is_null(t)
         }
 
-    there, these = pq.read_schema(like), pa.Schema.from_pandas(obs, preserve_index=False)
-    if odd := sorted(set(there.names) ^ set(these.names)):
-        whose = "the store" if odd[0] in there.names else "what is appended"
+    stored, appended = pq.read_schema(like), pa.Schema.from_pandas(obs, preserve_index=False)
+    if odd := sorted(set(stored.names) ^ set(appended.names)):
+        whose = "the store" if odd[0] in stored.names else "what is appended"
         raise DataError(
             f"{folder}: only {whose} has the column '{odd[0]}' of obs ({len(odd)} such columns); all studies of a "
             "store have the same columns: add it, empty where nothing is known, or leave it out"
         )
-    first, here = kinds(there), kinds(these)
+    first, here = kinds(stored), kinds(appended)
     for name in sorted(first.keys() & here.keys()):
         if first[name] != here[name]:
             raise DataError(f"{folder}: column '{name}' of obs holds {here[name]} here and {first[name]} in the store")
 
 
 def _fingerprint(genes: "pd.DataFrame") -> str:
-    """Stands for the genes and their order."""
+    """A hash of the genes and their order."""
     rows = zip(genes["feature_id"].astype(str), genes["feature_name"].astype(str), strict=True)
     return hashlib.sha256("\n".join(f"{a}\t{b}" for a, b in rows).encode()).hexdigest()
 
 
 def _check_unique(folder: Path, manifest: Manifest) -> None:
-    """Raise DataError where a cell id stands twice."""
+    """Raise DataError for duplicate cell ids."""
     import pandas as pd
 
-    def blocks() -> Iterator[Any]:
+    def blocks() -> "Iterator[NDArray[np.object_]]":
         for shard in manifest.shards:
             yield pd.read_parquet(shard.path(folder, "obs"), columns=["cell_id"])["cell_id"].to_numpy(dtype=object)
 
@@ -263,6 +300,6 @@ def _check_unique(folder: Path, manifest: Manifest) -> None:
     again = sorted(name for name, n in number.items() if n > 1)  # other ids may share a hash
     if again:
         raise DataError(
-            f"{folder}: {len(again)} cell ids stand twice (such as {again[0]}); cells are matched by id, prefix "
+            f"{folder}: {len(again)} duplicate cell ids (such as {again[0]}); cells are matched by id, prefix "
             "them with their dataset"
         )
