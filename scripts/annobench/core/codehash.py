@@ -1,7 +1,7 @@
 """Hash of the library code that a rule depends on.
 
-Snakemake tracks a rule's own script but not the library behind it. A rule therefore carries, among its params, the
-hash of every library module that its driver imports, directly or not. Comments and docstrings do not count.
+Snakemake tracks the script of a rule but not the library behind it. So a rule has, among its params, a hash of every
+library module that its driver imports, directly or not. Comments and docstrings do not count.
 """
 
 import ast
@@ -69,15 +69,15 @@ def _digest(module: str) -> str:
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for name in _imported_names(_tree(module)):
         parts = name.split(".")
         if parts[0] == _PACKAGE:
-            # a name may be a module or something inside one; its parent packages are executed as well
+            # a name may be a module or an object in one; its parent packages are executed as well
             prefixes = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-            found.update(prefix for prefix in prefixes if _path(prefix))
-    found.update(_plugins(_tree(module)))
-    return tuple(sorted(found))
+            modules.update(prefix for prefix in prefixes if _path(prefix))
+    modules.update(_plugins(_tree(module)))
+    return tuple(sorted(modules))
 
 
 def _plugins(tree: ast.Module) -> Iterator[str]:

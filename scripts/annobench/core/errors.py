@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Every message names the file, the key or column, what was found, what was expected, and what to do.
-Drivers print these without a traceback; anything else is a bug and keeps its traceback.
+Every message names the file, the key or column, what was found, what was expected, and what to do. Drivers print these
+errors without a traceback; any other error is a bug and keeps its traceback.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ class AnnobenchError(Exception):
 
 
 class ConfigError(AnnobenchError):
-    """A YAML file of config/ says something that cannot be run."""
+    """A YAML file of config/ cannot be run."""
 
 
 class DataError(AnnobenchError):
-    """A data file does not hold what its YAML promises."""
+    """A data file does not hold what its YAML says."""
 
 
 class DownloadError(AnnobenchError):
-    """Bytes from outside could not be had, or are not the ones that were asked for."""
+    """A file could not be downloaded, or is not the expected one."""
 
 
 class PredictionError(AnnobenchError):
@@ -33,7 +33,7 @@ class MethodSkipped(AnnobenchError):  # noqa: N818 - not an error, but a reason 
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as `; did you mean 'folds'?`, or the list of valid names where nothing is near."""
+    """A hint such as `; did you mean 'folds'?`, or the list of valid names if none is similar."""
     candidates = sorted(map(str, known))
     close = get_close_matches(str(name), candidates, n=1, cutoff=0.6)
     if close:

@@ -1,4 +1,4 @@
-"""Small file helpers shared by everything that writes: hashes, atomic writes, free space."""
+"""File helpers: hashes, atomic writes, JSON, links, full disks."""
 
 import errno
 import hashlib
@@ -26,9 +26,9 @@ def sha256_of(path: str | Path) -> str:
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it into place when the block ends well, else remove it.
+    """Give a temporary path beside `path`; rename it into place if the block succeeds, else remove it.
 
-    A full disk becomes a DataError that says how much room is left and where.
+    A full disk becomes a DataError that says where it is and how much space is free.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error means that no room is left, also where a library has wrapped it."""
+    """Whether an error means that the disk is full, also if a library has wrapped it."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -62,7 +62,7 @@ def disk_full(path: Path) -> DataError:
     return DataError(f"{path}: the disk is full ({free:.1f} MB free); make room and run the same command again")
 
 
-def write_json(path: str | Path, document: Any) -> None:
+def write_json(path: str | Path, document: object) -> None:
     """Write JSON atomically, with sorted keys."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -82,7 +82,7 @@ def damaged(path: str | Path, error: Exception) -> DataError:
 
 
 def link(original: Path, destination: Path) -> Path:
-    """Hard-link where the file system allows it, else copy: the results folder stays complete by itself."""
+    """Hard-link a file where the file system allows it, else copy it, so that the results folder is complete."""
     destination.unlink(missing_ok=True)
     try:
         os.link(original, destination)

@@ -1,7 +1,7 @@
-"""Compiled kernels: they release the GIL, and what was compiled is kept on the disk for the next process.
+"""Compiled kernels that release the GIL; compiled code is cached on disk for the next process.
 
-numba writes an index of what it compiled and then the code, without a lock: two processes that compile a kernel for
-different types at the same time can leave an index that names the other's code, for good. Writing is locked here.
+numba writes the index of its cache and then the code, without a lock: two processes that compile a kernel for different
+types at the same time can leave an index that names the other's code for good. Here writing is locked.
 """
 
 import fcntl

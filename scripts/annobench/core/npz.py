@@ -1,6 +1,6 @@
-"""npz files beyond memory: arrays are written part by part, and read memory-mapped.
+"""npz files larger than memory: arrays are written part by part and read memory-mapped.
 
-An npz is a zip of npy files. Here nothing is compressed, so that an array lies in the file as it does in memory;
+An npz is a zip of npy files. Here nothing is compressed, so that an array has the same layout in the file as in memory;
 numpy.load reads such files like any other.
 """
 
@@ -25,14 +25,14 @@ class NpzWriter:
     def __init__(self, path: str | Path) -> None:
         self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
 
-    def add(self, name: str, values: "NDArray[Any]") -> None:
-        """A whole array."""
+    def add(self, name: str, values: "NDArray[np.generic]") -> None:
+        """Write a whole array."""
         with self.open(name, values.dtype, values.shape) as member:
             member.write(np.ascontiguousarray(values).data if values.size else b"")
 
     @contextmanager
     def open(self, name: str, dtype: "DTypeLike", shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-        """An array of known shape whose bytes are then written in order (C)."""
+        """Write an array of known shape, whose bytes the caller writes in C order."""
         with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             header = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
             npy.write_array_header_2_0(member, header)
@@ -50,7 +50,7 @@ class NpzWriter:
 
 
 def mapped(path: str | Path, name: str) -> "NDArray[Any]":
-    """One array of an npz, mapped into memory where it is not compressed, else read."""
+    """One array of an npz: memory-mapped, or read if it is compressed."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(f"{name}.npy")
     if member.compress_type != zipfile.ZIP_STORED:
@@ -59,7 +59,9 @@ def mapped(path: str | Path, name: str) -> "NDArray[Any]":
     with open(path, "rb") as file:
         file.seek(member.header_offset)
         header = file.read(_LOCAL_HEADER)
-        lengths = [int.from_bytes(header[at : at + 2], "little") for at in (26, 28)]  # of the name, of what is extra
+        lengths = [
+            int.from_bytes(header[at : at + 2], "little") for at in (26, 28)
+        ]  # of the name and of the extra field
         file.seek(sum(lengths), 1)
         read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)

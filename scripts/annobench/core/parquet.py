@@ -1,41 +1,45 @@
 """Parquet tables as columns of numpy.
 
-pyarrow imports pandas as soon as it converts from or to numpy, and hundreds of short jobs would pay for that. Here the
-arrays are built from plain buffers and lists instead; the files are ordinary parquet. Nothing starts threads: a job has
-the core that it asked for.
+pyarrow imports pandas as soon as it converts from or to numpy, which would cost hundreds of short jobs their time. Here
+arrays are built from plain buffers and lists; the files are ordinary parquet. No threads are started: a job uses only
+the core that it requested.
 
-A column of few different texts is best read as numbers (`Categorical`), and one of ids as Arrow text: neither
-makes a Python object for every row.
+A column of few distinct texts is best read as `Categorical`, and a column of ids as Arrow text: neither makes a Python
+object for every row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, damaged
 
-NOT_GIVEN = "unknown"  # what an obs column holds where the source says nothing
-ROW_GROUP = 1 << 17  # rows that are written, and can be read, at once
+NOT_GIVEN = "unknown"  # value of an obs column that the source does not give
+ROW_GROUP = 1 << 17  # rows that are written, and can be read, together
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
+
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
 class Categorical:
-    """A text for every row, by number: codes (n,) int32 into `names`, all of them different; -1 where there is none."""
+    """Categorical column: integer codes (n,) into a list of distinct categories; -1 where a value is missing."""
 
     codes: "NDArray[np.int32]"
     names: list[str]
 
     @classmethod
-    def of(cls, values: Any) -> "Categorical":
-        """Texts by number, in the order in which they first come."""
+    def of(cls, values: "Sequence[str] | NDArray[np.generic]") -> "Categorical":
+        """From texts; categories are in the order of their first occurrence."""
         flat = values.tolist() if isinstance(values, np.ndarray) else list(values)
         code = {name: i for i, name in enumerate(dict.fromkeys(flat))}
         return cls(np.fromiter(map(code.__getitem__, flat), np.int32, len(flat)), list(code))
@@ -43,38 +47,38 @@ class Categorical:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: Any) -> "Categorical":
-        """Some of the rows, with all names."""
+    def __getitem__(self, rows: "slice | NDArray[np.integer] | NDArray[np.bool_]") -> "Categorical":
+        """Some of the rows, with all categories."""
         return Categorical(self.codes[rows], self.names)
 
     def __eq__(self, name: object) -> "NDArray[np.bool_]":  # type: ignore[override]
-        """Which rows hold a text."""
+        """Which rows hold a category, (n,)."""
         return self.codes == (self.names.index(str(name)) if name in self.names else -2)
 
     def renamed(self, change: Callable[[str], str]) -> "Categorical":
-        """Every text changed; texts that become the same share a number."""
+        """Rename the categories; those that become equal are merged."""
         changed = Categorical.of([change(name) for name in self.names])
         return Categorical(np.append(changed.codes, np.int32(-1))[self.codes], changed.names)
 
     def recode(self, names: Sequence[str]) -> "NDArray[np.int32]":
-        """Positions of the texts among other names; -1 for a text that is not there."""
+        """Codes into other categories, (n,); -1 for a value that is not among them."""
         at = {name: i for i, name in enumerate(names)}
         return np.array([*(at.get(name, -1) for name in self.names), -1], dtype=np.int32)[self.codes]
 
     def counts(self) -> dict[str, int]:
-        """How many rows hold each of the texts that occur, in sorted order."""
+        """Number of rows of each category that occurs, sorted by name."""
         number = np.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).tolist()
         return {name: n for name, n in sorted(zip(self.names, number, strict=True)) if n}
 
     def crosstab(self, others: "Categorical") -> dict[str, set[str]]:
-        """Which of the others' texts stand in the rows of each of these; no text may be missing."""
-        found: dict[str, set[str]] = {}
+        """For each category the categories of another column in the same rows; no value may be missing."""
+        pairs: dict[str, set[str]] = {}
         for pair in np.unique(self.codes.astype(np.int64) * len(others.names) + others.codes).tolist():
-            found.setdefault(self.names[pair // len(others.names)], set()).add(others.names[pair % len(others.names)])
-        return found
+            pairs.setdefault(self.names[pair // len(others.names)], set()).add(others.names[pair % len(others.names)])
+        return pairs
 
-    def to_text(self) -> "NDArray[Any]":
-        """The texts, (n,) object; None where there is none. Rows with the same text share one object."""
+    def to_text(self) -> "NDArray[np.object_]":
+        """The values as text, (n,) object; None where missing. Rows with the same text share one object."""
         table = np.empty(len(self.names) + 1, dtype=object)
         table[: len(self.names)] = self.names
         return table[self.codes]
@@ -88,17 +92,35 @@ def read_columns(
     texts: Sequence[str] = (),
     rows: "NDArray[np.bool_] | None" = None,
 ) -> dict[str, Any]:
-    """Columns of a parquet file: text as object arrays of str, numbers as they are (a missing one as NaN).
+    """Read columns of a parquet file.
 
-    Those named in `categorical` come as Categorical, those in `texts` as an Arrow array; both must be text. `rows`
-    takes only the rows where it is true; memory stays at one row group beyond what is returned. Raises DataError where
-    the file is damaged, or has another number of rows than `rows`.
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Which columns; all by default.
+    categorical
+        Text columns that are returned as `Categorical`.
+    texts
+        Text columns that are returned as an Arrow array.
+    rows
+        Mask of the rows to read. Memory stays at one row group beyond what is returned.
+
+    Returns
+    -------
+    Arrays by name: text as object arrays of str, numbers in their type (a missing number as NaN).
+
+    Raises
+    ------
+    DataError
+        Where the file is damaged, or has another number of rows than `rows`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, read_dictionary=list(categorical)) as file:  # read_table would import pandas as well
+        with pq.ParquetFile(path, read_dictionary=list(categorical)) as file:  # read_table would import pandas
             wanted = list(columns) if columns is not None else None
             if rows is None:
                 table = file.read(columns=wanted, use_threads=False)
@@ -110,13 +132,13 @@ def read_columns(
         if not Path(path).is_file():
             raise
         raise damaged(path, error) from error
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name)
-        found[name] = (
+        arrays[name] = (
             _categorical(column) if name in categorical else _one(column) if name in texts else _to_numpy(column)
         )
-    return found
+    return arrays
 
 
 def column_names(path: str | Path) -> list[str]:
@@ -132,7 +154,7 @@ def column_names(path: str | Path) -> list[str]:
         raise damaged(path, error) from error
 
 
-def _kept(file: Any, columns: list[str] | None, rows: "NDArray[np.bool_]") -> "Iterator[pa.Table]":
+def _kept(file: "pq.ParquetFile", columns: list[str] | None, rows: "NDArray[np.bool_]") -> "Iterator[pa.Table]":
     import pyarrow as pa
 
     start = 0
@@ -148,7 +170,7 @@ def _kept(file: Any, columns: list[str] | None, rows: "NDArray[np.bool_]") -> "I
 
 
 def write_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
-    """Write columns of equal length to a parquet file, atomically; None instead of values gives a column of nulls."""
+    """Write columns of equal length to a parquet file, atomically; None as values gives a column of nulls."""
     with atomic(path) as temporary, ColumnWriter(temporary) as writer:
         writer.write(columns)
 
@@ -156,7 +178,7 @@ def write_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
 class ColumnWriter:
     """Writes a parquet file part by part; every part has the same columns. Not atomic by itself.
 
-    Text that is given as Categorical is written from its numbers; to readers it is text like any other.
+    A `Categorical` is written from its codes; readers see text like any other.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -172,7 +194,7 @@ class ColumnWriter:
         arrays = [pa.nulls(length, pa.float64()) if values is None else to_arrow(values) for values in columns.values()]
         table = pa.Table.from_arrays(arrays, list(columns))
         if self._writer is None:
-            # a schema of Arrow's own in the file would make other readers see numbered text as categories
+            # with Arrow's own schema in the file, other readers would see a Categorical as categories
             self._writer = pq.ParquetWriter(self._path, table.schema, store_schema=False)
         self._writer.write_table(table, row_group_size=ROW_GROUP)
 
@@ -189,8 +211,8 @@ class ColumnWriter:
 
 
 def positions(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
-    """Where each of the wanted texts stands among the given ones; -1 where it does not. The first of several counts."""
-    if wanted.equals(given):  # as a rule everything is in the order of the split
+    """Position of each wanted text among the given ones, (wanted,); -1 if it is not there, the first of several."""
+    if wanted.equals(given):  # usually everything is in the order of the split
         return np.arange(len(wanted))
     import pyarrow.compute as pc
 
@@ -199,7 +221,7 @@ def positions(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
 
 
 def take(texts: "pa.Array", rows: "NDArray[np.intp]") -> "pa.Array":
-    """Some of the texts."""
+    """The texts of some rows."""
     import pyarrow as pa
 
     indices = pa.py_buffer(np.ascontiguousarray(rows, np.int64))
@@ -207,7 +229,7 @@ def take(texts: "pa.Array", rows: "NDArray[np.intp]") -> "pa.Array":
 
 
 def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
-    """zlib.crc32 of every text in UTF-8, (n,): all texts at once, byte after byte."""
+    """zlib.crc32 of every text in UTF-8, (n,): computed for all texts at once, byte by byte."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(0xEDB88320), table >> 1)
@@ -223,7 +245,7 @@ def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
 
 
 def _one(column: "pa.ChunkedArray") -> "pa.Array":
-    """A column of text as one Arrow array, of a type that holds more than 2 GB: the ids of 40 million cells."""
+    """A text column as one Arrow array, of a type that holds more than 2 GB: the ids of 40 million cells."""
     import pyarrow as pa
 
     chunks = column.cast(pa.large_string()).chunks
@@ -241,7 +263,7 @@ def _categorical(column: "pa.ChunkedArray") -> Categorical:
     return Categorical(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), names)
 
 
-def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[Any]":
+def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
     import pyarrow as pa
 
     kind = column.type
@@ -264,8 +286,8 @@ def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[Any]":
     return found
 
 
-def _buffer(array: "pa.Array", dtype: "np.dtype[Any]") -> "NDArray[Any]":
-    """The numbers of an Arrow array without copying; what stands where a value is missing is arbitrary."""
+def _buffer(array: "pa.Array", dtype: "np.dtype[T]") -> "NDArray[T]":
+    """The numbers of an Arrow array without copying; arbitrary where a value is missing."""
     data = array.buffers()[1]
     if data is None:
         return np.zeros(len(array), dtype=dtype)
@@ -282,7 +304,7 @@ def _valid(array: "pa.Array") -> "NDArray[np.bool_]":
 
 
 def to_arrow(values: Any) -> "pa.Array":
-    """int64, float64 or text; Categorical as text by number, an Arrow array as it is."""
+    """Values as an Arrow array: int64, float64 or text; a Categorical as a dictionary, an Arrow array unchanged."""
     import pyarrow as pa
 
     if isinstance(values, pa.Array):

@@ -1,4 +1,4 @@
-"""Processes that must not outlive those that started them."""
+"""Processes that end with their parent."""
 
 import ctypes
 import signal

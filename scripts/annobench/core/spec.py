@@ -45,7 +45,7 @@ class Spec:
         return cls
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field: _plain(getattr(value, field)) for field in sorted(f.name for f in fields(value))}
     if isinstance(value, Mapping):
@@ -55,7 +55,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
+def _read(kind: Any, value: object, where: str) -> Any:
     """A plain value as `kind`: a dataclass, a union, tuple[X, ...], Mapping[str, X], or a plain type."""
     origin, of = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -82,7 +82,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+def _read_union(options: tuple[object, ...], value: object, where: str) -> Any:
     """A value as the first option that it fits."""
     if value is None and type(None) in options:
         return None
@@ -95,7 +95,7 @@ def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     raise SpecError(f"{where}: expected {' or '.join(map(_name, options))}, found {value!r}")
 
 
-def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+def _read_dataclass(kind: Any, value: object, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise SpecError(f"{where}: expected a mapping, found {value!r}")
     if issubclass(kind, Spec):
@@ -107,12 +107,12 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 @cache
-def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+def _fields(kind: Any) -> tuple[dict[str, object], frozenset[str]]:
     """Types of the fields of a dataclass, and the names of those without a default."""
     hints = get_type_hints(kind)
     needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     return {f.name: hints[f.name] for f in fields(kind)}, frozenset(needed)
 
 
-def _name(kind: Any) -> str:
+def _name(kind: object) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)

@@ -1,17 +1,16 @@
 """Kernels that release the GIL, on several threads.
 
-numba's own threads are not used: its default layer does not stand calls from two Python threads at once, and they would
-compete with those of PyTorch.
+numba's own threads are not used: its default layer does not allow calls from two Python threads at once, and they would
+compete with the threads of PyTorch.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
 
 # For the environment of a process before it imports PyTorch: how long an idle thread of PyTorch (GNU OpenMP) keeps a
-# core busy, waiting for more work. By default it is milliseconds, during which our threads cannot have that core: a
-# training step takes 1.3 to 2 times as long (benchmarks/RESULTS.md).
+# core busy while it waits for work. By default it is milliseconds, in which our threads cannot use that core: a step of
+# training then takes 1.3 to 2 times as long (benchmarks/RESULTS.md).
 SPIN = {"GOMP_SPINCOUNT": "10000"}
 
 
@@ -20,7 +19,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="annobench-kernel")
 
 
-def run(kernel: Callable[..., Any], n: int, threads: int, *arguments: Any, grain: int = 1) -> None:
+def run(kernel: Callable[..., object], n: int, threads: int, *arguments: object, grain: int = 1) -> None:
     """Call `kernel(start, stop, *arguments)` on contiguous ranges that make up 0..n, and wait for all of them.
 
     Ranges begin at multiples of `grain`. The calling thread takes the last one. Raises the first error of a range,

@@ -1,7 +1,7 @@
-"""Files that methods declare under `downloads`, such as models that others trained.
+"""Files that methods declare under `downloads`, such as pre-trained models.
 
-A file that cannot be had must not hold up a study: the record says so, and the fits that need it are skipped with its
-reason.
+A file that cannot be fetched does not stop a study: the record says why, and the fits that need it are skipped with
+that reason.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Reading a Cell Ontology release: from the wheel that carries several (offline), or from an OBO or OWL file."""
+"""Reading a Cell Ontology release from the ontology guide (offline), or from an OBO or OWL file."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ from annobench.ontology.graph import Ontology, Term
 
 
 def wheel_releases() -> dict[str, str]:
-    """Release date -> file name, of the releases that the installed cellxgene-ontology-guide carries."""
+    """Release date -> file name, for the releases of the installed cellxgene-ontology-guide."""
     prefix, suffix = "CL-ontology-v", ".json.zst"
     names = (entry.name for entry in (files("cellxgene_ontology_guide") / "data").iterdir())
     return {
@@ -25,7 +25,7 @@ def wheel_releases() -> dict[str, str]:
 
 
 def from_wheel(release: str) -> Ontology:
-    """A release out of cellxgene-ontology-guide; raises DataError that lists the releases it has."""
+    """A release of cellxgene-ontology-guide; raises DataError, which lists its releases, for any other."""
     from cellxgene_ontology_guide.supported_versions import load_ontology_file
 
     known = wheel_releases()
@@ -52,7 +52,7 @@ def _from_guide(raw: Mapping[str, _Entry], release: str) -> Ontology:
     terms = {}
     for key, entry in raw.items():
         above = entry["ancestors"]
-        # where distances are not known all ancestors are taken as parents, which leaves the closure as it is
+        # without distances all ancestors are taken as parents, which does not change the closure
         parents = (ancestor for ancestor in above if not isinstance(above, Mapping) or above[ancestor] == 1)
         terms[key] = Term(
             entry["label"],
@@ -65,9 +65,9 @@ def _from_guide(raw: Mapping[str, _Entry], release: str) -> Ontology:
 
 
 def from_json(path: str | Path, release: str) -> Ontology:
-    """A release out of a JSON file of the ontology guide (CL-ontology-v<release>.json, also .gz).
+    """A release from a JSON file of the ontology guide (CL-ontology-v<release>.json, also .gz).
 
-    Raises DataError where the file is none, or its name states another release.
+    Raises DataError where the file is not one, or its name does not contain the release.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +82,7 @@ def from_json(path: str | Path, release: str) -> Ontology:
 
 
 def from_obo(path: str | Path, release: str) -> Ontology:
-    """A release out of an OBO or OWL file (also .gz); raises DataError where the file states another release."""
+    """A release from an OBO or OWL file (also .gz); raises DataError where the file states another release."""
     import warnings
 
     import pronto

@@ -1,4 +1,4 @@
-"""Gene panels: a published list of genes, brought here and read into the columns that everything else uses."""
+"""Gene panels: published lists of genes, fetched and read into the columns feature_id and feature_name."""
 
 import csv
 import gzip

@@ -17,7 +17,7 @@ from annobench.core.spec import Spec
 Report = Callable[[str], None]  # says one line of progress
 Given = Mapping[str, Sequence[Path]]  # files that the inputs of a rule name
 Step = dict[str, object]  # one entry of `steps` in source.json
-LINK_MB = 2000  # memory of fetching what is only passed on
+LINK_MB = 2000  # memory (MB) of fetching a file that is not read
 
 
 def silent(text: str) -> None:
@@ -26,7 +26,7 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a source stands in a study: what it may ask for as input."""
+    """What a source may ask for as input."""
 
     dataset: str
     ontology: str  # JSON of the study's ontology release

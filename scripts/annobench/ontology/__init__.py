@@ -1,4 +1,4 @@
-"""The Cell Ontology: releases, the graph, reachability over class lists, and mapping of labels to ids."""
+"""The Cell Ontology: the graph of a release, mapping of labels to ids, and coarser lists of types."""
 
 from annobench.ontology.graph import ROOT, UNKNOWN, Ontology, Term
 

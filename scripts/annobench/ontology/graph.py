@@ -1,7 +1,7 @@
 """The graph of cell types: ancestors, descendants, and reachability over any list of classes.
 
-Only `is_a` relations between Cell Ontology terms count. A label that is no live term of the release has itself as its
-only ancestor, so that metrics stay defined for it.
+Only `is_a` relations between Cell Ontology terms count. A label that is not a live term of the release has no
+ancestors, so that metrics stay defined for it.
 """
 
 import json
@@ -17,6 +17,7 @@ from annobench.core.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 ROOT = "CL:0000000"  # "cell"
 UNKNOWN = "unknown"  # the label_id of a cell whose type is not known
@@ -24,7 +25,7 @@ UNKNOWN = "unknown"  # the label_id of a cell whose type is not known
 
 @dataclass(frozen=True)
 class Term:
-    """One ontology term. `replaced_by` is set where an obsolete term names its successor."""
+    """One ontology term; `replaced_by` is the successor that an obsolete term names."""
 
     label: str
     parents: tuple[str, ...] = ()
@@ -34,7 +35,15 @@ class Term:
 
 
 class Ontology:
-    """One release of the Cell Ontology, keyed by id (`CL:0000084`)."""
+    """One release of the Cell Ontology.
+
+    Parameters
+    ----------
+    release
+        Its date.
+    terms
+        Terms by id (`CL:0000084`), obsolete ones included.
+    """
 
     def __init__(self, release: str, terms: dict[str, Term]) -> None:
         self.release = release
@@ -67,8 +76,8 @@ class Ontology:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """Name in lower case -> live id: labels first, then exact synonyms that one term has, then obsolete labels."""
-        found: dict[str, str] = {}
+        """Name in lower case -> live id: labels first, then exact synonyms of one term only, then obsolete labels."""
+        names: dict[str, str] = {}
         taken: Counter[str] = Counter()
         live = {key: term for key, term in sorted(self.terms.items()) if not term.obsolete}
         for term in live.values():
@@ -76,19 +85,19 @@ class Ontology:
         for key, term in self.terms.items():
             successor = self.resolve(key) if term.obsolete else None
             if successor:
-                found[term.label.lower().removeprefix("obsolete ")] = successor
+                names[term.label.lower().removeprefix("obsolete ")] = successor
         for key, term in live.items():
-            found |= {name.lower(): key for name in term.synonyms if taken[name.lower()] == 1}
-        found |= {term.label.lower(): key for key, term in live.items()}
-        found.pop("", None)  # releases hold obsolete terms that have lost their name
-        return found
+            names |= {name.lower(): key for name in term.synonyms if taken[name.lower()] == 1}
+        names |= {term.label.lower(): key for key, term in live.items()}
+        names.pop("", None)  # releases hold obsolete terms without a name
+        return names
 
     def find(self, name: str) -> str | None:
-        """The live term that has a name, whatever its case: as label, as exact synonym, or once; else None."""
+        """The live term with a name (label, exact synonym, or former label), in any case; None if there is none."""
         return self._names.get(name.strip().lower())
 
     def resolve(self, label_id: str) -> str | None:
-        """The live term that an id stands for: itself, or its replacement where it is obsolete; else None."""
+        """The live term of an id: itself, or its replacement if it is obsolete; None if there is none."""
         seen = set()
         current: str | None = label_id
         while current in self.terms and current not in seen:
@@ -101,18 +110,18 @@ class Ontology:
     def ancestors(self, label_id: str) -> frozenset[str]:
         """All strict ancestors of a term, the root included; empty for an id that is not in the release."""
         if label_id not in self._ancestors:
-            found: set[str] = set()
+            above: set[str] = set()
             queue = list(self.terms[label_id].parents) if label_id in self.terms else []
             while queue:
                 parent = queue.pop()
-                if parent not in found:
-                    found.add(parent)
+                if parent not in above:
+                    above.add(parent)
                     queue.extend(self.terms[parent].parents)
-            if label_id in found:
+            if label_id in above:
                 raise DataError(
                     f"Cell Ontology {self.release}: {label_id} is its own ancestor; the release file is broken"
                 )
-            self._ancestors[label_id] = frozenset(found)
+            self._ancestors[label_id] = frozenset(above)
         return self._ancestors[label_id]
 
     @cached_property
@@ -125,14 +134,14 @@ class Ontology:
 
     def descendants(self, label_id: str) -> frozenset[str]:
         """All strict descendants of a term."""
-        found: set[str] = set()
+        below: set[str] = set()
         queue = list(self._children.get(label_id, []))
         while queue:
             child = queue.pop()
-            if child not in found:
-                found.add(child)
+            if child not in below:
+                below.add(child)
                 queue.extend(self._children.get(child, []))
-        return frozenset(found)
+        return frozenset(below)
 
     def depth(self, label_id: str) -> int:
         """Longest path from the root; 0 for the root and for an id that is not in the release."""
@@ -141,11 +150,20 @@ class Ontology:
             self._depths[label_id] = 1 + max((self.depth(parent) for parent in parents), default=-1)
         return self._depths[label_id]
 
-    def reachability(self, classes: Sequence[str]) -> "np.ndarray":
-        """Boolean matrix R over a class list, with R[i, j] true where j is i or a descendant of i.
+    def reachability(self, classes: Sequence[str]) -> "NDArray[np.bool_]":
+        """Which classes lie at or below which.
 
-        The closure is taken over the whole ontology and then restricted, so that a relation through a type that is
-        not among the classes is kept. Shape (classes, classes).
+        The closure is taken over the whole ontology and then restricted, so that a relation through a type that is not
+        among the classes is kept.
+
+        Parameters
+        ----------
+        classes
+            Cell Ontology ids.
+
+        Returns
+        -------
+        R (classes, classes), with R[i, j] true where j is i or a descendant of i.
         """
         import numpy as np
 
@@ -158,11 +176,14 @@ class Ontology:
         return matrix
 
     def closure(self, label_id: str) -> frozenset[str]:
-        """A term and its ancestors without the root: the node set of the hierarchical F-measure (Kiritchenko 2006)."""
+        """A term and its ancestors without the root: the node set of the hierarchical F-measure.
+
+        Kiritchenko et al., Advances in Artificial Intelligence 2006, doi 10.1007/11766247_34.
+        """
         return (self.ancestors(label_id) | {label_id}) - {ROOT}
 
     def reduced_edges(self, classes: Iterable[str]) -> list[tuple[str, str]]:
-        """Edges (ancestor, descendant) of the transitive reduction of the ontology over a class list."""
+        """Edges (ancestor, descendant) of the transitive reduction of the ontology over some classes."""
         chosen = sorted(set(classes))
         above = {c: self.ancestors(c) & set(chosen) for c in chosen}
         edges = []

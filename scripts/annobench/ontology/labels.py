@@ -1,6 +1,6 @@
-"""Mapping of authors' labels to Cell Ontology ids, by curated table or by the ids that the source gives.
+"""Mapping of authors' labels to Cell Ontology ids, by a curated table or by the ids of the source.
 
-Nothing is guessed: a label that neither knows stays visible as `unknown` and is counted in the card.
+Nothing is guessed: a label that neither maps stays visible as `unknown` and is counted in the card.
 """
 
 import csv
@@ -17,7 +17,17 @@ COLUMNS = ["original", "label_id", "comment"]
 
 @dataclass(frozen=True)
 class MappedLabels:
-    """One id per cell, and how it was found: counts per original label of what could not be mapped, and why."""
+    """Mapped labels.
+
+    Parameters
+    ----------
+    label_ids
+        Cell Ontology id of every cell, or `unknown`.
+    unmapped
+        Original label -> number of cells that could not be mapped, and why.
+    replaced
+        Obsolete id of the source -> its replacement.
+    """
 
     label_ids: list[str]
     unmapped: dict[str, str]
@@ -27,7 +37,7 @@ class MappedLabels:
 def read_table(path: str | Path, ontology: Ontology) -> dict[str, str]:
     """Read a table of config/labels: tab-separated, columns original, label_id, comment.
 
-    Raises DataError for a wrong header, a label that stands twice, or an id that is no live term of the release.
+    Raises DataError for a wrong header, a label that is listed twice, or an id that is not a live term of the release.
     """
     table: dict[str, str] = {}
     with open(path, encoding="utf-8", newline="") as handle:
@@ -39,7 +49,7 @@ def read_table(path: str | Path, ontology: Ontology) -> dict[str, str]:
         for number, row in enumerate(rows, start=2):
             original, label_id = row["original"], row["label_id"]
             if original in table:
-                raise DataError(f"{path}, line {number}: label '{original}' stands twice; keep one row")
+                raise DataError(f"{path}, line {number}: label '{original}' is listed twice; keep one row")
             if label_id != UNKNOWN:
                 check_live(label_id, ontology, f"{path}, line {number}", "a live id or 'unknown'")
             table[original] = label_id
@@ -47,7 +57,7 @@ def read_table(path: str | Path, ontology: Ontology) -> dict[str, str]:
 
 
 def check_live(label_id: str, ontology: Ontology, where: str, wanted: str = "a live id") -> None:
-    """Raise DataError where an id is no live term of the release; `where` opens the message."""
+    """Raise DataError where an id is not a live term of the release; `where` opens the message."""
     if label_id not in ontology:
         state = "obsolete in" if label_id in ontology.terms else "not a term of"
         raise DataError(f"{where}: '{label_id}' is {state} Cell Ontology {ontology.release}; use {wanted}")
@@ -62,31 +72,39 @@ def map_labels(
 ) -> MappedLabels:
     """Give every cell a Cell Ontology id or `unknown`.
 
-    The table goes first; then the id of the source, an obsolete one followed to its replacement. `original` and
-    `native` hold one entry per cell; or one for each of several sets of like cells, whose sizes are `cells`.
+    Parameters
+    ----------
+    original
+        Labels of the authors: one per cell, or one per set of cells with the same label and id.
+    native
+        Ids of the source, one for each of `original`; an obsolete id is followed to its replacement.
+    table
+        Label -> id; goes before the ids of the source.
+    ontology
+        The release.
+    cells
+        Sizes of the sets of cells; None where every entry is one cell.
     """
     label_ids: list[str] = []
     unmapped: Counter[tuple[str, str]] = Counter()
     replaced: dict[str, str] = {}
     for position, text in enumerate(original):
-        found, reason = UNKNOWN, "no table and no native id"
+        label_id, reason = UNKNOWN, "no table and no native id"
         if table is not None:
-            found, reason = (
-                table.get(text, UNKNOWN),
-                "not in the table" if text not in table else "unknown by the table",
-            )
-        if found == UNKNOWN and native is not None and not (table and text in table):
+            label_id = table.get(text, UNKNOWN)
+            reason = "not in the table" if text not in table else "unknown by the table"
+        if label_id == UNKNOWN and native is not None and not (table and text in table):
             given = native[position]
             resolved = ontology.resolve(given)
             if resolved:
-                found = resolved
+                label_id = resolved
                 if resolved != given:
                     replaced[given] = resolved
             else:
                 reason = f"native id '{given}' is not in Cell Ontology {ontology.release}"
-        if found == UNKNOWN:
+        if label_id == UNKNOWN:
             unmapped[text, reason] += 1 if cells is None else cells[position]
-        label_ids.append(found)
+        label_ids.append(label_id)
     reasons: dict[str, list[str]] = {}
     for (text, reason), count in unmapped.items():
         reasons.setdefault(text, []).append(f"{count} cells: {reason}")

@@ -1,8 +1,8 @@
-"""Rolling labels up: a coarser list of types to which fine labels belong.
+"""Rolling labels up to a coarser list of types.
 
-The rule: a label belongs to the target with a root that is the label itself or an ancestor of it; of several such roots
-the deepest decides (longest path from the top of the ontology), on a tie the target that stands first. Plasma cells,
-which are lymphocytes, so go to a target `plasma cell` where there is one.
+A label belongs to the target with a root that is the label itself or an ancestor of it. Of several such roots the
+deepest decides (longest path from the top of the ontology), on a tie the target that is listed first. So plasma cells,
+which are lymphocytes, go to a target `plasma cell` where there is one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,17 +16,25 @@ from annobench.ontology.tree import class_tree
 
 @dataclass(frozen=True)
 class Rollup:
-    """Targets (Cell Ontology ids) with their roots. Labels below no root are kept, or become `unknown`."""
+    """A coarser list of types.
+
+    Parameters
+    ----------
+    targets
+        Cell Ontology id -> its roots: the ids whose descendants are rolled up to it.
+    keep_others
+        Whether labels below no root are kept; otherwise they become `unknown`.
+    """
 
     targets: Mapping[str, Sequence[str]]
     keep_others: bool = True
 
     @classmethod
     def from_config(cls, document: Mapping[str, Any], ontology: Ontology) -> "Rollup":
-        """From a file of config/rollups. Raises DataError for an id that is no live term."""
+        """From a file of config/rollups. Raises DataError for an id that is not a live term."""
         for label_id in [*document["targets"], *(root for roots in document["targets"].values() for root in roots)]:
             if label_id not in ontology:
-                raise DataError(f"rollup: '{label_id}' is no live term of Cell Ontology {ontology.release}")
+                raise DataError(f"rollup: '{label_id}' is not a live term of Cell Ontology {ontology.release}")
         return cls(document["targets"], document["others"] == "keep")
 
     def of(self, label: str, ontology: Ontology) -> str:
@@ -34,29 +42,28 @@ class Rollup:
         if label == UNKNOWN:
             return UNKNOWN
         above = ontology.ancestors(label) | {label}
-        found = [
+        reached = [
             (-ontology.depth(root), place, target)
             for place, (target, roots) in enumerate(self.targets.items())
             for root in roots
             if root in above
         ]
-        return min(found)[2] if found else label if self.keep_others else UNKNOWN
+        return min(reached)[2] if reached else label if self.keep_others else UNKNOWN
 
     def table(self, labels: Iterable[str], ontology: Ontology) -> dict[str, str]:
-        """Label -> target, for every different label."""
+        """Label -> target, for the distinct labels."""
         return {label: self.of(label, ontology) for label in sorted(set(labels))}
 
 
 def siblings_merged(classes: Iterable[str], ontology: Ontology) -> dict[str, str]:
-    """Class -> the type that it and its nearest relatives among the classes have in common, where that is not all.
+    """Class -> its parent in the tree of classes (see `class_tree`), as a coarser annotation of the cells would say.
 
-    Without any table: every class becomes its parent in the tree of classes (see `class_tree`), unless that is a
-    topmost node, which would join what is only related from afar. A class that others become stays, so that they are
-    one type with it. What a coarser annotation of the same cells would say.
+    Classes below a topmost node stay, since that would join distant relatives. So does a class that others are merged
+    into.
     """
     nodes = {node["label_id"]: node["parent"] for node in class_tree(sorted(set(classes) - {UNKNOWN}), ontology)}
-    found = {}
+    merged = {}
     for label in classes:
         parent = nodes.get(label, "")
-        found[label] = parent if parent and nodes[parent] else label
-    return found | {label: label for label in set(found.values()) & set(found)}
+        merged[label] = parent if parent and nodes[parent] else label
+    return merged | {label: label for label in set(merged.values()) & set(merged)}

@@ -1,15 +1,24 @@
-"""A tree over the classes of a dataset, for drawing: the ontology is a graph, and a page is not."""
+"""A tree over the classes of a dataset: the ontology is a graph, which cannot be drawn on a page."""
 
-from typing import Any
+from typing import TypedDict
 
 from annobench.ontology.graph import ROOT, Ontology
 
 
-def class_tree(classes: list[str], ontology: Ontology) -> list[dict[str, Any]]:
-    """Nodes (label_id, label, parent, is_class) of a tree that holds all classes.
+class Node(TypedDict):
+    """A term in a tree of classes; `parent` is empty for the topmost nodes."""
 
-    Every term keeps one parent, the one with most of the classes below it (the deepest of these, then the lowest id);
-    terms that are no class and have one child are left out. The parent of the topmost nodes is empty.
+    label_id: str
+    label: str
+    parent: str
+    is_class: bool
+
+
+def class_tree(classes: list[str], ontology: Ontology) -> list[Node]:
+    """The nodes of a tree that holds all classes.
+
+    Every term keeps one parent: the one with most classes below it (then the deepest, then the lowest id). Terms that
+    are not classes and have one child are left out.
     """
     below = {
         node: sum(node == c or node in ontology.ancestors(c) for c in classes)

@@ -490,7 +490,7 @@ def test_a_lost_connection_is_tried_again() -> None:
         raise OSError("gone")
 
     said.clear()
-    with pytest.raises(DownloadError, match="goes on where it stopped"):
+    with pytest.raises(DownloadError, match="resumes where it stopped"):
         with_patience(never, uri="s3://bucket/soma", report=lambda text: None, attempts=3, first_wait=0.001)
     assert said == ["asked"] * 3
     said.clear()
@@ -520,7 +520,7 @@ def test_ids_in_any_order_are_put_in_order(releases: dict[str, Path]) -> None:
     class Backwards:
         schema = pa.schema([("soma_joinid", pa.int64()), ("a", pa.string())])
 
-        def read(self, **_: Any) -> list[pa.Table]:
+        def read(self, *_: Any, **__: Any) -> list[pa.Table]:
             parts = ([5, 2], ["five", None]), ([1], ["one"])
             return [pa.table({"soma_joinid": ids, "a": texts}) for ids, texts in parts]
 

@@ -89,7 +89,7 @@ def test_a_source_distribution_is_found_fetched_and_never_executed(tmp_path: Pat
         urls = find_file("My_Pkg", "Pkg-1.0.tar.gz", found)  # the name is normalised as pip does
         assert urls == [f"{address}/files/Pkg-1.0.tar.gz"]
         download(urls, tmp_path / "Pkg-1.0.tar.gz", hashlib.sha256(content).hexdigest())
-        with pytest.raises(DownloadError, match=r"Pkg-2\.0\.tar\.gz of My_Pkg was found in none"):
+        with pytest.raises(DownloadError, match=r"Pkg-2\.0\.tar\.gz of My_Pkg is in none"):
             find_file("My_Pkg", "Pkg-2.0.tar.gz", found)
     extract_member(tmp_path / "Pkg-1.0.tar.gz", "pkg-1.0/data/x.txt", tmp_path / "x.txt")
     assert (tmp_path / "x.txt").read_text() == "payload"

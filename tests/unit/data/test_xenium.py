@@ -295,7 +295,9 @@ def test_a_path_or_a_download_not_both(source: dict, part: str) -> None:
 def test_snakemake_watches_the_files_that_are_read(tmp_path: Path, made: Content) -> None:
     folder = bundle.write(tmp_path / "b", made, "h5", "mtx")
     dataset = {"source": {"kind": "xenium", "path": str(folder)}, "resources": {"memory_mb": 5000}}
-    data = DataRules(Study("s", {"ontology": {"release": "r", "source": "wheel"}}, {"d": dataset}, {}, {}))
+    settings = {"ontology": {"release": "r", "source": "wheel"}}
+    empty = ("methods", "splits", "fitted_splits", "panels", "rollups", "releases")
+    data = DataRules(Study(name="s", settings=settings, datasets={"d": dataset}, **{key: {} for key in empty}))
     wildcards = SimpleNamespace(dataset="d")
     watched = data.fetch_inputs(wildcards)["local"]
     names = ["cell_feature_matrix.h5", "cells.parquet", "experiment.xenium", "gene_panel.json"]
@@ -337,12 +339,12 @@ def cut(path: Path, share: float = 0.6) -> None:
         (
             "zarr",
             lambda f: (f / "cell_feature_matrix.zarr/cell_features/data/1").unlink(),
-            "stored counts are zero, which a sparse matrix has no place for; a part of it is missing",
+            "stored counts are zero, which a sparse matrix does not hold; a part of it is missing",
         ),
         (
             "zarr",
             lambda f: (f / "cell_feature_matrix.zarr/cell_features/indices/1").unlink(),
-            "cell_feature_matrix.zarr: .*entries stand twice",
+            "cell_feature_matrix.zarr: .*duplicate entries",
         ),
         (
             "zarr",
@@ -397,7 +399,7 @@ def test_a_truncated_csv(tmp_path: Path, made: Content) -> None:
             lambda t: t.assign(cell_id=["zzzzzzzz-1", *t["cell_id"][1:]]),
             r"are not in cells.parquet \(such as aaaaaaaa-1\); 1 of 80 cells of cells.parquet are not in .*zzzzzzzz-1",
         ),
-        (lambda t: t.assign(cell_id=[*t["cell_id"][:-1], t["cell_id"][0]]), "1 cell ids stand twice .*aaaaaaaa-1"),
+        (lambda t: t.assign(cell_id=[*t["cell_id"][:-1], t["cell_id"][0]]), "1 duplicate cell ids .*aaaaaaaa-1"),
         (lambda t: t.assign(cell_id=range(80)), "80 of 80 cells of cell_feature_matrix.h5 are not in cells.parquet"),
         (lambda t: t.drop(columns="y_centroid"), "there is no column y_centroid"),
         (
@@ -416,9 +418,9 @@ def test_tables_of_cells_that_do_not_fit(tmp_path: Path, made: Content, change, 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_cells_of_the_matrix_that_stand_twice(tmp_path: Path, made: Content, form: str) -> None:
+def test_cells_of_the_matrix_listed_twice(tmp_path: Path, made: Content, form: str) -> None:
     twice = replace(made, prefixes=np.concatenate([made.prefixes[:1], made.prefixes[:1], made.prefixes[2:]]))
-    with pytest.raises(DataError, match="cell_feature_matrix.*: 1 cell ids stand twice"):
+    with pytest.raises(DataError, match="cell_feature_matrix.*: 1 duplicate cell ids"):
         read(bundle.write(tmp_path / "b", twice, form))
 
 

@@ -54,7 +54,7 @@ def test_labels_without_table_and_id_stay_visible() -> None:
     ("text", "part"),
     [
         ("label\tid\n", "expected the columns original, label_id, comment"),
-        ("original\tlabel_id\tcomment\nx\tA\t\nx\tB\t\n", "line 3: label 'x' stands twice"),
+        ("original\tlabel_id\tcomment\nx\tA\t\nx\tB\t\n", "line 3: label 'x' is listed twice"),
         ("original\tlabel_id\tcomment\nx\tOLD\t\n", "'OLD' is obsolete in Cell Ontology"),
         ("original\tlabel_id\tcomment\nx\tCL:9\t\n", "'CL:9' is not a term of"),
     ],

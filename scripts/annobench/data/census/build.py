@@ -81,7 +81,7 @@ def build_release(
 ) -> None:
     """Write a release in the form of the Census.
 
-    Values that are log1p are turned back and rounded, which the record says.
+    log1p values are converted back and rounded, which the record states.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> St
 
 
 def _dataset_ids(base: str, studies: Sequence[str]) -> dict[str, str]:
-    """An id for every study; numbered where their letters do not tell them apart."""
+    """An id for every study; numbered where letters alone do not distinguish them."""
     slugs = {study: _slug(study) for study in studies}
     often = Counter(slugs.values())
     return {
@@ -249,7 +249,7 @@ def _annotations(part: Part, obs: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _layout(cells: int, genes: int) -> dict[str, object]:
-    """How the counts lie on disk: whole rows one after the other, so that they are written without sorting."""
+    """The layout of the counts on disk: whole rows one after the other, so that they are written without sorting."""
     packed = ["ByteShuffleFilter", {"_type": "ZstdFilter", "level": 3}]
     dimensions = {
         "soma_dim_0": {"tile": min(_TILE, cells), "filters": packed},
@@ -260,7 +260,7 @@ def _layout(cells: int, genes: int) -> dict[str, object]:
 
 
 def _placed(matrix: "csr_matrix", place: "NDArray[np.int64]", genes: int) -> "csr_matrix":
-    """The columns of a matrix at their places among so many genes, rising; those without a place are left out."""
+    """The columns of a matrix moved to their places among `genes` genes; columns without a place are left out."""
     from scipy.sparse import csr_matrix
 
     kept = np.flatnonzero(place >= 0)
@@ -271,7 +271,7 @@ def _placed(matrix: "csr_matrix", place: "NDArray[np.int64]", genes: int) -> "cs
 
 
 def _as_counts(matrix: "csr_matrix", state: str) -> "csr_matrix":
-    """Whole numbers: log1p values are turned back and rounded."""
+    """Whole numbers: log1p values are converted back and rounded."""
     if state == "counts":
         return matrix
     counts = matrix.copy()
@@ -368,8 +368,7 @@ def _frame(parent: Any, name: str, columns: "Mapping[str, Sequence[object] | pa.
     domain = [[0, len(table) - 1]]
     made = parent.add_new_dataframe(name, schema=table.schema, index_column_names=["soma_joinid"], domain=domain)
     made.close()
-    # opened anew: what belongs to the open collection is written as of its own moment, in which the texts of a
-    # dictionary could not be told from those that it was created with (none)
+    # opened again: the open collection writes as of the moment it was opened, when the dictionary had no texts yet
     with soma.DataFrame.open(made.uri, "w") as frame:
         frame.write(table)
 

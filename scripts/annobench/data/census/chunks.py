@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 BLOCK = 8_192  # cells that are read at a time: 2,000 values of 20 bytes for each of them are 330 MB
-_FEW_GENES = 0.25  # of a release's: these alone are asked for, else whole rows, which is what lies together
+_FEW_GENES = 0.25  # share of a release's genes: fewer are asked for by name, more as whole rows, which lie together
 _SAY_EVERY = 30.0  # seconds
 
 
@@ -135,7 +135,7 @@ def _part(path: Path, start: int, stop: int) -> "pd.DataFrame":
 
 
 def _annotations(obs: "pd.DataFrame") -> "pd.DataFrame":
-    """What the store keeps of cells; their number in the release is their id."""
+    """The annotations that the store keeps; the number of a cell in the release is its id."""
     kept = obs.drop(columns=ID)
     kept.index = obs[ID].astype(str).rename("cell_id")
     return kept
@@ -150,7 +150,7 @@ def _genes(path: Path) -> "pd.DataFrame":
 
 
 def _check_release(release: Release, record: _Record, obs: "pd.DataFrame") -> None:
-    """Raise DataError where the cells of the release are not those that were selected."""
+    """Raise DataError where the release does not have the selected cells any more."""
     wanted = obs[ID].to_numpy()
     tables = list(batches(release.obs, [ID, "dataset_id"], coords=wanted))
     there = np.concatenate([table[ID].to_numpy() for table in tables])
@@ -165,7 +165,7 @@ def _check_release(release: Release, record: _Record, obs: "pd.DataFrame") -> No
     if moved := int((datasets[order] != obs["dataset_id"].to_numpy()).sum()):
         raise DataError(
             f"{release.where}: {moved} of {len(wanted)} cells belong to another dataset than when they were selected "
-            f"from {record['uri']}; a number stands for another cell in every release. Select again: --forcerun "
+            f"from {record['uri']}; numbers of cells differ between releases. Select again: --forcerun "
             "select_census_cells"
         )
 

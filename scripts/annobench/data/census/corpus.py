@@ -1,7 +1,7 @@
-"""Which cell types make a corpus: the four rules of scTab, as its code applies them.
+"""The choice of cell types for a corpus: the four rules of scTab, as its code applies them.
 
-A type is kept if it lies below a root (native cell), has enough cells, enough samples and enough ancestors. All four
-are judged on the same table, before anything is removed. Fischer et al., Nature Communications 2024,
+A type is kept if it lies below a root (native cell) and has enough cells, samples and ancestors. All four rules are
+applied to the same table, before anything is removed. Fischer et al., Nature Communications 2024,
 doi 10.1038/s41467-024-51059-5.
 """
 

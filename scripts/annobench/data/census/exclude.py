@@ -1,4 +1,4 @@
-"""Cells that are left out by their number, such as those of a published erratum."""
+"""Cells that are excluded by number, such as the cells of a published erratum."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The chunks of a dataset as one store, checked against the selection; nothing is copied where links are possible."""
+"""The chunks of a dataset as one store, checked against the selection; counts are linked where possible."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -15,7 +15,7 @@ from annobench.data.spec import Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NOT_THERE = -1  # number of a gene that the release does not have and that is written as zeros
+NOT_THERE = -1  # number of a gene that the release lacks and that is written as zeros
 
 
 def wanted_genes(

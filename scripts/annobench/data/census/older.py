@@ -1,4 +1,4 @@
-"""The older release that `new_since` names: which datasets it had, and which new ones are its own again."""
+"""The older release that `new_since` names: its datasets, and which new datasets republish them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Older:
         both = self.knows_cells and CELL in release.obs.schema.names
         shares = None
         if both:
-            report(f"comparing the cells of {len(used)} new datasets with those of {self.where}")
+            report(f"comparing the cells of {len(used)} new datasets with the cells of {self.where}")
             shares = self._shares_of_cells(release, used)
         new, old = [datasets[name] for name in used], list(self.datasets.values())
         matches = compare(new, old, donors, self.donors, shares)

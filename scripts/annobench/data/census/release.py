@@ -6,12 +6,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annobench.core.errors import AnnobenchError, DataError, DownloadError, nearest
 from annobench.core.files import expanded
 from annobench.data.census.spec import Settings
 from annobench.data.spec import Report
+
+if TYPE_CHECKING:
+    import tiledbsoma as soma
 
 BUFFER_BYTES = 128 * 2**20  # of one column that the client reads at a time; its default is 1 GiB
 MEASUREMENT, LAYER = "RNA", "raw"
@@ -19,8 +22,6 @@ MEASUREMENT, LAYER = "RNA", "raw"
 # segmentation fault or of its own check of memory (https://github.com/TileDB-Inc/TileDB/pull/5723); 0 goes without it
 _SAFE = {"sm.query.sparse_global_order.preprocess_tile_merge": 0}
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, TypeError, ValueError)
-
-
 DatasetRow = dict[str, str | int]  # a row of census_info/datasets
 
 
@@ -53,22 +54,22 @@ class Release:
         return facts.get("census_build_date")
 
     @property
-    def obs(self) -> Any:
+    def obs(self) -> "soma.DataFrame":
         """The SOMA data frame of the cells."""
         return self._experiment.obs
 
     @property
-    def var(self) -> Any:
+    def var(self) -> "soma.DataFrame":
         """The SOMA data frame of the genes."""
         return self._experiment.ms[MEASUREMENT].var
 
     @property
-    def counts(self) -> Any:
+    def counts(self) -> "soma.SparseNDArray":
         """The SOMA array of the raw counts."""
         return self._experiment.ms[MEASUREMENT].X[LAYER]
 
     @property
-    def presence(self) -> Any:
+    def presence(self) -> "soma.SparseNDArray":
         """The SOMA array that says which dataset measured which gene."""
         return self._experiment.ms[MEASUREMENT]["feature_dataset_presence_matrix"]
 
@@ -84,7 +85,7 @@ def is_remote(uri: str | None) -> bool:
 
 
 def address(uri: str) -> str:
-    """A uri as users write it: variables are replaced, a path is made absolute, an address stays as it is."""
+    """The address behind a uri: variables are expanded, a path is made absolute."""
     if "://" in uri:
         return uri
     path = expanded(uri)
@@ -219,7 +220,7 @@ def with_patience(
                     raise
                 raise DownloadError(
                     f"the Census could not be read ({_said(error)}; attempt {attempt}); run the same command again: it "
-                    "goes on where it stopped"
+                    "resumes where it stopped"
                 ) from error
             report(f"{_said(error)}; trying again in {wait:.0f} s (attempt {attempt} of {attempts})")
             time.sleep(wait)

@@ -1,15 +1,18 @@
-"""Rows of the Census's cells as columns of numpy: a batch at a time, every text kept once."""
+"""Columns of the Census's obs, read a batch at a time; every distinct text is kept once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.cells.store.ids import hashed
 from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.data.census.filters import Filters
+from annobench.data.census.spec import Value
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    import tiledbsoma as soma
     from numpy.typing import NDArray
 
 ID = "soma_joinid"
@@ -17,14 +20,14 @@ _PIECE = 1 << 20  # cells whose texts are held at a time
 
 
 class _Texts:
-    """A column of text that grows, by number."""
+    """A text column that grows, as integer codes."""
 
     def __init__(self) -> None:
         self._place: dict[str, int] = {}
         self._codes: list[NDArray[np.int32]] = []
 
-    def add(self, column: Any) -> "NDArray[np.int32]":
-        """Append a chunked Arrow column; returns the numbers of its rows. What is missing is `unknown`."""
+    def add(self, column: "pa.ChunkedArray") -> "NDArray[np.int32]":
+        """Append a chunked Arrow column; returns the codes of its rows. Missing values become `unknown`."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -34,7 +37,7 @@ class _Texts:
             names = [*map(str, coded.dictionary.to_pylist()), NOT_GIVEN]
             codes = coded.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
             table = np.full(len(names), -1, dtype=np.int32)
-            for i in np.unique(codes):  # a column by dictionary brings names along that no cell of it has
+            for i in np.unique(codes):  # a dictionary may hold names that no row has
                 table[i] = self._place.setdefault(names[i], len(self._place))
             found.append(table[codes])
         self._codes.append(np.concatenate(found))
@@ -44,19 +47,27 @@ class _Texts:
         return Categorical(np.concatenate([np.empty(0, dtype=np.int32), *self._codes]), list(self._place))
 
 
-def batches(frame: Any, columns: Sequence[str], expression: str | None = None, coords: Any = None) -> Iterator[Any]:
+def batches(
+    frame: "soma.DataFrame",
+    columns: Sequence[str],
+    expression: str | None = None,
+    coords: "NDArray[np.int64] | None" = None,
+) -> "Iterator[pa.Table]":
     """Arrow tables of some rows of a SOMA data frame."""
-    chosen = {} if coords is None else {"coords": (coords,)}
-    yield from frame.read(column_names=list(columns), value_filter=expression, **chosen)
+    chosen = () if coords is None else (coords,)
+    yield from frame.read(chosen, column_names=list(columns), value_filter=expression)
 
 
 def read_cells(
-    frame: Any, columns: Sequence[str], filters: Filters, *, report: Callable[[int], None] = lambda rows: None
+    frame: "soma.DataFrame",
+    columns: Sequence[str],
+    filters: Filters,
+    *,
+    report: Callable[[int], None] = lambda rows: None,
 ) -> "tuple[NDArray[np.int64], dict[str, Categorical]]":
     """Ids and columns of the cells that pass the filters, ids ascending.
 
-    What the client filters is checked again here, once for every different value; what it cannot filter is filtered
-    here.
+    What the client filters is checked again, once for every distinct value; what it cannot filter is filtered here.
     """
     texts = {name: _Texts() for name in columns}
     ids: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
@@ -81,7 +92,7 @@ def read_cells(
     return joinids[order], {name: coded[order] for name, coded in found.items()}
 
 
-def _passes(column: Any, name: str, filters: Filters) -> "NDArray[np.bool_]":
+def _passes(column: "pa.ChunkedArray", name: str, filters: Filters) -> "NDArray[np.bool_]":
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -93,9 +104,9 @@ def _passes(column: Any, name: str, filters: Filters) -> "NDArray[np.bool_]":
     return np.concatenate(found)
 
 
-def value_counts(frame: Any, column: str) -> dict[Any, int]:
+def value_counts(frame: "soma.DataFrame", column: str) -> dict[Value, int]:
     """How many cells of a release have each value of a column."""
-    counts: dict[Any, int] = {}
+    counts: dict[Value, int] = {}
     for table in batches(frame, [column]):
         for entry in table[column].value_counts().to_pylist():
             counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
@@ -103,7 +114,7 @@ def value_counts(frame: Any, column: str) -> dict[Any, int]:
 
 
 def joined(parts: Sequence[Categorical], between: str) -> Categorical:
-    """Texts of several columns joined by `between`, made once for every different combination."""
+    """Texts of several columns joined by `between`, made once for every distinct combination."""
     codes = np.zeros(len(parts[0]), dtype=np.int64)
     for part in parts:
         codes = codes * len(part.names) + part.codes
@@ -112,8 +123,8 @@ def joined(parts: Sequence[Categorical], between: str) -> Categorical:
     return Categorical(whole.codes[inverse.reshape(len(codes))], whole.names)
 
 
-def read_donors(frame: Any) -> dict[str, set[str]]:
-    """The donors of every dataset among all cells, a batch at a time."""
+def read_donors(frame: "soma.DataFrame") -> dict[str, set[str]]:
+    """The donors of every dataset, over all cells."""
     found: dict[str, set[str]] = {}
     for table in batches(frame, ["dataset_id", "donor_id"]):
         dataset, donor = _categorical(table["dataset_id"]), _categorical(table["donor_id"])
@@ -123,9 +134,9 @@ def read_donors(frame: Any) -> dict[str, set[str]]:
 
 
 def read_hashes(
-    frame: Any, column: str, filters: Filters, among: "NDArray[np.uint64] | None" = None
+    frame: "soma.DataFrame", column: str, filters: Filters, among: "NDArray[np.uint64] | None" = None
 ) -> "dict[str, NDArray[np.uint64]]":
-    """A hash of a text of every cell, by dataset, a batch at a time; `among` keeps those that are among some others."""
+    """Hashes of a text column, by dataset; only hashes that are in `among`, where it is given."""
     found: dict[str, list[NDArray[np.uint64]]] = {}
     for table in batches(frame, ["dataset_id", column], filters.expression(frame.schema)):
         for first in range(0, len(table), _PIECE):
@@ -138,13 +149,13 @@ def read_hashes(
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _categorical(column: Any) -> Categorical:
+def _categorical(column: "pa.ChunkedArray") -> Categorical:
     texts = _Texts()
     texts.add(column)
     return texts.coded()
 
 
-def occurring(values: Iterable[Any], counts: dict[Any, int]) -> str:
+def occurring(values: Iterable[Value], counts: dict[Value, int]) -> str:
     """Every value with the number of cells that have it, for a message."""
     known = [f"{value} ({counts[value]:,} cells)" if counts.get(value) else f"{value} (no cell)" for value in values]
     more = f", and {len(known) - 12} more" if len(known) > 12 else ""

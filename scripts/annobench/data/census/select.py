@@ -187,12 +187,12 @@ class _Selection:
 
 
 def digest(names: Sequence[str]) -> str:
-    """A sha256 that stands for some dataset ids: of the sorted ids, a line each."""
+    """SHA-256 of some dataset ids: sorted, one per line."""
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
 
 
 def _every(cells: int, report: Report) -> Callable[[int], None]:
-    """Reports how many cells pass the filters, each time that so many more have been read."""
+    """Reports how many cells pass the filters, each time that `cells` more have been read."""
     following = cells
 
     def heard(passed: int) -> None:
@@ -229,7 +229,7 @@ def _nothing_passes(filters: Filters, release: Release, older: Older | None) -> 
     ]
     new = f" among the datasets that are new since {older.where}" if older else ""
     return DataError(
-        f"source.filters: no cell of {release.where} passes all of them{new}; so many cells have each value:\n"
+        f"source.filters: no cell of {release.where} passes all of them{new}; cells with each value:\n"
         + "\n".join(lines)
     )
 

@@ -1,4 +1,4 @@
-"""The Cell Ontology by which the corpus rules judge types: the study's, or one of its own."""
+"""The Cell Ontology release of the corpus rules: the study's, or one of its own."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from annobench.ontology import Ontology
 
 
 def corpus_ontology(corpus: CorpusSpec, of_study: str | Path | None, report: Report) -> Ontology | None:
-    """The ontology that the rules of a corpus ask; None where there are no rules.
+    """The ontology for the rules of a corpus; None if there are no rules.
 
     `corpus.ontology` names a file or download in OBO, OWL or JSON, else a release of the installed ontology guide.
     Without it the study's release is taken, a file that `Ontology.save` wrote. Raises DataError or DownloadError.

@@ -1,4 +1,4 @@
-"""Taking one member out of a wheel, a zip file or a tar archive, without unpacking the rest."""
+"""Extracting one member of a wheel, a zip file or a tar archive."""
 
 import shutil
 import tarfile
@@ -29,9 +29,7 @@ def extract_member(archive: Path, member: str, destination: Path) -> None:
                 with inside, atomic(destination) as path, open(path, "wb") as writer:
                     shutil.copyfileobj(inside, writer)
         else:
-            raise DownloadError(
-                f"{archive.name}: neither a zip nor a tar archive, though a `member` of it is asked for"
-            )
+            raise DownloadError(f"{archive.name}: neither a zip nor a tar archive; remove `member`, or name an archive")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise DownloadError(f"{archive.name}: the archive is damaged: {error}") from error
 

@@ -65,7 +65,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Let one process at a time work on a file; the lock is gone when its holder is, however it died."""
+    """Let one process at a time work on a file; the system releases the lock when the process ends."""
     with open(path.with_name(path.name + ".lock"), "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -81,7 +81,7 @@ def download(
 ) -> Received:
     """Fetch one file to `destination` and return its record (url, bytes, sha256, cached).
 
-    A finished file is taken as it is when its hash is right; `<destination>.origin.json` remembers its address. Bytes
+    A finished file with the right hash is not fetched again; `<destination>.origin.json` remembers its address. Bytes
     arrive in `<destination>.part`, which is resumed after an interruption and renamed when complete and verified.
     Raises DownloadError.
     """
@@ -89,10 +89,10 @@ def download(
     destination.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(destination):
         if destination.is_file():
-            found = sha256_of(destination)
-            if sha256 in (None, found):
-                return _record(_origin(destination), destination, found, cached=True)
-            destination.unlink()  # not the file that is asked for now
+            there = sha256_of(destination)
+            if sha256 in (None, there):
+                return _record(_origin(destination), destination, there, cached=True)
+            destination.unlink()  # not the requested file
         problems: list[str] = []
         for url in urls:
             try:
@@ -133,7 +133,7 @@ def _origin_file(path: Path) -> Path:
 
 
 def _origin(path: Path) -> str | None:
-    """Address that a finished file was fetched from; None where it was put there by other means."""
+    """Address that a finished file was fetched from; None if it came there by other means."""
     return read_json(_origin_file(path))["url"] if _origin_file(path).is_file() else None
 
 
@@ -173,9 +173,7 @@ def _fetch(url: str, destination: Path, sha256: str | None, connection: Connecti
             return found
         part.unlink()
         _state(part).unlink(missing_ok=True)
-        raise DownloadError(
-            f"{without_password(url)}: sha256 is {found}, expected {sha256}; the bytes were thrown away"
-        )
+        raise DownloadError(f"{without_password(url)}: sha256 is {found}, expected {sha256}; the bytes were discarded")
     raise AssertionError("unreachable")
 
 
@@ -184,7 +182,7 @@ def _state(part: Path) -> Path:
 
 
 def _receive(url: str, part: Path, connection: Connection, report: Report) -> None:
-    """Append to `part` what is missing of `url`; raises requests.RequestException when it stays incomplete."""
+    """Append to `part` what is missing of `url`; raises requests.RequestException if it stays incomplete."""
     if urlsplit(url).scheme == "file":
         shutil.copyfile(unquote(urlsplit(url).path), part)
         return
@@ -192,10 +190,10 @@ def _receive(url: str, part: Path, connection: Connection, report: Report) -> No
     have = part.stat().st_size if state.get("url") == url and state.get("tag") else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
-        # If-Range: a file that has changed since comes whole, so that two versions are never joined
+        # If-Range: a file that changed since is sent whole, so that two versions are never joined
         headers |= {"Range": f"bytes={have}-", "If-Range": state["tag"]}
     with connection.get(url, headers=headers, stream=True) as response:
-        if response.status_code == 416:  # nothing is left to fetch, or the file shrank: the hash will tell
+        if response.status_code == 416:  # nothing is left to fetch, or the file shrank: the hash decides
             return
         response.raise_for_status()
         resumed = response.status_code == 206
@@ -215,7 +213,7 @@ def _receive(url: str, part: Path, connection: Connection, report: Report) -> No
 
 
 class _Progress:
-    """Reports every three seconds how far a download is and how long it still takes."""
+    """Reports every three seconds the progress of a download and the time left."""
 
     def __init__(self, name: str, have: int, total: int | None, report: Report) -> None:
         self.name, self.begun, self.have, self.total, self.report = name, have, have, total, report
@@ -236,5 +234,5 @@ class _Progress:
 
 
 def without_password(url: str) -> str:
-    """An address that may be written down."""
+    """An address without its password, for messages and records."""
     return re.sub(r"//[^/@]*@", "//****@", url)

@@ -1,8 +1,8 @@
 """Finding a file on the Python package index through the user's own pip configuration.
 
-pip itself would run the build script of a source distribution to learn its metadata; here nothing is executed. The
-index pages (the "simple" repository API, PEP 503) are read with the addresses, certificates and proxies that
-`pip config list` reports, and the file is chosen by its exact name.
+pip itself would run the build script of a source distribution to get its metadata; here nothing is executed. The index
+pages (the "simple" repository API, PEP 503) are read with the addresses, certificates and proxies of `pip config list`,
+and the file is chosen by its exact name.
 """
 
 import ast
@@ -21,11 +21,11 @@ from annobench.data.download.http import Connection, without_password
 
 
 class PipSettings:
-    """What pip's configuration says about where packages come from."""
+    """pip's configuration of package indexes."""
 
     def __init__(self, listing: str, help_text: str) -> None:
         values: dict[str, str] = {}
-        # later sections are more special: files first, then the `download` command's own, then the environment
+        # later sections are more specific: files first, then those of `pip download`, then the environment
         for section in ("global", "download", ":env:"):
             for line in listing.splitlines():
                 key, _, text = line.partition("=")
@@ -82,7 +82,7 @@ def links(page: str, address: str) -> dict[str, str]:
 def find_file(distribution: str, file: str, settings: PipSettings) -> list[str]:
     """Addresses of `file` of a distribution, in the order of pip's configuration.
 
-    Raises DownloadError that lists the places that were asked.
+    Raises DownloadError, which lists the places that were searched.
     """
     project = re.sub(r"[-_.]+", "-", distribution).lower()
     asked, found = [], []
@@ -102,7 +102,7 @@ def find_file(distribution: str, file: str, settings: PipSettings) -> list[str]:
             or "(none: pip's no-index is set)"
         )
         raise DownloadError(
-            f"{file} of {distribution} was found in none of these places:\n  {places}\n"
+            f"{file} of {distribution} is in none of these places:\n  {places}\n"
             "Check the network and `pip config list`; the file name must be the exact one."
         )
     return found
@@ -116,7 +116,7 @@ def _local_path(place: str) -> Path | None:
 
 
 def _read_page(address: str, connection: Connection) -> str | None:
-    """Text of an index page; None where the index does not have the project or cannot be reached."""
+    """Text of an index page; None if the index does not have the project or cannot be reached."""
     local = _local_path(address)
     if local is not None:
         page = local / "index.html" if local.is_dir() else local

@@ -1,6 +1,6 @@
-"""Columns of obs: from those of a source to those of the cells contract, a block of cells at a time.
+"""Columns of obs: a source's columns become the columns of the cells contract, a block of cells at a time.
 
-Texts are handled once for every different value, never for every cell.
+Texts are handled once for every distinct value, never for every cell.
 """
 
 from collections import Counter
@@ -124,7 +124,7 @@ class Observations:
         return column.renamed(lambda text: names.get(text, text))
 
     def _label_ids(self, original: Categorical, obs: "pd.DataFrame", n: int) -> Categorical:
-        """Cell Ontology ids, looked up once for every different pair of a label and an id of the source."""
+        """Cell Ontology ids, looked up once for every distinct pair of a label and an id of the source."""
         native = self._text("label_id", obs)
         pair = original.codes.astype(np.int64)
         if native is not None:

@@ -72,25 +72,16 @@ def prepare_pair(
         for part, files in parts.items()
     }
     states = {part: str(head.uns["annobench"]["matrix"]) for part, head in heads.items()}
-    same = pair.values == "same"
-    if same and len(set(states.values())) > 1:
-        raise DataError(
-            f"{name}: pair: the parts hold different values ({states}); declare all as counts, all as the same log1p "
-            "state, or set pair.values to log1p_cp10k"
-        )
+    in_store, same = spec.storage == "store" or (spec.storage == "auto" and bool(stored)), pair.values == "same"
+    _check_states(name, states, pair.values, in_store=in_store)
     genes = {part: head.var for part, head in heads.items()}
     overlap = _overlap(name, genes, pair.min_genes)
     columns, var = _columns(genes, pair.query, all_of_reference=pair.genes == "reference")
     notes: Notes = {"parts": {part: read_json(files.card)["sha256"] for part, files in parts.items()}}
     join = Join(name, pair.query, columns, var, notes | {"overlap": overlap})
-    if spec.storage == "store" or (spec.storage == "auto" and stored):
+    if in_store:
         from annobench.data.prepare.stored_pair import prepare_stored_pair
 
-        if not same or set(states.values()) != {"counts"}:
-            raise DataError(
-                f"{name}: storage: a store holds counts, but pair.values is {pair.values} and the parts hold "
-                f"{states}; set pair.values to same and declare all parts as counts, or set storage to memory"
-            )
         files: dict[str, Path] = {part: one.cells for part, one in parts.items()}
         prepare_stored_pair(join, files, outputs, ontology, report)
         return
@@ -98,6 +89,20 @@ def prepare_pair(
     joined = _joined(loaded, join, same=same)
     joined.uns["annobench"] = {"matrix": states[pair.query] if same else "log1p_cp10k", "ontology": ontology.release}
     write_cells(name, joined, outputs, ontology, join.notes)
+
+
+def _check_states(name: str, states: Mapping[str, str], values: str, *, in_store: bool) -> None:
+    """Raise DataError where the values of the parts cannot be joined as the YAML asks."""
+    if values == "same" and len(set(states.values())) > 1:
+        raise DataError(
+            f"{name}: pair: the parts hold different values ({states}); declare all as counts, all as the same log1p "
+            "state, or set pair.values to log1p_cp10k"
+        )
+    if in_store and (values != "same" or set(states.values()) != {"counts"}):
+        raise DataError(
+            f"{name}: storage: a store holds counts, but pair.values is {values} and the parts hold {states}; set "
+            "pair.values to same and declare all parts as counts, or set storage to memory"
+        )
 
 
 class Overlap(TypedDict):
@@ -126,7 +131,7 @@ def _columns(
 ) -> "tuple[Columns, pd.DataFrame]":
     """For each part which of its genes go where in the joined table; and the table of its genes.
 
-    It has the genes that all parts share, or those that all references share.
+    It has the genes that all parts share, or that all references share.
     """
     import numpy as np
 

@@ -1,12 +1,12 @@
-"""Counts of any number of cells with a known truth: real cell types, studies, donors and batch effects.
+"""Simulated counts of any number of cells with known types, studies, donors and batch effects.
 
-Every node of the ontology above a type carries an expression program, and a type is the sum of its own and its
-ancestors' programs: related types look alike, as in life. Counts are negative binomial, their means log-normal over the
-genes. Studies may name the same cells at different depths (granularity).
+Every term above a type has an expression program, and a type is the sum of its own and its ancestors' programs: related
+types are similar, as in real cells. Counts are negative binomial, their means log-normal over the genes. Studies may
+name the same cells at different depths (granularity).
 
-Cells are drawn in blocks of a fixed size, each from a random stream of its own: what a cell holds does not depend on
-how many blocks are in memory, nor on the order in which they are drawn. Simulations with the same seed, types and genes
-are of one world: they share programs and means. With numbered studies an older and a newer release can be drawn of it.
+Cells are drawn in blocks of a fixed size, each from its own random stream: they depend neither on the number of blocks
+in memory nor on the order in which blocks are drawn. Simulations with the same seed, types and genes are of one world:
+they share programs and means. With numbered studies an older and a newer release can be drawn from it.
 """
 
 from collections.abc import Iterator
@@ -126,7 +126,7 @@ class Simulation:
             yield self.block(number)
 
     def block(self, number: int) -> "tuple[csr_matrix, pd.DataFrame]":
-        """One of the blocks; any order gives the same."""
+        """The cells of a block; blocks may be drawn in any order."""
         import numpy as np
         from scipy.sparse import csr_matrix
 
@@ -169,7 +169,10 @@ class Simulation:
 def _log_means(
     kinds: list[str], ontology: Ontology, rng: "np.random.Generator", shape: tuple[int, float, float]
 ) -> "NDArray[np.float64]":
-    """Log mean of every kind and gene; shape: genes, and the standard deviations of means and of log fold changes."""
+    """Log mean of every kind and gene, (kinds, genes).
+
+    `shape` holds the number of genes and the standard deviations of means and of log fold changes.
+    """
     import numpy as np
 
     genes, mean_spread, strength = shape

@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, expanded, sha256_of
 from annobench.data.sources.shared.paths import stated_path
-from annobench.data.sources.shared.xenium_files import Matrix, read_cells, read_json, read_matrix
+from annobench.data.sources.shared.xenium_files import Json, Matrix, read_cells, read_json, read_matrix
 from annobench.data.spec import Fetched, Given, Report, SourceSpec, Step
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _H5, _ZARR_ZIP, _ZARR = f"{_MTX}.h5", f"{_MTX}.zarr.zip", f"{_MTX}.zarr"
 _MTX_FILES = [f"{_MTX}/{name}" for name in ("matrix.mtx.gz", "features.tsv.gz", "barcodes.tsv.gz")]
 _CELLS = ("cells.parquet", "cells.csv.gz")
 _EXPERIMENT, _PANEL = "experiment.xenium", "gene_panel.json"
-# features of the first bundles carry no type, or the type of a gene; no gene has such a name
+# in the first bundles features have no type, or the type of a gene; no gene has such a name
 _PREFIXES = {
     "BLANK_": "Blank Codeword",
     "NegControlProbe_": "Negative Control Probe",
@@ -90,7 +90,7 @@ class Source(SourceSpec):
 
 
 def bundle_files(path: Path) -> list[Path]:
-    """The files of a bundle that are read, or the zip itself: what a change is noticed by. Standard library only."""
+    """The files of a bundle that are read, or its zip: a change of them fetches the dataset again."""
     if path.is_file():
         return [path]
     return [path / name for name in _chosen(_names(path))]
@@ -162,7 +162,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _chosen(names: Collection[str]) -> list[str]:
-    """Of all names those that are read: one form of the matrix, one of the cells, and the descriptions."""
+    """The names that are read: one form of the matrix, one of the cells, and the descriptions."""
     chunks = [name for name in names if name.startswith(f"{_ZARR}/")]
     forms = [[_H5], [_ZARR_ZIP], chunks, _MTX_FILES]
     matrix = next((form for form in forms if any(name in names for name in form)), [])
@@ -254,7 +254,7 @@ def _match_cells(matrix: Matrix, table: "pd.DataFrame", file: str) -> list[int]:
     return [row[cell] for cell in table.index]
 
 
-def _check_number(experiment: dict[str, Any], matrix: Matrix) -> None:
+def _check_number(experiment: Json, matrix: Matrix) -> None:
     number = experiment.get("num_cells")
     if number is not None and number != len(matrix.cells):
         raise DataError(
@@ -263,7 +263,7 @@ def _check_number(experiment: dict[str, Any], matrix: Matrix) -> None:
         )
 
 
-def _panel(document: dict[str, Any], matrix: Matrix) -> dict[str, Any]:
+def _panel(document: Json, matrix: Matrix) -> Step:
     """Record of the panel; raises DataError where the matrix lacks genes of it (neither id nor name is there)."""
     try:
         payload = document["payload"]
@@ -293,7 +293,7 @@ def _panel(document: dict[str, Any], matrix: Matrix) -> dict[str, Any]:
 
 
 def _type(given: str, name: str) -> str:
-    """Feature type in the words of the HDF5 form; Zarr says `gene` and `negative_control_probe`."""
+    """Feature type in the words of the HDF5 form; Zarr has `gene` and `negative_control_probe`."""
     kind = GENE if given in ("", "gene") else given.replace("_", " ").title() if "_" in given else given
     if kind == GENE:
         return next((control for prefix, control in _PREFIXES.items() if name.startswith(prefix)), GENE)
@@ -301,7 +301,7 @@ def _type(given: str, name: str) -> str:
 
 
 def _removed(counts: "csr_matrix", types: list[str]) -> dict[str, dict[str, int]]:
-    """Features and counts of every type that is no gene."""
+    """Numbers of features and counts of every type other than genes."""
     totals = counts.sum(axis=0, dtype=float).A1
     return {
         kind: {
@@ -324,7 +324,7 @@ def _assemble(counts: "csr_matrix", table: "pd.DataFrame", ids: list[str], names
 
 
 def _other_totals(adata: "AnnData") -> int | None:
-    """Cells whose gene counts do not sum to what the table of cells says; None where it says nothing."""
+    """Number of cells whose gene counts do not sum to what the table states; None if it states nothing."""
     if "transcript_counts" not in adata.obs:
         return None
     return int((adata.obs["transcript_counts"].to_numpy() != adata.X.sum(axis=1).A1).sum())

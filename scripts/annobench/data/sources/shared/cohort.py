@@ -1,4 +1,4 @@
-"""The cells of a simulation: which study, donor and type each of them has, in blocks of a fixed size."""
+"""The cells of a simulation in blocks of a fixed size: the study, donor and type of each cell."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK = 1024  # cells; what a block holds would change with it
-_MIX = 5.0  # concentration of the mix of types: the higher, the more alike are studies
-_STUDY, _CELLS = 3, 4  # random streams beside those of granularity
+BLOCK = 1024  # cells; another size would give other cells
+_MIX = 5.0  # concentration of the mix of types: the higher, the more alike the studies
+_STUDY, _CELLS = 3, 4  # random streams; granularity has others
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of what a simulation has; batch_strength: standard deviation of a log fold change between studies."""
+    """Size of a simulation; `batch_strength` is the standard deviation of log fold changes between studies."""
 
     cells: int
     kinds: int
@@ -28,9 +28,18 @@ class Shape:
 
 @dataclass
 class Block:
-    """Consecutive cells: names, and for each its kind, study (number, counted from 1) and donor (from 0).
+    """Consecutive cells.
 
-    effect: log fold changes of study and donor, (cells, genes). rng: the random stream that goes on with the counts.
+    Parameters
+    ----------
+    names
+        Their ids.
+    kind, study, donor
+        (cells,): the type by number, the study (from 1), the donor of the study (from 0).
+    effect
+        Log fold changes of study and donor, (cells, genes).
+    rng
+        The random stream from which the counts are drawn.
     """
 
     names: list[str]
@@ -48,11 +57,11 @@ class Cohort(Protocol):
         """Number of blocks."""
 
     def block(self, number: int) -> Block:
-        """One of them."""
+        """The cells of a block."""
 
 
 class Mixed:
-    """All studies mixed, drawn from one stream: another number of cells makes other studies. Every kind occurs."""
+    """All studies mixed and drawn from one stream: another number of cells gives other studies. Every kind occurs."""
 
     def __init__(self, shape: Shape, rng: "np.random.Generator") -> None:
         import numpy as np
@@ -79,7 +88,7 @@ class Mixed:
         import numpy as np
 
         start, stop = number * BLOCK, min((number + 1) * BLOCK, self._shape.cells)
-        # the first block goes on with the stream of the parameters, as it always did
+        # the first block continues the stream of the parameters, as in the first release
         first = np.random.default_rng(self._shape.seed)
         first.bit_generator.state = self._rng.bit_generator.state
         rng = np.random.default_rng([self._shape.seed, start]) if start else first
@@ -91,7 +100,7 @@ class Mixed:
 
 
 class Numbered:
-    """One study after another, from number `first`; what a study is follows from the seed and its number alone."""
+    """One study after another, from number `first`; a study follows from the seed and its number alone."""
 
     def __init__(self, shape: Shape, first: int) -> None:
         self._shape = shape

@@ -1,4 +1,4 @@
-"""Which types a simulation has, and which names its studies give them.
+"""The cell types of a simulation, and the names that its studies give them.
 
 The same cell is a `T cell` in one study and a `naive CD8-positive, alpha-beta T cell` in another: authors stop at
 different depths. Here a study may stop at classes of its own choice, one for each branch of the ontology; all below
@@ -12,12 +12,12 @@ from annobench.core.errors import DataError
 from annobench.core.spec import Spec
 from annobench.ontology import Ontology
 
-_CHOOSING, _NAMING = 1, 2  # random streams beside those of the cells
+_CHOOSING, _NAMING = 1, 2  # random streams; the cells have others
 
 
 @dataclass(frozen=True)
 class LeavesBelow(Spec):
-    """`types`: so many leaves below a term, drawn by the seed, and the classes that join them."""
+    """`types`: a number of leaves below a term, drawn by the seed, and the classes that join them."""
 
     root: str
     leaves: int

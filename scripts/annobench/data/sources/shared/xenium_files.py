@@ -1,6 +1,6 @@
 """Reading the files of a Xenium bundle: three forms of the matrix, two of the table of cells, JSON.
 
-What libraries raise on damaged files becomes a DataError that names the file.
+Errors of libraries on damaged files become a DataError that names the file.
 """
 
 import csv
@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from annobench.core.errors import DataError
 from annobench.core.files import disk_full, is_disk_full
 
 if TYPE_CHECKING:
+    import h5py
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, spmatrix
 
+Json: TypeAlias = dict[str, Any]  # a file of 10x, whose form is checked where it is used
 _CONTROLS = ("control_probe", "genomic_control", "control_codeword", "unassigned_codeword", "deprecated_codeword")
 _COUNTS = tuple(f"{kind}_counts" for kind in ("transcript", *_CONTROLS, "total"))
 _NUMBERS = (*_COUNTS, "cell_area", "nucleus_area", "nucleus_count")  # areas in square micrometres
@@ -27,7 +30,7 @@ _NUMBERS = (*_COUNTS, "cell_area", "nucleus_area", "nucleus_count")  # areas in 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts (cells x features, float32) and what their rows and columns are; `file` is named in errors."""
+    """Counts, float32 (cells, features), and their rows and columns; `file` is named in errors."""
 
     counts: "csr_matrix"
     cells: list[str]
@@ -37,9 +40,19 @@ class Matrix:
     file: str
 
 
+class _Stored(NamedTuple):
+    """A matrix as it is stored: features by cells; types are empty text where the file has none."""
+
+    values: "spmatrix"
+    cells: list[str]
+    ids: list[str]
+    names: list[str]
+    types: list[str]
+
+
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever libraries raise on a damaged file into a DataError that names it."""
+    """Turn errors of libraries on a damaged file into a DataError that names it."""
     try:
         yield
     except DataError:
@@ -57,7 +70,7 @@ def readable(path: Path, what: str) -> Iterator[None]:
 
 
 def read_matrix(path: Path) -> Matrix:
-    """Read one form of the matrix, told by its name: .h5, .zarr.zip or .zarr, else a folder with matrix.mtx.gz."""
+    """Read a form of the matrix by its name: .h5, .zarr.zip or .zarr, else a folder with matrix.mtx.gz."""
     from scipy.sparse import csr_matrix
 
     read = _read_h5 if path.suffix == ".h5" else _read_zarr if ".zarr" in path.suffixes else _read_mtx
@@ -70,13 +83,13 @@ def read_matrix(path: Path) -> Matrix:
                 f"{', '.join(f'{n} {what}' for what, n in lengths.items())} of features and {len(cells)} cell ids; "
                 "copy the bundle again"
             )
-        if stored.format != "coo":  # which checks itself when it is made
+        if stored.format != "coo":  # COO is checked when it is made
             stored.check_format(full_check=True)
         counts = csr_matrix(stored.T, dtype="float32")
         counts.sum_duplicates()
         if counts.nnz != stored.nnz:
             raise DataError(
-                f"{path.name}: {stored.nnz - counts.nnz} entries stand twice for the same cell and feature; the file "
+                f"{path.name}: {stored.nnz - counts.nnz} duplicate entries for the same cell and feature; the file "
                 "is damaged, copy the bundle again"
             )
         counts.eliminate_zeros()
@@ -84,10 +97,10 @@ def read_matrix(path: Path) -> Matrix:
     return Matrix(counts, cells, ids, names, types, path.name)
 
 
-def _read_h5(path: Path) -> tuple[Any, list[str], list[str], list[str], list[str]]:
-    """Counts (features x cells), cell ids; ids, names and types of features (empty text where the file has none).
+def _read_h5(path: Path) -> _Stored:
+    """The matrix from HDF5.
 
-    Not scanpy.read_10x_h5, which refuses a file without types and names that are not ASCII.
+    scanpy.read_10x_h5 refuses files without types and names that are not ASCII.
     """
     import h5py
     from scipy.sparse import csc_matrix
@@ -96,18 +109,18 @@ def _read_h5(path: Path) -> tuple[Any, list[str], list[str], list[str], list[str
         group = file["matrix"]
         features = group["features"]
 
-        def text(part: Any) -> list[str]:
+        def text(part: "h5py.Dataset") -> list[str]:
             return [value.decode() if isinstance(value, bytes) else str(value) for value in part[:]]
 
         ids = text(features["id"])
         types = text(features["feature_type"]) if "feature_type" in features else [""] * len(ids)
         parts = [group[name][:] for name in ("data", "indices", "indptr")]
         counts = csc_matrix(tuple(parts), shape=tuple(int(n) for n in group["shape"][:]))
-        return counts, text(group["barcodes"]), ids, text(features["name"]), types
+        return _Stored(counts, text(group["barcodes"]), ids, text(features["name"]), types)
 
 
-def _read_zarr(path: Path) -> tuple[Any, list[str], list[str], list[str], list[str]]:
-    """The same from Zarr, whose rows are features; a zip or a folder."""
+def _read_zarr(path: Path) -> _Stored:
+    """The matrix from Zarr, whose rows are features; a zip or a folder."""
     import zarr
     from scipy.sparse import csr_matrix
 
@@ -120,9 +133,9 @@ def _read_zarr(path: Path) -> tuple[Any, list[str], list[str], list[str], list[s
     finally:
         store.close()
     if (data == 0).any():
-        # to Zarr a chunk that is gone is one of zeros
+        # Zarr reads a missing chunk as zeros
         raise DataError(
-            f"{path.name}: {int((data == 0).sum())} stored counts are zero, which a sparse matrix has no place for; a "
+            f"{path.name}: {int((data == 0).sum())} stored counts are zero, which a sparse matrix does not hold; a "
             "part of it is missing, copy the bundle again"
         )
     ids = [str(value) for value in about["feature_ids"]]
@@ -130,10 +143,10 @@ def _read_zarr(path: Path) -> tuple[Any, list[str], list[str], list[str], list[s
     types = [str(value) for value in about.get("feature_types", [""] * len(ids))]
     indptr = indptr.astype("int64")
     counts = csr_matrix((data, indices.astype("int64"), indptr), shape=(len(indptr) - 1, len(cells)))
-    return counts, cells, ids, names, types
+    return _Stored(counts, cells, ids, names, types)
 
 
-def cell_names(codes: "NDArray[Any]") -> list[str]:
+def cell_names(codes: "NDArray[np.integer]") -> list[str]:
     """Cell ids as text: (n, 2) numbers become eight letters a to p, one per hexadecimal digit, and `-<suffix>`.
 
     The first bundles numbered their cells: (n,) numbers stay numbers.
@@ -147,10 +160,10 @@ def cell_names(codes: "NDArray[Any]") -> list[str]:
     return [f"{bytes(word).decode()}-{int(suffix)}" for word, suffix in zip(letters, codes[:, 1], strict=True)]
 
 
-def _read_mtx(folder: Path) -> tuple[Any, list[str], list[str], list[str], list[str]]:
-    """The same from Matrix Market.
+def _read_mtx(folder: Path) -> _Stored:
+    """The matrix from Matrix Market.
 
-    Not scanpy.read_10x_mtx, which takes a gene called NA for a missing one and needs a column of types.
+    scanpy.read_10x_mtx takes a gene called NA for a missing value and needs a column of types.
     """
     from scipy.io import mmread
 
@@ -161,7 +174,8 @@ def _read_mtx(folder: Path) -> tuple[Any, list[str], list[str], list[str], list[
     features = rows("features.tsv.gz")
     types = [row[2] if len(row) > 2 else "" for row in features]
     cells = [row[0] for row in rows("barcodes.tsv.gz")]
-    return mmread(folder / "matrix.mtx.gz"), cells, [row[0] for row in features], [row[1] for row in features], types
+    values = mmread(folder / "matrix.mtx.gz")
+    return _Stored(values, cells, [row[0] for row in features], [row[1] for row in features], types)
 
 
 def read_cells(path: Path) -> "pd.DataFrame":
@@ -197,13 +211,13 @@ def read_cells(path: Path) -> "pd.DataFrame":
         bad = ~np.isfinite(kept[column].to_numpy())
         if bad.any():
             raise DataError(
-                f"{name}: {column} is not a number for {int(bad.sum())} cells (such as {kept.index[bad][0]}); a cell "
-                "without a place is none, repair the table or copy the bundle again"
+                f"{name}: {column} is not a number for {int(bad.sum())} cells (such as {kept.index[bad][0]}); "
+                "every cell needs a place: repair the table or copy the bundle again"
             )
     return kept
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Json:
     """Read a JSON file of the bundle that holds one object; raises DataError."""
     with readable(path, "JSON file"):
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -217,6 +231,6 @@ def _refuse_repeated(ids: list[str], file: str) -> None:
         seen: set[str] = set()
         twice = next(cell for cell in ids if cell in seen or seen.add(cell))  # type: ignore[func-returns-value]
         raise DataError(
-            f"{file}: {len(ids) - len(set(ids))} cell ids stand twice (such as {twice}); cells are matched by id, copy "
+            f"{file}: {len(ids) - len(set(ids))} duplicate cell ids (such as {twice}); cells are matched by id, copy "
             "the bundle again"
         )
