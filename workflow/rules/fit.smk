@@ -1,11 +1,11 @@
 """
-Fit: one method on one split with one seed, in a child process that is watched.
+Fit: one method on one split with one seed, in a child process whose time and memory are limited.
 
 in   results/data/<dataset>/cells.h5ad and store/, the split, the training selection, the ontology; files that the method declares
-     results/panels/<panel>.csv, and cells.h5ad of a dataset of another tissue, where they are declared
-out  results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet  one row per test cell
-     .../run.json          how it went: status, reason, time, memory, device, versions, hashes
-     .../probabilities.npz, decisions.npz, embedding.npz, model/, traceback.txt  where there are any
+     results/panels/<panel>.csv, and cells.h5ad of an unrelated tissue, where they are declared
+out  results/fits/<dataset>/<split>/<method>/seed<k>/run.json  how it went: status, outputs, time, memory, versions, hashes
+     .../predictions.parquet  one row per test cell; no rows where the method gives no labels, or the fit failed
+     .../probabilities.npz, decisions.npz, embedding.npz, expression.h5ad, model/, traceback.txt  where there are any
 
 A failure is a result: the job succeeds, and run.json says what happened.
 """

@@ -10,15 +10,15 @@ from annobench.config.parameters import part_modules
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
 from annobench.fit.job import Command, FitSettings, Keep, MethodSettings
-from annobench.workflow.common import Chapter
+from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
 
 
 class FitRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
-    def inputs(self, wildcards: Any) -> dict[str, list[str]]:
-        """Panel of a split, unrelated cells of its dataset, files that a method declares: where there are any."""
+    def inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """Panel of the split, cells of an unrelated tissue and files of the method, where there are any."""
         records = self.targets.downloads(wildcards.method)
         panel = self.study.split(wildcards.dataset, wildcards.split).genes.panel
         unrelated = self.unrelated(wildcards)
@@ -30,8 +30,12 @@ class FitRules(Chapter):
             "folders": [path.removesuffix(".json") for path in records],
         }
 
-    def settings(self, wildcards: Any) -> dict[str, Any]:
-        """What a fit uses of a method file and of the study: FitSettings as params."""
+    def settings(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What a fit uses of a method file and of the study, as params."""
+        return self.fit_settings(wildcards).to_params()
+
+    def fit_settings(self, wildcards: Wildcards) -> FitSettings:
+        """What a fit uses of a method file and of the study."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
         used = MethodSettings(
             implementation=method["implementation"],
@@ -47,10 +51,10 @@ class FitRules(Chapter):
             keep=Keep.from_params(settings["keep"]),
             top_k=settings["top_k"],
             training=self.study.split(wildcards.dataset, wildcards.split).genes.training,
-        ).to_params()
+        )
 
-    def code(self, wildcards: Any) -> str:
-        """Hash of the runner, of the method's own modules and parts, and of the files that it names."""
+    def code(self, wildcards: Wildcards) -> str:
+        """Hash of the code behind a fit, of the method's own modules and parts, and of the files that it names."""
         method = self.study.methods[wildcards.method]
         parts = part_modules(method["implementation"], method["parameters"])
         return self._method_code(method["implementation"], parts, method["files"])
@@ -60,12 +64,12 @@ class FitRules(Chapter):
         paths = [self.root / expanded(file) for file in files]
         return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
 
-    def threads(self, wildcards: Any) -> int:
+    def threads(self, wildcards: Wildcards) -> int:
         """Threads of a fit."""
         return int(self.study.methods[wildcards.method]["resources"]["threads"])
 
-    def limit_mb(self, wildcards: Any, attempt: int) -> int:
-        """Memory limit (MB) of the fit itself, enforced by the runner."""
+    def limit_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Memory limit (MB) of the fit itself, enforced by its parent process."""
         own = self.study.methods[wildcards.method]["resources"]["memory_mb"]
         return int((own + TABLE_MB_A_MILLION * self._millions(wildcards.dataset)) * attempt)
 
@@ -73,32 +77,32 @@ class FitRules(Chapter):
         """Million cells of a dataset."""
         return float(self.study.datasets[dataset]["resources"]["cells"] / 1e6)
 
-    def memory_mb(self, wildcards: Any, attempt: int) -> int:
+    def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of the job around a fit."""
         return self.limit_mb(wildcards, attempt) + HEADROOM_MB
 
-    def limit_seconds(self, wildcards: Any, attempt: int) -> int:
-        """Time limit (seconds) of the fit itself, enforced by the runner."""
+    def limit_seconds(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit (seconds) of the fit itself, enforced by its parent process."""
         own = self.study.methods[wildcards.method]["resources"]["minutes"] * 60
         return math.ceil((own + int(TABLE_SECONDS_A_MILLION * self._millions(wildcards.dataset))) * attempt)
 
-    def minutes(self, wildcards: Any, attempt: int) -> int:
+    def minutes(self, wildcards: Wildcards, attempt: int) -> int:
         """Minutes of the job around a fit."""
         return math.ceil(self.limit_seconds(wildcards, attempt) / 60) + HEADROOM_MINUTES
 
-    def gpus(self, wildcards: Any) -> int:
-        """GPUs that a fit asks a cluster for: where it needs one, or may use one and the study asks for CUDA."""
+    def gpus(self, wildcards: Wildcards) -> int:
+        """GPUs that a fit requests on a cluster: if it needs one, or can use one and the study says `device: cuda`."""
         return self._gpus(wildcards, ("cuda",))
 
-    def cuda_jobs(self, wildcards: Any) -> int:
-        """GPUs that a fit uses where there are any: `make run` lets no more be used at once than it finds."""
+    def cuda_jobs(self, wildcards: Wildcards) -> int:
+        """GPUs that a fit uses where there are any; `make run` limits their sum to the GPUs of the machine."""
         return self._gpus(wildcards, ("cuda", "auto"))
 
-    def _gpus(self, wildcards: Any, devices: tuple[str, ...]) -> int:
+    def _gpus(self, wildcards: Wildcards, devices: tuple[str, ...]) -> int:
         method = self.study.methods[wildcards.method]
         used = method["needs"]["gpu"] or (method["abilities"]["gpu"] and self.study.settings["device"] in devices)
         return int(method["resources"]["gpus"]) if used else 0
 
-    def environment(self, wildcards: Any) -> str:
+    def environment(self, wildcards: Wildcards) -> str:
         """Conda file of a method."""
         return str(self.root / "envs" / f"{self.study.methods[wildcards.method]['environment']}.yaml")
