@@ -15,14 +15,14 @@ class Needs(Spec):
     Parameters
     ----------
     cells
-        `matrix`, or `none` for a method that looks at ids and observations only: its fits never read the expression
+        `matrix`, or `none` for a method that uses ids and observations only: its fits never read the expression
         matrix, and its cells have no `X`.
     counts
         Raw counts, not logarithmic values.
     gpu
         A CUDA device.
     query
-        The unlabelled test cells while it fits (`context.query`). The run record and the tables say so.
+        The unlabelled test cells while it fits (`context.query`). The run record and the tables show it.
     truth
         The labels of the test cells (`context.truth`); of a control only.
     min_genes

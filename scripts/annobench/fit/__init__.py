@@ -1,1 +1,1 @@
-"""Fit: one method on one split with one seed, in a child process that is watched (fit.smk)."""
+"""Fit: one method on one split with one seed, in a child process with limits (fit.smk)."""

@@ -54,7 +54,7 @@ def main(job_file: Path) -> int:
 
 def _reason(error: BaseException) -> str:
     """What went wrong, in one line."""
-    # a message of ours says everything; any other needs the name of its type
+    # our own messages are complete; any other needs the name of its type
     reason = str(error) if isinstance(error, AnnobenchError) else f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         reason = f"out of memory: {error}"
@@ -244,7 +244,7 @@ def _allowed(job: FitJob, context: "Context") -> set[str]:
 
 
 def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:
-    """Genes that training and test cells have; a test cell has those that were measured."""
+    """Numbers of genes of the training cells, and of measured genes of the test cells."""
     from annobench.cells.panel import measured
 
     return {"train": train.n_vars, "test": int(measured(query.var, None).sum())}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def processes_of(job: FitJob, device: str) -> int:
-    """Processes that train together: what the job says, else one for each of its GPUs that are there."""
+    """Processes that train together: the number that the job states, else one for each GPU that it may use."""
     if not job.abilities.parallel:
         return 1
     if job.processes is not None:
@@ -55,7 +55,10 @@ def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context
 
 
 def device_of(job: FitJob) -> str:
-    """`cuda` where the study allows it and torch finds it; torch is only asked by methods that may use it."""
+    """`cuda` where the study allows it and there is one; torch is imported only for methods that may use it.
+
+    Raises MethodSkipped where a GPU is needed and there is none.
+    """
     wanted, needed = job.settings.device, job.needs.gpu
     if wanted == "cpu" or not job.method.uses_gpu:
         if needed:
@@ -71,7 +74,7 @@ def device_of(job: FitJob) -> str:
 
 
 def create_method(kind: "type[Method]", job: FitJob) -> "Method":
-    """The method with its parameters, those that name downloads as paths."""
+    """The method with its parameters; names of downloads become paths."""
     parameters = with_paths(job.method.parameters, job.downloads)
     if command := job.method.exec:
         return kind(options=parameters, command=command.command, format=command.format)  # type: ignore[call-arg]

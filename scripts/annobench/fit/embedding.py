@@ -55,10 +55,10 @@ class Embedding:
         if values.ndim != 2 or len(values) != n or values.shape[1] < 1:
             raise PredictionError(f"the embedding has shape {values.shape}, expected ({n}, dimensions)")
         order = row_order(cell_ids, np.asarray(self.cell_ids, dtype=object), "embedding")
-        found: NDArray[np.float32] = (values if order is None else values[order]).astype(np.float32)
-        if bad := int((~np.isfinite(found)).sum()):
+        ordered: NDArray[np.float32] = (values if order is None else values[order]).astype(np.float32)
+        if bad := int((~np.isfinite(ordered)).sum()):
             raise PredictionError(f"the embedding holds {bad} NaN or infinite values")
-        return found
+        return ordered
 
 
 class EmbeddingWriter:

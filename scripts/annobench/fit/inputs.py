@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Cells: TypeAlias = "AnnData | StoredCells"
 
 _HIDDEN = ("label_id", "label", "label_original")  # obs columns that a method never sees of test cells
-_BYTES = 8  # of a value of a sparse matrix: float32, and the int32 position of its gene
-_LOOKED_AT = 1000  # cells from which the memory of all of them is estimated
+_BYTES = 8  # per value of a sparse matrix: float32, and int32 for its gene
+_SAMPLED = 1000  # cells from which the memory of all of them is estimated
 
 
 class FitCells(NamedTuple):
@@ -59,19 +59,19 @@ class FitCells(NamedTuple):
 
 
 def load_cells(job: FitJob) -> FitCells:
-    """Cells of a job; for a method that streams those of a store stay there.
+    """Read the cells of a job; a method that streams gets lazy views of stored cells.
 
-    The test cells carry no label column. Labels of the training cells come from the balanced selection. Where a panel
-    measures some of the genes, all cells are cut down to these; or, where the job trains on all genes, the test cells
-    have zeros in the others. Every byte of a store is compared with its hash. A method with `needs.cells: none` is
-    given ids and observations; the matrix is not opened.
+    The test cells have no label columns. Labels of the training cells come from the balanced selection. Where a panel
+    measures some of the genes, all cells are restricted to them; or, where the job trains on all genes, the others are
+    zero in the test cells. Every byte of a store is compared with its hash. A method with `needs.cells: none` gets ids
+    and observations, and the matrix is not opened.
 
     Raises
     ------
     DataError
-        For what is damaged or does not belong together.
+        A file is damaged, or files do not belong together.
     MethodSkipped
-        Where the cells do not fit into the memory that the method may use.
+        The cells do not fit into the memory that the method may use.
     """
     if job.needs.cells == "none":
         return _without_matrix(job)
@@ -90,7 +90,7 @@ def _from_memory(job: FitJob) -> FitCells:
 
 
 def _without_matrix(job: FitJob) -> FitCells:
-    """Ids, observations and genes; there is no X."""
+    """Cells without an expression matrix: ids, observations and genes."""
     cells = read_without_matrix(job.files.cells)
     mask = measured(cells.var, _panel(job))
     every = mask.all()
@@ -152,7 +152,7 @@ def _from_store(job: FitJob, store: "Store") -> FitCells:
     del roles, chosen
     if streams and not (all_genes and not mask.all()):
         return _as_seen(job, train, validation, query, mask)
-    # a method that streams may be given test cells in memory: zeros for what a panel hides are no record of the store
+    # a store cannot hold zeros for the genes that a panel hides: test cells are then in memory, also for streaming
     parts: list[StoredCells] = [part for part in (train, validation, query) if part is not None and not streams]
     _check_fits(parts or [query], job)
     return _as_seen(
@@ -167,7 +167,7 @@ def _from_store(job: FitJob, store: "Store") -> FitCells:
 def _as_seen(
     job: FitJob, train: "Cells", validation: "Cells | None", query: "Cells", mask: "NDArray[np.bool_]"
 ) -> FitCells:
-    """The cells as a method may see them: no labels on test cells, and nothing in genes that a panel hides."""
+    """The cells as a method may see them: test cells without labels, and without the genes that a panel hides."""
     truth = _truth(job, query)
     if job.settings.training == "all" and not mask.all():
         # of stored validation cells only a sample is needed
@@ -186,7 +186,7 @@ def _truth(job: FitJob, query: "Cells") -> dict[str, str]:
 
 
 def _unlabelled(cells: "Cells") -> "Cells":
-    """The cells without what a method must not see; an AnnData is changed."""
+    """The cells without the columns that a method must not see; an AnnData is changed in place."""
     obs = cells.obs.drop(columns=[column for column in _HIDDEN if column in cells.obs])
     if is_stored(cells):
         return StoredCells(cells.store.without(_HIDDEN), cells.positions, obs, cells.kept)
@@ -212,7 +212,7 @@ def _panel(job: FitJob) -> Path | None:
 
 
 def _check_order(store: "Store", ids: "pa.Array", split: str) -> None:
-    """Raise DataError where a split is not one of the cells of a store, in their order."""
+    """Raise DataError where the cells of a split are not the cells of a store in the same order."""
     start = 0
     if len(ids) == store.n:
         for part in store.ids():
@@ -220,34 +220,36 @@ def _check_order(store: "Store", ids: "pa.Array", split: str) -> None:
                 break
             start += len(part)
     if start < store.n:
-        raise DataError(f"{split}: its cells are not those of {store.folder} in their order; split the data again")
+        raise DataError(
+            f"{split}: its cells are not the cells of {store.folder} in the same order; split the data again"
+        )
 
 
 def _rows_in_order(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64] | None":
-    """Where the wanted texts stand among the given ones, if both are in the same order; else None.
+    """Positions of the wanted texts among the given ones; None where one is missing or the order differs.
 
-    Never looks at more than a part of them at once, whatever their number.
+    Only a part of the texts is in use at once, whatever their number.
     """
     if wanted.equals(given):
         return np.arange(len(given))
-    found, done = [], 0
+    rows_of_parts, done = [], 0
     for start in range(0, len(given), ROW_GROUP):
         part = given[start : start + ROW_GROUP]
         place = positions(part, wanted[done : done + len(part)])
         rows = np.flatnonzero(place >= 0)
         if not (place[rows] == np.arange(len(rows))).all():
             return None
-        found.append(start + rows)
+        rows_of_parts.append(start + rows)
         done += len(rows)
-    return np.concatenate(found) if done == len(wanted) else None
+    return np.concatenate(rows_of_parts) if done == len(wanted) else None
 
 
 def _check_fits(parts: "list[StoredCells]", job: FitJob) -> None:
-    """Raise MethodSkipped where the values of cells alone take more memory than the method may use."""
+    """Raise MethodSkipped where the values of the cells alone take more memory than the method may use."""
     values = 0.0
     for part in parts:
-        looked_at = np.sort(np.random.default_rng(0).choice(part.n_obs, min(_LOOKED_AT, part.n_obs), replace=False))
-        values += some_cells(part, looked_at).X.nnz / max(len(looked_at), 1) * part.n_obs
+        sampled = np.sort(np.random.default_rng(0).choice(part.n_obs, min(_SAMPLED, part.n_obs), replace=False))
+        values += some_cells(part, sampled).X.nnz / max(len(sampled), 1) * part.n_obs
     needed, limit = values * _BYTES / 1e6, job.limits.memory_mb
     if needed > limit:
         cells = sum(part.n_obs for part in parts)

@@ -28,7 +28,7 @@ class MethodSettings(Spec):
     implementation
         Name of a file in annobench/methods.
     parameters
-        Keyword arguments of its class; `download:<name>` stands for the path of a file.
+        Keyword arguments of its class; `download:<name>` means the path of that file.
     exec
         Of an external method only.
     needs, abilities
@@ -76,7 +76,7 @@ class FitSettings(Spec):
     top_k
         Labels kept per cell.
     training
-        Whether training cells keep all genes (`all`) where a panel measures some, or those of the panel (`panel`).
+        Genes of the training cells where a panel measures only some: `all`, or the genes of the panel (`panel`).
     """
 
     method: MethodSettings
@@ -118,10 +118,12 @@ class Limits(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(Spec):
-    """What the run record takes over: hashes of the prepared cells and of the code, and what a card or a download says.
+    """Facts for the run record that a fit itself does not know.
 
     Parameters
     ----------
+    data_sha256, code
+        Hashes of the prepared cells and of the code of the fit.
     gene_overlap
         Of a pair: genes of each part, and how many are shared.
     downloads
@@ -143,13 +145,13 @@ class FitJob(Spec):
     settings
         What comes from configuration.
     identity, facts
-        What the run record takes over as it is.
+        What the run record takes over unchanged.
     files
         What is read.
     downloads
         Path of every file that the method declares, by name.
     missing
-        Why one of these could not be had, which makes the fit skipped.
+        Why one of them is missing; the fit is then skipped.
     limits
         Enforced by the parent process.
     threads, gpus

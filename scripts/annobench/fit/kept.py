@@ -38,10 +38,10 @@ def keep_decisions(
     if not job.settings.keep.decisions or job.abilities.one_step or job.needs.truth or tested is None:
         return False
     more: dict[str, Predictions] = {}
-    try:  # the predictions that were asked for are there: nothing beyond them may make a failure of the fit
+    try:  # the test cells are predicted already: what comes after must not fail the fit
         more = _predicted_beside(job, method, cells, context, allowed)
     except Exception as error:  # noqa: BLE001
-        print(f"no decision values beyond those of the test cells: {type(error).__name__}: {error}", flush=True)
+        print(f"decision values of the test cells only: {type(error).__name__}: {error}", flush=True)
     return write_decisions(folder / OUTPUTS["decisions"], {"test": tested, **more})
 
 
@@ -114,7 +114,7 @@ def keep_expression(job: "FitJob", folder: Path, method: "Method", query: "AnnDa
     """Write the predicted expression of the test cells; returns whether the method predicts any.
 
     The method is given the observations of the test cells and the genes, but not their expression. Raises MethodSkipped
-    where the dataset does not say what was done to a cell.
+    where obs has no column `condition`.
     """
     from anndata import AnnData
 

@@ -84,7 +84,7 @@ class Context:
 class Method:
     """Base class of all methods: parameters are keyword arguments of `__init__` with literal defaults.
 
-    At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` says which. `needs`,
+    At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` states which. `needs`,
     `abilities`, `set_by_yaml`, `parts`, `part_options` and `files` are written as literals, because they are read
     without importing the module; so are the defaults of parameters, or they are calls of a dataclass with literals,
     whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
@@ -148,7 +148,7 @@ class Method:
         Parameters
         ----------
         train
-            Training cells: labels in `obs["label_id"]`; `X` holds counts, or what `uns["annobench"]["matrix"]` says.
+            Training cells: labels in `obs["label_id"]`; `X` holds counts, or what `uns["annobench"]["matrix"]` states.
         context
             What the method may know besides.
         """
@@ -169,7 +169,17 @@ class Method:
         raise NotImplementedError
 
     def embed(self, query: "AnnData") -> Iterator[Embedding]:
-        """Embed cells, which are as those of `predict`; parts as there."""
+        """Embed cells.
+
+        Parameters
+        ----------
+        query
+            Cells without labels, with the genes of the training cells in the same order. They may be training cells.
+
+        Returns
+        -------
+        Embedding of all cells, in parts as of `predict`.
+        """
         raise NotImplementedError
 
     def predict_expression(self, query: "AnnData", conditions: "Sequence[str]") -> Expression:
@@ -180,7 +190,11 @@ class Method:
         query
             Observations of the cells and the genes to predict; there is no `X`.
         conditions
-            The condition of every cell, (n,).
+            (n,) the condition of every cell.
+
+        Returns
+        -------
+        Expression of every cell over the genes of `query`.
         """
         raise NotImplementedError
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import psutil
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
-_POLL = 0.1  # seconds between looks at memory and time
+_POLL = 0.1  # seconds between checks of memory and time
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -89,7 +89,7 @@ def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
     folder
         Folder of the fit; what an earlier attempt left there is removed, but for its checkpoints.
     attempt_record
-        Small file beside the log: it says that an attempt began, and so remains when the job is killed from outside.
+        Small file beside the log, written first: it remains when the job is killed from outside.
 
     Raises
     ------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Decoded: TypeAlias = Mapping[str, tuple[NDArray[np.int32], NDArray[np.float64]]]
 
 _T = TypeVar("_T", bound=np.generic)
-_BLOCK = 1 << 15  # cells whose probabilities are looked at together
+_BLOCK = 1 << 15  # cells whose probabilities are checked together
 
 
 @dataclass
@@ -129,7 +129,7 @@ def joined(parts: Iterable[Predictions]) -> Predictions:
         return first
 
     def both(of: "Callable[[Predictions], Numbers | None]") -> "Numbers | None":
-        values = [found for part in parts if (found := of(part)) is not None]
+        values = [array for part in parts if (array := of(part)) is not None]
         return np.concatenate(values) if values else None
 
     decoded = first.decoded and {
@@ -153,16 +153,16 @@ def joined(parts: Iterable[Predictions]) -> Predictions:
 
 def _best(values: "Numbers", k: int) -> "NDArray[np.intp]":
     """Columns of the k largest values of every row, largest first, on a tie the first; (n, k)."""
-    found = np.empty((len(values), k), dtype=np.intp)
+    columns = np.empty((len(values), k), dtype=np.intp)
     for start in range(0, len(values), _BLOCK):
         left = values[start : start + _BLOCK].astype(np.float64)
         left[np.isnan(left)] = -np.inf
         rows = np.arange(len(left))
-        for rank in range(k):  # k is small: to look k times is several times faster than to sort
+        for rank in range(k):  # k is small: k passes are several times faster than sorting
             best = left.argmax(axis=1)
-            found[start : start + _BLOCK, rank] = best
+            columns[start : start + _BLOCK, rank] = best
             left[rows, best] = -np.inf
-    return found
+    return columns
 
 
 def validate(predictions: Predictions, cell_ids: Iterable[str], allowed: Iterable[str]) -> Predictions:

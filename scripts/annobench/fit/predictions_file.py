@@ -122,8 +122,8 @@ def read_answers(path: str | Path, decoding: str = ARGMAX) -> Answers:
 
 
 def _numbered(columns: Iterable[str], stem: str) -> list[str]:
-    found = [name for name in columns if name.startswith(f"{stem}_") and name.removeprefix(f"{stem}_").isdigit()]
-    return sorted(found, key=lambda name: int(name.rsplit("_", 1)[1]))
+    numbered = [name for name in columns if name.startswith(f"{stem}_") and name.removeprefix(f"{stem}_").isdigit()]
+    return sorted(numbered, key=lambda name: int(name.rsplit("_", 1)[1]))
 
 
 def _numbers(values: "Texts | Numbers", path: Path) -> "Numbers | None":

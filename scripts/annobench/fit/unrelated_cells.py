@@ -123,9 +123,9 @@ def _other_tissue(
         return None
     values = linear(other.X[:, theirs], str(other.uns["annobench"]["matrix"])).tocoo()
     place = np.asarray(own)[values.col]
-    found = csr_matrix((values.data, (values.row, place)), shape=(other.n_obs, int(genes.sum())))
-    found = found[np.asarray(found.sum(axis=1)).ravel() >= _MIN_COUNTS]
-    return found if found.shape[0] else None
+    moved = csr_matrix((values.data, (values.row, place)), shape=(other.n_obs, int(genes.sum())))
+    moved = moved[np.asarray(moved.sum(axis=1)).ravel() >= _MIN_COUNTS]
+    return moved if moved.shape[0] else None
 
 
 def _thinned(cell: "NDArray[np.floating]", depth: int, rng: "np.random.Generator") -> "NDArray[np.float32]":
@@ -151,6 +151,6 @@ def _like(
     dense[:, genes] = values
     names = pd.Index([f"{kind}:{i}" for i in range(len(values))], name=query.obs.index.name)
     obs = pd.DataFrame(dict.fromkeys(query.obs.columns, "unknown"), index=names)
-    found = AnnData(in_state(csr_matrix(dense), state), obs=obs, var=query.var.copy())
-    found.uns["annobench"] = dict(query.uns["annobench"])
-    return found
+    cells = AnnData(in_state(csr_matrix(dense), state), obs=obs, var=query.var.copy())
+    cells.uns["annobench"] = dict(query.uns["annobench"])
+    return cells

@@ -26,10 +26,19 @@ SKIPPED = 77  # the status by which test harnesses say "skipped" (GNU Automake)
 
 
 class External(Method):
-    """Runs the command once with train and test data: fitting and predicting are one step.
+    """Runs a command once with train and test data: fitting and predicting are one step.
 
-    `options` is handed to the command as params.json. Status 77 means that it cannot run here: a skip. The first line
-    of reason.txt in its output folder becomes the reason, of a failure too.
+    Status 77 means that it cannot run here, and makes the fit skipped. The first line of reason.txt in the output
+    folder becomes the reason of a skip or a failure.
+
+    Parameters
+    ----------
+    options
+        Written to params.json, which the command reads.
+    command
+        Command line; see `exec.command` in the schema of a method.
+    format
+        `h5ad` or `mtx`.
     """
 
     abilities = Abilities(one_step=True)
@@ -83,8 +92,8 @@ class External(Method):
             ]
             if not written:
                 raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
-            found = read(written[0])
-        yield found
+            predictions = read(written[0])
+        yield predictions
 
     def _failure(self, code: int, output: Path) -> Exception:
         """What a status other than 0 means; the command may say why in reason.txt."""
@@ -100,7 +109,7 @@ class External(Method):
 
 def fill_in(word: str, places: Mapping[str, object]) -> str:
     """Replace `{name}` of the known names; other braces stay, as `awk '{print $1}'` needs."""
-    return re.sub(r"\{(\w+)\}", lambda found: str(places.get(found[1], found[0])), word)
+    return re.sub(r"\{(\w+)\}", lambda match: str(places.get(match[1], match[0])), word)
 
 
 def write_mtx(cells: "AnnData", folder: Path, *, labels: bool) -> None:

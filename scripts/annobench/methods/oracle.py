@@ -11,11 +11,11 @@ from annobench.fit.predictions import Predictions
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_PART = 1 << 16  # cells that are looked up together
+_PART = 1 << 16  # cells per part of the predictions
 
 
 class Oracle(Method):
-    """Looks the answer up. A cell of a class that is not in training, or of unknown type, is looked up as well."""
+    """Predicts the label of every test cell, also where it is unknown or not among the training classes."""
 
     needs = Needs(cells="none", truth=True)
     abilities = Abilities(trains=False)
