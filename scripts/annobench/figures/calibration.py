@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import evaluations_of, ordered_methods, part_of
+from annobench.figures.shared.labels import evaluations_of, method_labels, ordered_methods, part_of
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import COLOURS, LIGHT, MARKERS, Tables, control_colour, new_figure
 
@@ -23,7 +23,8 @@ FEWEST = 5  # cells of a bin that is shown
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One panel per method, one line per evaluation."""
     bins = tables["calibration"]
-    methods, controls, labels = ordered_methods(tables["ranking"])
+    methods, controls = ordered_methods(tables["ranking"], settings)
+    labels = method_labels(tables["ranking"])
     shown = [m for m in [*methods, *controls] if m in set(bins["method"]) and m != "oracle"]
     evaluations = evaluations_of(bins)
     if not shown:

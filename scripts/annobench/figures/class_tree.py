@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import ordered_methods, part_of, tree_order
+from annobench.figures.shared.labels import method_labels, ordered_methods, part_of, tree_order
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import GREY, SEQUENTIAL, Tables, clean_axes, new_figure
@@ -19,7 +19,8 @@ ORDER = 70
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One row of panels per dataset: its tree, then a heat map per evaluation."""
-    methods, _, labels = ordered_methods(tables["ranking"])
+    methods, _ = ordered_methods(tables["ranking"], settings)
+    labels = method_labels(tables["ranking"])
     classes, trees = tables["classes"], tables["trees"].fillna({"parent": ""})
     datasets = [d for d in dict.fromkeys(tables["ranking"]["dataset"]) if d in set(trees["dataset"])]
     if not datasets:

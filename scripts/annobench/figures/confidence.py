@@ -33,7 +33,7 @@ CELLS = {
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Methods in rows; rules in columns, for one evaluation of each dataset."""
     table = tables["confidences"]
-    methods, _, labels = shown_order(table["method"], tables["ranking"])
+    methods, _, labels = shown_order(table["method"], tables["ranking"], settings)
     table = table[table["method"].isin(methods) & table["rule"].isin(RULES)]
     if table.empty:
         return None

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import evaluation_title, ordered_methods, part_of, tree_order
+from annobench.figures.shared.labels import evaluation_title, method_labels, part_of, tree_order
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
@@ -20,7 +20,7 @@ ORDER = 50
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One matrix per evaluation, side by side."""
     ranking = tables["ranking"]
-    labels = ordered_methods(ranking)[2]
+    labels = method_labels(ranking)
     best = ranking[(ranking["rank"] == 1) & (ranking["dataset"] != "all")]
     names = tables["classes"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
     names |= tables["trees"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()

@@ -7,7 +7,7 @@ of test cells, and the share whose class is missing from the training cells, whi
 import pandas as pd
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import NOT_EVIDENCE, ordered_methods, primary_axis
+from annobench.figures.shared.labels import NOT_EVIDENCE, method_labels, ordered_methods, primary_axis
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
 
@@ -22,7 +22,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     chosen = summary[
         (summary["metric"] == settings.primary) & summary["regime"].isin(REGIMES) & (summary["split"] != "all")
     ]
-    methods, controls, labels = ordered_methods(tables["ranking"])
+    methods, controls = ordered_methods(tables["ranking"], settings)
+    labels = method_labels(tables["ranking"])
     columns = list(dict.fromkeys(zip(chosen["dataset"], chosen["split"], strict=True)))
     rows = [m for m in [*methods, *controls] if m in set(chosen["method"])]
     if not columns:
@@ -31,18 +32,20 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     axes = figure.subplots()
     values = chosen.set_index(["method", "dataset", "split"])
     grid = pd.DataFrame([[values["value"].get((m, *c)) for c in columns] for m in rows], index=rows, dtype=float)
-    image = axes.imshow(grid, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    low, high = settings.metric(settings.primary).limits(grid.to_numpy().ravel())
+    image = axes.imshow(grid, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto")
     for i, method in enumerate(rows):
         for j, column in enumerate(columns):
             if (method, *column) not in values.index:
                 axes.text(j, i, "–", ha="center", va="center")
                 continue
             row = values.loc[(method, *column)]
-            colour = "white" if row["value"] < 0.5 else "black"
+            colour = "white" if row["value"] < (low + high) / 2 else "black"
+            half = (row["high"] - row["low"]) / 2
             axes.text(
                 j,
                 i,
-                f"{row['value']:.2f} ±{(row['high'] - row['low']) / 2:.2f}",
+                f"{row['value']:.2f}" + (f" ±{half:.2f}" if pd.notna(half) else ""),
                 ha="center",
                 va="center",
                 color=colour,

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from annobench.figures.shared.labels import best_method, chosen_evaluation, ordered_methods, part_of, place_title
+from annobench.figures.shared.labels import best_method, chosen_evaluation, method_labels, part_of, place_title
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import Tables, clean_axes, new_figure
@@ -36,7 +36,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     part = part_of(degs, place)
     best = best_method(tables["ranking"], place, (n for n in part["name"] if n != "oracle"))
     shown = [name for name in ("oracle", best) if name and name in set(part["name"])]
-    labels = ordered_methods(tables["ranking"])[2] | {"oracle": "The truth"}
+    labels = method_labels(tables["ranking"]) | {"oracle": "The truth"}
     grids = [_grid(part[part["name"] == name], _type_order(part, shown)) for name in shown]
     rows, columns = max(len(g) for g in grids), [len(g.columns) for g in grids]
     height = 1.6 + max(0.115 * rows, 2.0)

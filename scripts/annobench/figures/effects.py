@@ -37,8 +37,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     ]
     if not blocks:
         return None
-    methods, _, labels = shown_order([m for m in effects["method"] if m != "all"], tables["ranking"])
-    looks = method_looks(tables["ranking"], methods)
+    methods, _, labels = shown_order([m for m in effects["method"] if m != "all"], tables["ranking"], settings)
+    looks = method_looks(tables["ranking"], settings, methods)
     changes = [_changes(block, settings) for block, _ in blocks]
     sizes = [len(rows) + 0.6 * len({key[0] for key in rows}) for rows in changes]
     figure = new_figure(10.5, 0.7 + sum(0.95 + 0.27 * size for size in sizes))

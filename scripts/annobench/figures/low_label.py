@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import evaluations_of, ordered_methods, part_of, primary_axis
+from annobench.figures.shared.labels import evaluations_of, method_labels, ordered_methods, part_of, primary_axis
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import Looks, Tables, new_figure, spread_labels
 
@@ -23,7 +23,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One panel per dataset, one line per method."""
     summary = tables["summary"][tables["summary"]["metric"] == settings.primary]
     splits = tables["splits"]
-    methods, controls, labels = ordered_methods(tables["ranking"])
+    methods, controls = ordered_methods(tables["ranking"], settings)
+    labels = method_labels(tables["ranking"])
     lines = [*methods, *(c for c in controls if c != "oracle")]
     looks = Looks(methods, controls)
     few = summary[(summary["regime"] == "low_label") & (summary["split"] != "all")]
@@ -35,6 +36,9 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         dataset, evaluation = place
         points = _points(summary[summary["dataset"] == dataset], splits[splits["dataset"] == dataset], evaluation)
         ends = _lines(axes, points, lines, looks)
+        numbers = points.loc[points["method"].isin(lines), ["value", "low", "high"]].to_numpy(dtype=float).ravel()
+        low, high = settings.metric(settings.primary).limits(numbers)
+        axes.set_ylim(low, min(high, np.nanmax(numbers) * 1.06))
         axes.set_ylabel(primary_axis(part_of(few, place), settings))
         name = settings.dataset_label(dataset)
         axes.set_title(name if evaluation == "low_label" else f"{name}\n{settings.evaluation_label(place)}")
@@ -59,7 +63,6 @@ def _lines(axes: Axes, points: pd.DataFrame, methods: list[str], looks: Looks) -
     axes.set_xticks(ticks, ["all" if t == 100 else f"{t:g} %" for t in ticks])
     axes.minorticks_off()
     axes.set_xlim(min(ticks) * 0.8, max(ticks) * 1.25)
-    axes.set_ylim(0, min(1.0, np.nanmax(points.loc[points["method"].isin(methods), "high"]) * 1.06))
     axes.set_xlabel("labels used")
     return ends
 

@@ -38,19 +38,19 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     types = tables["types"]
     reading = "fair" if (types["reading"] == "fair").any() else "published"
     types = types[types["reading"] == reading]
-    names, controls, _ = shown_order(types["name"], tables["ranking"])
+    names, controls, _ = shown_order(types["name"], tables["ranking"], settings)
     if types.empty or not (names or "oracle" in controls):
         return None
     place = chosen_evaluation(types[types["name"].isin(names)] if names else types, settings)
     part = part_of(types, place)
-    methods, controls, labels = shown_order(part["name"], tables["ranking"], place)
+    methods, controls, labels = shown_order(part["name"], tables["ranking"], settings, place)
     part = part[part["name"].isin([*methods, "oracle"])]
-    cells = part[(part["metric"] == "cells") & (part["name"] == "oracle")].set_index("label")["value"]
+    cells = part[(part["metric"] == "cells") & (part["name"] == "oracle")].set_index("label")["value"].fillna(0)
     rows = sorted(set(part["label"]), key=lambda label: (-cells.get(label, 0.0), label))
     height = {label: float(i) for i, label in enumerate(rows)}
     markers = part_of(tables["markers"], place)
     doubted = set(markers.loc[(markers["reading"] == reading) & (markers["verdict"] == NOT_EVIDENCE), "metric"])
-    looks = method_looks(tables["ranking"], methods)
+    looks = method_looks(tables["ranking"], settings, methods)
     legend_rows = -(-(len(methods) + 1) // 3)
     figure = new_figure(9.5, 1.0 + 0.3 * len(rows) + 0.2 * legend_rows)
     grid = figure.subplots(1, len(PANELS), sharey=True)

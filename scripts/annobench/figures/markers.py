@@ -55,7 +55,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     place = chosen_evaluation(methods_only if len(methods_only) else markers, settings)
     part = part_of(markers, place)
     shown = [metric for metric in PANELS if metric in set(part["metric"])]
-    methods, controls, labels = shown_order(part["name"], tables["ranking"], place)
+    methods, controls, labels = shown_order(part["name"], tables["ranking"], settings, place)
     height = {name: float(i) for i, name in enumerate(methods)}
     height |= {name: len(methods) + 0.5 + i for i, name in enumerate(controls)}
     columns = min(4, len(shown))

@@ -11,6 +11,7 @@ from annobench.figures.shared.labels import (
     NOT_EVIDENCE,
     evaluation_title,
     evaluations_of,
+    method_labels,
     ordered_methods,
     part_of,
     primary_axis,
@@ -25,7 +26,8 @@ ORDER = 40
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One panel per evaluation."""
     ranking = tables["ranking"]
-    methods, controls, labels = ordered_methods(ranking)
+    methods, controls = ordered_methods(ranking, settings)
+    labels = method_labels(ranking)
     looks = Looks(methods, controls)
     evaluations = [one for one in evaluations_of(ranking) if one[0] != "all"]
     if not evaluations:
@@ -36,7 +38,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         part = part_of(ranking[ranking["kind"] == "method"], place).copy()
         # the table rounds times to a tenth of a millisecond; a logarithmic axis has no place for zero
         part["seconds"] = (part["fit_seconds"] + part["predict_seconds"].fillna(0)).clip(lower=1e-4)
-        front = _front(part)
+        front = _front(part, lower_is_better=settings.metric(settings.primary).lower_is_better)
         axes.plot(front["seconds"], front["score"], color=LIGHT, linewidth=4, zorder=0, solid_capstyle="round")
         for row in part.itertuples():
             size = 25 + 0.08 * row.peak_rss_mb
@@ -51,7 +53,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     return figure
 
 
-def _front(part: pd.DataFrame) -> pd.DataFrame:
+def _front(part: pd.DataFrame, *, lower_is_better: bool) -> pd.DataFrame:
     """Methods that no other beats in time and score at once, from fast to slow."""
-    part = part.sort_values(["seconds", "score"], ascending=[True, False])
-    return part[part["score"].cummax() == part["score"]].drop_duplicates("score")
+    part = part.sort_values(["seconds", "score"], ascending=[True, lower_is_better])
+    best = part["score"].cummin() if lower_is_better else part["score"].cummax()
+    return part[best == part["score"]].drop_duplicates("score")

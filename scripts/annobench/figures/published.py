@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from annobench.config.controls import CONTROLS
-from annobench.figures.shared.labels import NOT_EVIDENCE, VERDICT_COLOURS, ordered_methods
+from annobench.figures.shared.labels import NOT_EVIDENCE, VERDICT_COLOURS, method_labels
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import DARK, GREY, LIGHT, Tables, clean_axes, new_figure
 
@@ -33,7 +33,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     table = tables["published"]
     if table.empty:
         return None
-    labels = ordered_methods(tables["ranking"])[2]
+    labels = method_labels(tables["ranking"])
     rows, columns = list(dict.fromkeys(table["row"])), list(dict.fromkeys(table["column"]))
     width = _NAME + len(columns) * (len(PARTS) * _NUMBER + _GAP) + _VERDICT + _REASON
     height = (len(rows) + 2.6) * _LINE

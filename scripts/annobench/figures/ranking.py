@@ -8,7 +8,14 @@ Open circles: some fits of the method failed or are missing.
 import numpy as np
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import evaluation_title, evaluations_of, ordered_methods, part_of, primary_axis
+from annobench.figures.shared.labels import (
+    evaluation_title,
+    evaluations_of,
+    method_labels,
+    ordered_methods,
+    part_of,
+    primary_axis,
+)
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import COLOURS, LIGHT, Tables, control_colour, new_figure
 
@@ -20,7 +27,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One column of points per evaluation, the mean of all first."""
     ranking = tables["ranking"]
     ranking = ranking[ranking["kind"] != "decoding"]  # their fits are shown already
-    methods, controls, labels = ordered_methods(ranking)
+    methods, controls = ordered_methods(ranking, settings)
+    labels = method_labels(ranking)
     rows = [*methods, *controls]
     evaluations = evaluations_of(ranking)
     evaluations.sort(key=lambda one: one[0] != "all")
@@ -28,6 +36,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         return None
     if len(evaluations) == 2:  # the mean of one evaluation adds nothing
         evaluations = evaluations[1:]
+    metric = settings.metric(settings.primary)
+    low, high = metric.limits(ranking[["score", "low", "high"]].to_numpy(dtype=float).ravel())
     figure = new_figure(2.4 + 2.2 * len(evaluations), 0.9 + 0.27 * len(rows))
     grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
@@ -36,7 +46,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         for row in part.itertuples():
             y = height[row.method]
             colour = control_colour(row.method) if row.kind == "control" else COLOURS[0]
-            axes.hlines(y, 0, 1, color=LIGHT, linewidth=0.4, zorder=0)
+            axes.hlines(y, low, high, color=LIGHT, linewidth=0.4, zorder=0)
             axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="round", clip_on=False)
             complete = row.n_fits == row.n_planned
             axes.plot(
@@ -48,10 +58,15 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
                 markersize=5,
                 clip_on=False,
             )
-            axes.annotate(f"{row.score:.2f}", (1.05, y), fontsize=7.5, va="center", color=colour, annotation_clip=False)
+            number = f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
+            axes.annotate(
+                number, (1.05, y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center", color=colour,
+                annotation_clip=False,
+            )  # fmt: skip
         axes.set_title(evaluation_title(place, settings))
-        axes.set_xlim(0, 1)
-        axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
+        axes.set_xlim(low, high)
+        if (low, high) == (0, 1):
+            axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
         axes.set_xlabel(primary_axis(part, settings))
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -27,7 +27,7 @@ ORDER = 150
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A block per dataset, a panel per method, a line per rule."""
     table = tables["curves"]
-    methods, _, labels = shown_order(table["method"], tables["ranking"])
+    methods, _, labels = shown_order(table["method"], tables["ranking"], settings)
     table = table[table["method"].isin(methods)]
     if table.empty:
         return None

@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import best_method, chosen_evaluation, ordered_methods, part_of, place_title
+from annobench.figures.shared.labels import best_method, chosen_evaluation, method_labels, part_of, place_title
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import COLOURS, LIGHT, SEQUENTIAL, Tables, new_figure
@@ -37,7 +37,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     part = part_of(spatial, place)
     best = best_method(tables["ranking"], place, part["name"])
     cells = part[part["name"] == best].fillna({"true": UNKNOWN, "predicted": UNKNOWN})
-    label = ordered_methods(tables["ranking"])[2].get(str(best), str(best))
+    label = method_labels(tables["ranking"]).get(str(best), str(best))
     colours = _colours([*cells["true"], *cells["predicted"]])
     wide, high = (max(float(np.ptp(cells[axis])), 1e-9) for axis in "xy")
     side = float(np.clip(high / wide, 0.3, 2.0))

@@ -32,7 +32,9 @@ _RANKING_LAST = (
     "n_fits",
     "n_planned",
     "interval_over",
+    "basis",
     "kind",
+    "sees_test_cells",
     "verdict",
 )
 _RANKING_HIDDEN = ("regime", "method", "n_units")
@@ -55,6 +57,8 @@ class Best:
 
     Attributes
     ----------
+    low, high
+        Ends of the interval of the score; None where there is nothing to resample.
     tied, untested
         Labels of the methods that the corrected tests do not separate from it, and of those that were not tested.
     others
@@ -65,8 +69,8 @@ class Best:
     name: str
     label: str
     score: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     interval_over: str
     verdict: str
     tied: list[str]
@@ -167,8 +171,8 @@ def best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[
                     name=names.get(f"{dataset}/{evaluation}", evaluation),
                     label=first.label,
                     score=first.score,
-                    low=first.low,
-                    high=first.high,
+                    low=first.low if pd.notna(first.low) else None,
+                    high=first.high if pd.notna(first.high) else None,
                     interval_over=first.interval_over,
                     verdict=first.verdict,
                     tied=others.loc[others["p_against_best"] > alpha, "label"].tolist(),
@@ -219,7 +223,7 @@ def ranking_columns(ranking: pd.DataFrame) -> pd.DataFrame:
     """The ranking with its metrics between score and cost; a metric that repeats the score is left out."""
     known = {*_RANKING_FIRST, *_RANKING_LAST, *_RANKING_HIDDEN}
     others = [column for column in ranking if column not in known and not ranking[column].equals(ranking["score"])]
-    return ranking[[*_RANKING_FIRST, *others, *_RANKING_LAST]]
+    return ranking[[column for column in (*_RANKING_FIRST, *others, *_RANKING_LAST) if column in ranking]]
 
 
 def _rules(rules: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,8 @@ def summary(study: Study, results: Results) -> str:
     for dataset, evaluation in places:
         rows = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
         title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"
-        lines += ["", f"{title}: {metric}, interval over {rows[0]['interval_over']}"]
+        units = rows[0]["interval_over"]
+        lines += ["", f"{title}: {metric}" + (f", interval over {units}" if units else "")]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         lines += [_line(row) for row in rows if row["kind"] != "decoding"]  # the tables list decodings
     lines += ["", *_failures(failed, study.name), "", f"Report: {results.report(study.name)}"]
@@ -38,7 +39,7 @@ def _line(row: Row) -> str:
     seconds = float(row["fit_seconds"] or 0) + float(row["predict_seconds"] or 0)
     fits = f"{row['n_fits']}/{row['n_planned']}"
     rank = str(int(float(row["rank"]))) if row["rank"] else "-"
-    interval = f"{float(row['low']):.3f} - {float(row['high']):.3f}"
+    interval = f"{float(row['low']):.3f} - {float(row['high']):.3f}" if row["low"] else ""
     return f"  {rank:>4}  {row['label']:<44}{float(row['score']):6.3f}  {interval:<15}{fits:>9}{seconds:9.2f}"
 
 

@@ -413,12 +413,12 @@ def test_captions_reach_snakemake_as_one_clean_text() -> None:
         assert "\n" not in caption
 
 
-def figure_of(name: str, changed: dict[str, pd.DataFrame] | None = None) -> Figure:
+def figure_of(name: str, changed: dict[str, pd.DataFrame] | None = None, settings: FigureSettings = SETTINGS) -> Figure:
     """A figure with everything laid out; tables as they are read from files."""
     found = changed or tables()
     read = {table: pd.read_csv(io.StringIO(found[table].to_csv(index=False))) for table in figure_facts(name).tables}
     with plt.rc_context(RC_SETTINGS):
-        figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read, SETTINGS)
+        figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read, settings)
         assert figure is not None
         figure.canvas.draw()
     return figure
@@ -501,6 +501,42 @@ def test_a_primary_metric_that_is_no_evidence_says_so(name: str) -> None:
     marked = figure_of(name, changed)
     assert "macro F1 (not evidence)" in texts(marked)
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["ranking", "pareto", "low_label", "cross_study", "markers", "effects"])
+def test_a_primary_metric_may_have_other_bounds_and_another_direction(name: str) -> None:
+    seconds = MetricWords("seconds", lower_is_better=True, high=None)
+    settings = replace(SETTINGS, primary="fit_seconds", metrics={**SETTINGS.metrics, "fit_seconds": seconds})
+    changed = tables()
+    changed["ranking"] = changed["ranking"].assign(score=lambda t: 100 * t["score"], low=None, high=None)
+    changed["summary"] = changed["summary"].assign(
+        metric="fit_seconds", value=lambda t: 100 * t["value"], low=None, high=None
+    )
+    figure = figure_of(name, changed, settings)
+    if name in ("ranking", "pareto", "low_label", "cross_study"):
+        assert "seconds" in texts(figure)
+        assert not any("nan" in text for text in texts(figure))
+    if name == "ranking":
+        labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert labels == ["Three", "Two", "One", "Oracle"]  # the fewest seconds first
+        assert figure.axes[0].get_xlim()[1] > 90
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        (MetricWords("F1"), [0.2, 0.4], (0, 1)),
+        (MetricWords("correlation", low=-1.0), [0.2], (-1, 1)),
+        (MetricWords("seconds", high=None), [10.0, float("nan")], (0, 10.5)),
+        (MetricWords("fold change", low=None, high=None), [-1.0, 1.0], (-1.1, 1.1)),
+        (MetricWords("seconds", high=None), [], (0, 1)),
+    ],
+)
+def test_axes_hold_the_bounds_of_a_metric_else_its_values(
+    metric: MetricWords, values: list[float], expected: tuple[float, float]
+) -> None:
+    assert metric.limits(values) == pytest.approx(expected)
 
 
 def test_one_held_out_study_may_be_no_evidence_where_others_are() -> None:

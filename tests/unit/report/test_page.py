@@ -118,6 +118,12 @@ def test_the_best_method_and_those_that_are_not_significantly_worse(tmp_path: Pa
     assert "Not tested against it: Four." in html
 
 
+def test_a_score_without_an_interval_has_none(tmp_path: Path) -> None:
+    alone = pd.DataFrame([ranked("one", 1, 0.8, low=None, high=None, interval_over=None)])
+    html = " ".join(page(tmp_path, {"ranking": alone}).split())
+    assert "macro F1 0.800 <div" in html
+
+
 def test_what_is_not_evidence_is_named_with_its_rule(tmp_path: Path) -> None:
     (card,) = audited(audit(), SETTINGS.evaluations)
     assert card.informative == 1

@@ -57,6 +57,9 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     assert any(line.split()[:1] == ["-"] and "External" in line for line in lines)
     assert "     2 x awk: timeout: took too long" in text
     assert text.endswith("report/smoke/index.html")
+    nothing = RANKING.replace("0.7,0.9,cells", ",,").replace("0.4,0.6,cells", ",,")
+    (folder / "ranking.csv").write_text(nothing)  # one fit: nothing to resample
+    assert "d, kfold: macro F1\n" in summary(study, results)
 
 
 def test_studies_are_found_by_name_or_path(tmp_path: Path) -> None:

@@ -15,22 +15,23 @@ NOT_EVIDENCE = "not evidence"
 VERDICT_COLOURS = {"informative": "#BFDDF0", NOT_EVIDENCE: COLOURS[1], "untested": "#E6E6E6"}
 
 
-def ordered_methods(ranking: pd.DataFrame) -> tuple[list[str], list[str], dict[str, str]]:
-    """Methods from best to worst mean score, controls likewise, and the label of each."""
-    mean = (
-        ranking[ranking["dataset"] != "all"]
-        .groupby("method")["score"]
-        .mean()
-        .sort_values(ascending=False, kind="stable")
-    )
+def ordered_methods(ranking: pd.DataFrame, settings: FigureSettings) -> tuple[list[str], list[str]]:
+    """Methods from best to worst mean score, and controls likewise."""
+    mean = ranking[ranking["dataset"] != "all"].groupby("method")["score"].mean()
+    mean = mean.sort_values(ascending=settings.metric(settings.primary).lower_is_better, kind="stable")
     kind = ranking.drop_duplicates("method").set_index("method")["kind"]
-    labels = ranking.drop_duplicates("method").set_index("method")["label"].to_dict()
     methods = [m for m in mean.index if kind[m] == "method"]
-    return methods, [m for m in mean.index if kind[m] == "control"], labels
+    return methods, [m for m in mean.index if kind[m] == "control"]
+
+
+def method_labels(ranking: pd.DataFrame) -> dict[str, str]:
+    """What methods and controls are called in the ranking."""
+    labels: dict[str, str] = ranking.drop_duplicates("method").set_index("method")["label"].to_dict()
+    return labels
 
 
 def shown_order(
-    names: Iterable[str], ranking: pd.DataFrame, place: Place | None = None
+    names: Iterable[str], ranking: pd.DataFrame, settings: FigureSettings, place: Place | None = None
 ) -> tuple[list[str], list[str], dict[str, str]]:
     """Methods and controls of a table in the order in which a figure shows them.
 
@@ -40,6 +41,8 @@ def shown_order(
         Methods and controls that the table has.
     ranking
         The ranking of the study.
+    settings
+        What the figure uses of the study.
     place
         The evaluation whose ranking counts; the mean over all where it is None.
 
@@ -49,11 +52,11 @@ def shown_order(
         Methods from best to worst, then those without a rank; controls, the truth first; the label of each.
     """
     present = list(dict.fromkeys(names))
-    labels = ordered_methods(ranking)[2]
-    methods = ordered_methods(part_of(ranking, place) if place else ranking)[0]
+    methods = ordered_methods(part_of(ranking, place) if place else ranking, settings)[0]
     ranked = [m for m in methods if m in present]
     others = [m for m in present if m not in ranked and m not in CONTROLS]
-    labels = {name: label_of(name, labels) for name in present}
+    known = method_labels(ranking)
+    labels = {name: label_of(name, known) for name in present}
     return [*ranked, *others], [c for c in CONTROLS if c in present], labels
 
 
@@ -62,9 +65,9 @@ def label_of(name: str, labels: Mapping[str, str]) -> str:
     return CONTROLS[name].label if name in CONTROLS else labels.get(name) or spelled(name)
 
 
-def method_looks(ranking: pd.DataFrame, names: Iterable[str]) -> Looks:
+def method_looks(ranking: pd.DataFrame, settings: FigureSettings, names: Iterable[str]) -> Looks:
     """Looks of methods, the same in all figures of a study."""
-    ranked = ordered_methods(ranking)[0]
+    ranked = ordered_methods(ranking, settings)[0]
     return Looks([*ranked, *(name for name in dict.fromkeys(names) if name not in ranked)], [])
 
 

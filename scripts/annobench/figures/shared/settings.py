@@ -3,8 +3,9 @@
 Imported while the Snakefile is parsed: the standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 from annobench.core.spec import Spec
 from annobench.figures.shared.words import MODEL_LABELS, spelled
@@ -14,10 +15,19 @@ Place = tuple[str, str]  # dataset and evaluation
 
 @dataclass(frozen=True)
 class MetricWords(Spec):
-    """What a metric is called, and which way is better."""
+    """What a metric is called, which way is better, and its bounds (None where it has none)."""
 
     label: str
     lower_is_better: bool = False
+    low: float | None = 0.0
+    high: float | None = 1.0
+
+    def limits(self, values: Iterable[float]) -> tuple[float, float]:
+        """Ends of an axis: the bounds, or where it has none a little beyond the values and zero."""
+        numbers = [0.0, *(value for value in values if isfinite(value))]
+        room = 0.05 * (max(numbers) - min(numbers)) or 1.0
+        low = min(numbers) - (room if min(numbers) < 0 else 0) if self.low is None else self.low
+        return low, max(numbers) + room if self.high is None else self.high
 
 
 @dataclass(frozen=True)
