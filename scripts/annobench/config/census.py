@@ -4,18 +4,18 @@ Imported while the Snakefile is parsed: standard library only.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from annobench.config.schema import Document
 from annobench.core.errors import ConfigError, nearest
 
 
-def census_source(dataset: Mapping[str, Any]) -> dict[str, Any] | None:
+def census_source(dataset: Document) -> Document | None:
     """The source of a dataset of kind census; None for any other."""
     source = dataset.get("source")
     return source if source and source["kind"] == "census" else None
 
 
-def check_census(source: Mapping[str, Any], where: str) -> None:
+def check_census(source: Document, where: str) -> None:
     """Raise ConfigError for settings that do not go together. `where` opens the message."""
     if source["built"] and (source["uri"] or source["new_since_uri"]):
         raise ConfigError(f"{where}: source.uri does not go with source.built, which says where the release lies")
@@ -40,7 +40,7 @@ def check_census(source: Mapping[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: {name}: key 'path' is missing, or instead of it 'urls' and 'file'")
 
 
-def release_parts(source: Mapping[str, Any], load: Callable[[str], dict[str, Any]], where: str) -> list[str]:
+def release_parts(source: Document, load: Callable[[str], Document], where: str) -> list[str]:
     """The datasets from which the releases behind a census source are built; none where they are not built here.
 
     All of the file, since they share one list of genes. `load` reads a file of config/releases. Raises ConfigError for

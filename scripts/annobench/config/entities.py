@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
@@ -10,7 +9,7 @@ from annobench.config.extends import Extended, load_extended
 from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, resolve_parameters
 from annobench.config.plugins import method_facts
-from annobench.config.schema import load_yaml, validate
+from annobench.config.schema import Document, load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -19,7 +18,7 @@ def available(kind: str, root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "config" / kind).glob("*.yaml"))
 
 
-def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
+def load_method(name: str, root: Path, source: str) -> Document:
     """One method file, validated, with the defaults of its implementation filled in.
 
     A name that ends in a decoding (`mlp_hce.leaf`) is the method without, scored by its decoded labels. `fitted` names
@@ -53,18 +52,18 @@ def load_method(name: str, root: Path, source: str) -> dict[str, Any]:
     return method | {"fitted": name, "decoding": "argmax"}
 
 
-def _gives_probabilities(method: Mapping[str, Any]) -> bool:
+def _gives_probabilities(method: Document) -> bool:
     return bool(method["abilities"]["probabilities"])
 
 
-def decoded(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]], decodings: Iterable[str]) -> list[str]:
+def decoded(names: Iterable[str], methods: Mapping[str, Document], decodings: Iterable[str]) -> list[str]:
     """Names of the views that decode every method among `names`, in their order; controls are not decoded."""
     decodings = list(decodings)
     chosen = [name for name in names if methods[name]["kind"] == "method" and _gives_probabilities(methods[name])]
     return [f"{name}.{decoding}" for name in chosen for decoding in decodings]
 
 
-def _facts(method: Mapping[str, Any], origin: Origin) -> dict[str, dict[str, Any]]:
+def _facts(method: Document, origin: Origin) -> dict[str, Document]:
     """Needs and abilities of a method: what its class states, and of what that leaves to the file, what this says."""
     name = method["implementation"]
     facts = method_facts(name)
@@ -79,7 +78,7 @@ def _facts(method: Mapping[str, Any], origin: Origin) -> dict[str, dict[str, Any
     return {part: values | method[part] for part, values in stated.items()}
 
 
-def _check_downloads(method: dict[str, Any], origin: Origin) -> None:
+def _check_downloads(method: Document, origin: Origin) -> None:
     """Every file that is declared has an address and is used, and every one that is used is declared."""
     used = {name: key for key, value in method["parameters"].items() if (name := referenced(value))}
     for name in set(used) - set(method["downloads"]):
@@ -93,7 +92,7 @@ def _check_downloads(method: dict[str, Any], origin: Origin) -> None:
             raise ConfigError(f"{where}: no parameter uses it; give one the value 'download:{name}'")
 
 
-def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
+def load_dataset(name: str, root: Path, source: str) -> Document:
     """One dataset file, validated."""
     file = _read("datasets", name, root, source)
     dataset = validate(file.document, "dataset", file.origin)
@@ -109,7 +108,7 @@ def load_dataset(name: str, root: Path, source: str) -> dict[str, Any]:
     return dataset
 
 
-def _check_columns(dataset: Mapping[str, Any], file: Extended) -> None:
+def _check_columns(dataset: Document, file: Extended) -> None:
     """Extra columns of obs neither replace others nor repeat the labels, which methods must not see."""
     cells = dataset["cells"]
     for name, column in cells["columns"].items():
@@ -125,12 +124,12 @@ def _check_columns(dataset: Mapping[str, Any], file: Extended) -> None:
             )
 
 
-def unlabelled(dataset: Mapping[str, Any]) -> bool:
+def unlabelled(dataset: Document) -> bool:
     """Whether a dataset declares that its cells have no labels."""
     return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
 
 
-def load_named(kind: str, name: str, root: Path, source: str) -> dict[str, Any]:
+def load_named(kind: str, name: str, root: Path, source: str) -> Document:
     """One file of config/panels, config/rollups or config/releases (`kind` is the word without s), validated."""
     path = _find(f"{kind}s", name, root, source)
     return validate(load_yaml(path), kind, str(path.relative_to(root)))
@@ -147,7 +146,7 @@ def _find(kind: str, name: str, root: Path, source: str) -> Path:
     return path
 
 
-def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, dict[str, Any]]) -> None:
+def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, Document]) -> None:
     """Load a dataset, and the datasets that it is a pair or a release of, into a mapping by name."""
     if name in into:
         return

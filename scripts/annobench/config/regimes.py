@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from annobench.config.plugins import plugins
 from annobench.core.errors import ConfigError, DataError, nearest
@@ -119,7 +119,7 @@ class Regime(Spec, ABC):
     regime: str
 
     @classmethod
-    def variant(cls, params: Mapping[str, Any]) -> type[Self]:
+    def variant(cls, params: Mapping[str, object]) -> type[Self]:
         """The class of the regime that `params` name."""
         return cast("type[Self]", regime_class(str(params.get("regime")))) if cls is Regime else cls
 

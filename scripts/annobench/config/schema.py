@@ -68,7 +68,7 @@ def load_schema(name: str) -> Document:
     return _with_variants(load_yaml(schema_folder() / f"{name}.schema.yaml"))
 
 
-def _with_variants(part: Any) -> Any:
+def _with_variants(part: object) -> Any:
     if isinstance(part, dict):
         whole = {key: _with_variants(value) for key, value in part.items() if key != "x-variants"}
         if "x-variants" in part:

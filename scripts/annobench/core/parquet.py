@@ -8,10 +8,10 @@ A column of few distinct texts is best read as `Categorical`, and a column of id
 object for every row.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
+
+    Column: TypeAlias = "Categorical | NDArray[np.generic]"
 
 
 T = TypeVar("T", bound=np.generic)
@@ -169,7 +171,7 @@ def _kept(file: "pq.ParquetFile", columns: list[str] | None, rows: "NDArray[np.b
             yield part.filter(pa.Array.from_buffers(pa.bool_(), size, [None, bits]))
 
 
-def write_columns(path: str | Path, columns: Mapping[str, Any]) -> None:
+def write_columns(path: str | Path, columns: "Mapping[str, Column | Sequence[object] | None]") -> None:
     """Write columns of equal length to a parquet file, atomically; None as values gives a column of nulls."""
     with atomic(path) as temporary, ColumnWriter(temporary) as writer:
         writer.write(columns)
@@ -185,7 +187,7 @@ class ColumnWriter:
         self._path = path
         self._writer: Any = None
 
-    def write(self, columns: Mapping[str, Any]) -> None:
+    def write(self, columns: "Mapping[str, Column | Sequence[object] | None]") -> None:
         """Append rows."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -303,7 +305,7 @@ def _valid(array: "pa.Array") -> "NDArray[np.bool_]":
     return flags[array.offset :].astype(bool)
 
 
-def to_arrow(values: Any) -> "pa.Array":
+def to_arrow(values: "Column | Sequence[object] | pa.Array") -> "pa.Array":
     """Values as an Arrow array: int64, float64 or text; a Categorical as a dictionary, an Arrow array unchanged."""
     import pyarrow as pa
 
@@ -327,7 +329,7 @@ def to_arrow(values: Any) -> "pa.Array":
     return _text(values if array.dtype.kind == "U" else array)  # numpy cuts zeros off the end of a text
 
 
-def _text(values: Any) -> "pa.Array":
+def _text(values: Iterable[object]) -> "pa.Array":
     import pyarrow as pa
 
     encoded = [str(value).encode() for value in values]

@@ -30,7 +30,7 @@ class Spec:
         return params
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
+    def from_params(cls, params: Mapping[str, object]) -> Self:
         """Read what `to_params` wrote, or an entry of a resolved YAML file.
 
         A key may be missing where its field has a default. Raises SpecError for any other missing key, an unknown one,
@@ -40,7 +40,7 @@ class Spec:
         return spec
 
     @classmethod
-    def variant(cls, params: Mapping[str, Any]) -> type[Self]:
+    def variant(cls, params: Mapping[str, object]) -> type[Self]:
         """The class that `params` are read as: a base of several variants overrides this."""
         return cls
 

@@ -6,7 +6,7 @@ Fitted on the validation cells of a fit; scoring compares it with other confiden
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _STATE = ("centre", "scale", "weights")
 
 
-def expit(values: "NDArray[Any]") -> "NDArray[np.float64]":
+def expit(values: "NDArray[np.floating]") -> "NDArray[np.float64]":
     """1 / (1 + exp(-x)) without overflow; scipy has it too, but to import it takes longer than to score a fit."""
     values = np.asarray(values, dtype=np.float64)
     small = np.exp(-np.abs(values))
     return np.where(values >= 0, 1 / (1 + small), small / (1 + small))
 
 
-def logsumexp(values: "NDArray[Any]") -> "NDArray[np.float64]":
+def logsumexp(values: "NDArray[np.floating]") -> "NDArray[np.float64]":
     """log(sum(exp(x))) over the last axis, without overflow."""
     top = values.max(axis=-1)
     return top + np.log(np.exp(values - top[..., None]).sum(axis=-1))
@@ -33,11 +33,11 @@ def logsumexp(values: "NDArray[Any]") -> "NDArray[np.float64]":
 class Groups:
     """Where labels are rolled up: the target of every class, (classes,), and of every answer, (cells,), as numbers."""
 
-    classes: "NDArray[np.integer[Any]]"
-    answers: "NDArray[np.integer[Any]]"
+    classes: "NDArray[np.integer]"
+    answers: "NDArray[np.integer]"
 
 
-def softmax(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":
+def softmax(decisions: "NDArray[np.floating]", groups: Groups | None = None) -> "NDArray[np.float64]":
     """Softmax of the best class, (cells,) from (cells, classes); rolled up the sum over the classes of its target."""
     values = np.asarray(decisions, dtype=np.float64)
     if groups is None:
@@ -54,7 +54,7 @@ class Platt:
     the same for all cells teaches nothing, and has no weight.
     """
 
-    def __init__(self, score: "NDArray[Any]", right: "NDArray[np.bool_]") -> None:
+    def __init__(self, score: "NDArray[np.floating]", right: "NDArray[np.bool_]") -> None:
         values = _columns(score)
         if len(values) == 0:
             raise ValueError("a calibration needs validation cells")
@@ -73,7 +73,7 @@ class Platt:
                     found.append((_log_loss(x @ weights, target), size, weights))
         self.weights = min(found, key=lambda one: one[:2])[2]
 
-    def __call__(self, score: "NDArray[Any]") -> "NDArray[np.float64]":
+    def __call__(self, score: "NDArray[np.floating]") -> "NDArray[np.float64]":
         """Chance of being right, (cells,)."""
         values = (_columns(score) - self.centre) / self.scale
         return expit(values @ self.weights[:-1] + self.weights[-1])
@@ -91,11 +91,11 @@ class Platt:
         return found
 
 
-def _log_loss(value: "NDArray[Any]", target: "NDArray[Any]") -> float:
+def _log_loss(value: "NDArray[np.floating]", target: "NDArray[np.floating]") -> float:
     return float((np.logaddexp(0, value) - target * value).mean())
 
 
-def _logistic(x: "NDArray[Any]", target: "NDArray[Any]") -> "NDArray[np.float64]":
+def _logistic(x: "NDArray[np.floating]", target: "NDArray[np.floating]") -> "NDArray[np.float64]":
     """Weights of a logistic regression on targets between 0 and 1, by Newton's method with halved steps."""
     weights = np.zeros(x.shape[1])
     loss = _log_loss(x @ weights, target)
@@ -117,12 +117,12 @@ def _logistic(x: "NDArray[Any]", target: "NDArray[Any]") -> "NDArray[np.float64]
     return weights
 
 
-def _columns(score: "NDArray[Any]") -> "NDArray[np.float64]":
+def _columns(score: "NDArray[np.floating]") -> "NDArray[np.float64]":
     values = np.asarray(score, dtype=np.float64)
     return values[:, None] if values.ndim == 1 else values
 
 
-def strength(decisions: "NDArray[Any]", groups: Groups | None = None) -> "NDArray[np.float64]":
+def strength(decisions: "NDArray[np.floating]", groups: Groups | None = None) -> "NDArray[np.float64]":
     """What `calibrated` looks at: the largest decision value and the logarithm of the softmax, (cells, 2)."""
     values = np.asarray(decisions, dtype=np.float64)
     return np.column_stack([values.max(axis=1), np.log(np.maximum(softmax(values, groups), 1e-300))])

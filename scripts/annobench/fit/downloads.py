@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from annobench.config.downloads import referenced
 from annobench.core.errors import DataError
@@ -43,6 +43,6 @@ def downloaded(records: Iterable[str | Path]) -> Downloaded:
     return Downloaded(paths, facts, " ".join(problems) or None)
 
 
-def with_paths(parameters: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:
+def with_paths(parameters: Mapping[str, object], paths: Mapping[str, str]) -> dict[str, object]:
     """Parameters of a method in which `download:<name>` is replaced by the path of that file."""
     return {key: paths.get(name, value) if (name := referenced(value)) else value for key, value in parameters.items()}

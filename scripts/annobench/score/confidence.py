@@ -11,7 +11,7 @@
   al. 2022, MaxLogit); the second says how far the best class is ahead.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ RECOMMENDED = "calibrated"
 PUBLISHED = {"raw": 0.5, "zscore": 0.8}  # below these SpatialCore and its baseline call a cell unknown
 
 
-def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
+def zscore(decisions: "NDArray[np.floating]") -> "NDArray[np.float64]":
     """SpatialCore's confidence, (cells,) from (cells, classes); a cell with equal values for all classes gets 0.5.
 
     The original divides by 1 where the deviation is below 1e-10, which comes to the same.
@@ -37,8 +37,8 @@ def zscore(decisions: "NDArray[Any]") -> "NDArray[np.float64]":
 
 
 def by_rule(
-    decisions: "NDArray[Any]",
-    own: "NDArray[Any] | None",
+    decisions: "NDArray[np.floating]",
+    own: "NDArray[np.floating] | None",
     calibration: Platt | None,
     groups: Groups | None = None,
 ) -> dict[str, "NDArray[np.float64]"]:

@@ -7,7 +7,7 @@ bootstrap, or with two methods swapped on some units.
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from annobench.ontology import UNKNOWN, Ontology
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from annobench.core.parquet import Column
+
     Array = NDArray[np.float64]
-    Codes = NDArray[np.integer[Any]]
+    Codes = NDArray[np.integer]
     Mask = NDArray[np.bool_]
 
 
@@ -100,14 +102,21 @@ class UnitCounts:
     """
 
     def __init__(
-        self, units: Sequence[str], unit: "Codes", true: "Codes", predicted: "Codes", *, cells: Any, classes: Classes
+        self,
+        units: Sequence[str],
+        unit: "Codes",
+        true: "Codes",
+        predicted: "Codes",
+        *,
+        cells: "NDArray[np.number]",
+        classes: Classes,
     ) -> None:
         self.units, self.classes = list(units), classes
         self._unit, self._true, self._predicted = (np.asarray(code, dtype=np.intp) for code in (unit, true, predicted))
         self._cells: Array = np.asarray(cells, dtype=np.float64)
 
     @classmethod
-    def of_table(cls, table: Mapping[str, Any], classes: Classes) -> "UnitCounts":
+    def of_table(cls, table: "Mapping[str, Column]", classes: Classes) -> "UnitCounts":
         """From columns unit, true, predicted (text or Categorical) and n, as scoring writes them."""
         columns = {
             name: values if isinstance(values, Categorical) else Categorical.of(values)
@@ -116,7 +125,7 @@ class UnitCounts:
         }
         units = sorted(columns["unit"].counts())
         codes = [columns["unit"].recode(units), *(columns[key].recode(classes.labels) for key in ("true", "predicted"))]
-        return cls(units, codes[0], codes[1], codes[2], cells=table["n"], classes=classes)
+        return cls(units, codes[0], codes[1], codes[2], cells=np.asarray(table["n"]), classes=classes)
 
     def observed(self) -> "Counts":
         """The counts of all units together, (classes,)."""
@@ -177,7 +186,7 @@ class UnitCounts:
         change[np.searchsorted(every, others)] -= theirs
         return np.unique(every[change != 0] // (size * size))
 
-    def _by_class(self, code: "Codes", mask: Any = True) -> "Array":
+    def _by_class(self, code: "Codes", mask: "Mask | bool" = True) -> "Array":
         """Cells by unit and the class that `code` gives, (units, classes)."""
         shape = (len(self.units), len(self.classes))
         places = self._unit * shape[1] + code

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def without_repeats(ranked: list[Categorical]) -> list[Categorical]:
 
 
 def _of_answer(
-    probabilities: Probabilities, answer: "NDArray[np.int32]", otherwise: "NDArray[Any]"
+    probabilities: Probabilities, answer: "NDArray[np.int32]", otherwise: "NDArray[np.floating]"
 ) -> "NDArray[np.float64]":
     """Probability of every cell's answer (class number); for an answer that is no class (-1) another value."""
     found = np.array(otherwise, dtype=np.float64)

@@ -8,7 +8,7 @@ the cut that was published for a rule, `fair` the one above which 95 % of the va
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from annobench.score.truths import Truths, rolled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+    Values = NDArray[np.floating]
 
     from annobench.fit.decisions import Decisions
 
@@ -43,10 +47,10 @@ class Judged:
     """
 
     rule: str
-    test: "NDArray[np.float64]"
-    right: "NDArray[np.bool_]"
-    validation: "NDArray[np.float64] | None"
-    unrelated: Mapping[str, "NDArray[np.float64]"]
+    test: "Array"
+    right: "Mask"
+    validation: "Array | None"
+    unrelated: Mapping[str, "Array"]
 
     def cuts(self) -> dict[str, float]:
         """The cuts that the rule has: `published`, `fair`."""
@@ -81,8 +85,8 @@ class Judged:
         return found
 
     def replicates(
-        self, weights: "NDArray[Any]", of_unrelated: "NDArray[Any]", bins: int
-    ) -> dict[str, "NDArray[np.float64]"]:
+        self, weights: "Array", of_unrelated: "Array", bins: int
+    ) -> dict[str, "Array"]:
         """Values under random weights of the test cells (replicates, n) and of unrelated cells (replicates, >= k)."""
         parts = [
             self._replicates(weights[start : start + _CHUNK], of_unrelated[start : start + _CHUNK], bins)
@@ -91,8 +95,8 @@ class Judged:
         return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
     def _replicates(
-        self, weights: "NDArray[Any]", of_unrelated: "NDArray[Any]", bins: int
-    ) -> dict[str, "NDArray[np.float64]"]:
+        self, weights: "Array", of_unrelated: "Array", bins: int
+    ) -> dict[str, "Array"]:
         found = {}
         ties = self._ties
         if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
@@ -121,7 +125,7 @@ class Judged:
         risks = risk_coverage(self.test, self.right)
         return {f"{c:.2f}": float(risks[max(1, round(c * len(risks))) - 1]) for c in COVERAGES}
 
-    def histograms(self) -> dict[str, "NDArray[np.float64]"]:
+    def histograms(self) -> dict[str, "Array"]:
         """Share of right, wrong and unrelated cells in each of 25 bins of confidence from 0 to 1."""
         groups = {"right": self.test[self.right], "wrong": self.test[~self.right], **self.unrelated}
         return {
@@ -163,15 +167,16 @@ def rules_of(decisions: "Decisions", scored: Scored, truths: Truths) -> "tuple[N
         names = sorted({*targets, *answered})
         groups = Groups(Categorical.of(targets).recode(names), Categorical.of(answered).recode(names))
     right = (answered[chosen] == expected)[known]
-    return cells, judge(scored.correct[cells], decisions, at, chosen[known], right, groups)
+    return cells, judge(scored.correct[cells], decisions, at=at, validation=chosen[known], right=right, groups=groups)
 
 
 def judge(
-    correct: "NDArray[np.bool_]",
+    correct: "Mask",
     decisions: "Decisions",
+    *,
     at: "NDArray[np.intp]",
     validation: "NDArray[np.intp]",
-    right: "NDArray[np.bool_]",
+    right: "Mask",
     groups: Groups | None = None,
 ) -> list[Judged]:
     """One entry per rule. `decisions` is what read_decisions gives, `at` its rows for the cells that `correct` is of.
@@ -198,12 +203,12 @@ def judge(
 class Ties:
     """Scores in order, lowest first, with equal ones together: made once, used for every metric and set of weights."""
 
-    def __init__(self, score: "NDArray[Any]") -> None:
+    def __init__(self, score: "Values") -> None:
         self.order = np.argsort(score, kind="stable")
         ordered = score[self.order]
         self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
 
-    def sums(self, weights: "NDArray[Any]", member: "NDArray[np.bool_] | None" = None) -> "NDArray[np.float64]":
+    def sums(self, weights: "Array", member: "Mask | None" = None) -> "Array":
         """Weight at every score that occurs, of all cells or of some; (replicates, n) -> (replicates, scores)."""
         found = np.take(weights, self.order, axis=1)
         if member is not None:
@@ -212,8 +217,11 @@ class Ties:
 
 
 def weighted_auroc(
-    score: "NDArray[Any]", positive: "NDArray[np.bool_]", weights: "NDArray[Any]", ties: Ties | None = None
-) -> "NDArray[np.float64]":
+    score: "Values",
+    positive: "Mask",
+    weights: "Array",
+    ties: Ties | None = None,
+) -> "Array":
     """AUROC with weighted cells, ties counting half; weights (replicates, n) -> (replicates,)."""
     ties = ties or Ties(score)
     up, down = ties.sums(weights, positive), ties.sums(weights, ~positive)
@@ -223,12 +231,12 @@ def weighted_auroc(
 
 
 def weighted_risk(
-    confidence: "NDArray[Any]",
-    right: "NDArray[np.bool_]",
-    weights: "NDArray[Any]",
+    confidence: "Values",
+    right: "Mask",
+    weights: "Array",
     coverage: float,
     ties: Ties | None = None,
-) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+) -> "tuple[Array, Array]":
     """Area under the risk-coverage curve and accuracy at a coverage, weighted cells, expected over orders of ties."""
     ties = ties or Ties(confidence)
     size, wrong = (found[:, ::-1] for found in (ties.sums(weights), ties.sums(weights, ~right)))
@@ -243,8 +251,8 @@ def weighted_risk(
 
 
 def weighted_ece(
-    confidence: "NDArray[Any]", right: "NDArray[np.bool_]", weights: "NDArray[Any]", bins: int
-) -> "NDArray[np.float64]":
+    confidence: "Values", right: "Mask", weights: "Array", bins: int
+) -> "Array":
     """Expected calibration error with weighted cells; bins as in `reliability`."""
     number = bin_number(confidence, bins)
     member = np.zeros((len(number), bins))
@@ -253,8 +261,11 @@ def weighted_ece(
 
 
 def share_found(
-    own: "NDArray[Any]", unrelated: "NDArray[Any]", weights: "NDArray[Any]", ties: Ties | None = None
-) -> "NDArray[np.float64]":
+    own: "Values",
+    unrelated: "Values",
+    weights: "Array",
+    ties: Ties | None = None,
+) -> "Array":
     """Share of unrelated cells among the 20 % least confident of a mix that holds 20 % of them; ties count in part.
 
     weights: (replicates, own + unrelated) before mixing.

@@ -4,7 +4,7 @@ Cells with equal confidence are taken together, so that the order in which they 
 """
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 COVERAGE = 0.8  # of `selective_accuracy`
 
 
-def tied_counts(score: "NDArray[Any]", positive: "NDArray[np.bool_]") -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+def tied_counts(
+    score: "NDArray[np.floating]", positive: "NDArray[np.bool_]"
+) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
     """Positive and negative cells at every value that occurs, lowest value first."""
     ordered = np.sort(score)
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.int64)
@@ -30,12 +32,12 @@ def auroc_of_counts(of_positive: "NDArray[np.int64]", of_negative: "NDArray[np.i
     return float((of_positive * (below + of_negative / 2)).sum() / (of_positive.sum() * of_negative.sum()))
 
 
-def auroc(score: "NDArray[Any]", positive: "NDArray[np.bool_]") -> float:
+def auroc(score: "NDArray[np.floating]", positive: "NDArray[np.bool_]") -> float:
     """Chance that a positive scores above a negative, ties counting half; needs both."""
     return auroc_of_counts(*tied_counts(score, positive))
 
 
-def risk_coverage(confidence: "NDArray[Any]", right: "NDArray[np.bool_]") -> "NDArray[np.float64]":
+def risk_coverage(confidence: "NDArray[np.floating]", right: "NDArray[np.bool_]") -> "NDArray[np.float64]":
     """Error among the m most confident cells, for m = 1..n; within ties the expected error over all orders."""
     wrong, good = (count[::-1] for count in tied_counts(confidence, ~right))
     size = wrong + good
@@ -43,13 +45,13 @@ def risk_coverage(confidence: "NDArray[Any]", right: "NDArray[np.bool_]") -> "ND
     return np.cumsum(expected) / np.arange(1, len(confidence) + 1)
 
 
-def bin_number(confidence: "NDArray[Any]", bins: int) -> "NDArray[np.intp]":
+def bin_number(confidence: "NDArray[np.floating]", bins: int) -> "NDArray[np.intp]":
     """Bin of every confidence; bins are equally wide and closed above (Guo et al. 2017)."""
     return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def reliability(
-    confidence: "NDArray[Any]", right: "NDArray[np.bool_]", bins: int
+    confidence: "NDArray[np.floating]", right: "NDArray[np.bool_]", bins: int
 ) -> list[tuple[str, float, float, int]]:
     """(bin, accuracy, mean confidence, cells) of every bin with cells."""
     ordered = np.sort(confidence)

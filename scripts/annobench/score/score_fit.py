@@ -28,7 +28,7 @@ from annobench.score.spec import ScoreSpec, ViewSpec
 from annobench.score.truths import Truths, read_truths, rollup_of
 
 if TYPE_CHECKING:
-    from annobench.score.score_tables import Column
+    from annobench.core.parquet import Column
 
 _AFFECTED = {
     "probabilities": "brier and auroc_ovr, and of labels that are rolled up ece, are not computed",

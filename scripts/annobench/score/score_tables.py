@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from annobench.score.truths import rolled_codes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Column = Categorical | NDArray[Any]
+    from annobench.core.parquet import Column
+
 
 REPLICATES = 200  # of the confidence rules: enough for intervals, few enough to keep for every fit
 VIEW = ["dataset", "split", "method", "seed"]
@@ -75,7 +76,9 @@ def confidence_columns(view: ScoredView, evidence: Evidence, merge: Rollup | Non
     return _repeated({"split": view.split, "method": view.method}, _by_name(CONFIDENCE, rows))
 
 
-def _confidence(view: ScoredView, evidence: Evidence, merge: Rollup | None) -> Iterator[tuple[Any, ...]]:
+def _confidence(
+    view: ScoredView, evidence: Evidence, merge: Rollup | None
+) -> Iterator[tuple[str, str, str, str, int, float]]:
     """Values, replicates, curves and histograms of every rule."""
     rules, bins = evidence.rules, evidence.bins
     weights = Weights(REPLICATES)
@@ -128,7 +131,7 @@ def count_confusion(
     }
 
 
-def _by_name(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> "dict[str, Column]":
+def _by_name(names: Sequence[str], rows: Iterable[tuple[str | int | float, ...]]) -> "dict[str, Column]":
     """Rows as columns, in types that do not depend on what is in them."""
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return {

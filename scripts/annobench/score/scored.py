@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from annobench.score.counts import Classes, Counts, UnitCounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Texts: TypeAlias = Categorical | Sequence[str] | NDArray[np.object_]
 
 LABEL_SETS = ("truth", "either", "shared")
 _BLOCK = 1 << 22  # values of a matrix that are looked at together
@@ -27,10 +29,10 @@ class Probabilities:
     every column, where classes are sums of columns; None where columns are classes.
     """
 
-    values: "NDArray[Any]"
+    values: "NDArray[np.floating]"
     classes: Sequence[str]
     rows: "NDArray[np.intp] | None" = None
-    groups: "NDArray[np.integer[Any]] | None" = None
+    groups: "NDArray[np.integer] | None" = None
 
     def __len__(self) -> int:
         return len(self.values if self.rows is None else self.rows)
@@ -43,7 +45,7 @@ class Probabilities:
             values = self._stored(cells).astype(np.float64)
             yield cells, values if self.groups is None else values @ self._sums
 
-    def stored(self) -> "Iterator[tuple[slice, NDArray[Any]]]":
+    def stored(self) -> "Iterator[tuple[slice, NDArray[np.floating]]]":
         """Cells and what is stored of them."""
         step = max(1, _BLOCK // max(1, self.values.shape[1]))
         for start in range(0, len(self), step):
@@ -63,13 +65,23 @@ class Probabilities:
         """All of it at once, (n, classes)."""
         return np.vstack([np.empty((0, len(self.classes))), *(values for _, values in self.blocks())])
 
-    def _stored(self, cells: slice) -> "NDArray[Any]":
+    def _stored(self, cells: slice) -> "NDArray[np.floating]":
         return self.values[cells] if self.rows is None else self.values[self.rows[cells]]
 
     @cached_property
     def _sums(self) -> "NDArray[np.float64]":
         assert self.groups is not None
         return np.equal.outer(self.groups, np.arange(len(self.classes))).astype(np.float64)
+
+
+class _More(TypedDict, total=False):
+    """Fields of `Scored` that `Scored.of` takes as they are."""
+
+    confidence: "NDArray[np.floating] | None"
+    is_probability: bool
+    probabilities: Probabilities | None
+    bins: int
+    ood: list[str] | None
 
 
 @dataclass
@@ -82,13 +94,13 @@ class Scored:
     is none. Made by `of`.
     """
 
-    names: "NDArray[Any]"
-    classes: "NDArray[Any]"
+    names: "NDArray[np.object_]"
+    classes: "NDArray[np.object_]"
     true_codes: "NDArray[np.int32]"
     label_codes: "NDArray[np.int32]"
     training: list[str]
     ontology: Ontology
-    confidence: "NDArray[Any] | None" = None
+    confidence: "NDArray[np.floating] | None" = None
     is_probability: bool = False
     probabilities: Probabilities | None = None
     groups: Mapping[str, Categorical] = field(default_factory=dict)
@@ -97,7 +109,13 @@ class Scored:
 
     @classmethod
     def of(
-        cls, truth: Any, labels: Any, training: Sequence[str], ontology: Ontology, groups: Any = None, **more: Any
+        cls,
+        truth: "Texts",
+        labels: "list[Categorical] | NDArray[np.object_]",
+        training: Sequence[str],
+        ontology: Ontology,
+        groups: "Mapping[str, Texts] | None" = None,
+        **more: "Unpack[_More]",
     ) -> "Scored":
         """From texts: truth (n,) and labels (n, k), or Categorical and one Categorical for every rank.
 
@@ -123,12 +141,12 @@ class Scored:
         )
 
     @property
-    def truth(self) -> "NDArray[Any]":
+    def truth(self) -> "NDArray[np.object_]":
         """The true labels, (n,) text."""
         return self.names[self.true_codes]
 
     @property
-    def labels(self) -> "NDArray[Any]":
+    def labels(self) -> "NDArray[np.object_]":
         """The predicted labels, (n, k) text."""
         return self.names[self.label_codes]
 
@@ -167,12 +185,14 @@ class Scored:
         cells = self.confusion[true, predicted]
         return UnitCounts(["all"], np.zeros_like(true), true, predicted, cells=cells, classes=classes).observed()
 
-    def over(self, label_set: str, predicted: "NDArray[Any] | None" = None) -> Counts:
+    def over(self, label_set: str, predicted: "NDArray[np.number] | None" = None) -> Counts:
         """The counts, with averages over the classes of a label set; see `members`."""
         counts = self.counts
         return counts.over(self.members(label_set, counts.true, counts.predicted if predicted is None else predicted))
 
-    def members(self, label_set: str, true: "NDArray[Any]", predicted: "NDArray[Any]") -> "NDArray[np.bool_]":
+    def members(
+        self, label_set: str, true: "NDArray[np.number]", predicted: "NDArray[np.number]"
+    ) -> "NDArray[np.bool_]":
         """Which of `classes` a label set holds, given the counts of true and predicted labels per class (last axis)."""
         known = self.classes != UNKNOWN
         if label_set == "truth":
@@ -183,5 +203,5 @@ class Scored:
         return (true > 0) & np.isin(self.classes, wanted) & known
 
 
-def _categorical(values: Any) -> Categorical:
+def _categorical(values: "Texts") -> Categorical:
     return values if isinstance(values, Categorical) else Categorical.of(np.asarray(values, dtype=object))

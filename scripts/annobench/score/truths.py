@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -152,7 +152,7 @@ def surroundings(obs: Path, roles: Categorical, test: "NDArray[np.bool_]") -> di
     return found
 
 
-def rolled(labels: "NDArray[Any]", rule: Rollup | None, ontology: Ontology) -> "NDArray[Any]":
+def rolled(labels: "NDArray[np.object_]", rule: Rollup | None, ontology: Ontology) -> "NDArray[np.object_]":
     """Labels rolled up by a rule; as they are without one."""
     if rule is None:
         return labels

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,11 @@ from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits
 from annobench.tables.shared.spec import TablesSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 COLUMNS = {
     "summary": (
@@ -173,13 +178,16 @@ class Comparison:
                 rows += self._rows(evaluation, "all", method, planned, parts[evaluation])
             if parts and all(parts.values()):
                 means = {
-                    m: tuple(np.mean([values[m][i] for values in parts.values()], axis=0) for i in range(2))
+                    m: (
+                        float(np.mean([values[m][0] for values in parts.values()])),
+                        np.mean([values[m][1] for values in parts.values()], axis=0),
+                    )
                     for m in _SHOWN
                 }
                 rows += self._rows(ALL, "all", method, everything, means)
         return pd.DataFrame(rows, columns=_SUMMARY)
 
-    def _values(self, fits: Sequence[FitFiles]) -> dict[str, tuple[Any, Any]]:
+    def _values(self, fits: Sequence[FitFiles]) -> "dict[str, tuple[float, Array]]":
         """Estimate and replicates of every headline metric; empty where no fit has finished."""
         counts = self.fits.counts_of(fits)
         if not counts:
@@ -195,8 +203,8 @@ class Comparison:
         split: str,
         method: str,
         planned: Sequence[FitFiles],
-        values: Mapping[str, tuple[Any, Any]],
-    ) -> list[dict[str, Any]]:
+        values: "Mapping[str, tuple[float, Array]]",
+    ) -> list[dict[str, object]]:
         done = [fit for fit in planned if fit in self.fits.counts]
         about = {
             "interval_over": _plural({self.fits.unit_kinds[fit] for fit in done}),
@@ -244,7 +252,7 @@ class Comparison:
         rows = [row for evaluation in self.fits.evaluations for row in self._family(evaluation)]
         return pd.DataFrame(rows, columns=_TESTS)
 
-    def _family(self, evaluation: Sequence[str]) -> list[dict[str, Any]]:
+    def _family(self, evaluation: Sequence[str]) -> list[dict[str, object]]:
         """All pairs of methods in one evaluation, which Holm's correction is made over."""
         methods = [name for name, method in self.methods.items() if method.kind == "method"]
         counts = {m: self.fits.counts_of(self.fits.of(m, evaluation)) for m in methods}
@@ -253,23 +261,25 @@ class Comparison:
         swaps = stats.swaps_needed(len(pairs), self.confidence)
 
         @cache
-        def measured(method: str, keys: frozenset[stats.Key]) -> tuple[float, Any]:
+        def measured(method: str, keys: frozenset[stats.Key]) -> "tuple[float, Array]":
             mine = {key: counts[method][key] for key in keys}
             values = stats.replicates(mine, METRICS[self.primary], self.weights, evaluation[0])
             return stats.estimate(mine, METRICS[self.primary]), values
 
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, object]] = []
+        p_values: list[float] = []
         for first, second in pairs:
             keys = shared[first, second]
             (value_a, spread_a), (value_b, spread_b) = measured(first, keys), measured(second, keys)
             low, high = stats.interval(spread_a - spread_b, value_a - value_b, self.confidence, (-1, 1))
             a, b = ({key: counts[m][key] for key in keys} for m in (first, second))
             p_value = stats.swap_test(a, b, METRICS[self.primary], self.weights, dataset=evaluation[0], number=swaps)
+            p_values.append(p_value)
             found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_value}
             rows.append({"method_a": first, "method_b": second, **found, "n_fits": len(keys)})
         about = dict(zip(EVALUATION, evaluation, strict=True)) | {"metric": self.primary, "n_swaps": swaps}
         about["family"] = f"{len(pairs)} pairs of methods on {self.primary}, {evaluation[0]}, {evaluation[1]}"
-        corrected = stats.holm([row["p_value"] for row in rows])
+        corrected = stats.holm(p_values)
         return [about | row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
@@ -289,7 +299,7 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else table
 
 
-def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[Any]:
+def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
     """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
     best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
     found = {}

@@ -285,6 +285,6 @@ class Effects:
             return self.fits.counts[fit]
         table = fit.rows(fit.confusion)
         for column in ("true", "predicted"):
-            table[column] = rolled(table[column], self.merge, self.fits.ontology)
+            table[column] = rolled(np.asarray(table[column], dtype=object), self.merge, self.fits.ontology)
         classes = sorted(set(table["true"]) | set(table["predicted"]))
         return UnitCounts.of_table(table, Classes(classes, self.fits.ontology))

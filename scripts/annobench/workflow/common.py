@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from annobench.config.results import Results
 from annobench.config.study import Study, named_study
@@ -44,7 +44,7 @@ def stop_with_message() -> Iterator[None]:
         raise WorkflowError(f"\n{error}\n") from None
 
 
-def named_source(workflow: Any) -> str:
+def named_source(workflow: object) -> str:
     """The configuration file that errors should name: the last one given, else the default. Raises ConfigError."""
     given = [Path(path) for path in getattr(workflow, "overwrite_configfiles", None) or []]
     for path in given:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from annobench.config.census import census_source, chunk_names
 from annobench.config.names import STORE_CELLS
 from annobench.config.results import Fit, Results
+from annobench.config.schema import Document
 from annobench.config.study import Study
 from annobench.core.files import read_json
 from annobench.core.spec import SpecError
@@ -177,7 +177,7 @@ class Plan:
         """Cells of a dataset, as its file states them."""
         return int(self.study.datasets[dataset]["resources"]["cells"])
 
-    def _on_gpu(self, method: Mapping[str, Any]) -> bool:
+    def _on_gpu(self, method: Document) -> bool:
         optional = method["abilities"]["gpu"] and self.study.settings["device"] == "cuda"
         return bool(method["needs"]["gpu"] or optional)
 
@@ -260,7 +260,7 @@ class Plan:
         return cells / 1e6 * _SCORE_SECONDS_A_MILLION
 
 
-def _counts_of_many(dataset: Mapping[str, Any]) -> bool:
+def _counts_of_many(dataset: Document) -> bool:
     """Whether a dataset has counts of more cells than are kept in memory."""
     matrix = dataset["matrix"]
     counts = matrix["state"] == "counts" and not matrix["counts_from"]

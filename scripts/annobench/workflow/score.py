@@ -1,11 +1,11 @@
 """What the rules of score.smk ask for."""
 
 from pathlib import Path
-from typing import Any
 
 from annobench.config.names import SAMPLE, STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
+from annobench.core.spec import Params
 from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule, ScoreSpec, ViewSpec
 from annobench.workflow.common import Chapter, Wildcards
 
@@ -22,7 +22,7 @@ class ScoreRules(Chapter):
         scored = self.study.scored_on(wildcards.dataset, wildcards.split)
         return [self.results.roles(split.dataset, split.name, int(wildcards.seed)) for split in scored]
 
-    def score_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+    def score_spec(self, wildcards: Wildcards) -> Params:
         """How a fit is scored."""
         scoring = self.study.settings["scoring"]
         views = [
@@ -90,7 +90,7 @@ class ScoreRules(Chapter):
         name = self.study.settings["scoring"]["markers"]
         return str(self.root / "config" / "markers" / f"{name}.tsv") if name else None
 
-    def audit_spec(self, wildcards: Wildcards) -> dict[str, Any]:
+    def audit_spec(self, wildcards: Wildcards) -> Params:
         """How an evaluation is audited."""
         splits = self.study.evaluations()[wildcards.dataset, wildcards.evaluation]
         scoring = self.study.settings["scoring"]

@@ -246,9 +246,9 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     right = values[3:43].max(axis=1) > 0.8
     decisions = {"decisions": values, "part": part, "confidence": own}
     data = scored(["A", "B", "A", "B"], ["A", "A", "A", "B"])
-    found = {
-        one.rule: one for one in judge(data.correct, decisions, np.array([46, 45, 44, 43]), np.arange(3, 43), right)
-    }
+    rows = np.array([46, 45, 44, 43])
+    judged_rules = judge(data.correct, decisions, at=rows, validation=np.arange(3, 43), right=right)
+    found = {one.rule: one for one in judged_rules}
     assert list(found) == ["raw", "softmax", "zscore", "calibrated"]
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()
     assert found["raw"].right.tolist() == [True, False, True, True]

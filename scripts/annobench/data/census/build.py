@@ -32,6 +32,7 @@ from annobench.data.spec import Report, Step, silent
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import tiledbsoma as soma
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
@@ -172,7 +173,7 @@ def _write(
     }
 
 
-def _write_part(part: Part, genes: GeneMap, array: Any, written: _Written) -> Step:
+def _write_part(part: Part, genes: GeneMap, array: "soma.SparseNDArray", written: _Written) -> Step:
     """Append the counts and annotations of a part; returns what the record says of it."""
     import pandas as pd
     import pyarrow as pa
@@ -328,7 +329,7 @@ def _blocks(cells: Path) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
         yield store.counts(positions), store.obs(positions=positions)
 
 
-def _write_presence(matrix: Any, written: _Written) -> None:
+def _write_presence(matrix: "soma.SparseNDArray", written: _Written) -> None:
     import pyarrow as pa
 
     for number, there in written.presence:
@@ -338,7 +339,7 @@ def _write_presence(matrix: Any, written: _Written) -> None:
         )
 
 
-def _write_obs(experiment: Any, written: _Written, by_dictionary: bool) -> None:
+def _write_obs(experiment: "soma.Experiment", written: _Written, by_dictionary: bool) -> None:
     import pandas as pd
     import pyarrow as pa
 

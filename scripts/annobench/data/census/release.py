@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from annobench.core.errors import AnnobenchError, DataError, DownloadError, nearest
 from annobench.core.files import expanded
@@ -16,6 +16,7 @@ from annobench.data.spec import Report
 if TYPE_CHECKING:
     import tiledbsoma as soma
 
+T = TypeVar("T")
 BUFFER_BYTES = 128 * 2**20  # of one column that the client reads at a time; its default is 1 GiB
 MEASUREMENT, LAYER = "RNA", "raw"
 # TileDB 2.30 (tiledbsoma 2.3.0) frees what its parallel merge of tiles still uses, and dies now and then, of a
@@ -169,7 +170,7 @@ class Place:
 
 
 @cache
-def client_context(settings: tuple[tuple[str, Any], ...]) -> Any:
+def client_context(settings: tuple[tuple[str, object], ...]) -> "soma.SOMATileDBContext":
     """The client's context for some settings, one for the life of the process: each has threads of its own."""
     import cellxgene_census
 
@@ -200,8 +201,8 @@ def _said(error: BaseException) -> str:
 
 
 def with_patience(
-    read: Callable[[], Any], *, uri: str | None, report: Report, attempts: int = 6, first_wait: float = 2.0
-) -> Any:
+    read: Callable[[], T], *, uri: str | None, report: Report, attempts: int = 6, first_wait: float = 2.0
+) -> T:
     """What `read` returns; read again with growing pauses where a network fails, also in opening. Raises DownloadError.
 
     Other errors that are meant for the user pass, and so does everything of a release on this machine: it would fail

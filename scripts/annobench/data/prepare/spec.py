@@ -5,7 +5,7 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Self
 
 from annobench.cells.spec import GenesSpec, MatrixSpec
 from annobench.core.spec import Spec
@@ -72,6 +72,6 @@ class DatasetSpec(Spec):
     pair: PairSpec | None = None
 
     @classmethod
-    def of(cls, dataset: Mapping[str, Any]) -> Self:
+    def of(cls, dataset: Mapping[str, object]) -> Self:
         """From a validated dataset file."""
         return cls.from_params({f.name: dataset[f.name] for f in fields(cls) if f.name in dataset})

@@ -1,6 +1,6 @@
 """Features shared by methods: log-normalised expression of variable genes, and principal components."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class ExpressionFeatures:
 
     def __init__(self, n_genes: int | None) -> None:
         self.n_genes = n_genes
-        self.genes: NDArray[Any] = np.array([], dtype=int)
+        self.genes: NDArray[np.intp] = np.array([], dtype=int)
 
     def fit(self, train: "AnnData") -> "csr_matrix":
         """Choose the genes; returns the features of the training cells, CSR float32 (cells, genes)."""
@@ -37,12 +37,12 @@ class ExpressionFeatures:
         """Features of other cells, CSR float32 (cells, genes)."""
         return log_normalised(query)[:, self.genes]
 
-    def state(self) -> dict[str, "NDArray[Any]"]:
+    def state(self) -> dict[str, "NDArray[np.intp]"]:
         """Arrays for `restore`."""
         return {"genes": self.genes}
 
     @classmethod
-    def restore(cls, arrays: "Mapping[str, NDArray[Any]]") -> "ExpressionFeatures":
+    def restore(cls, arrays: "Mapping[str, NDArray[np.intp]]") -> "ExpressionFeatures":
         """Features with the genes that were chosen."""
         features = cls(None)
         features.genes = arrays["genes"]
@@ -62,8 +62,8 @@ class PrincipalComponents:
 
     def __init__(self, n_components: int, seed: int = 0) -> None:
         self.n_components, self.seed = n_components, seed
-        self.components: NDArray[Any] = np.empty((0, 0))
-        self.offset: NDArray[Any] = np.empty(0)
+        self.components: NDArray[np.floating] = np.empty((0, 0))
+        self.offset: NDArray[np.floating] = np.empty(0)
 
     def fit(self, features: "csr_matrix") -> "NDArray[np.float32]":
         """Learn the components; returns the scores of the training cells, float32 (cells, components)."""
@@ -79,12 +79,12 @@ class PrincipalComponents:
         """Scores of other cells, float32 (cells, components)."""
         return np.asarray(features @ self.components.T - self.offset, dtype=np.float32)
 
-    def state(self) -> dict[str, "NDArray[Any]"]:
+    def state(self) -> dict[str, "NDArray[np.floating]"]:
         """Arrays for `restore`."""
         return {"components": self.components, "offset": self.offset}
 
     @classmethod
-    def restore(cls, arrays: "Mapping[str, NDArray[Any]]") -> "PrincipalComponents":
+    def restore(cls, arrays: "Mapping[str, NDArray[np.floating]]") -> "PrincipalComponents":
         """Components as they were learned."""
         pca = cls(len(arrays["components"]))
         pca.components, pca.offset = arrays["components"], arrays["offset"]

@@ -372,7 +372,7 @@ def donor_numbers(obs: "pd.DataFrame") -> "NDArray[np.int64]":
     return np.where(known, number, -1)
 
 
-def fingerprint(rows: Rows, *arrays: "NDArray[Any]") -> str:
+def fingerprint(rows: Rows, *arrays: "NDArray[np.generic]") -> str:
     """SHA-256 of arrays (numbers or texts) and of the values of some cells."""
     places = np.unique(np.linspace(0, rows.n - 1, _SAMPLED).astype(np.int64))
     values = rows.window(places).sparse(np.arange(len(places)), 1, Buffers())

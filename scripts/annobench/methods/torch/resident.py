@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -177,7 +177,7 @@ class StreamedFeed(_LoaderFeed):
             return cells, batches, torch.cuda.current_stream().record_event()
 
 
-def to_device(values: "NDArray[Any]", device: torch.device | str) -> Tensor:
+def to_device(values: "NDArray[np.generic]", device: torch.device | str) -> Tensor:
     """An array on a device, by way of pinned memory where that is faster."""
     tensor = torch.from_numpy(values)
     if torch.device(device).type != "cuda":

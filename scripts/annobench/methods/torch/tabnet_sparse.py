@@ -9,7 +9,7 @@ gradients follow from the n_a x n_a covariance of the attention's input.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def moments(batch: "Batch") -> tuple["NDArray[np.float64]", "NDArray[np.float64]
     return mean, np.maximum(square - mean**2, 0)
 
 
-def _run(kernel: "Callable[..., None]", n: int, *arguments: "Tensor | NDArray[Any] | float") -> None:
+def _run(kernel: "Callable[..., None]", n: int, *arguments: "Tensor | NDArray[np.generic] | float") -> None:
     """Run a kernel on as many threads as PyTorch uses; tensors become arrays."""
     arrays = [each.detach().numpy() if isinstance(each, Tensor) else each for each in arguments]
     run(kernel, n, torch.get_num_threads(), *arrays)
@@ -226,7 +226,9 @@ class RowEntmax:
         self.z, self.values = (torch.empty(rows, genes, dtype=dtype) for _ in range(2))
         self.genes = np.empty((rows, genes), dtype=np.int32)
 
-    def __call__(self, rows: Tensor, weight: Tensor, shift: Tensor) -> tuple["NDArray[Any]", ...]:
+    def __call__(
+        self, rows: Tensor, weight: Tensor, shift: Tensor
+    ) -> tuple["NDArray[np.int64]", "NDArray[np.int32]", "NDArray[np.floating]"]:
         """Entmax-1.5 of rows weight + shift: entries above zero of each row, their genes and values."""
         n = len(rows)
         z = torch.mm(rows, weight, out=self.z[:n])

@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
         warnings.simplefilter("ignore", ConvergenceWarning)  # a bad model is what is wanted, at a fixed price
         model.fit(train, truth[~held_out])
 
-    def decisions(cells: "NDArray[Any]") -> "NDArray[np.float64]":
+    def decisions(cells: "NDArray[np.floating]") -> "NDArray[np.float64]":
         found = model.decision_function(np.minimum(scaler.transform(cells), _CLIP))
         return np.column_stack([-found, found]) if found.ndim == 1 else found
 

@@ -4,7 +4,7 @@ ECE and Brier need probabilities; AUROC of correctness and risk-coverage only ne
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -168,7 +168,7 @@ def _true_columns(scored: Scored, probabilities: Probabilities) -> "NDArray[np.i
     return Categorical(scored.true_codes, list(scored.names)).recode(probabilities.classes)
 
 
-def squared_distances(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> "Array":
+def squared_distances(probabilities: Probabilities, truth: "NDArray[np.integer]") -> "Array":
     """Squared distance of the probabilities and the truth, (cells,); `truth` holds class numbers or -1.
 
     The multi-class score of Brier (1950), from 0 to 2. The whole probability mass of a cell whose class has no
@@ -183,7 +183,7 @@ def squared_distances(probabilities: Probabilities, truth: "NDArray[np.integer[A
     return found
 
 
-def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer[Any]]") -> "NDArray[np.float64]":
+def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer]") -> "NDArray[np.float64]":
     """AUROC of every class against the rest, of those that some cells have and others have not."""
     number = np.bincount(truth[truth >= 0], minlength=len(probabilities.classes))
     columns = np.flatnonzero((number > 0) & (number < len(truth)))
@@ -197,7 +197,7 @@ _ONE = 0x3C00  # 1 as a number of 16 bit; read as whole numbers, those from 0 to
 
 
 def _histograms(
-    probabilities: Probabilities, truth: "NDArray[np.integer[Any]]"
+    probabilities: Probabilities, truth: "NDArray[np.integer]"
 ) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
     """For every class and every number of 16 bit: cells of the class, and all cells; (classes, numbers) each."""
     size = len(probabilities.classes)

@@ -30,7 +30,7 @@ no code for them; cuts that it leaves open are set here.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -176,7 +176,7 @@ class Expression:
     expression looks at.
     """
 
-    def __init__(self, values: "NDArray[Any]", genes_for_degs: "NDArray[np.intp] | None" = None) -> None:
+    def __init__(self, values: "NDArray[np.floating]", genes_for_degs: "NDArray[np.intp] | None" = None) -> None:
         self.values = np.asarray(values, dtype=np.float64)
         self.genes_for_degs = np.arange(self.values.shape[1]) if genes_for_degs is None else genes_for_degs
 
@@ -192,7 +192,7 @@ class Expression:
         """Where something is expressed."""
         return self.values > 0
 
-    def argmax_labels(self, markers: MarkerSet) -> "tuple[NDArray[Any], NDArray[np.float64], list[str]]":
+    def argmax_labels(self, markers: MarkerSet) -> "tuple[NDArray[np.object_], NDArray[np.float64], list[str]]":
         """The type with the highest mean of standardised marker values, for every cell; the scores; the types."""
         types = sorted(markers.genes)
         deviation = self.values.std(axis=0)
@@ -201,7 +201,7 @@ class Expression:
         return np.array(types, dtype=object)[scores.argmax(axis=1)], scores, types
 
 
-def per_type(expression: Expression, labels: "NDArray[Any]", markers: MarkerSet) -> dict[str, dict[str, float]]:
+def per_type(expression: Expression, labels: "NDArray[np.object_]", markers: MarkerSet) -> dict[str, dict[str, float]]:
     """The metrics that use markers, for every type with markers and enough cells: type -> metric -> value."""
     types = [t for t in sorted(markers.genes) if (labels == t).sum() >= MIN_CELLS]
     everything = {int(g) for t in types for g in markers.genes[t]}
@@ -226,7 +226,7 @@ def per_type(expression: Expression, labels: "NDArray[Any]", markers: MarkerSet)
 
 
 def top_genes(
-    expression: Expression, labels: "NDArray[Any]", types: Sequence[str], number: int = TOP_DEGS
+    expression: Expression, labels: "NDArray[np.object_]", types: Sequence[str], number: int = TOP_DEGS
 ) -> "dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]]":
     """Genes with the highest Wilcoxon scores of each type against all other cells, and their log2 fold changes.
 
@@ -262,7 +262,7 @@ def averages(of_types: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def judged(
-    expression: Expression, labels: "NDArray[Any]", markers: MarkerSet, types_for_degs: Sequence[str]
+    expression: Expression, labels: "NDArray[np.object_]", markers: MarkerSet, types_for_degs: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """All metrics of one labelling (means over types), and the values of each type."""
     of_types = per_type(expression, labels, markers)

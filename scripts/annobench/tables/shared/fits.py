@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,6 +15,10 @@ from annobench.ontology import Ontology
 from annobench.score import statistics as stats
 from annobench.score.counts import Classes, UnitCounts
 from annobench.tables.shared.spec import TablesSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Evaluation = tuple[str, str, str]  # dataset, evaluation, regime
 
@@ -54,7 +58,7 @@ class FitFiles:
         """Folder of the fit, which several views may share."""
         return self.run.parent
 
-    def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
+    def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, "NDArray[np.generic]"]:
         """Columns of `scores`, `confusion`, `sums` or `confidence` that belong to this view.
 
         Raises DataError for a file of scores without this view.
@@ -146,7 +150,7 @@ class Fits:
         return {(fit.split, fit.seed): self.counts[fit] for fit in fits if fit in self.counts}
 
 
-def _classes(tables: Mapping[FitFiles, Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+def _classes(tables: "Mapping[FitFiles, Mapping[str, NDArray[np.generic]]]") -> dict[tuple[str, str], list[str]]:
     """(dataset, split) -> every label that any fit of the split mentions, sorted."""
     mentioned: dict[tuple[str, str], set[str]] = {}
     for fit, table in tables.items():

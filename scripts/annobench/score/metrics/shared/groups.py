@@ -1,7 +1,7 @@
 """Accuracy and macro F1 within groups of cells: every study, donor, tissue, disease."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def within(scored: Scored, family: str, prefix: str, predicted: "NDArray[Any]") -> Iterator[Row]:
+def within(scored: Scored, family: str, prefix: str, predicted: "NDArray[np.integer]") -> Iterator[Row]:
     """`accuracy` and `macro_f1` (names behind a prefix) of every group, in the order of their names.
 
     predicted: class numbers (n,) that count as predictions. The macro mean is over the classes that have cells in the
@@ -31,15 +31,15 @@ def within(scored: Scored, family: str, prefix: str, predicted: "NDArray[Any]") 
 
 
 def _counts(
-    scored: Scored, groups: Categorical, predicted: "NDArray[Any]"
-) -> "tuple[NDArray[Any], NDArray[Any], NDArray[Any]]":
+    scored: Scored, groups: Categorical, predicted: "NDArray[np.integer]"
+) -> "tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]":
     """Hits, true and predicted cells, (groups, classes)."""
     shape = (len(groups.names), len(scored.classes))
     known = np.flatnonzero(groups.codes >= 0) if (groups.codes < 0).any() else slice(None)
     place = groups.codes[known].astype(np.int64) * shape[1]
     true, predicted = scored.true_codes[known], predicted[known]
 
-    def count(places: "NDArray[Any]") -> "NDArray[Any]":
+    def count(places: "NDArray[np.int64]") -> "NDArray[np.intp]":
         return np.bincount(places, minlength=shape[0] * shape[1]).reshape(shape)
 
     of_truth = place + true
