@@ -7,6 +7,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from annobench.core.errors import ConfigError
 from annobench.core.paths import LIBRARY

@@ -84,9 +84,7 @@ class Judged:
                 found[f"accepted_{kind}", variant] = float((values >= cut).mean())
         return found
 
-    def replicates(
-        self, weights: "Array", of_unrelated: "Array", bins: int
-    ) -> dict[str, "Array"]:
+    def replicates(self, weights: "Array", of_unrelated: "Array", bins: int) -> dict[str, "Array"]:
         """Values under random weights of the test cells (replicates, n) and of unrelated cells (replicates, >= k)."""
         parts = [
             self._replicates(weights[start : start + _CHUNK], of_unrelated[start : start + _CHUNK], bins)
@@ -94,9 +92,7 @@ class Judged:
         ]
         return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
-    def _replicates(
-        self, weights: "Array", of_unrelated: "Array", bins: int
-    ) -> dict[str, "Array"]:
+    def _replicates(self, weights: "Array", of_unrelated: "Array", bins: int) -> dict[str, "Array"]:
         found = {}
         ties = self._ties
         if min(self.right.sum(), (~self.right).sum()) >= MIN_EACH:
@@ -250,9 +246,7 @@ def weighted_risk(
     return area, 1 - (rate * taken).sum(axis=1) / target[:, 0]
 
 
-def weighted_ece(
-    confidence: "Values", right: "Mask", weights: "Array", bins: int
-) -> "Array":
+def weighted_ece(confidence: "Values", right: "Mask", weights: "Array", bins: int) -> "Array":
     """Expected calibration error with weighted cells; bins as in `reliability`."""
     number = bin_number(confidence, bins)
     member = np.zeros((len(number), bins))

@@ -263,7 +263,8 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
 def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_calibration() -> None:
     decisions = {"decisions": np.eye(3), "part": np.array(["test"] * 3, dtype=object), "confidence": np.full(3, np.nan)}
     none = np.empty(0, dtype=int)
-    found = judge(scored(list("AAB"), list("AAA")), decisions, np.arange(3), none, none.astype(bool))
+    truth = scored(list("AAB"), list("AAA"))
+    found = judge(truth, decisions, at=np.arange(3), validation=none, right=none.astype(bool))
     assert [one.rule for one in found] == ["softmax", "zscore"]
     assert found[0].validation is None
 
