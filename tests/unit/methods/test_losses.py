@@ -1,6 +1,10 @@
 """What is promised: every loss is the one that its name says, and tells coarse labels from wrong ones."""
 
 import csv
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annobench.config.losses import losses
+from annobench.core.codehash import code_hash
 from annobench.data.ontology import from_json
 from annobench.methods.torch.losses import LOSSES, build_loss
 from annobench.methods.torch.losses.hce import HierarchicalCrossEntropy
 from annobench.methods.torch.losses.label_updating import LabelUpdating
-from helpers import toy_ontology
+from helpers import clone, toy_ontology
 
 CLASSES = ["A", "A1", "A2", "A2x", "B"]  # A has A1, A2, A2x below it; A2 and B have A2x
 LEAVES = torch.tensor([1, 3])
@@ -190,3 +196,69 @@ def test_reachability_over_the_classes_of_the_paper(real_data: Path, release: st
     naive = next(label for label in index if label.startswith("naive thymus-derived CD8"))
     assert found[index["T cell"], index[naive]]
     assert not found[index[naive], index["T cell"]]
+
+
+FOCAL = '''
+"""Focal cross-entropy: cells that are predicted well count less."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+LABEL = "focal"
+HIERARCHICAL = False
+
+
+class Focal(nn.Module):
+    """The mean of (1 - p)^2 times cross-entropy."""
+
+    weight = None
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Scalar loss."""
+        each = functional.cross_entropy(logits, targets, reduction="none")
+        return ((1 - (-each).exp()).square() * each).mean()
+
+
+def build(reachability: Tensor, weight: Tensor | None) -> nn.Module:
+    """Without class weights."""
+    return Focal()
+'''
+USE = """
+import json
+import torch
+from annobench.config.losses import losses
+from annobench.config.parameters import part_modules
+from annobench.config.entities import load_method
+from annobench.core.codehash import code_hash
+from annobench.core.paths import ROOT
+from annobench.methods.torch.losses import build_loss
+
+parameters = load_method("linear_focal", ROOT, "study.yaml")["parameters"]
+loss = build_loss(parameters["loss"], torch.eye(2) > 0, None)
+print(json.dumps({
+    "value": loss(torch.zeros(3, 2), torch.tensor([0, 1, 1])).item(),
+    "losses": {name: [one.label, one.order] for name, one in losses().items()},
+    "modules": part_modules("linear", parameters),
+    "code": {name: code_hash(f"annobench.methods.torch.losses.{name}") for name in losses()},
+}))
+"""
+
+
+def test_a_loss_is_one_file_and_its_method_a_few_lines(tmp_path: Path) -> None:
+    """Added to a copy of the repository: found, named, coloured, and no other loss changes."""
+    copy = clone(tmp_path)
+    (copy / "scripts/annobench/methods/torch/losses/focal.py").write_text(FOCAL.lstrip())
+    (copy / "config/methods/linear_focal.yaml").write_text(
+        "extends: linear_ce\nlabel: Linear network, focal\nsummary: As `linear_ce`.\nparameters: {loss: focal}\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(copy / "scripts")}
+    done = subprocess.run([sys.executable, "-c", USE], env=environment, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["value"] == pytest.approx(0.25 * np.log(2))
+    assert found["losses"] == {loss.name: [loss.label, loss.order] for loss in losses().values()} | {
+        "focal": ["focal", len(losses())]
+    }
+    assert found["modules"] == ["annobench.methods.torch.losses.focal"]
+    for name in losses():
+        assert found["code"][name] == code_hash(f"annobench.methods.torch.losses.{name}")
