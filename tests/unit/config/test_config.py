@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from annobench.config.entities import available
+from annobench.config.entities import available, load_dataset
 from annobench.config.schema import load_schema, load_yaml, validate
 from annobench.config.split import BalanceSettings, ColumnSettings
 from annobench.config.study import load_study, named_study
@@ -279,7 +279,7 @@ def test_every_study_of_the_repository_resolves(name: str | None) -> None:
 
 @pytest.mark.parametrize("name", available("datasets", ROOT))
 def test_every_dataset_of_the_repository_is_valid(name: str) -> None:
-    validate(load_yaml(ROOT / f"config/datasets/{name}.yaml"), "dataset", name)
+    load_dataset(name, ROOT, "test")
 
 
 def test_the_default_study_is_large_enough_to_mean_something() -> None:
