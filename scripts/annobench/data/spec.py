@@ -106,6 +106,11 @@ class SourceSpec(Spec, ABC):
         """
 
 
+def has_real_cells(dataset: Mapping[str, Any]) -> bool:
+    """Whether the cells of a plain dataset were measured; a simulation has no markers and nothing published."""
+    return "source" not in dataset or SourceSpec.variant(dataset["source"]).real
+
+
 @dataclass(frozen=True)
 class PanelColumns(Spec):
     """Columns of a panel's table: gene symbols, and Ensembl ids where it has them."""

@@ -10,6 +10,7 @@ from annobench.config.names import METRIC_NAMES
 from annobench.config.published import published_datasets, published_files
 from annobench.config.study import Study
 from annobench.core.codehash import code_hash
+from annobench.data.spec import has_real_cells
 from annobench.figures.shared.settings import (
     Contrast,
     FigureSettings,
@@ -104,7 +105,7 @@ def _simulated(study: Study, name: str) -> bool:
     """Whether no cell of a dataset is real."""
     pair = study.datasets[name].get("pair")
     parts = [*pair["references"], pair["query"]] if pair else [name]
-    return all((study.datasets[part].get("source") or {}).get("kind") == "simulate" for part in parts)
+    return not any(has_real_cells(study.datasets[part]) for part in parts)
 
 
 def _published_datasets(study: Study, root: Path) -> list[str]:

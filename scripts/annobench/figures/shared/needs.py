@@ -1,6 +1,6 @@
 """What a study must have for a figure: predicates that the figures name in NEEDS, and the figures that it has.
 
-A new need is one function here. Imported while the Snakefile is parsed: standard library and config only.
+A new need is one function here. Imported while the Snakefile is parsed: standard library, config and specs only.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 from annobench.config.figures import figure_facts
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
+from annobench.data.spec import has_real_cells
 
 _NEEDS: dict[str, Callable[[Study], bool]] = {}
 
@@ -40,8 +41,7 @@ def met(name: str, study: Study, figure: str) -> bool:
 @need
 def markers(study: Study) -> bool:
     """A marker table, and cells that are not simulated: their genes are markers of nothing."""
-    real = any((cells.get("source") or {}).get("kind") != "simulate" for cells in _tested(study))
-    return study.settings["scoring"]["markers"] is not None and real
+    return study.settings["scoring"]["markers"] is not None and any(map(has_real_cells, _tested(study)))
 
 
 @need
