@@ -3,9 +3,9 @@ Census: cells of a CELLxGENE Census release are selected, fetched in chunks, and
 
 in   config/datasets/<dataset>.yaml of kind census; config/releases/<built>.yaml, results/data/<part>/ for releases built here
 out  results/releases/<built>/<date>/, .json          a release in the form of the Census, and what became of its parts
-     results/data/<dataset>/selection/cells.parquet   the cells that are taken, with their annotations
-     results/data/<dataset>/selection/genes.parquet   the genes that are taken
-     results/data/<dataset>/selection/record.json     release, filters, counts of what was dropped, re-published datasets
+     results/data/<dataset>/selection/cells.parquet   the selected cells, with their annotations
+     results/data/<dataset>/selection/genes.parquet   the selected genes
+     results/data/<dataset>/selection/record.json     release, filters, counts of what was dropped, republished datasets
      results/data/<dataset>/chunks/<chunk>/           counts of some of the cells, a store
 """
 

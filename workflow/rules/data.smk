@@ -3,13 +3,13 @@ Data: sources become prepared datasets.
 
 in   config/datasets/<dataset>.yaml, config/labels/<table>.tsv
 out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
-     results/data/<dataset>/source/, source.json  the files as fetched, and where every byte came from
-     results/data/<dataset>/cells.h5ad            the cells contract
-     results/data/<dataset>/store/                counts of many cells, which cells.h5ad then names; else empty
-     results/data/<dataset>/obs.parquet           its observations alone
-     results/data/<dataset>/card.json             what is in it, and what was dropped and why
+     results/data/<dataset>/source/, source.json  the fetched files, and where every byte came from
+     results/data/<dataset>/cells.h5ad            prepared cells
+     results/data/<dataset>/store/                their counts, if there are many cells; else empty
+     results/data/<dataset>/obs.parquet           their observations
+     results/data/<dataset>/card.json             what the dataset holds, and what was dropped and why
      results/panels/<panel>.csv                   genes of a panel: feature_id, feature_name
-     results/files/<method>/<download>/, .json    a file that a method declares, and where it came from or why it did not
+     results/files/<method>/<download>/, .json    a file that a method declares, and its origin or why it is missing
 """
 
 from annobench.workflow.data import DataRules
