@@ -13,9 +13,9 @@ import numba
 from numba.core.caching import IndexDataCacheFile
 
 
-def _locked(save: Any) -> Any:
+def _locked(save: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(save)
-    def one_at_a_time(self: Any, key: Any, data: Any) -> None:
+    def one_at_a_time(self: IndexDataCacheFile, key: object, data: object) -> None:
         with open(f"{self._index_path}.lock", "a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             save(self, key, data)
@@ -29,12 +29,12 @@ if not hasattr(IndexDataCacheFile.save, "locked"):
 
 
 @overload
-def njit(function: Callable[..., Any]) -> Any: ...
+def njit(function: Callable[..., object]) -> Any: ...
 @overload
-def njit(function: None = None, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
+def njit(function: None = None, **options: object) -> Callable[[Callable[..., object]], Any]: ...
 @overload
-def njit(function: object, **options: Any) -> Callable[[Callable[..., Any]], Any]: ...
-def njit(function: Any = None, **options: Any) -> Any:
+def njit(function: object, **options: object) -> Callable[[Callable[..., object]], Any]: ...
+def njit(function: object = None, **options: object) -> Any:
     """numba.njit for kernels: on a function, or with a signature or options."""
     given: list[Any] = [] if function is None else [function]
     compiler: Any = numba.njit

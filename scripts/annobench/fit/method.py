@@ -207,7 +207,7 @@ class Method:
         raise NotImplementedError(f"{cls.__name__} keeps no model")
 
 
-def save_state(folder: Path, arrays: "Mapping[str, np.ndarray]", **values: Any) -> None:
+def save_state(folder: Path, arrays: "Mapping[str, np.ndarray]", **values: object) -> None:
     """Write arrays to arrays.npz and plain values to state.json."""
     import numpy as np
 

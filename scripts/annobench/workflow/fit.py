@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from annobench.config.method_facts import Abilities, Needs
 from annobench.config.parameters import part_modules
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
+from annobench.core.spec import Params
 from annobench.fit.job import Command, FitSettings, Keep, MethodSettings
 from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
@@ -30,7 +30,7 @@ class FitRules(Chapter):
             "folders": [path.removesuffix(".json") for path in records],
         }
 
-    def settings(self, wildcards: Wildcards) -> dict[str, Any]:
+    def settings(self, wildcards: Wildcards) -> Params:
         """What a fit uses of a method file and of the study, as params."""
         return self.fit_settings(wildcards).to_params()
 
