@@ -251,6 +251,8 @@ def state_of(matrix: "csr_matrix") -> str | None:
     no cell sums to more.
     """
     values = matrix.data
+    if not np.isfinite(values).all() or values.min(initial=0) < 0:
+        return None
     if (values == np.rint(values)).all():
         return "counts"
     sums = np.asarray(np.expm1(matrix.astype(np.float64)).sum(axis=1)).ravel()
