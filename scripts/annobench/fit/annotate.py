@@ -149,9 +149,7 @@ def _annotated(
     for names, block in cells.blocks(job.block):
         ids = list(block.obs_names)
         empty = np.asarray(block.X.sum(axis=1)).ravel() == 0
-        embedding = None
-        if wants_embedding:
-            embedding = _embedded(method, block)
+        embedding = _embedded(method, block) if wants_embedding else None
         predicted = validate(joined(method.predict(block)), ids, model.facts.labels)
         decisions = predicted.decision_values()
         calibrated = calibration(strength(decisions)) if calibration and decisions is not None else None
@@ -218,7 +216,7 @@ def _say_cells(cells: NewCells, model: SavedModel, job: AnnotateJob, say: Say) -
     if cells.duplicates:
         say(f"genes: {cells.duplicates} columns of the file are of a gene of which another column has more counts")
     if model.facts.embedding and job.out.suffix != ".h5ad":
-        say("the method gives an embedding as well, which only an .h5ad file can hold")
+        say("the method gives an embedding as well, which only an h5ad file can hold")
 
 
 def _say_summary(summary: Summary, model: SavedModel, job: AnnotateJob, say: Say) -> None:

@@ -79,6 +79,8 @@ class AnnotateJob:
             raise OutputError(f"{self.out}: ends in '{self.out.suffix}', expected one of {', '.join(FORMATS)}")
         if self.out.exists() and self.cells.exists() and self.out.samefile(self.cells):
             raise OutputError(f"{self.out}: is the file with the cells, which is never overwritten; name another")
+        if self.out.is_dir():
+            raise OutputError(f"{self.out}: is a folder; name a file")
         for path in (self.out, self.report):
             if path.exists() and not self.force:
                 raise OutputError(f"{path}: exists; name another file, or overwrite it by --force")
