@@ -35,7 +35,7 @@ __all__ = [
     "save_state",
 ]
 
-Notes: TypeAlias = dict[str, str | int | dict[str, int] | list[str]]
+Notes: TypeAlias = dict[str, str | int | Mapping[str, int] | tuple[str, ...]]
 
 
 @dataclass

@@ -45,7 +45,7 @@ def test_labels_by_id(tmp_path: Path, ontology: Ontology) -> None:
     assert found.confidence is None
     assert method.notes == {
         **{"file": str(path), "sha256": sha256_of(path), "cells": 3},
-        **{"cells_joined": 2, "cells_missing": 1, "missing": ["missing"], "cells_surplus": 1, "surplus": ["other"]},
+        **{"cells_joined": 2, "cells_missing": 1, "missing": ("missing",), "cells_surplus": 1, "surplus": ("other",)},
         **{"cells_unmapped": 0, "labels_unmapped": 0, "unmapped": {}},
     }
 

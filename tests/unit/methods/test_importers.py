@@ -190,9 +190,9 @@ def test_cells_are_joined_by_id(ontology: Ontology) -> None:
     assert notes == {
         "cells_joined": 2,
         "cells_missing": 1,
-        "missing": ["c9"],
+        "missing": ("c9",),
         "cells_surplus": 1,
-        "surplus": ["c2"],
+        "surplus": ("c2",),
     }
     validate(found, ["c1", "c9", "c3"], ontology.terms)
 

@@ -165,9 +165,9 @@ def joined(
     notes: Notes = {
         "cells_joined": len(cells) - len(absent),
         "cells_missing": len(absent),
-        "missing": absent[:SHOWN].tolist(),
+        "missing": tuple(absent[:SHOWN]),
         "cells_surplus": len(more),
-        "surplus": more[:SHOWN].tolist(),
+        "surplus": tuple(more[:SHOWN]),
     }
     nothing = np.full((1, labels.shape[1]), UNKNOWN, dtype=object)
     found = Predictions(cells, np.vstack([labels, nothing])[filled])
