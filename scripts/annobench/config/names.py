@@ -11,12 +11,3 @@ NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset w
 STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,
 STORE_BYTES = 4_000_000_000  # or a matrix that takes more memory than this
 SAMPLE = 20_000  # cells whose decision values are kept and audited: a share is then known to 0.004 (standard error)
-
-
-METRIC_NAMES = {
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "hierarchical_f1_micro": "hierarchical F1",
-    "ontology_macro_f1": "ontology-aware macro F1",
-}

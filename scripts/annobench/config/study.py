@@ -9,6 +9,7 @@ from annobench.config.census import census_source
 from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
+from annobench.config.metrics import check_metric
 from annobench.config.published import published_files
 from annobench.config.regimes import regime_class
 from annobench.config.results import Fit, View
@@ -111,6 +112,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     methods, methods_of = _methods(settings, root, source)
     datasets = _datasets(settings, root, source)
     splits, fitted = _splits(settings, datasets, methods_of, source)
+    _check_metrics(settings["scoring"], source)
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for a missing one
@@ -208,6 +210,13 @@ def _splits(
                 )
             (splits if split.scored else fitted)[place] = split
     return splits, fitted
+
+
+def _check_metrics(scoring: Document, source: str) -> None:
+    """The primary metric can rank, and the others have a value for every fit."""
+    check_metric(scoring["primary"], f"{source}: scoring.primary", ranks=True)
+    for position, name in enumerate(scoring["metrics"]):
+        check_metric(name, f"{source}: scoring.metrics[{position}]", ranks=False)
 
 
 def _check_published(published: Document | None, splits: Splits, source: str) -> None:

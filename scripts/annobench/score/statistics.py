@@ -142,23 +142,32 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
     return {name: values / len(by_split) for name, values in total.items()}
 
 
-def of_fits(values: Mapping[Key, float]) -> tuple[str, dict[Key, Sample]]:
+ONE_VALUE = "one value"  # of which no interval can be made
+
+
+def of_fits(samples: Samples) -> tuple[str, dict[Key, Sample]]:
     """What can be resampled of a metric that is known by its value for every split and seed.
+
+    Parameters
+    ----------
+    samples
+        `FitValue` of every split and seed.
 
     Returns
     -------
-    `seeds` and the values, where every split has at least two; `splits` and the mean of each, as seeds of one split,
-    where there are at least two; else an empty text and the values, of which no interval can be made.
+    `seeds` and the same values, where every split has at least two; `splits` and the mean of each, in place of seeds of
+    one split, where there are at least two; else `ONE_VALUE` and the same values.
     """
-    by_split: dict[str, list[float]] = {}
-    for (split, _), value in sorted(values.items()):
-        by_split.setdefault(split, []).append(value)
-    if by_split and all(len(of_seed) > 1 for of_seed in by_split.values()):
-        return "seeds", {key: FitValue("/".join(map(str, key)), value) for key, value in values.items()}
+    by_split = _by_split(samples)
+    if all(len(of_seed) > 1 for of_seed in by_split.values()):
+        return "seeds", dict(samples)
     if len(by_split) > 1:
-        means = {split: float(np.mean(of_seed)) for split, of_seed in by_split.items()}
+        means = {
+            split: float(np.mean([one.value for one in of_seed if isinstance(one, FitValue)]))
+            for split, of_seed in by_split.items()
+        }
         return "splits", {("", i): FitValue(split, mean) for i, (split, mean) in enumerate(means.items())}
-    return "", {key: FitValue("/".join(map(str, key)), value) for key, value in values.items()}
+    return ONE_VALUE, dict(samples)
 
 
 def interval(

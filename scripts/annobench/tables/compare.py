@@ -1,24 +1,30 @@
-"""Tables that compare: headline metrics with intervals, the ranking, and paired tests."""
+"""Tables that compare: metrics with intervals, the ranking, and paired tests.
+
+Intervals and tests of a metric are computed from counts by class, or from sums over cells, of every unit (donor, study
+or cell), where the metric comes from them; else from its values over seeds, or over splits with one seed each.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
+from annobench.score.metric import COUNTS, FITS, Metric
 from annobench.score.registry import METRICS
-from annobench.tables.shared.columns import EVALUATION
+from annobench.score.samples import Sample
+from annobench.score.statistics import ONE_VALUE
+from annobench.tables.shared.columns import EVALUATION, filled
 from annobench.tables.shared.context import TableContext
-from annobench.tables.shared.fits import FitFiles, Fits
+from annobench.tables.shared.fits import Evaluation, FitFiles, Fits
 from annobench.tables.shared.spec import TablesSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
 
 COLUMNS = {
     "summary": (
@@ -32,6 +38,7 @@ COLUMNS = {
         "low",
         "high",
         "interval_over",
+        "basis",
         "n_units",
         "n_fits",
         "n_planned",
@@ -49,14 +56,11 @@ COLUMNS = {
         "low",
         "high",
         "interval_over",
+        "basis",
         "n_units",
         "n_fits",
         "n_planned",
-        "macro_f1",
-        "balanced_accuracy",
-        "accuracy",
-        "hierarchical_f1_micro",
-        "ontology_macro_f1",
+        "<metric>",
         "fit_seconds",
         "predict_seconds",
         "peak_rss_mb",
@@ -70,6 +74,7 @@ COLUMNS = {
         "evaluation",
         "regime",
         "metric",
+        "basis",
         "method_a",
         "method_b",
         "difference",
@@ -84,15 +89,15 @@ COLUMNS = {
     ),
 }
 MEANINGS = {
-    "interval_over": "What the interval resamples: donors, studies or cells.",
+    "interval_over": "What the interval resamples: donors, studies or cells, or seeds or splits; empty for nothing.",
+    "basis": (
+        "What intervals and tests are computed from: `unit counts` or `unit sums` over the cells of donors, studies or "
+        "blocks of cells; else values of whole fits, over `seeds` or `splits`; `one value` where there is only one."
+    ),
     "rank": "Place among the methods that finished all fits; controls have none.",
     "label": "Name of the method.",
     "score": "The primary metric: mean over splits of the mean over seeds.",
-    "macro_f1": "Macro F1.",
-    "balanced_accuracy": "Balanced accuracy.",
-    "accuracy": "Accuracy.",
-    "hierarchical_f1_micro": "Hierarchical F1.",
-    "ontology_macro_f1": "Ontology-aware macro F1.",
+    "<metric>": "One column for every metric of `scoring.metrics`.",
     "p_against_best": "The p-value against the best-ranked method, after Holm's correction.",
     "method_a": "First method.",
     "method_b": "Second method.",
@@ -101,15 +106,14 @@ MEANINGS = {
     "family": "The family of Holm's correction.",
 }
 IN_REPORT = ("ranking", "tests")
-_SHOWN = ("macro_f1", "balanced_accuracy", "accuracy", "hierarchical_f1_micro", "ontology_macro_f1")
+_KINDS = {"seeds": "seed", "splits": "split", ONE_VALUE: ""}  # what is resampled where whole fits are
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
 _SUMMARY = COLUMNS["summary"][:-1]  # the verdict is added last
-_RANKING = COLUMNS["ranking"][:-2]
 _TESTS = COLUMNS["tests"][:-1]
 
 
 def summary(context: TableContext) -> pd.DataFrame:
-    """Headline metrics with intervals: per split, per evaluation, and over the study."""
+    """The metrics of `scoring.metrics` with intervals: per split, per evaluation, and over the study."""
     return context.verdicts.added_to(context.once(_summary))
 
 
@@ -119,7 +123,7 @@ def ranking(context: TableContext) -> pd.DataFrame:
     """
     comparison, resources = context.once(_comparison), context.table("resources")
     table = comparison.ranking(context.once(_summary), resources, context.once(_tests))
-    return context.verdicts.added_to(table, comparison.primary)
+    return context.verdicts.added_to(table, comparison.primary.name)
 
 
 def tests(context: TableContext) -> pd.DataFrame:
@@ -141,6 +145,49 @@ def _tests(context: TableContext) -> pd.DataFrame:
     return context.once(_comparison).tests()
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A metric over some fits of one method.
+
+    Attributes
+    ----------
+    value
+        Mean over splits of the mean over seeds.
+    replicates
+        Replicates of it, (replicates,); None where there is nothing to resample.
+    basis
+        What they are computed from.
+    kinds
+        What is resampled: donor, study, cell, seed, split.
+    units
+        Dataset and name of everything that is resampled.
+    n_fits, n_planned
+        Fits with a value, and those that the study planned.
+    """
+
+    value: float
+    replicates: "NDArray[np.float64] | None"
+    basis: str
+    kinds: frozenset[str]
+    units: frozenset[tuple[str, str]]
+    n_fits: int
+    n_planned: int
+
+    @classmethod
+    def mean(cls, parts: "Sequence[Measured]") -> "Measured":
+        """Mean of several evaluations, each counting the same."""
+        replicates = [one.replicates for one in parts if one.replicates is not None]
+        return cls(
+            float(np.mean([one.value for one in parts], axis=0)),
+            np.mean(replicates, axis=0) if len(replicates) == len(parts) else None,
+            " and ".join(sorted({one.basis for one in parts})),
+            frozenset().union(*(one.kinds for one in parts)),
+            frozenset().union(*(one.units for one in parts)),
+            sum(one.n_fits for one in parts),
+            sum(one.n_planned for one in parts),
+        )
+
+
 class Comparison:
     """Compares the methods of a study.
 
@@ -154,78 +201,109 @@ class Comparison:
 
     def __init__(self, fits: Fits, spec: TablesSpec) -> None:
         self.fits, self.methods = fits, spec.methods
-        self.primary = spec.scoring.primary
+        self.primary = METRICS[spec.scoring.primary]
+        self.metrics = [METRICS[name] for name in spec.scoring.shown]
+        others = [name for name in spec.scoring.metrics if name not in COLUMNS["ranking"]]
+        self.columns = filled(COLUMNS["ranking"][:-2], others)
         self.confidence = spec.statistics.confidence
         self.weights = stats.Weights(spec.statistics.replicates, self.confidence)
+        self._samples = {metric.name: fits.samples(metric) for metric in {*self.metrics, self.primary}}
+
+    def evaluations(self, metric: Metric) -> list[Evaluation]:
+        """Evaluations that a metric compares methods on: not those whose finished fits all lack it.
+
+        A query without labels is predicted, but has no truth to compare with.
+        """
+        lacking = {fit.place for fit in self.fits.ok} - {fit.place for fit in self._samples[metric.name]}
+        return [place for place in self.fits.evaluations if place not in lacking]
 
     def summary(self) -> pd.DataFrame:
-        """Headline metrics with intervals: per split, per evaluation, and over the study.
+        """Metrics with intervals: per split, per evaluation, and over the study.
 
         The value over the study is the mean over its evaluations, each counting the same; only a method with fits in
         all of them has one.
         """
         rows = []
+        wanted = {metric.name: self.evaluations(metric) for metric in self.metrics}
         for method in self.methods:
-            parts = {}
-            everything = []
-            for evaluation in self.fits.evaluations:
+            parts: dict[str, dict[Evaluation, Measured]] = {metric.name: {} for metric in self.metrics}
+            for evaluation in dict.fromkeys(place for places in wanted.values() for place in places):
+                metrics = [metric for metric in self.metrics if evaluation in wanted[metric.name]]
                 planned = self.fits.of(method, evaluation)
-                everything += planned
                 for split in dict.fromkeys(fit.split for fit in planned):
                     of_split = [fit for fit in planned if fit.split == split]
-                    rows += self._rows(evaluation, split, method, of_split, self._values(of_split))
-                parts[evaluation] = self._values(planned)
-                rows += self._rows(evaluation, "all", method, planned, parts[evaluation])
-            if parts and all(parts.values()):
-                means = {
-                    m: (
-                        float(np.mean([values[m][0] for values in parts.values()])),
-                        np.mean([values[m][1] for values in parts.values()], axis=0),
-                    )
-                    for m in _SHOWN
-                }
-                rows += self._rows(ALL, "all", method, everything, means)
+                    rows += self._rows(evaluation, split, method, self._measured(metrics, of_split))
+                measured = self._measured(metrics, planned)
+                rows += self._rows(evaluation, "all", method, measured)
+                for name, one in measured.items():
+                    parts[name][evaluation] = one
+            means = {
+                name: Measured.mean(list(of.values())) for name, of in parts.items() if of and list(of) == wanted[name]
+            }
+            rows += self._rows(ALL, "all", method, means)
         return pd.DataFrame(rows, columns=_SUMMARY)
 
-    def _values(self, fits: Sequence[FitFiles]) -> "dict[str, tuple[float, Array]]":
-        """Estimate and replicates of every headline metric; empty where no fit has finished."""
-        counts = self.fits.counts_of(fits)
-        if not counts:
-            return {}
-        dataset = fits[0].dataset
-        metrics = [METRICS[name] for name in _SHOWN]
-        drawn = stats.replicates_of(counts, metrics, self.weights, dataset)
-        return {m.name: (stats.estimate(counts, m), drawn[m.name]) for m in metrics}
+    def _measured(self, metrics: Sequence[Metric], fits: Sequence[FitFiles]) -> dict[str, Measured]:
+        """Metrics over some fits of one method on one dataset; one that no fit has is left out."""
+        samples = {metric.name: self._samples_of(metric, fits) for metric in metrics}
+        measured: dict[str, Measured] = {}
+        # the weighted counts are made once for all metrics that come from them
+        together = [metric for metric in metrics if metric.basis == COUNTS and samples[metric.name]]
+        groups = [together] if together else []
+        groups += [[metric] for metric in metrics if metric.basis != COUNTS and samples[metric.name]]
+        for group in groups:
+            done = [fit for fit in fits if fit in self._samples[group[0].name]]
+            basis, mine = _basis(group[0], samples[group[0].name])
+            drawn = stats.replicates_of(mine, group, self.weights, done[0].dataset)
+            kinds = {_KINDS[basis]} if basis in _KINDS else {self.fits.unit_kinds[fit] for fit in done}
+            units = {(done[0].dataset, unit) for one in mine.values() for unit in one.units}
+            for metric in group:
+                measured[metric.name] = Measured(
+                    stats.estimate(mine, metric),
+                    None if basis == ONE_VALUE else drawn[metric.name],
+                    basis,
+                    frozenset(kinds - {""}),
+                    frozenset(units),
+                    len(done),
+                    len(fits),
+                )
+        return {metric.name: measured[metric.name] for metric in metrics if metric.name in measured}
+
+    def _samples_of(self, metric: Metric, fits: Iterable[FitFiles]) -> dict[stats.Key, Sample]:
+        """What a metric can be resampled from, for those of some fits of one dataset that have it."""
+        having = self._samples[metric.name]
+        return {(fit.split, fit.seed): having[fit] for fit in fits if fit in having}
 
     def _rows(
         self,
         evaluation: Sequence[str],
         split: str,
         method: str,
-        planned: Sequence[FitFiles],
-        values: "Mapping[str, tuple[float, Array]]",
+        measured: Mapping[str, Measured],
     ) -> list[dict[str, object]]:
-        done = [fit for fit in planned if fit in self.fits.counts]
-        about = {
-            "interval_over": _plural({self.fits.unit_kinds[fit] for fit in done}),
-            "n_units": len({(fit.dataset, unit) for fit in done for unit in self.fits.counts[fit].units}),
-            "n_fits": len(done),
-            "n_planned": len(planned),
-        }
+        place = dict(zip(EVALUATION, evaluation, strict=True)) | {"split": split, "method": method}
         rows = []
-        for metric, (value, replicates) in values.items():
-            low, high = stats.interval(replicates, float(value), self.confidence)
-            found = {"metric": metric, "value": float(value), "low": low, "high": high}
+        for metric, one in measured.items():
+            low, high = np.nan, np.nan
+            if one.replicates is not None:
+                bounds = (METRICS[metric].low, METRICS[metric].high)
+                low, high = stats.interval(one.replicates, one.value, self.confidence, bounds)
             rows.append(
-                dict(zip(EVALUATION, evaluation, strict=True)) | {"split": split, "method": method} | found | about
+                {
+                    **place,
+                    **{"metric": metric, "value": one.value, "low": low, "high": high},
+                    **{"interval_over": _plural(one.kinds), "basis": one.basis, "n_units": len(one.units)},
+                    **{"n_fits": one.n_fits, "n_planned": one.n_planned},
+                }
             )
         return rows
 
     def ranking(self, summary: pd.DataFrame, resources: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
         """Methods in order, per evaluation and over the study (`all`).
 
-        Order: the primary metric, then balanced accuracy, accuracy, fewer trainable parameters, less time. A method
-        with fits that failed or are missing, and a control, gets no rank.
+        Order: the primary metric by its distance to the best value, then balanced accuracy, accuracy, fewer trainable
+        parameters, less time. A method with fits that failed, are missing or lack the metric, and a control, gets no
+        rank.
         """
         rows = []
         resources = resources[resources["status"] == "ok"]
@@ -233,7 +311,7 @@ class Comparison:
             here = (resources["dataset"] == keys[0]) & (resources["evaluation"] == keys[1])
             used = resources if keys == ALL else resources[here]
             values = part.pivot(index="method", columns="metric", values="value")
-            for row in part[part["metric"] == self.primary].to_dict("records"):
+            for row in self._ranked_rows(part):
                 mine = used[used["method"] == row["method"]]
                 cost = {
                     "fit_seconds": mine["fit_seconds"].mean(),
@@ -243,63 +321,81 @@ class Comparison:
                     "sees_test_cells": bool(mine["sees_test_cells"].any()),
                 }
                 method = {key: getattr(self.methods[row["method"]], key) for key in ("label", "kind")}
-                rows.append(row | method | {"score": row["value"]} | values.loc[row["method"]].to_dict() | cost)
-        table = _ranked(pd.DataFrame(rows, columns=_RANKING))
+                rows.append(values.loc[row["method"]].to_dict() | row | method | {"score": row["value"]} | cost)
+        table = self._ordered(pd.DataFrame(rows, columns=self.columns))
         return table.assign(p_against_best=_against_best(table, tests))
+
+    def _ranked_rows(self, part: pd.DataFrame) -> list[dict[Any, Any]]:
+        """Rows of the primary metric of one evaluation; a method without it has a row without value."""
+        of_primary = part[part["metric"] == self.primary.name]
+        lacking = part[~part["method"].isin(of_primary["method"])].drop_duplicates("method")
+        empty = dict.fromkeys(["value", "low", "high"], np.nan) | {"interval_over": "", "basis": ""}
+        lacking = lacking.assign(**empty, n_units=0, n_fits=0)
+        return [*of_primary.to_dict("records"), *(lacking.to_dict("records") if len(of_primary) else [])]
+
+    def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Sort within each evaluation and number the methods that completed all their fits."""
+        falling = [name for name in ("balanced_accuracy", "accuracy") if name in table]
+        order = ["loss", *falling, "trainable_parameters", "fit_seconds"]
+        ascending = [name not in falling for name in order]
+        parts = []
+        for _, part in table.assign(loss=table["score"].map(self.primary.loss)).groupby(EVALUATION, sort=False):
+            part = part.sort_values(order, ascending=ascending, kind="stable", na_position="last").drop(columns="loss")
+            counted = (part["kind"] == "method") & (part["n_fits"] == part["n_planned"]) & part["score"].notna()
+            parts.append(part.assign(rank=counted.cumsum().where(counted).astype("Int64")))
+        return pd.concat(parts, ignore_index=True) if parts else table
 
     def tests(self) -> pd.DataFrame:
         """Paired differences of the primary metric between all methods (controls left out), per evaluation."""
-        rows = [row for evaluation in self.fits.evaluations for row in self._family(evaluation)]
+        rows = [row for evaluation in self.evaluations(self.primary) for row in self._family(evaluation)]
         return pd.DataFrame(rows, columns=_TESTS)
 
-    def _family(self, evaluation: Sequence[str]) -> list[dict[str, object]]:
+    def _family(self, evaluation: Evaluation) -> list[dict[str, object]]:
         """All pairs of methods in one evaluation, which Holm's correction is made over."""
+        metric, dataset = self.primary, evaluation[0]
         methods = [name for name, method in self.methods.items() if method.kind == "method"]
-        counts = {m: self.fits.counts_of(self.fits.of(m, evaluation)) for m in methods}
-        shared = {pair: frozenset(set(counts[pair[0]]) & set(counts[pair[1]])) for pair in combinations(methods, 2)}
+        samples = {m: self._samples_of(metric, self.fits.of(m, evaluation)) for m in methods}
+        shared = {pair: frozenset(set(samples[pair[0]]) & set(samples[pair[1]])) for pair in combinations(methods, 2)}
         pairs = [pair for pair in shared if shared[pair]]
-        swaps = stats.swaps_needed(len(pairs), self.confidence)
+        swaps, width = stats.swaps_needed(len(pairs), self.confidence), metric.high - metric.low
 
         @cache
-        def measured(method: str, keys: frozenset[stats.Key]) -> "tuple[float, Array]":
-            mine = {key: counts[method][key] for key in keys}
-            values = stats.replicates(mine, METRICS[self.primary], self.weights, evaluation[0])
-            return stats.estimate(mine, METRICS[self.primary]), values
+        def measured(method: str, keys: frozenset[stats.Key]) -> tuple[float, str, stats.Samples, Any]:
+            basis, mine = _basis(metric, {key: samples[method][key] for key in keys})
+            drawn = stats.replicates(mine, metric, self.weights, dataset)
+            return stats.estimate(mine, metric), basis, mine, drawn
 
-        rows: list[dict[str, object]] = []
-        p_values: list[float] = []
-        for first, second in pairs:
-            keys = shared[first, second]
-            (value_a, spread_a), (value_b, spread_b) = measured(first, keys), measured(second, keys)
-            low, high = stats.interval(spread_a - spread_b, value_a - value_b, self.confidence, (-1, 1))
-            a, b = ({key: counts[m][key] for key in keys} for m in (first, second))
-            p_value = stats.swap_test(a, b, METRICS[self.primary], self.weights, dataset=evaluation[0], number=swaps)
-            p_values.append(p_value)
+        rows: list[dict[str, Any]] = []
+        for pair in pairs:
+            (value_a, basis, a, drawn_a), (value_b, _, b, drawn_b) = (measured(m, shared[pair]) for m in pair)
+            low, high = np.nan, np.nan
+            if basis != ONE_VALUE:
+                bounds = (-width, width)
+                low, high = stats.interval(drawn_a - drawn_b, value_a - value_b, self.confidence, bounds)
+            p_value = stats.swap_test(a, b, metric, self.weights, dataset=dataset, number=swaps)
             found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_value}
-            rows.append({"method_a": first, "method_b": second, **found, "n_fits": len(keys)})
-        about = dict(zip(EVALUATION, evaluation, strict=True)) | {"metric": self.primary, "n_swaps": swaps}
-        about["family"] = f"{len(pairs)} pairs of methods on {self.primary}, {evaluation[0]}, {evaluation[1]}"
-        corrected = stats.holm(p_values)
+            named = {"method_a": pair[0], "method_b": pair[1], "basis": basis}
+            rows.append(named | found | {"n_fits": len(shared[pair])})
+        about: dict[str, object] = dict(zip(EVALUATION, evaluation, strict=True))
+        about |= {"metric": metric.name, "n_swaps": swaps}
+        about["family"] = f"{len(pairs)} pairs of methods on {metric.name}, {dataset}, {evaluation[1]}"
+        corrected = stats.holm([row["p_value"] for row in rows])
         return [about | row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
+def _basis(metric: Metric, samples: stats.Samples) -> tuple[str, stats.Samples]:
+    """What intervals and tests of a metric are computed from, and in which form."""
+    if metric.basis != FITS:
+        return metric.basis, samples
+    return stats.of_fits(samples)
+
+
 def _plural(kinds: Iterable[str]) -> str:
-    """`donors`, `cells and studies`."""
+    """`donors`, `cells and studies`; empty for nothing."""
     return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
 
 
-def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort within each evaluation and number the methods that completed all their fits."""
-    order = ["score", "balanced_accuracy", "accuracy", "trainable_parameters", "fit_seconds"]
-    parts = []
-    for _, part in table.groupby(EVALUATION, sort=False):
-        part = part.sort_values(order, ascending=[False, False, False, True, True], kind="stable", na_position="last")
-        counted = (part["kind"] == "method") & (part["n_fits"] == part["n_planned"])
-        parts.append(part.assign(rank=counted.cumsum().where(counted).astype("Int64")))
-    return pd.concat(parts, ignore_index=True) if parts else table
-
-
-def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
+def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[Any]:
     """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
     best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
     found = {}

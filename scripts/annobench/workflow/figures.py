@@ -1,12 +1,13 @@
 """What the rules of figures.smk ask for."""
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from annobench.config.figures import figure_facts
 from annobench.config.losses import losses
-from annobench.config.names import METRIC_NAMES
+from annobench.config.metrics import metric_facts
 from annobench.config.published import published_datasets, published_files
 from annobench.config.study import Study
 from annobench.core.codehash import code_hash
@@ -65,12 +66,14 @@ class FigureRules(Chapter):
 
 
 def metric_words() -> dict[str, MetricWords]:
-    """What metrics are called, and which way is better."""
-    return {name: MetricWords(label) for name, label in METRIC_NAMES.items()} | {
-        "marker_cv": MetricWords("marker CV", True),
-        "contamination": MetricWords("contamination", True),
-        "aurc": MetricWords("AURC", True),
-        "ece": MetricWords("ECE", True),
+    """What metrics are called, which way is better, and their bounds."""
+
+    def bound(value: float) -> float | None:
+        return value if isfinite(value) else None
+
+    return {
+        name: MetricWords(facts.label, facts.lower_is_better, bound(facts.low), bound(facts.high))
+        for name, facts in metric_facts().items()
     }
 
 

@@ -39,8 +39,9 @@ def _line(row: Row) -> str:
     seconds = float(row["fit_seconds"] or 0) + float(row["predict_seconds"] or 0)
     fits = f"{row['n_fits']}/{row['n_planned']}"
     rank = str(int(float(row["rank"]))) if row["rank"] else "-"
+    score = f"{float(row['score']):.3f}" if row["score"] else "-"
     interval = f"{float(row['low']):.3f} - {float(row['high']):.3f}" if row["low"] else ""
-    return f"  {rank:>4}  {row['label']:<44}{float(row['score']):6.3f}  {interval:<15}{fits:>9}{seconds:9.2f}"
+    return f"  {rank:>4}  {row['label']:<44}{score:>6}  {interval:<15}{fits:>9}{seconds:9.2f}"
 
 
 def _failures(failed: Sequence[Row], study: str) -> list[str]:

@@ -70,7 +70,7 @@ class TableRules(Chapter):
                 name: StudyMethod(**{key: method[key] for key in ("label", "kind", "fitted", "decoding")})
                 for name, method in self.study.methods.items()
             },
-            scoring=Scoring(primary=settings["scoring"]["primary"]),
+            scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
             statistics=Statistics.from_params(settings["statistics"]),
             contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
             merge=MergeRule.from_params(merge) if merge else None,

@@ -13,7 +13,7 @@ from annobench.score.metric import Family, Metric, Row
 METRICS = [
     Metric(
         name="unknown_rate",
-        label="share called unknown",
+        label="share below the cut",
         meaning="share of test cells below the cut of a rule",
         low=0,
         high=1,

@@ -14,6 +14,8 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score import statistics as stats
 from annobench.score.counts import Classes, UnitCounts
+from annobench.score.metric import COUNTS, SUMS, Metric
+from annobench.score.samples import FitValue, Sample, UnitSums
 from annobench.tables.shared.spec import TablesSpec
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Fits:
     ok
         Fits that ended well.
     evaluations
-        Evaluations whose test cells have labels: a query without labels is predicted, but not compared.
+        All evaluations, in the order of the study.
     counts
         Cells per unit, true and predicted label of every fit that is ok and has labels.
     unit_kinds
@@ -133,13 +135,39 @@ class Fits:
         self.ok = [fit for fit, run in self.runs.items() if run.ok]
         tables = {fit: fit.rows(fit.confusion) for fit in self.ok}
         scored = {fit: table for fit, table in tables.items() if len(table["n"])}
-        unlabelled = {fit.place for fit in tables} - {fit.place for fit in scored}
-        evaluations = dict.fromkeys(fit.place for fit in planned)
-        self.evaluations = [evaluation for evaluation in evaluations if evaluation not in unlabelled]
+        self.evaluations = list(dict.fromkeys(fit.place for fit in planned))
         self.classes = _classes(scored)
         shared = {split: Classes(labels, ontology) for split, labels in self.classes.items()}
         self.counts = {fit: UnitCounts.of_table(table, shared[fit.dataset, fit.split]) for fit, table in scored.items()}
         self.unit_kinds = {fit: str(table["unit_kind"][0]) for fit, table in scored.items()}
+
+    def samples(self, metric: Metric) -> "Mapping[FitFiles, Sample]":
+        """What a metric can be resampled from, for every fit that is ok and has it."""
+        if metric.basis == COUNTS:
+            return self.counts
+        if metric.basis == SUMS:
+            return self._sums(metric)
+        values: dict[FitFiles, Sample] = {}
+        for fit in self.ok:
+            rows = pd.DataFrame(fit.rows(fit.scores, ["metric", "label_set", "level", "group", "value"]))
+            mine = rows[(rows["metric"] == metric.name) & (rows["label_set"] == metric.label_set)]
+            mine = mine[(mine["level"] == metric.level) & (mine["group"] == "all")].dropna(subset=["value"])
+            if len(mine):
+                values[fit] = FitValue(f"{fit.split}/{fit.seed}", float(mine["value"].iloc[0]))
+        return values
+
+    def _sums(self, metric: Metric) -> dict[FitFiles, UnitSums]:
+        """Sums of every fit for one metric; every part of one is a part of all."""
+        tables = {fit: pd.DataFrame(fit.rows(fit.sums)) for fit in self.ok}
+        tables = {fit: table[table["metric"] == metric.name] for fit, table in tables.items()}
+        parts = sorted({part for table in tables.values() for part in table["part"]})
+        sums = {}
+        for fit, table in tables.items():
+            if len(table):
+                wide = table.pivot(index="unit", columns="part", values="value").reindex(columns=parts).fillna(0.0)
+                self.unit_kinds.setdefault(fit, str(table["unit_kind"].iloc[0]))
+                sums[fit] = UnitSums(list(wide.index), {part: wide[part].to_numpy() for part in parts})
+        return sums
 
     def of(self, method: str, evaluation: Sequence[str]) -> list[FitFiles]:
         """Planned fits of a method in an evaluation (dataset, evaluation, regime)."""

@@ -66,9 +66,23 @@ class StudyMethod(Spec):
 
 @dataclass(frozen=True)
 class Scoring(Spec):
-    """How methods are ranked: `primary` is the metric."""
+    """How methods are ranked.
+
+    Attributes
+    ----------
+    primary
+        The metric that ranks.
+    metrics
+        Metrics that are shown beside it.
+    """
 
     primary: str
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """All metrics with intervals."""
+        return self.metrics if self.primary in self.metrics else (self.primary, *self.metrics)
 
 
 @dataclass(frozen=True)
