@@ -127,7 +127,7 @@ def test_a_score_without_an_interval_has_none(tmp_path: Path) -> None:
 def test_what_is_not_evidence_is_named_with_its_rule(tmp_path: Path) -> None:
     (card,) = audited(audit(), SETTINGS.evaluations)
     assert card.informative == 1
-    assert card.not_evidence == ["marker purity (fair): merging", "share called unknown (raw): merging"]
+    assert card.not_evidence == ["marker purity (fair): merging", "share below the cut (raw): merging"]
     html = " ".join(page(tmp_path, {"ranking": ranking(), "audit": audit()}).split())
     assert "1 informative" in html
     assert "2 not evidence" in html
