@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ from annobench.tables.shared.spec import TablesSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 COLUMNS = {
     "summary": (
@@ -166,7 +168,7 @@ class Measured:
     """
 
     value: float
-    replicates: "NDArray[np.float64] | None"
+    replicates: "Array | None"
     basis: str
     kinds: frozenset[str]
     units: frozenset[tuple[str, str]]
@@ -311,7 +313,7 @@ class Comparison:
             here = (resources["dataset"] == keys[0]) & (resources["evaluation"] == keys[1])
             used = resources if keys == ALL else resources[here]
             values = part.pivot(index="method", columns="metric", values="value")
-            for row in self._ranked_rows(part):
+            for row in self._ranked_rows(part).to_dict("records"):
                 mine = used[used["method"] == row["method"]]
                 cost = {
                     "fit_seconds": mine["fit_seconds"].mean(),
@@ -325,13 +327,13 @@ class Comparison:
         table = self._ordered(pd.DataFrame(rows, columns=self.columns))
         return table.assign(p_against_best=_against_best(table, tests))
 
-    def _ranked_rows(self, part: pd.DataFrame) -> list[dict[Any, Any]]:
+    def _ranked_rows(self, part: pd.DataFrame) -> pd.DataFrame:
         """Rows of the primary metric of one evaluation; a method without it has a row without value."""
         of_primary = part[part["metric"] == self.primary.name]
         lacking = part[~part["method"].isin(of_primary["method"])].drop_duplicates("method")
         empty = dict.fromkeys(["value", "low", "high"], np.nan) | {"interval_over": "", "basis": ""}
         lacking = lacking.assign(**empty, n_units=0, n_fits=0)
-        return [*of_primary.to_dict("records"), *(lacking.to_dict("records") if len(of_primary) else [])]
+        return pd.concat([of_primary, lacking]) if len(of_primary) and len(lacking) else of_primary
 
     def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Sort within each evaluation and number the methods that completed all their fits."""
@@ -360,27 +362,27 @@ class Comparison:
         swaps, width = stats.swaps_needed(len(pairs), self.confidence), metric.high - metric.low
 
         @cache
-        def measured(method: str, keys: frozenset[stats.Key]) -> tuple[float, str, stats.Samples, Any]:
+        def measured(method: str, keys: frozenset[stats.Key]) -> "tuple[float, str, stats.Samples, Array]":
             basis, mine = _basis(metric, {key: samples[method][key] for key in keys})
             drawn = stats.replicates(mine, metric, self.weights, dataset)
             return stats.estimate(mine, metric), basis, mine, drawn
 
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, object]] = []
+        p_values: list[float] = []
         for pair in pairs:
             (value_a, basis, a, drawn_a), (value_b, _, b, drawn_b) = (measured(m, shared[pair]) for m in pair)
             low, high = np.nan, np.nan
             if basis != ONE_VALUE:
                 bounds = (-width, width)
                 low, high = stats.interval(drawn_a - drawn_b, value_a - value_b, self.confidence, bounds)
-            p_value = stats.swap_test(a, b, metric, self.weights, dataset=dataset, number=swaps)
-            found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_value}
-            named = {"method_a": pair[0], "method_b": pair[1], "basis": basis}
+            p_values.append(stats.swap_test(a, b, metric, self.weights, dataset=dataset, number=swaps))
+            found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_values[-1]}
+            named: dict[str, object] = {"method_a": pair[0], "method_b": pair[1], "basis": basis}
             rows.append(named | found | {"n_fits": len(shared[pair])})
-        about: dict[str, object] = dict(zip(EVALUATION, evaluation, strict=True))
+        about: dict[str, object] = {name: place for name, place in zip(EVALUATION, evaluation, strict=True)}
         about |= {"metric": metric.name, "n_swaps": swaps}
         about["family"] = f"{len(pairs)} pairs of methods on {metric.name}, {dataset}, {evaluation[1]}"
-        corrected = stats.holm([row["p_value"] for row in rows])
-        return [about | row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+        return [about | row | {"p_holm": p} for row, p in zip(rows, stats.holm(p_values), strict=True)]
 
 
 def _basis(metric: Metric, samples: stats.Samples) -> tuple[str, stats.Samples]:
@@ -395,7 +397,7 @@ def _plural(kinds: Iterable[str]) -> str:
     return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
 
 
-def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[Any]:
+def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
     """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
     best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
     found = {}
