@@ -112,7 +112,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     methods, methods_of = _methods(settings, root, source)
     datasets = _datasets(settings, root, source)
     splits, fitted = _splits(settings, datasets, methods_of, source)
-    _check_metrics(settings["scoring"], source)
+    _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for a missing one
@@ -212,10 +212,10 @@ def _splits(
     return splits, fitted
 
 
-def _check_metrics(scoring: Document, source: str) -> None:
+def _check_metrics(primary: str, others: Iterable[str], source: str) -> None:
     """The primary metric can rank, and the others have a value for every fit."""
-    check_metric(scoring["primary"], f"{source}: scoring.primary", ranks=True)
-    for position, name in enumerate(scoring["metrics"]):
+    check_metric(primary, f"{source}: scoring.primary", ranks=True)
+    for position, name in enumerate(others):
         check_metric(name, f"{source}: scoring.metrics[{position}]", ranks=False)
 
 

@@ -379,8 +379,8 @@ class Comparison:
             found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_values[-1]}
             named: dict[str, object] = {"method_a": pair[0], "method_b": pair[1], "basis": basis}
             rows.append(named | found | {"n_fits": len(shared[pair])})
-        about: dict[str, object] = {name: place for name, place in zip(EVALUATION, evaluation, strict=True)}
-        about |= {"metric": metric.name, "n_swaps": swaps}
+        about: dict[str, object] = {"metric": metric.name, "n_swaps": swaps}
+        about |= dict(zip(EVALUATION, evaluation, strict=True))
         about["family"] = f"{len(pairs)} pairs of methods on {metric.name}, {dataset}, {evaluation[1]}"
         return [about | row | {"p_holm": p} for row, p in zip(rows, stats.holm(p_values), strict=True)]
 
