@@ -68,3 +68,15 @@ def test_the_job_and_the_record_are_light() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_code_of_a_fit_includes_the_parts_that_its_parameters_name() -> None:
+    """Methods that differ in their loss only have different code: a change in one loss refits its methods only."""
+    entry = {"dataset": "simulated_small", "regime": "holdout"}
+    names = ["linear_ce", "linear_hce", "hce_linear_hce"]
+    found = load_study({"study": "s", "methods": names, "evaluations": [entry]}, ROOT)
+    code = {
+        name: FitRules(found).code(SimpleNamespace(dataset="simulated_small", split="holdout", method=name, seed="1"))
+        for name in names
+    }
+    assert code["linear_ce"] != code["linear_hce"] == code["hce_linear_hce"]

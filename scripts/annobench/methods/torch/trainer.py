@@ -22,6 +22,7 @@ from annobench.methods.torch.world import World
 
 if TYPE_CHECKING:
     from annobench.cells.store.batch import Batch
+
 _REPORT = 2.0  # seconds between two reports of progress
 
 
