@@ -13,17 +13,17 @@ from annobench.core.paths import ROOT
 from annobench.fit import predictions
 from annobench.fit.method import Context
 from annobench.fit.predictions import joined
-from annobench.methods.exec import Unrelated
+from annobench.methods.exec import External
 from annobench.ontology import Ontology
 from helpers import cells
 
 OTHER = "ANNOBENCH_SPATIALCORE_PYTHON"
 
 
-def fitted(ontology: Ontology, n: int = 240) -> tuple[Unrelated, object]:
+def fitted(ontology: Ontology, n: int = 240) -> tuple[External, object]:
     block = load_method("spatialcore", ROOT, "")["exec"]
     data = cells(ontology, cells=n + 60, genes=120, seed=3)
-    method = Unrelated(command=block["command"], format=block["format"])
+    method = External(command=block["command"], format=block["format"])
     classes = sorted(set(data.obs["label_id"]))
     method.fit(data[:n].copy(), Context(seed=1, classes=classes, ontology=ontology))
     return method, data[n:].copy()

@@ -159,3 +159,9 @@ def test_examples_of_the_manual_are_valid(kind: str, text: str) -> None:
 
 def test_every_kind_of_file_has_an_example() -> None:
     assert {kind for kind, _ in examples()} == {"config", "dataset", "method", "variant", "panel", "rollup", "release"}
+
+
+def test_names_of_test_files_differ() -> None:
+    """pytest imports them by their names alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)

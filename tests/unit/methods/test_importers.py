@@ -47,7 +47,7 @@ SAME = {"c1": ["CL:0000236"], "c2": ["CL:0000084"]}
         ("table.tsv", SIMPLE.replace(",", "\t"), {}),
         ("table.txt", SIMPLE.replace(",", "\t"), {}),
         ("table.csv", SIMPLE.replace(",", ";"), {"delimiter": ";"}),
-        ("table.csv.gz", gzip.compress(SIMPLE.encode()), {}),
+        ("table.csv.gz", gzip.compress(SIMPLE.encode(), mtime=0), {}),
         # R: write.csv names the column of the row names "", write.table does not name it
         ("table.csv", '"","label"\n"c1","CL:0000236"\n"c2","CL:0000084"\n', {"cell_id": "index"}),
         ("table.tsv", '"label"\t"n"\n"c1"\t"CL:0000236"\t1\n"c2"\t"CL:0000084"\t2\n', {"cell_id": "index"}),
@@ -105,7 +105,7 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("t.csv", "", {}, "t.csv: holds no rows"),
     ("t.csv", LATIN, {}, "t.csv: is not UTF-8 text"),
     ("t.csv", SIMPLE.encode("utf-16"), {}, "t.csv: is not UTF-8 text"),
-    ("t.csv.gz", gzip.compress(SIMPLE.encode())[:-9], {}, "t.csv.gz: is not a whole gzip file"),
+    ("t.csv.gz", gzip.compress(SIMPLE.encode(), mtime=0)[:-9], {}, "t.csv.gz: is not a whole gzip file"),
     ("t.csv.gz", SIMPLE, {}, "t.csv.gz: is not a whole gzip file"),
     ("t.parquet", SIMPLE, {}, "t.parquet: is not a readable Parquet file"),
     ("t.xlsx", SIMPLE, {}, "t.xlsx: ends in '.xlsx', expected one of .csv, .tsv, .tab, .txt, .parquet"),
