@@ -35,9 +35,9 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     figure = new_figure(3.1 * len(evaluations) + 2.6, 3.6)
     grid = figure.subplots(1, len(evaluations), squeeze=False, sharey=True)[0]
     for axes, place in zip(grid, evaluations, strict=True):
-        part = part_of(ranking[ranking["kind"] == "method"], place).copy()
+        part = part_of(ranking[ranking["kind"] == "method"], place).dropna(subset=["score"])
         # the table rounds times to a tenth of a millisecond; a logarithmic axis has no place for zero
-        part["seconds"] = (part["fit_seconds"] + part["predict_seconds"].fillna(0)).clip(lower=1e-4)
+        part = part.assign(seconds=(part["fit_seconds"] + part["predict_seconds"].fillna(0)).clip(lower=1e-4))
         front = _front(part, lower_is_better=settings.metric(settings.primary).lower_is_better)
         axes.plot(front["seconds"], front["score"], color=LIGHT, linewidth=4, zorder=0, solid_capstyle="round")
         for row in part.itertuples():

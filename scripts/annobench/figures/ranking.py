@@ -58,7 +58,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
                 markersize=5,
                 clip_on=False,
             )
-            number = f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
+            number = "–" if np.isnan(row.score) else f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
             axes.annotate(
                 number, (1.05, y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center", color=colour,
                 annotation_clip=False,

@@ -1,12 +1,13 @@
 """What the rules of report.smk ask for."""
 
 from annobench.config.figures import figure_facts
+from annobench.config.metrics import metric_facts
 from annobench.config.tables import table_facts, tables
 from annobench.core.codehash import code_hash
 from annobench.core.files import sha256_of
 from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, Provenance, ReportSettings, TableEntry
 from annobench.workflow.common import Chapter, Wildcards
-from annobench.workflow.figures import FigureRules, metric_words
+from annobench.workflow.figures import FigureRules
 
 
 class ReportRules(Chapter):
@@ -31,7 +32,7 @@ class ReportRules(Chapter):
             study=settings["study"],
             title=settings["title"],
             question=settings["question"],
-            primary=metric_words()[settings["scoring"]["primary"]].label,
+            primary=metric_facts()[settings["scoring"]["primary"]].label,
             level=settings["statistics"]["confidence"],
             min_units=settings["statistics"]["min_units"],
             ontology=settings["ontology"]["release"],

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from annobench.config.metrics import metric_facts
 from annobench.config.results import Results
 from annobench.config.study import Study
-from annobench.workflow.figures import metric_words
 
 Row = dict[str, str]
 
@@ -22,7 +22,7 @@ def summary(study: Study, results: Results) -> str:
     places = list(dict.fromkeys((row["dataset"], row["evaluation"]) for row in ranking))
     if len(places) == 2:  # the mean of one evaluation adds nothing
         places = [place for place in places if place[0] != "all"]
-    metric = metric_words()[study.settings["scoring"]["primary"]].label
+    metric = metric_facts()[study.settings["scoring"]["primary"]].label
     for dataset, evaluation in places:
         rows = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
         title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"

@@ -60,6 +60,8 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     nothing = RANKING.replace("0.7,0.9,cells", ",,").replace("0.4,0.6,cells", ",,")
     (folder / "ranking.csv").write_text(nothing)  # one fit: nothing to resample
     assert "d, kfold: macro F1\n" in summary(study, results)
+    (folder / "ranking.csv").write_text(nothing.replace("0.5,,,", ",,,"))  # a method without the metric
+    assert re.search(r"  -  External +-  ", summary(study, results))
 
 
 def test_studies_are_found_by_name_or_path(tmp_path: Path) -> None:
