@@ -42,7 +42,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
     for axes, place in zip(grid, evaluations, strict=True):
-        part = part_of(ranking, place).dropna(subset=["score"])  # a method may lack the metric
+        part = part_of(ranking, place)
         for row in part.itertuples():
             y = height[row.method]
             colour = control_colour(row.method) if row.kind == "control" else COLOURS[0]
@@ -58,6 +58,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
                 markersize=5,
                 clip_on=False,
             )
+            # a method may lack the metric
             number = "–" if np.isnan(row.score) else f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
             axes.annotate(
                 number, (1.05, y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center", color=colour,
