@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
+from annobench.__main__ import main
 from annobench.config.entities import load_method
 from annobench.config.method_facts import Abilities, Needs
 from annobench.core.errors import AnnobenchError
@@ -26,6 +27,7 @@ from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Ke
 from annobench.fit.parent import run_fit
 from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
+from annobench.methods.importers.table import read as import_table
 from annobench.ontology import UNKNOWN, Ontology
 from helpers import cells
 
@@ -273,6 +275,30 @@ def test_columns_that_are_there_are_kept(data: ad.AnnData, fit: Fit, tmp_path: P
     assert "new_label_id" in found.obs
     assert found.uns["annobench"]["matrix"] == "counts"
     assert found.uns["annobench"]["new_annotation"]["model"]["dataset"] == "toy"
+
+
+def test_what_is_written_can_be_imported(data: ad.AnnData, fit: Fit, tmp_path: Path) -> None:
+    new = data[180:].copy()
+    new.X = csr_matrix(np.vstack([np.zeros((1, 120), dtype="float32"), new.X[1:].toarray()]))
+    for ending in ("csv", "parquet"):
+        expected = table(fit("logistic_regression"), written(tmp_path, new), tmp_path / f"out.{ending}")
+        found = import_table(tmp_path / f"out.{ending}", label="label_id", confidence="confidence_calibrated")
+        assert found.cell_ids.tolist() == expected.index.tolist()
+        assert found.labels[:, 0].tolist() == expected["label_id"].tolist()
+        assert found.labels[0, 0] == UNKNOWN
+        assert found.confidence is not None
+        assert np.isnan(found.confidence).tolist() == [True] + [False] * 59
+
+
+def test_the_command_says_what_came_out_or_what_is_wrong(
+    data: ad.AnnData, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["annotate", str(fit("linear_hce")), str(written(tmp_path, data[180:, :50])), str(tmp_path / "out.csv")]
+    assert main(words) == 2
+    assert "annobench: new.h5ad: has 50 of the 120 genes" in capsys.readouterr().err
+    assert main([*words, "--min-overlap", "0.3", "--threads", "1"]) == 0
+    assert "wrote" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 60
 
 
 # refusals
