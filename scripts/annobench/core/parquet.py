@@ -218,8 +218,8 @@ def positions(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
         return np.arange(len(wanted))
     import pyarrow.compute as pc
 
-    found = pc.index_in(wanted, value_set=given)
-    return np.where(_valid(found), _buffer(found, np.dtype(np.int32)), -1).astype(np.int64)
+    places = pc.index_in(wanted, value_set=given)
+    return np.where(_valid(places), _buffer(places, np.dtype(np.int32)), -1).astype(np.int64)
 
 
 def take(texts: "pa.Array", rows: "NDArray[np.intp]") -> "pa.Array":
@@ -238,12 +238,12 @@ def crc32(texts: "pa.Array") -> "NDArray[np.uint32]":
     ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(texts.buffers()[2] or b"", dtype=np.uint8)
     start, size = ends[:-1], np.diff(ends)
-    found = np.full(len(texts), 0xFFFFFFFF, dtype=np.uint32)
+    digests = np.full(len(texts), 0xFFFFFFFF, dtype=np.uint32)
     for place in range(int(size.max(initial=0))):
         longer = slice(None) if place < size.min() else np.flatnonzero(size > place)
-        now = found[longer]
-        found[longer] = table[(now ^ data[start[longer] + place]) & 0xFF] ^ (now >> 8)
-    return ~found
+        now = digests[longer]
+        digests[longer] = table[(now ^ data[start[longer] + place]) & 0xFF] ^ (now >> 8)
+    return ~digests
 
 
 def _one(column: "pa.ChunkedArray") -> "pa.Array":
@@ -283,9 +283,9 @@ def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
         return np.array(values, dtype=np.float64)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return np.array(values, dtype=bool if pa.types.is_boolean(kind) else np.int64)
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
-    return found
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects
 
 
 def _buffer(array: "pa.Array", dtype: "np.dtype[T]") -> "NDArray[T]":

@@ -72,8 +72,8 @@ class SourceSpec(Spec, ABC):
         """The `Source` of the kind that `params` name."""
         if cls is not SourceSpec:
             return cls
-        found: type[Self] = import_module(f"annobench.data.sources.{params['kind']}").Source
-        return found
+        source: type[Self] = import_module(f"annobench.data.sources.{params['kind']}").Source
+        return source
 
     def files(self) -> list[Path]:
         """Files of this machine that are read and exist; the source is fetched again when one of them changes."""
@@ -140,8 +140,8 @@ class OntologySpec(Spec):
 
     def files(self) -> list[str]:
         """The OBO or OWL file of this machine that is read, if it exists."""
-        found = expanded(self.path) if self.source == "obo" and self.path else None
-        return [str(found)] if found and found.is_file() else []
+        file = expanded(self.path) if self.source == "obo" and self.path else None
+        return [str(file)] if file and file.is_file() else []
 
 
 @dataclass(frozen=True)

@@ -73,27 +73,27 @@ def _measure(start, stop, indptr, indices, counts, lengths, wide):  # type: igno
 
 
 @njit
-def _encode(start, stop, indptr, indices, counts, offsets, found):  # type: ignore[no-untyped-def]
+def _encode(start, stop, indptr, indices, counts, offsets, records):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         at, last = offsets[row], -1
         for k in range(indptr[row], indptr[row + 1]):
             gap = indices[k] - last - 1
             last = indices[k]
             while gap >= 255:
-                found[at] = 255
+                records[at] = 255
                 at += 1
                 gap -= 255
-            found[at] = gap
+            records[at] = gap
             at += 1
         tail = at + indptr[row + 1] - indptr[row]
         for k in range(indptr[row], indptr[row + 1]):
             count = np.int64(counts[k])
             if count < 255:
-                found[at] = count
+                records[at] = count
             else:
-                found[at] = 255
+                records[at] = 255
                 for shift in (0, 8, 16, 24):
-                    found[tail] = (count >> shift) & 255
+                    records[tail] = (count >> shift) & 255
                     tail += 1
             at += 1
 

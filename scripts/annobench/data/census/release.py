@@ -140,19 +140,19 @@ def opened_release(
         raise _not_opened(release, uri, where, error) from error
     with census:
         try:
-            found = Release(census, where, organism)
+            opened = Release(census, where, organism)
         except AnnobenchError:
             raise
         except Exception as error:  # a collection of another kind
             raise DataError(f"source.uri: {where} is not a release of the Census ({_said(error)})") from error
         # the Census publishes some builds under a later date: its client knows which (2024-07-01 was built 2024-05-20)
-        if uri is not None and found.build_date not in (None, release):
+        if uri is not None and opened.build_date not in (None, release):
             raise DataError(
-                f"source.release: {where} is release {found.build_date}, but {release} is asked for; correct "
+                f"source.release: {where} is release {opened.build_date}, but {release} is asked for; correct "
                 "`release` or `uri` (a copy is called by the day of its build, which it states, and which may be "
                 "earlier than its publication)"
             )
-        yield found
+        yield opened
 
 
 @dataclass(frozen=True)

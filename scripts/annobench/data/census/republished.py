@@ -59,7 +59,7 @@ def compare(
     shares
         Share of a new dataset's cells that an old one has, by new and old dataset; None where it is not known.
     """
-    found: dict[str, list[Match]] = {}
+    matched: dict[str, list[Match]] = {}
     for dataset in new:
         name = str(dataset["dataset_id"])
         everyone = {donor for donor in new_donors.get(name, ()) if not NAMELESS.match(donor.lower())}
@@ -89,8 +89,8 @@ def compare(
                     }
                 )
         if matches:
-            found[name] = matches
-    return found
+            matched[name] = matches
+    return matched
 
 
 def _same(one: Row, other: Row, key: str) -> bool:

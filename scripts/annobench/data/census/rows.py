@@ -31,7 +31,7 @@ class _Texts:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = [np.empty(0, dtype=np.int32)]
+        rows = [np.empty(0, dtype=np.int32)]
         for chunk in column.chunks:
             coded = chunk if pa.types.is_dictionary(chunk.type) else pc.dictionary_encode(chunk.cast(pa.large_string()))
             names = [*map(str, coded.dictionary.to_pylist()), NOT_GIVEN]
@@ -39,8 +39,8 @@ class _Texts:
             table = np.full(len(names), -1, dtype=np.int32)
             for i in np.unique(codes):  # a dictionary may hold names that no row has
                 table[i] = self._place.setdefault(names[i], len(self._place))
-            found.append(table[codes])
-        self._codes.append(np.concatenate(found))
+            rows.append(table[codes])
+        self._codes.append(np.concatenate(rows))
         return self._codes[-1]
 
     def coded(self) -> Categorical:
@@ -86,22 +86,22 @@ def read_cells(
         report(sum(map(len, ids)))
     joinids = np.concatenate(ids)
     order = np.argsort(joinids, kind="stable")
-    found = {name: text.coded() for name, text in texts.items()}
+    by_name = {name: text.coded() for name, text in texts.items()}
     if (order[1:] > order[:-1]).all():
-        return joinids, found
-    return joinids[order], {name: coded[order] for name, coded in found.items()}
+        return joinids, by_name
+    return joinids[order], {name: coded[order] for name, coded in by_name.items()}
 
 
 def _passes(column: "pa.ChunkedArray", name: str, filters: Filters) -> "NDArray[np.bool_]":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = [np.empty(0, dtype=bool)]
+    masks = [np.empty(0, dtype=bool)]
     for chunk in column.chunks:
         coded = chunk if pa.types.is_dictionary(chunk.type) else pc.dictionary_encode(chunk)
         table = np.array([*filters.mask(name, coded.dictionary.to_pylist()), False])
-        found.append(table[coded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)])
-    return np.concatenate(found)
+        masks.append(table[coded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)])
+    return np.concatenate(masks)
 
 
 def value_counts(frame: "soma.DataFrame", column: str) -> dict[Value, int]:
@@ -125,19 +125,19 @@ def joined(parts: Sequence[Categorical], between: str) -> Categorical:
 
 def read_donors(frame: "soma.DataFrame") -> dict[str, set[str]]:
     """The donors of every dataset, over all cells."""
-    found: dict[str, set[str]] = {}
+    donors: dict[str, set[str]] = {}
     for table in batches(frame, ["dataset_id", "donor_id"]):
         dataset, donor = _categorical(table["dataset_id"]), _categorical(table["donor_id"])
         for name, some in dataset.crosstab(donor).items():
-            found.setdefault(name, set()).update(some)
-    return found
+            donors.setdefault(name, set()).update(some)
+    return donors
 
 
 def read_hashes(
     frame: "soma.DataFrame", column: str, filters: Filters, among: "NDArray[np.uint64] | None" = None
 ) -> "dict[str, NDArray[np.uint64]]":
     """Hashes of a text column, by dataset; only hashes that are in `among`, where it is given."""
-    found: dict[str, list[NDArray[np.uint64]]] = {}
+    by_dataset: dict[str, list[NDArray[np.uint64]]] = {}
     for table in batches(frame, ["dataset_id", column], filters.expression(frame.schema)):
         for first in range(0, len(table), _PIECE):
             part = table.slice(first, _PIECE)
@@ -145,8 +145,8 @@ def read_hashes(
             hashes, dataset = hashed(part[column].to_pylist()), _categorical(part["dataset_id"])
             kept = np.ones(len(hashes), dtype=bool) if among is None else np.isin(hashes, among)
             for name in dataset[kept].counts():
-                found.setdefault(name, []).append(hashes[kept & (dataset == name)])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+                by_dataset.setdefault(name, []).append(hashes[kept & (dataset == name)])
+    return {name: np.concatenate(parts) for name, parts in by_dataset.items()}
 
 
 def _categorical(column: "pa.ChunkedArray") -> Categorical:

@@ -105,9 +105,9 @@ class CensusSpec(Spec):
 
     def tables(self) -> list[str]:
         """Files of this machine that say which cells and genes are taken, as the YAML names them."""
-        found = [values.file for values in self.filters.values() if isinstance(values, TableColumn)]
+        of_filters = [values.file for values in self.filters.values() if isinstance(values, TableColumn)]
         outside = [one.path for one in (self.exclude, self.corpus.ontology) if one]
-        return [file for file in (*found, self.genes.file, *outside) if file]
+        return [file for file in (*of_filters, self.genes.file, *outside) if file]
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,18 @@ def gene_map(tables: "Mapping[str, pd.DataFrame]", gene_table: GeneTable | None 
     if gene_table:
         _learn(_rows(gene_table), known, dict(named))
     chosen = {name: _ids(table, known) for name, table in tables.items()}
-    ids = sorted({one for found, _ in chosen.values() for one in found if one})
+    ids = sorted({one for of_table, _ in chosen.values() for one in of_table if one})
     if not ids:
         raise DataError(
             f"no gene of {', '.join(tables)} has an Ensembl id; add a dataset that has them, or a gene table (`genes`)"
         )
     position = {one: i for i, one in enumerate(ids)}
     symbols = {next(iter(of)): symbol for symbol, of in known.items() if len(of) == 1}
-    places = {name: np.array([position.get(one, -1) for one in found]) for name, (found, _) in chosen.items()}
+    places = {name: np.array([position.get(one, -1) for one in of_table]) for name, (of_table, _) in chosen.items()}
     return GeneMap(
         ids,
         [named.get(one) or symbols.get(one, one) for one in ids],
-        {name: found.astype(np.int64) for name, found in places.items()},
+        {name: of_table.astype(np.int64) for name, of_table in places.items()},
         {name: about for name, (_, about) in chosen.items()},
     )
 
@@ -81,16 +81,16 @@ def _ids(table: "pd.DataFrame", known: Mapping[str, set[str]]) -> tuple[list[str
     often: dict[str, int] = {}
     for symbol in symbols:
         often[symbol] = often.get(symbol, 0) + 1
-    found = list(own)
+    chosen = list(own)
     by_symbol = 0
     for i, symbol in enumerate(symbols):
         if not own[i] and often[symbol] == 1 and len(known.get(symbol, ())) == 1:
             (one,) = known[symbol]
             if one not in taken:
-                found[i], by_symbol = one, by_symbol + 1
+                chosen[i], by_symbol = one, by_symbol + 1
                 taken.add(one)
-    about = {"by_id": sum(map(bool, own)), "by_symbol": by_symbol, "dropped": sum(not one for one in found)}
-    return found, about
+    about = {"by_id": sum(map(bool, own)), "by_symbol": by_symbol, "dropped": sum(not one for one in chosen)}
+    return chosen, about
 
 
 def _rows(table: GeneTable) -> list[tuple[str, str]]:

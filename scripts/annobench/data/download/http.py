@@ -96,13 +96,13 @@ def download(
         problems: list[str] = []
         for url in urls:
             try:
-                found = _fetch(url, destination, sha256, connection, report)
+                digest = _fetch(url, destination, sha256, connection, report)
             except DownloadError as error:
                 problems.append(str(error))
                 report(str(error))
                 continue
             write_json(_origin_file(destination), {"url": without_password(url)})
-            return _record(url, destination, found, cached=False)
+            return _record(url, destination, digest, cached=False)
         raise DownloadError(
             f"{destination.name}: could not be downloaded.\n  " + "\n  ".join(problems) + "\n"
             "Check the network and the address, then run the same command again; finished parts are kept."
@@ -166,14 +166,14 @@ def _fetch(url: str, destination: Path, sha256: str | None, connection: Connecti
             if is_disk_full(error):
                 raise disk_full(part) from error
             raise DownloadError(f"{without_password(url)}: {error}") from error
-        found = sha256_of(part)
-        if sha256 in (None, found):
+        digest = sha256_of(part)
+        if sha256 in (None, digest):
             os.replace(part, destination)
             _state(part).unlink(missing_ok=True)
-            return found
+            return digest
         part.unlink()
         _state(part).unlink(missing_ok=True)
-        raise DownloadError(f"{without_password(url)}: sha256 is {found}, expected {sha256}; the bytes were discarded")
+        raise DownloadError(f"{without_password(url)}: sha256 is {digest}, expected {sha256}; the bytes were discarded")
     raise AssertionError("unreachable")
 
 

@@ -63,19 +63,19 @@ class PipSettings:
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.hrefs: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         href = dict(attrs).get("href")
         if tag == "a" and href:
-            self.found.append(href)
+            self.hrefs.append(href)
 
 
 def links(page: str, address: str) -> dict[str, str]:
     """File name -> absolute address, of all links of an index page."""
     parser = _Links()
     parser.feed(page)
-    absolute = (urldefrag(urljoin(address, href)).url for href in parser.found)
+    absolute = (urldefrag(urljoin(address, href)).url for href in parser.hrefs)
     return {unquote(urlsplit(url).path).rsplit("/", 1)[-1]: url for url in absolute}
 
 
@@ -85,18 +85,18 @@ def find_file(distribution: str, file: str, settings: PipSettings) -> list[str]:
     Raises DownloadError, which lists the places that were searched.
     """
     project = re.sub(r"[-_.]+", "-", distribution).lower()
-    asked, found = [], []
+    asked, urls = [], []
     for place in settings.find_links:
         local = _local_path(place)
         if local is not None and (local / file).is_file():
-            found.append((local / file).resolve().as_uri())
+            urls.append((local / file).resolve().as_uri())
     for index in settings.indexes:
         address = index.rstrip("/") + f"/{project}/"
         asked.append(address)
         page = _read_page(address, settings.connection)
         if page is not None and file in (on_page := links(page, address)):
-            found.append(on_page[file])
-    if not found:
+            urls.append(on_page[file])
+    if not urls:
         places = (
             "\n  ".join(without_password(place) for place in [*settings.find_links, *asked])
             or "(none: pip's no-index is set)"
@@ -105,7 +105,7 @@ def find_file(distribution: str, file: str, settings: PipSettings) -> list[str]:
             f"{file} of {distribution} is in none of these places:\n  {places}\n"
             "Check the network and `pip config list`; the file name must be the exact one."
         )
-    return found
+    return urls
 
 
 def _local_path(place: str) -> Path | None:

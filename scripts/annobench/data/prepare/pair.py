@@ -143,7 +143,7 @@ def _columns(
     whole = np.arange(len(var))
     columns = {part: (np.asarray(positions, dtype=int), whole) for part, positions in shared.items()}
     if all_of_reference:
-        of_reference, of_query = (np.asarray(found, dtype=int) for found in shared_genes([var, genes[query]]))
+        of_reference, of_query = (np.asarray(positions, dtype=int) for positions in shared_genes([var, genes[query]]))
         var[MEASURED] = np.isin(whole, of_reference)
         columns[query] = of_query, of_reference
     return columns, var

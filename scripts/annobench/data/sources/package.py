@@ -19,10 +19,10 @@ class Source(SourceSpec):
 
     def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
         """Link the installed file."""
-        found = find_spec(self.package)
-        if found is None or not found.submodule_search_locations:
+        module = find_spec(self.package)
+        if module is None or not module.submodule_search_locations:
             raise DataError(f"source.package: '{self.package}' is not installed here; install the lock file (make env)")
-        original = Path(next(iter(found.submodule_search_locations))) / self.member
+        original = Path(next(iter(module.submodule_search_locations))) / self.member
         if not original.is_file():
             raise DataError(
                 f"source.member: the installed '{self.package}' has no file '{self.member}'; install the locked "

@@ -180,8 +180,8 @@ def _log_means(
     program = rng.normal(0, strength, (len(nodes), genes))
     program *= rng.random((len(nodes), genes)) < _PROGRAM_GENES
     belongs = np.array([[node in ontology.closure(kind) for node in nodes] for kind in kinds], dtype=float)
-    found: NDArray[np.float64] = rng.normal(0, mean_spread, genes) + belongs @ program
-    return found
+    log_means: NDArray[np.float64] = rng.normal(0, mean_spread, genes) + belongs @ program
+    return log_means
 
 
 def simulate(ontology: Ontology, **parameters: object) -> "AnnData":

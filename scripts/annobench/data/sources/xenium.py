@@ -172,10 +172,10 @@ def _chosen(names: Collection[str]) -> list[str]:
 
 def _check_complete(names: list[str], shown: Path) -> None:
     if not any(name.startswith(_MTX) for name in names):
-        found = ", ".join(names) or "none of the files of a Xenium bundle"
+        there = ", ".join(names) or "none of the files of a Xenium bundle"
         raise DataError(
             f"{shown}: holds no matrix; expected {_H5}, {_ZARR_ZIP}, {_ZARR}/ or {_MTX}/ (matrix.mtx.gz, "
-            f"features.tsv.gz, barcodes.tsv.gz) in it, found {found}; name the output folder of the run"
+            f"features.tsv.gz, barcodes.tsv.gz) in it, found {there}; name the output folder of the run"
         )
     missing = [name for name in _MTX_FILES if name not in names]
     if 0 < len(missing) < len(_MTX_FILES):
@@ -217,8 +217,8 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _root(archive: Path, members: Sequence[str]) -> str:
     """The folder of a zip, as a prefix, in which the bundle lies."""
     pattern = re.compile(rf"(?:(.*)/)?{re.escape(_MTX)}(?:\.h5|\.zarr\.zip|\.zarr/.+|/matrix\.mtx\.gz)")
-    found = {match.group(1) or "" for match in map(pattern.fullmatch, members) if match}
-    roots = sorted(root for root in found if not root.startswith("__MACOSX"))
+    folders = {match.group(1) or "" for match in map(pattern.fullmatch, members) if match}
+    roots = sorted(root for root in folders if not root.startswith("__MACOSX"))
     depth = min((root.count("/") + bool(root) for root in roots), default=0)
     roots = [root for root in roots if root.count("/") + bool(root) == depth]
     if len(roots) > 1:
