@@ -20,7 +20,8 @@ ADDED: dict[str, dict[str, str]] = {
 from dataclasses import dataclass
 from pathlib import Path
 
-from annobench.data.spec import Fetched, Given, Report, SourceSpec
+from annobench.core.progress import Report
+from annobench.data.spec import Fetched, Given, SourceSpec
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from annobench import __version__
 from annobench.cells.store.manifest import fingerprint
 from annobench.core.errors import DownloadError
 from annobench.core.files import write_json
+from annobench.core.progress import Report, silent
 from annobench.data.download.lock import enforce
-from annobench.data.spec import Given, Report, SourceSpec, silent
+from annobench.data.spec import Given, SourceSpec
 
 
 def fetch_dataset(

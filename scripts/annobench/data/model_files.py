@@ -14,9 +14,10 @@ from typing import TypedDict
 from annobench import __version__
 from annobench.core.errors import DownloadError, nearest
 from annobench.core.files import link, write_json
+from annobench.core.progress import Report, silent
 from annobench.data.download.http import Connection, Received, cache_folder, download
 from annobench.data.download.lock import enforce
-from annobench.data.spec import DownloadSpec, Report, silent
+from annobench.data.spec import DownloadSpec
 
 
 def fetch_file(

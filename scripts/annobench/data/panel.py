@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import atomic
+from annobench.core.progress import Report, silent
 from annobench.data.fetch import fetch_dataset
-from annobench.data.spec import PanelColumns, PanelSpec, Report, silent
+from annobench.data.spec import PanelColumns, PanelSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,24 +4,22 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from annobench.config.results import Results
 from annobench.core.files import expanded
+from annobench.core.progress import Report
 from annobench.core.spec import Spec
 
-Report = Callable[[str], None]  # says one line of progress
+if TYPE_CHECKING:
+    from annobench.config.results import Results
+
 Given = Mapping[str, Sequence[Path]]  # files that the inputs of a rule name
 Step = dict[str, object]  # one entry of `steps` in source.json
 LINK_MB = 2000  # memory (MB) of fetching a file that is not read
-
-
-def silent(text: str) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Surroundings:
 
     dataset: str
     ontology: str  # JSON of the study's ontology release
-    results: Results
+    results: "Results"
 
 
 @dataclass(frozen=True)

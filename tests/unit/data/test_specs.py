@@ -14,6 +14,7 @@ import pytest
 from annobench.config.entities import available
 from annobench.config.schema import load_schema, load_yaml
 from annobench.config.study import Study, load_study
+from annobench.core import codehash
 from annobench.core.paths import LIBRARY, ROOT, SCRIPTS
 from annobench.core.spec import Spec
 from annobench.data.census.spec import CensusSpec, ChunkSpec, ReleaseSpec
@@ -135,13 +136,40 @@ def test_what_the_rules_of_data_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def reached(*modules: str) -> set[str]:
+    """Modules whose code counts for a rule that begins with `modules`."""
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module not in seen:
+            seen.add(module)
+            queue.extend(codehash._imports(module))
+    return seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_code_of_a_kind_counts_for_that_kind_alone(kind: str) -> None:
+    seen = reached("annobench.data.fetch", f"annobench.data.sources.{kind}")
+    assert {m for m in seen if m.startswith("annobench.data.sources.")} >= {f"annobench.data.sources.{kind}"}
+    assert not {f"annobench.data.sources.{other}" for other in KINDS if other != kind} & seen
+    assert ("annobench.ontology" in seen) == (kind == "simulate")
+
+
+def test_preparing_depends_on_no_source() -> None:
+    assert not [
+        m for m in reached("prepare_dataset") if "sources" in m or "download" in m or m == "annobench.data.spec"
+    ]
+
+
 MODULE = '''"""Cells that a colleague left in a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from annobench.core.progress import Report
 from annobench.data.sources.shared.paths import stated_path
-from annobench.data.spec import Fetched, Given, Report, SourceSpec
+from annobench.data.spec import Fetched, Given, SourceSpec
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,11 @@ from annobench.cells.stored_cells import open_store, read_cells
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import NOT_GIVEN
+from annobench.core.progress import Report, silent
 from annobench.data.census.release import LAYER, MEASUREMENT, DatasetRow
 from annobench.data.census.spec import GeneTable, PartSpec
 from annobench.data.census.symbols import GeneMap, gene_map
-from annobench.data.spec import Report, Step, silent
+from annobench.data.spec import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,11 +14,11 @@ from annobench.cells.store.writer import SHARD_CELLS, StoreWriter
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
 from annobench.core.parquet import read_columns
+from annobench.core.progress import Report, silent
 from annobench.data.census.genes import NOT_THERE
 from annobench.data.census.release import Place, Release, with_patience
 from annobench.data.census.rows import ID, batches
 from annobench.data.census.spec import ChunkSpec, SelectionFiles
-from annobench.data.spec import Report, silent
 
 if TYPE_CHECKING:
     import pandas as pd

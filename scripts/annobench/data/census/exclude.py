@@ -10,10 +10,11 @@ import numpy as np
 
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import sha256_of
+from annobench.core.progress import Report
 from annobench.data.census.filters import local_file
 from annobench.data.census.spec import CellList
 from annobench.data.download.http import verified_file
-from annobench.data.spec import Report, Step
+from annobench.data.spec import Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from annobench.core.parquet import Categorical
+from annobench.core.progress import Report
 from annobench.data.census.filters import Filters
 from annobench.data.census.release import DatasetRow, Place, Release
 from annobench.data.census.republished import compare, is_republished
 from annobench.data.census.rows import read_donors, read_hashes
-from annobench.data.spec import Report, Step
+from annobench.data.spec import Step
 
 CELL = "observation_joinid"  # a hash of the cell's own name: the same in every release and dataset that has it
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from annobench.core.errors import AnnobenchError, DataError, DownloadError, nearest
 from annobench.core.files import expanded
+from annobench.core.progress import Report
 from annobench.data.census.spec import Settings
-from annobench.data.spec import Report
 
 if TYPE_CHECKING:
     import tiledbsoma as soma

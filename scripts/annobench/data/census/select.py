@@ -16,6 +16,7 @@ import numpy as np
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import Categorical, write_columns
+from annobench.core.progress import Report, silent
 from annobench.data.census.corpus import CorpusRules, kept_types
 from annobench.data.census.exclude import excluded_ids
 from annobench.data.census.filters import Filters
@@ -24,7 +25,7 @@ from annobench.data.census.older import Older
 from annobench.data.census.release import Place, Release, is_remote, with_patience
 from annobench.data.census.rows import ID, joined, occurring, read_cells, value_counts
 from annobench.data.census.spec import CensusSpec, CorpusSpec, SelectionFiles
-from annobench.data.spec import Report, Step, silent
+from annobench.data.spec import Step
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from annobench.core.progress import Report
 from annobench.data.census.filters import local_file
 from annobench.data.census.spec import CorpusSpec
 from annobench.data.download.http import verified_file
 from annobench.data.ontology import from_json, from_obo, from_wheel
-from annobench.data.spec import Report
 from annobench.ontology import Ontology
 
 

@@ -18,7 +18,7 @@ import requests
 
 from annobench.core.errors import DownloadError
 from annobench.core.files import disk_full, expanded, is_disk_full, read_json, sha256_of, write_json
-from annobench.data.spec import Report, silent
+from annobench.core.progress import Report, silent
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
 _FINAL = {401, 403, 404, 410, 451}  # another try at the same address will not help

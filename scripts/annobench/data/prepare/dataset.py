@@ -8,11 +8,11 @@ from pathlib import Path
 from annobench.cells.store.manifest import fingerprint
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
+from annobench.core.progress import Report, silent
 from annobench.data.prepare.memory import prepare_in_memory
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.storage import wants_store
 from annobench.data.prepare.task import PreparedFiles, Task
-from annobench.data.spec import Report, silent
 from annobench.ontology import Ontology
 
 

@@ -12,11 +12,11 @@ from annobench.cells.stored_cells import read_cells, store_folder
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
 from annobench.core.parquet import NOT_GIVEN
+from annobench.core.progress import Report, silent
 from annobench.data.prepare.card import Notes, read_h5ad, write_cells
 from annobench.data.prepare.join import Join, extra_columns
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.task import PreparedFiles
-from annobench.data.spec import Report, silent
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:

@@ -29,11 +29,11 @@ from annobench.core.codehash import code_hash
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import atomic, sha256_of
 from annobench.core.parquet import ROW_GROUP, ColumnWriter
+from annobench.core.progress import Report
 from annobench.data.prepare.card import source_notes, write_card
 from annobench.data.prepare.observations import CellIds, Observations
 from annobench.data.prepare.storage import opened, unreadable
 from annobench.data.prepare.task import PreparedFiles, Task
-from annobench.data.spec import Report
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from annobench.core.progress import Report
 from annobench.data.prepare.observations import Observations
 from annobench.data.prepare.spec import DatasetSpec
-from annobench.data.spec import Report
 from annobench.ontology import Ontology
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from annobench.config.census import chunk_names
 from annobench.core.errors import DataError
+from annobench.core.progress import Report
 from annobench.data.census.spec import CensusSpec
-from annobench.data.spec import Fetched, Given, Report, SourceSpec, Surroundings
+from annobench.data.spec import Fetched, Given, SourceSpec, Surroundings
 
 
 @dataclass(frozen=True)

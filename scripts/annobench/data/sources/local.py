@@ -5,8 +5,9 @@ from pathlib import Path
 
 from annobench.core.errors import DataError
 from annobench.core.files import expanded
+from annobench.core.progress import Report
 from annobench.data.sources.shared.paths import stated_path
-from annobench.data.spec import Fetched, Given, Report, SourceSpec
+from annobench.data.spec import Fetched, Given, SourceSpec
 
 
 @dataclass(frozen=True)

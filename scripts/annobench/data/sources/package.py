@@ -6,7 +6,8 @@ from pathlib import Path
 
 from annobench.core.errors import DataError
 from annobench.core.files import link
-from annobench.data.spec import Fetched, Given, Report, SourceSpec
+from annobench.core.progress import Report
+from annobench.data.spec import Fetched, Given, SourceSpec
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from annobench.core.errors import DataError
+from annobench.core.progress import Report
 from annobench.data.sources.shared.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
 from annobench.data.sources.shared.granularity import Granularity, LeavesBelow, MixedDepth, chosen_types
-from annobench.data.spec import Fetched, Given, Report, SourceSpec, Surroundings
+from annobench.data.spec import Fetched, Given, SourceSpec, Surroundings
 from annobench.ontology import UNKNOWN, Ontology
 
 if TYPE_CHECKING:

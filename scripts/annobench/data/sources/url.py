@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annobench.core.files import link
-from annobench.data.spec import Fetched, Given, Report, SourceSpec
+from annobench.core.progress import Report
+from annobench.data.spec import Fetched, Given, SourceSpec
 
 
 @dataclass(frozen=True)

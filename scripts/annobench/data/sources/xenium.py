@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, expanded, sha256_of
+from annobench.core.progress import Report
 from annobench.data.sources.shared.paths import stated_path
 from annobench.data.sources.shared.xenium_files import Json, Matrix, read_cells, read_json, read_matrix
-from annobench.data.spec import Fetched, Given, Report, SourceSpec, Step
+from annobench.data.spec import Fetched, Given, SourceSpec, Step
 
 if TYPE_CHECKING:
     import pandas as pd
