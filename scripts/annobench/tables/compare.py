@@ -1,11 +1,9 @@
-"""Tables that compare: metrics with intervals, the ranking, and paired tests.
+"""Tables that compare methods: metrics with intervals, the ranking, and paired tests.
 
-Intervals and tests of a metric are computed from counts by class, or from sums over cells, of every unit (donor, study
-or cell), where the metric comes from them; else from its values over seeds, or over splits with one seed each.
+What intervals and tests are computed from: see `annobench.tables.shared.measures`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -14,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
-from annobench.score.metric import COUNTS, FITS, Metric
 from annobench.score.registry import METRICS
-from annobench.score.samples import Sample
 from annobench.score.statistics import ONE_VALUE
 from annobench.tables.shared.columns import EVALUATION, filled
 from annobench.tables.shared.context import TableContext
-from annobench.tables.shared.fits import Evaluation, FitFiles, Fits
+from annobench.tables.shared.fits import Evaluation, Fits
+from annobench.tables.shared.measures import Measured, Measures, basis_of
 from annobench.tables.shared.spec import TablesSpec
 
 if TYPE_CHECKING:
@@ -108,7 +105,6 @@ MEANINGS = {
     "family": "The family of Holm's correction.",
 }
 IN_REPORT = ("ranking", "tests")
-_KINDS = {"seeds": "seed", "splits": "split", ONE_VALUE: ""}  # what is resampled where whole fits are
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
 _SUMMARY = COLUMNS["summary"][:-1]  # the verdict is added last
 _TESTS = COLUMNS["tests"][:-1]
@@ -147,49 +143,6 @@ def _tests(context: TableContext) -> pd.DataFrame:
     return context.once(_comparison).tests()
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A metric over some fits of one method.
-
-    Attributes
-    ----------
-    value
-        Mean over splits of the mean over seeds.
-    replicates
-        Replicates of it, (replicates,); None where there is nothing to resample.
-    basis
-        What they are computed from.
-    kinds
-        What is resampled: donor, study, cell, seed, split.
-    units
-        Dataset and name of everything that is resampled.
-    n_fits, n_planned
-        Fits with a value, and those that the study planned.
-    """
-
-    value: float
-    replicates: "Array | None"
-    basis: str
-    kinds: frozenset[str]
-    units: frozenset[tuple[str, str]]
-    n_fits: int
-    n_planned: int
-
-    @classmethod
-    def mean(cls, parts: "Sequence[Measured]") -> "Measured":
-        """Mean of several evaluations, each counting the same."""
-        replicates = [one.replicates for one in parts if one.replicates is not None]
-        return cls(
-            float(np.mean([one.value for one in parts], axis=0)),
-            np.mean(replicates, axis=0) if len(replicates) == len(parts) else None,
-            " and ".join(sorted({one.basis for one in parts})),
-            frozenset().union(*(one.kinds for one in parts)),
-            frozenset().union(*(one.units for one in parts)),
-            sum(one.n_fits for one in parts),
-            sum(one.n_planned for one in parts),
-        )
-
-
 class Comparison:
     """Compares the methods of a study.
 
@@ -209,15 +162,7 @@ class Comparison:
         self.columns = filled(COLUMNS["ranking"][:-2], others)
         self.confidence = spec.statistics.confidence
         self.weights = stats.Weights(spec.statistics.replicates, self.confidence)
-        self._samples = {metric.name: fits.samples(metric) for metric in {*self.metrics, self.primary}}
-
-    def evaluations(self, metric: Metric) -> list[Evaluation]:
-        """Evaluations that a metric compares methods on: not those whose finished fits all lack it.
-
-        A query without labels is predicted, but has no truth to compare with.
-        """
-        lacking = {fit.place for fit in self.fits.ok} - {fit.place for fit in self._samples[metric.name]}
-        return [place for place in self.fits.evaluations if place not in lacking]
+        self.measures = Measures(fits, {*self.metrics, self.primary}, self.weights)
 
     def summary(self) -> pd.DataFrame:
         """Metrics with intervals: per split, per evaluation, and over the study.
@@ -226,7 +171,7 @@ class Comparison:
         all of them has one.
         """
         rows = []
-        wanted = {metric.name: self.evaluations(metric) for metric in self.metrics}
+        wanted = {metric.name: self.measures.evaluations(metric) for metric in self.metrics}
         for method in self.methods:
             parts: dict[str, dict[Evaluation, Measured]] = {metric.name: {} for metric in self.metrics}
             for evaluation in dict.fromkeys(place for places in wanted.values() for place in places):
@@ -234,8 +179,8 @@ class Comparison:
                 planned = self.fits.of(method, evaluation)
                 for split in dict.fromkeys(fit.split for fit in planned):
                     of_split = [fit for fit in planned if fit.split == split]
-                    rows += self._rows(evaluation, split, method, self._measured(metrics, of_split))
-                measured = self._measured(metrics, planned)
+                    rows += self._rows(evaluation, split, method, self.measures.over(metrics, of_split))
+                measured = self.measures.over(metrics, planned)
                 rows += self._rows(evaluation, "all", method, measured)
                 for name, one in measured.items():
                     parts[name][evaluation] = one
@@ -244,37 +189,6 @@ class Comparison:
             }
             rows += self._rows(ALL, "all", method, means)
         return pd.DataFrame(rows, columns=_SUMMARY)
-
-    def _measured(self, metrics: Sequence[Metric], fits: Sequence[FitFiles]) -> dict[str, Measured]:
-        """Metrics over some fits of one method on one dataset; one that no fit has is left out."""
-        samples = {metric.name: self._samples_of(metric, fits) for metric in metrics}
-        measured: dict[str, Measured] = {}
-        # the weighted counts are made once for all metrics that come from them
-        together = [metric for metric in metrics if metric.basis == COUNTS and samples[metric.name]]
-        groups = [together] if together else []
-        groups += [[metric] for metric in metrics if metric.basis != COUNTS and samples[metric.name]]
-        for group in groups:
-            done = [fit for fit in fits if fit in self._samples[group[0].name]]
-            basis, mine = _basis(group[0], samples[group[0].name])
-            drawn = stats.replicates_of(mine, group, self.weights, done[0].dataset)
-            kinds = {_KINDS[basis]} if basis in _KINDS else {self.fits.unit_kinds[fit] for fit in done}
-            units = {(done[0].dataset, unit) for one in mine.values() for unit in one.units}
-            for metric in group:
-                measured[metric.name] = Measured(
-                    stats.estimate(mine, metric),
-                    None if basis == ONE_VALUE else drawn[metric.name],
-                    basis,
-                    frozenset(kinds - {""}),
-                    frozenset(units),
-                    len(done),
-                    len(fits),
-                )
-        return {metric.name: measured[metric.name] for metric in metrics if metric.name in measured}
-
-    def _samples_of(self, metric: Metric, fits: Iterable[FitFiles]) -> dict[stats.Key, Sample]:
-        """What a metric can be resampled from, for those of some fits of one dataset that have it."""
-        having = self._samples[metric.name]
-        return {(fit.split, fit.seed): having[fit] for fit in fits if fit in having}
 
     def _rows(
         self,
@@ -349,21 +263,21 @@ class Comparison:
 
     def tests(self) -> pd.DataFrame:
         """Paired differences of the primary metric between all methods (controls left out), per evaluation."""
-        rows = [row for evaluation in self.evaluations(self.primary) for row in self._family(evaluation)]
+        rows = [row for evaluation in self.measures.evaluations(self.primary) for row in self._family(evaluation)]
         return pd.DataFrame(rows, columns=_TESTS)
 
     def _family(self, evaluation: Evaluation) -> list[dict[str, object]]:
         """All pairs of methods in one evaluation, which Holm's correction is made over."""
         metric, dataset = self.primary, evaluation[0]
         methods = [name for name, method in self.methods.items() if method.kind == "method"]
-        samples = {m: self._samples_of(metric, self.fits.of(m, evaluation)) for m in methods}
+        samples = {m: self.measures.samples_of(metric, self.fits.of(m, evaluation)) for m in methods}
         shared = {pair: frozenset(set(samples[pair[0]]) & set(samples[pair[1]])) for pair in combinations(methods, 2)}
         pairs = [pair for pair in shared if shared[pair]]
         swaps, width = stats.swaps_needed(len(pairs), self.confidence), metric.high - metric.low
 
         @cache
         def measured(method: str, keys: frozenset[stats.Key]) -> "tuple[float, str, stats.Samples, Array]":
-            basis, mine = _basis(metric, {key: samples[method][key] for key in keys})
+            basis, mine = basis_of(metric, {key: samples[method][key] for key in keys})
             drawn = stats.replicates(mine, metric, self.weights, dataset)
             return stats.estimate(mine, metric), basis, mine, drawn
 
@@ -376,20 +290,16 @@ class Comparison:
                 bounds = (-width, width)
                 low, high = stats.interval(drawn_a - drawn_b, value_a - value_b, self.confidence, bounds)
             p_values.append(stats.swap_test(a, b, metric, self.weights, dataset=dataset, number=swaps))
-            found = {"difference": value_a - value_b, "low": low, "high": high, "p_value": p_values[-1]}
-            named: dict[str, object] = {"method_a": pair[0], "method_b": pair[1], "basis": basis}
-            rows.append(named | found | {"n_fits": len(shared[pair])})
+            rows.append(
+                {
+                    **{"method_a": pair[0], "method_b": pair[1], "basis": basis, "difference": value_a - value_b},
+                    **{"low": low, "high": high, "p_value": p_values[-1], "n_fits": len(shared[pair])},
+                }
+            )
         about: dict[str, object] = {"metric": metric.name, "n_swaps": swaps}
         about |= dict(zip(EVALUATION, evaluation, strict=True))
         about["family"] = f"{len(pairs)} pairs of methods on {metric.name}, {dataset}, {evaluation[1]}"
         return [about | row | {"p_holm": p} for row, p in zip(rows, stats.holm(p_values), strict=True)]
-
-
-def _basis(metric: Metric, samples: stats.Samples) -> tuple[str, stats.Samples]:
-    """What intervals and tests of a metric are computed from, and in which form."""
-    if metric.basis != FITS:
-        return metric.basis, samples
-    return stats.of_fits(samples)
 
 
 def _plural(kinds: Iterable[str]) -> str:
@@ -400,10 +310,8 @@ def _plural(kinds: Iterable[str]) -> str:
 def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
     """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
     best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
-    found = {}
-    for r in tests.itertuples():
-        found[r.dataset, r.evaluation, frozenset((r.method_a, r.method_b))] = r.p_holm
+    corrected = {(r.dataset, r.evaluation, frozenset((r.method_a, r.method_b))): r.p_holm for r in tests.itertuples()}
     return [
-        found.get((r.dataset, r.evaluation, frozenset((r.method, best.get((r.dataset, r.evaluation))))))
+        corrected.get((r.dataset, r.evaluation, frozenset((r.method, best.get((r.dataset, r.evaluation))))))
         for r in ranking.itertuples()
     ]

@@ -73,7 +73,7 @@ class Scoring(Spec):
     primary
         The metric that ranks.
     metrics
-        Metrics that are shown beside it.
+        Metrics that are shown with it.
     """
 
     primary: str
