@@ -6,7 +6,7 @@ bootstrap, or with two methods swapped on some units.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from operator import attrgetter
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,13 +137,19 @@ class UnitCounts:
 
     def swapped(self, other: "UnitCounts", units: "NDArray[np.intp]", swaps: "Array") -> "tuple[Counts, Counts]":
         """The counts of two methods that are swapped on some of the units: `swaps` is 0 or 1, (replicates, units)."""
+        known: dict[Measure, Array] = {}  # of tables that metrics ask for again
 
-        def moved(sign: int, of: UnitCounts) -> "Callable[[Measure], Array]":
-            return lambda measure: (
-                measure(of).sum(axis=0) + sign * (swaps @ (measure(other)[units] - measure(self)[units]))
-            )
+        def change(measure: Measure) -> "Array":
+            """What swaps add to the first method and take from the second, (replicates, ...)."""
+            if measure not in known:
+                difference = measure(other)[units] - measure(self)[units]
+                changed = difference.any(axis=0)  # the true labels never do
+                known[measure] = np.zeros((len(swaps), *difference.shape[1:]))
+                known[measure][..., changed] = swaps @ difference[..., changed]
+            return known[measure]
 
-        return Counts(moved(1, self), self), Counts(moved(-1, other), self)
+        first = Counts(lambda measure: measure(self).sum(axis=0) + change(measure), self)
+        return first, Counts(lambda measure: measure(other).sum(axis=0) - change(measure), self)
 
     def grouped(self, groups: Sequence[str]) -> "UnitCounts":
         """The same cells by groups of units; `groups` names that of every unit."""
@@ -228,12 +234,19 @@ class UnitCounts:
         return found
 
     def pairs(self, amounts: "Array") -> "Array":
-        """Sum over the cells of an amount that a true and a predicted class give, (classes, classes) -> (units,)."""
-        weights = self._cells * amounts[self._true, self._predicted]
-        return summed(self._unit, weights, len(self.units))
+        """Sums over cells of amounts that true and predicted class give, (classes, classes, k) -> (units, k)."""
+        columns = [self._cells * amounts[self._true, self._predicted, i] for i in range(amounts.shape[2])]
+        return np.column_stack([summed(self._unit, weights, len(self.units)) for weights in columns])
+
+    def beside(self, names: Sequence[str]) -> "Array":
+        """Some tables side by side, (units, tables x classes)."""
+        return np.hstack([getattr(self, name) for name in names])
 
 
 Measure = Callable[[UnitCounts], "Array"]
+# tables that a metric needs together are summed together: the weights are much larger than the tables
+_TOGETHER = (("hits", "true", "predicted"), ("ontology_hits", "ontology_predicted"), ("node_hits",))
+_MEASURES: dict[tuple[str, ...], Measure] = {names: methodcaller("beside", names) for names in _TOGETHER}
 
 
 class Counts:
@@ -268,7 +281,9 @@ class Counts:
 
     def _of(self, name: str) -> "Array":
         if name not in self._known:
-            self._known[name] = self._total(attrgetter(name))
+            together = next(names for names in _TOGETHER if name in names)
+            tables = np.split(self._total(_MEASURES[together]), len(together), axis=-1)
+            self._known.update(zip(together, tables, strict=True))
         return self._known[name]
 
     @property
@@ -317,5 +332,5 @@ class Counts:
         return self.true.sum(axis=-1)
 
     def pairs(self, amounts: "Array") -> "Array":
-        """Sum over the cells of an amount that a true and a predicted class give, (classes, classes) -> (...,)."""
+        """Sums over cells of amounts that true and predicted class give, (classes, classes, k) -> (..., k)."""
         return self._total(lambda units: units.pairs(amounts))

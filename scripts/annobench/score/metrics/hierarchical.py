@@ -27,7 +27,8 @@ def _sizes(counts: Counts) -> "tuple[Array, Array, Array]":
     shared = counts.classes.shared_nodes
     own = np.diag(shared)
     of_truth, of_prediction = (np.broadcast_to(one, shared.shape) for one in (own[:, None], own[None, :]))
-    return counts.pairs(shared), counts.pairs(of_truth), counts.pairs(of_prediction)
+    sums = counts.pairs(np.stack([shared, of_truth, of_prediction], axis=2))
+    return sums[..., 0], sums[..., 1], sums[..., 2]
 
 
 def micro_precision(counts: Counts) -> "Array":

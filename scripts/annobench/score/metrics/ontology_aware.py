@@ -35,7 +35,7 @@ def macro_f1(counts: Counts) -> "Array":
 
 def _share(counts: Counts, pairs: "NDArray[np.bool_]") -> "Array":
     """Share of cells whose true and predicted class are among some pairs, (classes, classes)."""
-    return ratio(counts.pairs(pairs.astype(np.float64)), counts.n)
+    return ratio(counts.pairs(pairs[:, :, None].astype(np.float64))[..., 0], counts.n)
 
 
 def _exact(counts: Counts) -> "Array":
