@@ -9,11 +9,13 @@
 | `embedding` | where the fit places cells |
 | `expression` | expression that the fit predicts |
 | `cells` | the expression of the tested cells (only in the audit) |
+| `batch`, `order`, `organism` | columns of obs that the evaluation names for families of embeddings |
 
 A family names what it needs, and runs where that is there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,10 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from annobench.config.names import ARGMAX
+from annobench.config.split import ColumnSettings
 from annobench.core.errors import DataError
-from annobench.core.npz import mapped
-from annobench.core.parquet import positions, to_arrow
+from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
 from annobench.fit.decisions import read_decisions
+from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score.join import read_scored
@@ -114,6 +117,10 @@ class Evidence:
         """Expression that the fit predicts."""
         raise self._absent("expression")
 
+    def column(self, role: str) -> Categorical:
+        """The column of obs that the evaluation names as `batch`, `order` or `organism`, of the cells of `truths`."""
+        raise self._absent(role)
+
     def sums(self, family: str, make: "Callable[[Evidence], SumsOfFamily]") -> "SumsOfFamily":
         """What the `unit_sums` of a family give, made once: metric -> part -> (units,)."""
         if family not in self._sums:
@@ -143,6 +150,10 @@ class FitEvidence(Evidence):
         Donors or studies from which on they are resampled instead of cells; None where nothing is resampled.
     decoding
         Which of the labels that the fit has written are meant.
+    obs
+        Observations of the dataset; None where no family looks at its columns.
+    columns
+        Which of them are the batch, the order and the organism.
     """
 
     def __init__(
@@ -155,7 +166,12 @@ class FitEvidence(Evidence):
         bins: int,
         min_units: int | None = None,
         decoding: str = ARGMAX,
+        obs: Path | None = None,
+        columns: ColumnSettings | None = None,
     ) -> None:
+        self._obs, there = obs, column_names(obs) if obs else []
+        named = asdict(columns or ColumnSettings())
+        self._columns = {role: column for role, column in named.items() if column in there}
         self._folder, self.ontology, self._min_units, self._decoding = folder, ontology, min_units, decoding
         self.run, self.bins, self.tested, self.unknown = run, bins, len(truths.known), truths.unknown
         self.truths = truths.of(np.flatnonzero(truths.known))
@@ -164,6 +180,7 @@ class FitEvidence(Evidence):
 
     def _there(self) -> Iterator[str]:
         yield "run"
+        yield from self._columns
         if self.run.ok:
             yield from (name for name in ("embedding", "expression") if self.run.has(name))
             if len(self.truths.known):  # a query may have no labels at all
@@ -195,10 +212,14 @@ class FitEvidence(Evidence):
     def embedding(self) -> "NDArray[np.float32]":
         """Where the fit places the cells of `truths`, (n, dimensions). Raises DataError where it lacks one."""
         path = self._folder / "embedding.npz"
-        rows = positions(self.truths.ids, to_arrow(mapped(path, "cell_ids")))
+        stored = read_embedding(path)
+        rows = positions(self.truths.ids, to_arrow(stored.cell_ids))
         if (rows < 0).any():
-            raise DataError(f"{path}: {int((rows < 0).sum())} test cells are not embedded; fit again")
-        return np.asarray(mapped(path, "embedding")[rows], dtype=np.float32)
+            raise DataError(
+                f"{path}: {int((rows < 0).sum())} test cells are not embedded; fit again with --forcerun "
+                f"{self._folder}/run.json"
+            )
+        return np.asarray(stored.values[rows], dtype=np.float32)
 
     @cached_property
     def expression(self) -> "AnnData":
@@ -206,3 +227,12 @@ class FitEvidence(Evidence):
         from anndata import read_h5ad
 
         return read_h5ad(self._folder / "expression.h5ad")
+
+    def column(self, role: str) -> Categorical:
+        """The column of obs that the evaluation names as `batch`, `order` or `organism`, of the cells of `truths`."""
+        if self._obs is None or role not in self._columns:
+            raise self._absent(role)
+        name = self._columns[role]
+        rows = np.zeros(self.truths.cells, dtype=bool)
+        rows[self.truths.places] = True
+        return read_columns(self._obs, [name], categorical=[name], rows=rows)[name]

@@ -97,7 +97,15 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
                 truths = replace(truths, ood=sorted(set(later[0].labels.counts()) - {UNKNOWN}))
             for method, decoding in view.methods.items():
                 evidence = FitEvidence(
-                    fit, run, truths, ontology, bins=spec.bins, min_units=spec.min_units, decoding=decoding
+                    fit,
+                    run,
+                    truths,
+                    ontology,
+                    bins=spec.bins,
+                    min_units=spec.min_units,
+                    decoding=decoding,
+                    obs=tables.obs,
+                    columns=view.columns,
                 )
                 for name, columns in _score_view(spec, view, method, evidence).items():
                     writers[name].write(columns)

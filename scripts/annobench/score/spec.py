@@ -4,10 +4,11 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annobench.config.results import Fit, Results
+from annobench.config.split import ColumnSettings
 from annobench.core.spec import Spec
 
 
@@ -41,12 +42,15 @@ class ViewSpec(Spec):
         Method, as tables name it -> which decoding of the fit it is.
     families
         Metric families to compute; None for all whose needs are met.
+    columns
+        Columns of obs that families of embeddings look at.
     """
 
     split: str
     part: str | None = None
     methods: Mapping[str, str]
     families: tuple[str, ...] | None = None
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +123,11 @@ class AuditSpec(Spec):
     unrelated
         Cells of another tissue, a file.
     markers
-        Table of marker genes, a file.
+        Table of marker genes, a path in the repository.
     families
         Metric families to compute; None for all whose needs are met.
+    columns
+        Columns of obs that families of embeddings look at.
     """
 
     dataset: str
@@ -132,6 +138,7 @@ class AuditSpec(Spec):
     unrelated: str | None = None
     markers: str | None = None
     families: tuple[str, ...] | None = None
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 
 @dataclass(frozen=True, kw_only=True)

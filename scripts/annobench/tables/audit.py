@@ -40,6 +40,7 @@ MEANINGS = {
     "n_methods": "Number of methods with a value.",
 }
 IN_REPORT = ("audit",)
+_OF_TESTED = "nothing trains: controls follow the shares of the tested labels"
 _READING = ["family", "metric", "variant", "rule"]
 _AUDIT = filled(COLUMNS["audit"], list(CONTROLS))
 Key = tuple[Hashable, ...]
@@ -70,6 +71,8 @@ def audited(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
     keys = [*EVALUATION, *_READING]
     means = metrics.groupby([*keys, "kind", "name"], sort=False)["value"].mean().reset_index()
     accepted, informed = _accepted(means), _informed(means)
+    of_tested = metrics[metrics["shares_of"] == "tested"]
+    untrained = set(of_tested[EVALUATION].itertuples(index=False, name=None))
     rows = []
     for key, part in means.groupby(keys, sort=False):
         about = dict(zip(keys, key, strict=True))
@@ -88,7 +91,7 @@ def audited(metrics: pd.DataFrame, resources: pd.DataFrame) -> pd.DataFrame:
                 **about,
                 "verdict": verdict.verdict,
                 "because": verdict.rule,
-                "reason": verdict.reason,
+                "reason": "; ".join(filter(None, [verdict.reason, _OF_TESTED if key[:3] in untrained else ""])),
                 "best_value": metric.best,
                 **{control: of_controls.get(control, np.nan) for control in CONTROLS},
                 "methods_best": _best(metric, methods),

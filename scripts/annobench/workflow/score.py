@@ -31,6 +31,7 @@ class ScoreRules(Chapter):
                 part=split.part,
                 methods=self._decodings(split, wildcards.method),
                 families=split.metric_families,
+                columns=split.columns,
             )
             for split in self.study.scored_on(wildcards.dataset, wildcards.split)
         ]
@@ -78,7 +79,8 @@ class ScoreRules(Chapter):
             "train": there([self.results.train(dataset, split.fitted, seed) for split, seed in pairs]),
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
             "other": [
-                path for path in (unrelated, unrelated and str(Path(unrelated).with_name("store")), markers) if path
+                *([unrelated, str(Path(unrelated).with_name("store"))] if unrelated else []),
+                *([str(self.root / markers)] if markers else []),
             ],
         }
 
@@ -86,9 +88,9 @@ class ScoreRules(Chapter):
         return tuple(method for method in split.methods if self.study.methods[method]["kind"] == "method")
 
     def _markers(self) -> str | None:
-        """The marker table of the study."""
+        """The marker table of the study, a path in the repository."""
         name = self.study.settings["scoring"]["markers"]
-        return str(self.root / "config" / "markers" / f"{name}.tsv") if name else None
+        return f"config/markers/{name}.tsv" if name else None
 
     def audit_spec(self, wildcards: Wildcards) -> Params:
         """How an evaluation is audited."""
@@ -113,6 +115,7 @@ class ScoreRules(Chapter):
             unrelated=self.unrelated(wildcards),
             markers=self._markers(),
             families=splits[0].metric_families,
+            columns=splits[0].columns,
         ).to_params()
 
     def audit_memory_mb(self, wildcards: Wildcards, attempt: int) -> int:

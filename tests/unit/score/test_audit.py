@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annobench.config.controls import CONTROLS as WORDS
 from annobench.config.results import Fit, Results
 from annobench.core.parquet import read_columns, write_columns
 from annobench.fit import predictions_file
@@ -18,6 +19,7 @@ from annobench.score.audit.controls import (
     CONTROLS,
     NO_INFORMATION,
     Basis,
+    Control,
     made,
     merged_labels,
     noise_rules,
@@ -202,7 +204,15 @@ def test_what_the_median_method_accepts_decides_for_its_own_rule_and_cut() -> No
     ]
     rows += [("control", "noise", "accepted_noise", "fair", "z", 0.95)]  # of a control: says nothing of methods
     columns = ["kind", "name", "metric", "variant", "rule", "value"]
-    fixed = {"family": "confidence", "split": "s", "seed": 1, "dataset": "d", "evaluation": "e", "regime": "pair"}
+    fixed = {
+        "family": "confidence",
+        "split": "s",
+        "seed": 1,
+        "shares_of": "training",
+        "dataset": "d",
+        "evaluation": "e",
+        "regime": "pair",
+    }
     table = audited(pd.DataFrame(rows, columns=columns).assign(**fixed), NOTHING)
     rates = table[table["metric"] == "unknown_rate"].set_index(["variant", "rule"])
     assert rates["because"].to_dict() == {
@@ -314,11 +324,13 @@ def test_two_classes_have_two_decision_values(ontology: Ontology, tmp_path: Path
 def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd.DataFrame]]:
     """Audit two made-up methods on simulated cells; returns the tables."""
 
-    def audited(labelled: bool = True, markers: bool = True, **changes: Any) -> dict[str, pd.DataFrame]:
+    def audited(
+        labelled: bool = True, markers: bool = True, trains: bool = True, **changes: Any
+    ) -> dict[str, pd.DataFrame]:
         data = cells(ontology, cells=300, genes=80, seed=1)
         data.obsm["spatial"] = np.arange(600.0).reshape(300, 2)
         truth = data.obs["label_id"].astype(str).to_numpy().astype(object)
-        role = np.array(["train", "test", "test", "val"] * 75, dtype=object)
+        role = np.array(["train", "test", "test", "val"] * 75 if trains else ["test"] * 300, dtype=object)
         types = sorted(set(truth))
         table = tmp_path / "markers.tsv"
         rows = []
@@ -411,6 +423,7 @@ def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFra
         assert len(row) == 1, (name, metric, variant, rule)
         return float(row["value"].iloc[0])
 
+    assert set(metrics["shares_of"]) == {"training"}
     assert value("oracle", "accuracy") == 1
     assert value("oracle", "macro_f1", "truth") == 1
     assert value("good", "accuracy") > value("fair", "accuracy") > 0.5
@@ -422,6 +435,7 @@ def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFra
         assert value("oracle", "marker_log2fc", reading) > value("shuffled", "marker_log2fc", reading)
 
     table = audited(metrics, NOTHING)
+    assert not table["reason"].str.contains("tested labels").any()
     verdicts = table.set_index(["metric", "variant", "rule"])
     assert verdicts.loc[("accuracy", "-", "-"), "verdict"] == INFORMATIVE
     assert verdicts.loc[("macro_f1", "truth", "-"), "verdict"] == INFORMATIVE
@@ -483,6 +497,28 @@ def test_an_evaluation_without_markers_and_without_another_tissue(
     assert found["types"].empty
     table = audited(metrics, NOTHING)
     assert set(markers_of(metrics, found["types"], table, 0.95)["metric"]) == {"gene_overlap", "panel_use"}
+
+
+def test_where_nothing_trains_the_controls_follow_the_tested_labels(
+    evaluation: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
+) -> None:
+    metrics = evaluation(trains=False)["metrics"]
+    assert set(metrics["shares_of"]) == {"tested"}
+    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == set(CONTROLS)
+    truth = read_columns(tmp_path / "obs.parquet")["label_id"]
+    shares = np.array([(truth == label).mean() for label in sorted(set(truth))])
+    value = metrics[(metrics["metric"] == "accuracy") & (metrics["variant"] == "-")].set_index("name")["value"]
+    assert value["majority"] == pytest.approx(shares.max())
+    assert value["random_stratified"] == pytest.approx((shares**2).sum(), abs=0.08)
+    unseen = metrics[metrics["metric"] == "unseen_share"].set_index("name")["value"]
+    assert (unseen.loc[list(METHODS)] == 0).all()  # every tested class counts as known
+    macro = metrics[(metrics["metric"] == "macro_f1") & (metrics["name"] == "good")].set_index("variant")["value"]
+    assert macro["shared"] == macro["truth"]
+    rules = metrics[(metrics["rule"] != "-") & (metrics["name"] == "good")]
+    assert "calibrated" not in set(rules["rule"])  # there are no validation cells
+    assert "zscore" in set(rules["rule"])
+    verdicts = audited(metrics, NOTHING).set_index(["metric", "variant", "rule"])
+    assert verdicts.loc[("accuracy", "-", "-"), "reason"].endswith("controls follow the shares of the tested labels")
 
 
 def test_an_evaluation_rolled_up_compares_coarse_labels(
@@ -562,6 +598,25 @@ def test_costs_stand_in_the_audit_without_controls() -> None:
     assert found.loc["fit_seconds", "verdict"] == COST
     assert found.loc["fit_seconds", ["methods_best", "methods_median"]].tolist() == [1, 2]
     assert audited(pd.DataFrame(), resources).empty
+
+
+def test_every_control_has_words_and_a_rule() -> None:
+    assert set(CONTROLS) == set(WORDS)
+    streams = [control.stream for control in CONTROLS.values()]
+    assert len(set(streams)) == len(streams)
+    assert {name for name, control in CONTROLS.items() if control.rule is None} == {"oracle"}
+
+
+def test_a_control_is_one_entry_here_and_its_words(monkeypatch: pytest.MonkeyPatch, basis: Basis) -> None:
+    """A labelling that calls every cell by the rarest training class."""
+
+    def rarest(basis: Basis) -> Scored:
+        return basis.certain(np.full(basis.scored.n, basis.classes[basis.class_shares.argmin()], dtype=object))
+
+    monkeypatch.setitem(CONTROLS, "rarest", Control(99, "no information", blind=True, make=rarest))
+    assert set(made(basis)["rarest"].labels[:, 0]) == {"A2"}
+    found = judge(HIGH, {"oracle": 1.0, "rarest": 0.9}, [0.8])
+    assert (found.rule, found.reason) == ("no information", "rarest 0.9, the best method 0.8")
 
 
 def test_controls_are_scored_as_methods_are() -> None:

@@ -11,6 +11,7 @@ from annobench.cells.panel import measured, restricted
 from annobench.cells.stored_cells import read_cells, store_folder
 from annobench.config.names import SAMPLE
 from annobench.config.results import Results
+from annobench.core.paths import ROOT
 from annobench.fit.decisions import read_decisions, sample
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
@@ -52,7 +53,7 @@ def audit_evaluation(
     """
     path = dataset["cells"]
     cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
-    table = read_markers(spec.markers, ontology) if spec.markers else {}
+    table = read_markers(ROOT / spec.markers, ontology) if spec.markers else {}
     tables = Tables()
     first = True
     for split in audited_fits(spec, results):
@@ -90,7 +91,7 @@ class _SplitAudit:
         dataset: Mapping[str, Path],
         cells: "AnnData | None",
     ) -> None:
-        self.spec, self.split, self.ontology, self.runs = spec, split, ontology, runs
+        self.spec, self.split, self.ontology, self.runs, self.obs = spec, split, ontology, runs, dataset["obs"]
         truths = read_truths(dataset["obs"], split.roles, split.train, ontology, rollup_of(spec.rollup, ontology))
         known = np.flatnonzero(truths.known)
         self.labelled = len(known) > 0
@@ -110,7 +111,15 @@ class _SplitAudit:
     def evidence(self) -> dict[str, FitEvidence]:
         """What every method left behind."""
         return {
-            method: FitEvidence(self.split.fits[method], run, self.truths, self.ontology, bins=self.spec.bins)
+            method: FitEvidence(
+                self.split.fits[method],
+                run,
+                self.truths,
+                self.ontology,
+                bins=self.spec.bins,
+                obs=self.obs,
+                columns=self.spec.columns,
+            )
             for method, run in self.runs.items()
         }
 
