@@ -33,7 +33,6 @@ def model_of(cells: Path) -> bytes:
 def declare(repo: Repo, name: str, **download: object) -> None:
     method = {"label": name, "summary": "s", "citation": "c", "licence": "l", "implementation": "celltypist_pretrained"}
     method |= {"downloads": {"model": {"file": "m.pkl"} | download}, "parameters": {"model": "download:model"}}
-    method |= {"abilities": {"probabilities": False, "closed_labels": False}}
     (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
 
 
