@@ -30,8 +30,8 @@ from annobench.fit.decisions import read_decisions
 from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
+from annobench.score.confidence_rules import RuleConfidences, compared_rules
 from annobench.score.join import read_scored
-from annobench.score.judged import Judged, rules_of
 from annobench.score.scored import Scored
 from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
@@ -50,12 +50,12 @@ class Rules(NamedTuple):
     ----------
     cells
         (k,) their positions among the scored cells.
-    judged
+    confidences
         One entry per rule.
     """
 
     cells: "NDArray[np.intp]"
-    judged: list[Judged]
+    confidences: list[RuleConfidences]
 
 
 class Evidence:
@@ -206,7 +206,7 @@ class FitEvidence(Evidence):
     @cached_property
     def rules(self) -> Rules:
         """Every confidence rule on the tested cells with decision values."""
-        return Rules(*rules_of(read_decisions(self._folder / "decisions.npz"), self.scored, self.truths))
+        return Rules(*compared_rules(read_decisions(self._folder / "decisions.npz"), self.scored, self.truths))
 
     @cached_property
     def embedding(self) -> "NDArray[np.float32]":

@@ -85,7 +85,7 @@ def _confidence(
     of_cells = weights.of([f"unit:{view.dataset}/{unit}" for unit in evidence.units.of_cells[rules.cells].to_text()])
     of_unrelated = weights.of([f"foreign:{i}" for i in range(UNRELATED)])
     for merging, right in _readings(evidence, rules, merge).items():
-        for one in (replace(one, right=right) for one in rules.judged):
+        for one in (replace(one, right=right) for one in rules.confidences):
             key = (one.rule, merging)
             for (metric, variant), value in one.values(bins).items():
                 yield (*key, metric, variant, -1, value)

@@ -16,8 +16,8 @@ import pandas as pd
 from annobench.ontology.rollup import Rollup
 from annobench.score import statistics as stats
 from annobench.score.confidence import RULES
+from annobench.score.confidence_rules import RESAMPLED
 from annobench.score.counts import Classes, UnitCounts
-from annobench.score.judged import RESAMPLED
 from annobench.score.registry import METRICS
 from annobench.score.truths import rolled
 from annobench.tables.shared.columns import EVALUATION

@@ -22,7 +22,7 @@ from annobench.ontology.rollup import Rollup
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, Verdict, judge
 from annobench.score.confidence import PUBLISHED, zscore
 from annobench.score.marker_table import read_markers
-from annobench.score.metrics.markers import Expression, MarkerSet, judged
+from annobench.score.metrics.markers import Expression, MarkerSet, marker_metrics
 from annobench.score.registry import METRICS
 
 PBMC = "pbmc_multistudy/pbmc68k_reduced_700_counts.h5ad"
@@ -135,13 +135,13 @@ class Sample:
         return {self.sets.nearest(label, self.ontology) for label in set(self.truth)} - {UNKNOWN}
 
     def published(self, labels: np.ndarray) -> dict[str, float]:
-        return judged(self.expression, labels, self.sets, sorted(set(labels)))[0]
+        return marker_metrics(self.expression, labels, self.sets, sorted(set(labels)))[0]
 
     def argmax(self) -> np.ndarray:
         return self.expression.argmax_labels(self.sets.among(self.types))[0]
 
     def fair(self, **labellings: np.ndarray) -> dict[str, dict[str, float]]:
-        """Labellings and the argmax by one half of the markers, judged by the other half on common ground."""
+        """Labellings and the argmax by one half of the markers, scored by the other half on common ground."""
         use, judging = self.sets.halves()
         best = self.expression.argmax_labels(use.among(t for t in self.types if t in use.genes))[0]
         nearest = {
@@ -152,7 +152,7 @@ class Sample:
         cut = {name: labels[common] for name, labels in nearest.items()}
         shared = judging.among(sorted(set.intersection(*(set(labels) for labels in cut.values()))))
         kept = Expression(self.expression.values[common])
-        return {name: judged(kept, labels, shared, sorted(shared.genes))[0] for name, labels in cut.items()}
+        return {name: marker_metrics(kept, labels, shared, sorted(shared.genes))[0] for name, labels in cut.items()}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What is promised: weights count cells, ties and order change nothing, and every rule is judged as it says."""
+"""What is promised: weights count cells, ties and order change nothing, and every rule is applied as it says."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,15 @@ from sklearn.metrics import roc_auc_score
 
 from annobench.fit.calibration import Groups, Platt, strength
 from annobench.score.confidence import by_rule
-from annobench.score.judged import (
+from annobench.score.confidence_rules import (
     BINS,
     RESAMPLED,
-    Judged,
-    judge,
-    share_found,
-    weighted_auroc,
-    weighted_ece,
-    weighted_risk,
+    RuleConfidences,
+    apply_rules,
 )
 from annobench.score.metrics.confidence import rows
 from annobench.score.ranks import auroc, reliability, risk_coverage
+from annobench.score.weighted import share_found, weighted_auroc, weighted_ece, weighted_risk
 from helpers import scored
 
 # few different confidences, so that ties are common; integer weights, none included
@@ -155,26 +152,26 @@ def test_share_found_by_hand() -> None:
 # one rule, by hand
 
 
-def judged(rule: str = "raw", **changes: object) -> Judged:
+def confidences(rule: str = "raw", **changes: object) -> RuleConfidences:
     parts = {
         "test": np.array([0.9, 0.8, 0.7, 0.6, 0.4]),
         "right": np.array([True, True, False, True, False]),
         "validation": np.array([0.2, 0.9, 0.8, 0.7]),
         "unrelated": {"noise": np.array([0.5, 0.3]), "unrelated_tissue": np.array([0.85, 0.1, 0.1, 0.65])},
     }
-    return Judged(rule, **(parts | changes))  # type: ignore[arg-type]
+    return RuleConfidences(rule, **(parts | changes))  # type: ignore[arg-type]
 
 
 def test_a_handful_of_right_or_wrong_cells_gives_no_area(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ("auroc_correct", "-") not in judged().values(bins=10)
-    assert "auroc_correct" not in judged().replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
-    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 2)
-    assert ("auroc_correct", "-") in judged().values(bins=10)
+    assert ("auroc_correct", "-") not in confidences().values(bins=10)
+    assert "auroc_correct" not in confidences().replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
+    monkeypatch.setattr("annobench.score.confidence_rules.MIN_EACH", 2)
+    assert ("auroc_correct", "-") in confidences().values(bins=10)
 
 
 def test_values_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 1)
-    found = judged().values(bins=10)
+    monkeypatch.setattr("annobench.score.confidence_rules.MIN_EACH", 1)
+    found = confidences().values(bins=10)
     # pairs of a right and a wrong cell, in order: 0.9, 0.8 above both wrong ones, 0.6 above one of them
     assert found["auroc_correct", "-"] == pytest.approx(5 / 6)
     assert found["aurc", "-"] == pytest.approx((0 + 0 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
@@ -197,29 +194,29 @@ def test_values_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cuts() -> None:
-    assert judged("raw").cuts() == {"published": 0.5, "fair": pytest.approx(0.275)}
-    assert judged("zscore").cuts()["published"] == 0.8
-    assert list(judged("calibrated").cuts()) == ["fair"]
-    assert judged("softmax", validation=None).cuts() == {}
-    assert list(judged("raw", validation=np.empty(0)).cuts()) == ["published"]
+    assert confidences("raw").cuts() == {"published": 0.5, "fair": pytest.approx(0.275)}
+    assert confidences("zscore").cuts()["published"] == 0.8
+    assert list(confidences("calibrated").cuts()) == ["fair"]
+    assert confidences("softmax", validation=None).cuts() == {}
+    assert list(confidences("raw", validation=np.empty(0)).cuts()) == ["published"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=200))
 def test_the_fair_cut_accepts_19_of_20_validation_cells(validation: list[float]) -> None:
     values = np.array(validation)
-    assert (values >= judged(validation=values).cuts()["fair"]).mean() >= 0.95 - 1 / len(values)
-    assert (values > judged(validation=values).cuts()["fair"]).mean() <= 0.95 + 1 / len(values)
+    assert (values >= confidences(validation=values).cuts()["fair"]).mean() >= 0.95 - 1 / len(values)
+    assert (values > confidences(validation=values).cuts()["fair"]).mean() <= 0.95 + 1 / len(values)
 
 
 def test_undefined_values_are_left_out() -> None:
-    found = judged(right=np.ones(5, dtype=bool), unrelated={}, validation=None).values(10)
+    found = confidences(right=np.ones(5, dtype=bool), unrelated={}, validation=None).values(10)
     assert set(found) == {("aurc", "-"), ("selective_accuracy", "-"), ("ece", "-"), ("unknown_rate", "published")}
-    assert ("ece", "-") not in judged(test=np.array([2.0, 1, 0, -1, -2])).values(10)  # no probability
+    assert ("ece", "-") not in confidences(test=np.array([2.0, 1, 0, -1, -2])).values(10)  # no probability
 
 
 def test_replicates_with_equal_weights_are_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("annobench.score.judged.MIN_EACH", 1)
-    one = judged()
+    monkeypatch.setattr("annobench.score.confidence_rules.MIN_EACH", 1)
+    one = confidences()
     found = one.replicates(np.ones((2, 5)), np.ones((2, 9)), bins=10)
     values = one.values(10)
     assert set(found) == set(RESAMPLED)
@@ -228,11 +225,11 @@ def test_replicates_with_equal_weights_are_the_values(monkeypatch: pytest.Monkey
 
 
 def test_curve_and_histograms() -> None:
-    curve = judged().curve()
+    curve = confidences().curve()
     assert list(curve)[:2] == ["0.05", "0.10"]
     assert list(curve)[-1] == "1.00"
     assert [curve[c] for c in ("0.40", "0.60", "0.80", "1.00")] == pytest.approx([0, 1 / 3, 1 / 4, 2 / 5])
-    shares = judged().histograms()
+    shares = confidences().histograms()
     assert set(shares) == {"right", "wrong", "noise", "unrelated_tissue"}
     assert all(len(part) == BINS and part.sum() == pytest.approx(1) for part in shares.values())
     assert shares["unrelated_tissue"][2] == pytest.approx(0.5)  # 0.1 lies in the third bin of 0.04
@@ -247,7 +244,7 @@ def test_judge_takes_rows_by_their_part_and_calibrates_on_the_validation_cells()
     decisions = {"decisions": values, "part": part, "confidence": own}
     data = scored(["A", "B", "A", "B"], ["A", "A", "A", "B"])
     rows = np.array([46, 45, 44, 43])
-    judged_rules = judge(data.correct, decisions, at=rows, validation=np.arange(3, 43), right=right)
+    judged_rules = apply_rules(data.correct, decisions, at=rows, validation=np.arange(3, 43), right=right)
     found = {one.rule: one for one in judged_rules}
     assert list(found) == ["raw", "softmax", "zscore", "calibrated"]
     assert found["raw"].test.tolist() == own[[46, 45, 44, 43]].tolist()
@@ -264,15 +261,15 @@ def test_a_method_without_confidence_has_no_raw_rule_and_without_validation_no_c
     decisions = {"decisions": np.eye(3), "part": np.array(["test"] * 3, dtype=object), "confidence": np.full(3, np.nan)}
     none = np.empty(0, dtype=int)
     truth = scored(list("AAB"), list("AAA"))
-    found = judge(truth, decisions, at=np.arange(3), validation=none, right=none.astype(bool))
+    found = apply_rules(truth, decisions, at=np.arange(3), validation=none, right=none.astype(bool))
     assert [one.rule for one in found] == ["softmax", "zscore"]
     assert found[0].validation is None
 
 
 def test_rows_name_rule_and_cut() -> None:
-    found = {(row.level, row.group, row.metric, row.label_set): row.value for row in rows([judged()], 10)}
+    found = {(row.level, row.group, row.metric, row.label_set): row.value for row in rows([confidences()], 10)}
     assert found["rule", "raw", "unknown_rate", "published"] == pytest.approx(0.2)
-    assert found["rule", "raw", "aurc", "-"] == pytest.approx(judged().values(10)["aurc", "-"])
+    assert found["rule", "raw", "aurc", "-"] == pytest.approx(confidences().values(10)["aurc", "-"])
 
 
 def test_rolled_up_the_softmax_is_that_of_the_lineage_and_so_is_an_own_confidence_that_is_one() -> None:

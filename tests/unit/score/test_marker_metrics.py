@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from annobench.ontology import UNKNOWN
 from annobench.score.metrics import markers
-from annobench.score.metrics.markers import Expression, MarkerSet, averages, judged, per_type, top_genes
+from annobench.score.metrics.markers import Expression, MarkerSet, averages, marker_metrics, per_type, top_genes
 from helpers import toy_ontology
 
 METRICS = ("marker_cv", "marker_log2fc", "marker_purity", "contamination", "marker_recovery")
@@ -115,7 +115,7 @@ def test_types_with_few_cells_are_left_out(cells: int) -> None:
 
 def test_where_one_type_is_everything_there_is_no_contrast() -> None:
     values, _, sets = example()
-    found, _ = judged(Expression(values), np.array(["a"] * 60, dtype=object), sets, ["a"])
+    found, _ = marker_metrics(Expression(values), np.array(["a"] * 60, dtype=object), sets, ["a"])
     assert "marker_log2fc" not in found
     assert "deg_log2fc" not in found
     assert "marker_cv" in found
@@ -127,12 +127,12 @@ def test_order_of_cells_and_genes_and_names_of_types_change_nothing(
     of_cells: list[int], of_genes: list[int], names: list[str]
 ) -> None:
     values, labels, sets = example()
-    plain, plain_types = judged(Expression(values), labels, sets, ["a", "b"])
+    plain, plain_types = marker_metrics(Expression(values), labels, sets, ["a", "b"])
     renamed = dict(zip(["a", "b", "few", "absent"], names, strict=True))
     place = {gene: i for i, gene in enumerate(of_genes)}
     moved = MarkerSet({renamed[t]: np.array(sorted(place[int(g)] for g in genes)) for t, genes in sets.genes.items()})
     new_labels = np.array([renamed[labels[i]] for i in of_cells], dtype=object)
-    found, types = judged(
+    found, types = marker_metrics(
         Expression(values[np.ix_(of_cells, of_genes)]), new_labels, moved, [renamed["a"], renamed["b"]]
     )
     assert {t: {m: types[renamed[t]][m] for m in METRICS} for t in plain_types} == {
@@ -172,7 +172,7 @@ def test_fold_changes_and_genes_are_those_of_scanpy(pbmc: sc.AnnData) -> None:
         genes, change = found[t]
         assert [pbmc.var_names[g] for g in genes] == list(theirs["names"][t][:10]), t
         assert change == pytest.approx(theirs["logfoldchanges"][t][:10], rel=1e-3), t
-    values, _ = judged(Expression(pbmc.X.toarray()), labels, MarkerSet({}), types)
+    values, _ = marker_metrics(Expression(pbmc.X.toarray()), labels, MarkerSet({}), types)
     expected = np.mean([theirs["logfoldchanges"][t][:10].mean() for t in types])
     assert values == {"deg_log2fc": pytest.approx(expected, rel=1e-3)}
 

@@ -133,7 +133,7 @@ class Biology:
         """The metrics of every labelling, and of every type of it."""
         for name, labels in labellings.items():
             own = sorted(set(labels) - {UNKNOWN})
-            values, of_types = markers.judged(
+            values, of_types = markers.marker_metrics(
                 expression, labels, sets, own if reading == "published" else sorted(sets.genes)
             )
             kind = "method" if name in self.methods else "control"

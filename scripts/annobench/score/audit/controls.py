@@ -30,8 +30,8 @@ from annobench.ontology import UNKNOWN
 from annobench.ontology.rollup import Rollup, siblings_merged
 from annobench.score.audit.tissue import TissueModel, train_on
 from annobench.score.confidence import by_rule
+from annobench.score.confidence_rules import RuleConfidences
 from annobench.score.join import rolled_up
-from annobench.score.judged import Judged
 from annobench.score.scored import Probabilities, Scored
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _unrelated_tissue(basis: Basis) -> Scored | None:
     return rolled_up(scored, basis.rollup) if basis.rollup else scored
 
 
-def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
+def noise_rules(basis: Basis, scored: Scored) -> list[RuleConfidences]:
     """Every confidence rule on noise over as many classes as methods decide over; all other cells are noise as well."""
     size, classes = UNRELATED, basis.fine_classes
     parts = ("validation", *KINDS)
@@ -191,7 +191,7 @@ def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     rules = {part: by_rule(v, expit(v.max(axis=1)), calibration) for part, v in values.items()}
     own = by_rule(test, expit(test.max(axis=1)), calibration)
     return [
-        Judged(
+        RuleConfidences(
             rule,
             own[rule],
             scored.correct,
@@ -202,15 +202,15 @@ def noise_rules(basis: Basis, scored: Scored) -> list[Judged]:
     ]
 
 
-def tissue_rules(model: TissueModel, scored: Scored) -> list[Judged]:
+def tissue_rules(model: TissueModel, scored: Scored) -> list[RuleConfidences]:
     """Every confidence rule on the answers of a model of another tissue; its own held-out cells calibrate it."""
     calibration = Platt(strength(model.validation), model.right)
     test = by_rule(model.decisions, expit(model.decisions.max(axis=1)), calibration)
     validation = by_rule(model.validation, expit(model.validation.max(axis=1)), calibration)
-    return [Judged(rule, test[rule], scored.correct, validation[rule], {}) for rule in test]
+    return [RuleConfidences(rule, test[rule], scored.correct, validation[rule], {}) for rule in test]
 
 
-def _rules_of_tissue(basis: Basis, scored: Scored) -> list[Judged]:
+def _rules_of_tissue(basis: Basis, scored: Scored) -> list[RuleConfidences]:
     return tissue_rules(basis.tissue, scored) if basis.tissue else []
 
 
@@ -237,7 +237,7 @@ class Control:
     rule: str | None
     blind: bool = False
     make: Callable[[Basis], Scored | None] | None = None
-    rules: Callable[[Basis, Scored], list[Judged]] | None = None
+    rules: Callable[[Basis, Scored], list[RuleConfidences]] | None = None
 
 
 NOTHING_KNOWN = "no information"

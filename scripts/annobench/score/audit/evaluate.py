@@ -19,9 +19,9 @@ from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
 from annobench.score.audit.tables import Recorder, Tables
 from annobench.score.confidence import RECOMMENDED
+from annobench.score.confidence_rules import compared_rules
 from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
-from annobench.score.judged import rules_of
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.confidence import rows as rows_of_rules
 from annobench.score.registry import FAMILIES, rows_of
@@ -209,8 +209,8 @@ class _SplitAudit:
             confidence = np.full(scored.n, np.nan) if scored.confidence is None else scored.confidence
             if self.runs[name].has("decisions"):
                 decisions = read_decisions(self.split.fits[name] / "decisions.npz")
-                cells, judged = rules_of(decisions, scored, self.truths)
-                for one in (one for one in judged if one.rule == RECOMMENDED):
+                cells, rules = compared_rules(decisions, scored, self.truths)
+                for one in (one for one in rules if one.rule == RECOMMENDED):
                     confidence = np.full(scored.n, np.nan)
                     confidence[cells] = one.test
             truth, labels = scored.truth, scored.labels[:, 0]

@@ -6,8 +6,8 @@ the family `calibration` with the confidence of the rule in place of that of the
 
 from collections.abc import Iterable, Iterator
 
+from annobench.score.confidence_rules import RuleConfidences
 from annobench.score.evidence import Evidence
-from annobench.score.judged import Judged
 from annobench.score.metric import Family, Metric, Row
 
 METRICS = [
@@ -88,12 +88,12 @@ METRICS = [
 
 def compute(evidence: Evidence) -> Iterator[Row]:
     """Values of every rule."""
-    yield from rows(evidence.rules.judged, evidence.bins)
+    yield from rows(evidence.rules.confidences, evidence.bins)
 
 
-def rows(judged: Iterable[Judged], bins: int) -> Iterator[Row]:
+def rows(rules: Iterable[RuleConfidences], bins: int) -> Iterator[Row]:
     """Values of some rules; the variant of a metric (`published` or `fair` cut) is its label set."""
-    for one in judged:
+    for one in rules:
         for (metric, variant), value in one.values(bins).items():
             yield Row("confidence", metric, variant, "rule", one.rule, value, len(one.test))
 

@@ -5,7 +5,7 @@ the cells, and at a table of marker genes. None of them knows whether a label is
 can be won without being right.
 
 `published`: every cell with a label of its own, every type of the labelling that the marker table lists by exactly that
-id, all of its markers. So each method is judged on types of its own choice, by genes that it may have used.
+id, all of its markers. So each method is scored on types of its own choice, by genes that it may have used.
 
 `fair`: cells that all compared labellings call something, types that all of them use, and the half of the markers that
 is kept for judging. A label without markers of its own counts as the nearest type above it that has some.
@@ -170,7 +170,7 @@ class MarkerSet:
 
 
 class Expression:
-    """Expression of the cells that are judged; what does not depend on labels is computed once.
+    """Expression of the scored cells; what does not depend on labels is computed once.
 
     values: (cells, genes) log1p of counts per 10,000, dense. `genes_for_degs`: positions of the genes that differential
     expression looks at.
@@ -261,7 +261,7 @@ def averages(of_types: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return found
 
 
-def judged(
+def marker_metrics(
     expression: Expression, labels: "NDArray[np.object_]", markers: MarkerSet, types_for_degs: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """All metrics of one labelling (means over types), and the values of each type."""
