@@ -96,7 +96,7 @@ class UnitCounts:
     unit, true, predicted
         (entries,) positions among `units` and `classes`.
     cells
-        (entries,) how many cells an entry stands for.
+        (entries,) number of cells of each entry.
     classes
         Fits that are compared need the same list.
     """
@@ -227,18 +227,18 @@ class UnitCounts:
     def node_hits(self) -> "Array":
         """Cells whose true and predicted class both have a node, (units, nodes)."""
         nodes = self.classes.nodes
-        found = np.zeros((len(self.units), nodes.shape[1]))
+        hits = np.zeros((len(self.units), nodes.shape[1]))
         for node in range(nodes.shape[1]):
             both = nodes[self._true, node] * nodes[self._predicted, node]
-            found[:, node] = summed(self._unit, self._cells * both, len(self.units))
-        return found
+            hits[:, node] = summed(self._unit, self._cells * both, len(self.units))
+        return hits
 
     def pairs(self, amounts: "Array") -> "Array":
         """Sums over cells of amounts that true and predicted class give, (classes, classes, k) -> (units, k)."""
         columns = [self._cells * amounts[self._true, self._predicted, i] for i in range(amounts.shape[2])]
         return np.column_stack([summed(self._unit, weights, len(self.units)) for weights in columns])
 
-    def beside(self, names: Sequence[str]) -> "Array":
+    def side_by_side(self, names: Sequence[str]) -> "Array":
         """Some tables side by side, (units, tables x classes)."""
         return np.hstack([getattr(self, name) for name in names])
 
@@ -246,7 +246,7 @@ class UnitCounts:
 Measure = Callable[[UnitCounts], "Array"]
 # tables that a metric needs together are summed together: the weights are much larger than the tables
 _TOGETHER = (("hits", "true", "predicted"), ("ontology_hits", "ontology_predicted"), ("node_hits",))
-_MEASURES: dict[tuple[str, ...], Measure] = {names: methodcaller("beside", names) for names in _TOGETHER}
+_MEASURES: dict[tuple[str, ...], Measure] = {names: methodcaller("side_by_side", names) for names in _TOGETHER}
 
 
 class Counts:

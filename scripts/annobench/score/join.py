@@ -24,8 +24,8 @@ def read_scored(
 ) -> Scored:
     """Join truth and predictions by cell id.
 
-    Rolled up, the answer for a cell is what its first label belongs to; its probability is the sum over the classes
-    that belong to the same target.
+    Rolled up, the prediction for a cell is the target of its first label, and its probability the sum over the classes
+    of that target.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def read_scored(
 def rolled_up(scored: Scored, rule: Rollup) -> Scored:
     """Predictions as the targets that they belong to; the truth is rolled up already.
 
-    Without the probabilities of all classes nobody can say how likely a target is: the confidence then orders the
-    cells, and is no probability any more.
+    Without the probabilities of all classes the probability of a target is unknown: the confidence then orders the
+    cells, but is not a probability.
     """
     names = list(scored.names)
     ranked = [Categorical(codes, names) for codes in scored.label_codes.T]
@@ -107,9 +107,9 @@ def rolled_up(scored: Scored, rule: Rollup) -> Scored:
 
 
 def without_repeats(ranked: list[Categorical]) -> list[Categorical]:
-    """Labels of every rank where none stands twice: a target that comes again is no second guess.
+    """Labels of every rank without repeats: a target that comes again is not a second guess.
 
-    Later labels move up, and `unknown` fills what is left.
+    Later labels move up, and `unknown` fills the last ranks.
     """
     names = list(dict.fromkeys([*(name for one in ranked for name in one.names), UNKNOWN]))
     codes = np.stack([one.recode(names) for one in ranked], axis=1)
@@ -127,10 +127,10 @@ def without_repeats(ranked: list[Categorical]) -> list[Categorical]:
 def _of_answer(
     probabilities: Probabilities, answer: "NDArray[np.int32]", otherwise: "NDArray[np.floating]"
 ) -> "NDArray[np.float64]":
-    """Probability of every cell's answer (class number); for an answer that is no class (-1) another value."""
-    found = np.array(otherwise, dtype=np.float64)
+    """Probability of the class that is predicted for every cell (a number), or `otherwise` where it is -1."""
+    chosen = np.array(otherwise, dtype=np.float64)
     for cells, values in probabilities.blocks():
         own = answer[cells]
         known = np.flatnonzero(own >= 0)
-        found[cells.start + known] = np.clip(values[known, own[known]], 0, 1)
-    return found
+        chosen[cells.start + known] = np.clip(values[known, own[known]], 0, 1)
+    return chosen

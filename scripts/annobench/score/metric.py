@@ -122,7 +122,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of metrics: one file of `score/metrics`, found by its name, with `FAMILY` in it.
+    """A family of metrics: one file of `score/metrics`, which assigns it to `FAMILY`.
 
     Parameters
     ----------

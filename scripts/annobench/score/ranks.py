@@ -1,6 +1,6 @@
 """What confidences say by their order, and how well they agree with what is right.
 
-Cells with equal confidence are taken together, so that the order in which they happen to stand changes nothing.
+Cells with equal confidence are taken together, so that the order of the cells changes nothing.
 """
 
 from itertools import pairwise
@@ -21,7 +21,7 @@ def tied_counts(
     ordered = np.sort(score)
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.int64)
     every = np.diff(np.r_[first, len(ordered)])
-    # two sorts and a merge: several times faster than the order of the cells, which nobody asks for
+    # two sorts and a merge: several times faster than an argsort of the cells, which is not needed
     of_positive = np.diff(np.r_[np.searchsorted(np.sort(score[positive]), ordered[first]), positive.sum()])
     return of_positive, every - of_positive
 

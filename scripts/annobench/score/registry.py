@@ -1,4 +1,4 @@
-"""All metrics and families, found by the names of their files in `score/metrics`."""
+"""All metrics and families: every file of `score/metrics` is one."""
 
 from collections.abc import Collection, Iterator
 from importlib import import_module

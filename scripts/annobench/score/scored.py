@@ -22,11 +22,18 @@ _BLOCK = 1 << 22  # values of a matrix that are looked at together
 
 @dataclass(frozen=True)
 class Probabilities:
-    """Probability of every class for every cell, looked at a block of cells at a time.
+    """Probability of every class for every cell, read a block of cells at a time.
 
-    values: (stored cells, columns) of any float type, as a rule 16 bit and memory-mapped. classes: (c,) names.
-    rows: (n,) stored cell of every cell; None where all are meant in their order. groups: (columns,) class number of
-    every column, where classes are sums of columns; None where columns are classes.
+    Parameters
+    ----------
+    values
+        (stored cells, columns) floats, usually float16 and memory-mapped.
+    classes
+        (c,) names.
+    rows
+        (n,) stored cell of every cell; None for all stored cells in their order.
+    groups
+        (columns,) class number of every column, where classes are sums of columns; None where columns are classes.
     """
 
     values: "NDArray[np.floating]"
@@ -46,7 +53,7 @@ class Probabilities:
             yield cells, values if self.groups is None else values @ self._sums
 
     def stored(self) -> "Iterator[tuple[slice, NDArray[np.floating]]]":
-        """Cells and what is stored of them."""
+        """Cells and their stored values, (cells, columns)."""
         step = max(1, _BLOCK // max(1, self.values.shape[1]))
         for start in range(0, len(self), step):
             cells = slice(start, start + step)
@@ -62,7 +69,7 @@ class Probabilities:
         return total
 
     def matrix(self) -> "NDArray[np.float64]":
-        """All of it at once, (n, classes)."""
+        """All probabilities in memory, (n, classes)."""
         return np.vstack([np.empty((0, len(self.classes))), *(values for _, values in self.blocks())])
 
     def _stored(self, cells: slice) -> "NDArray[np.floating]":
@@ -86,12 +93,34 @@ class _More(TypedDict, total=False):
 
 @dataclass
 class Scored:
-    """Test cells with a known true label, beside what a method said of them. Labels are numbers into one table.
+    """Test cells with a known label, and what a method predicts for them; made by `of`.
 
-    names: (m,) labels; first `classes`, then labels that only stand at later ranks. true_codes: (n,). label_codes:
-    (n, k), best first. training: classes of the training cells. confidence: (n,) or None; `is_probability` says whether
-    it is one. groups: column name -> value of every cell. ood: classes of the label set of that name; None where there
-    is none. Made by `of`.
+    Parameters
+    ----------
+    names
+        (m,) labels, into which codes point: first `classes`, then labels that occur at later ranks only.
+    classes
+        (c,) true, predicted and training classes, sorted; `unknown` last, where it occurs.
+    true_codes
+        (n,) true labels.
+    label_codes
+        (n, k) predicted labels, best first.
+    training
+        Classes of the training cells.
+    ontology
+        Relates the labels.
+    confidence
+        (n,) of the first label; None where the method gives none.
+    is_probability
+        Whether the confidence is a probability.
+    probabilities
+        Of all classes; None where the method gives none, or they are not kept.
+    groups
+        Column -> group of every cell, within which accuracy and macro F1 are computed.
+    bins
+        Number of confidence bins.
+    ood
+        Classes of the label set `ood`; None where there is none.
     """
 
     names: "NDArray[np.object_]"
@@ -123,9 +152,9 @@ class Scored:
         """
         true = _categorical(truth)
         ranked = labels if isinstance(labels, list) else [_categorical(column) for column in np.asarray(labels).T]
-        found = set(true.counts()) | set(ranked[0].counts()) | set(training)
-        classes = sorted(found - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in found else [])
-        names = classes + sorted({name for one in ranked for name in one.names} - found)
+        used = set(true.counts()) | set(ranked[0].counts()) | set(training)
+        classes = sorted(used - {UNKNOWN}) + ([UNKNOWN] if UNKNOWN in used else [])
+        names = classes + sorted({name for one in ranked for name in one.names} - used)
         codes = np.empty((len(ranked), len(true)), dtype=np.int32)
         for rank, one in enumerate(ranked):
             codes[rank] = one.recode(names)

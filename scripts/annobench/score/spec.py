@@ -121,7 +121,7 @@ class AuditSpec(Spec):
     rollup, merge
         Rules that labels are rolled up by, and that the control `merged` merges by (None for the tree of classes).
     unrelated
-        Cells of another tissue, a file.
+        Cells of an unrelated tissue, a file.
     markers
         Table of marker genes, a path in the repository.
     families

@@ -31,10 +31,20 @@ _SETS = 4  # sets of units whose weights are kept side by side
 
 
 class Weights:
-    """Random weights of units, drawn by name: whoever shares a unit shares its weight."""
+    """Random weights of units, drawn by name: whoever shares a unit shares its weight.
 
-    def __init__(self, replicates: int, confidence: float = 0.95, seed: int = 0) -> None:
-        self.replicates, self.confidence, self.seed = replicates, confidence, seed
+    Parameters
+    ----------
+    replicates
+        Number of replicates of the bootstrap.
+    level
+        Coverage of the intervals that are made of them.
+    seed
+        Of all random numbers.
+    """
+
+    def __init__(self, replicates: int, level: float = 0.95, seed: int = 0) -> None:
+        self.replicates, self.level, self.seed = replicates, level, seed
         self._drawn: dict[str, NDArray[np.float64]] = {}
         self._together: dict[tuple[str, ...], NDArray[np.float64]] = {}
         self._swaps: dict[tuple[str, int], NDArray[np.bool_]] = {}
@@ -64,18 +74,18 @@ class Weights:
         return np.random.default_rng([self.seed, *name.encode()])
 
 
-def spread(n: int) -> float:
-    """How much too narrow the Bayesian bootstrap of the mean of n values is: standard error over its deviation."""
+def deviation_factor(n: int) -> float:
+    """Standard error of the mean of n values over the standard deviation of its Bayesian bootstrap."""
     return float(np.sqrt((n + 1) / (n - 1))) if n > 1 else 1.0
 
 
 @cache
-def stretch(n: int, confidence: float) -> float:
-    """`spread`, and the step from the normal distribution to Student's t with n - 1 degrees of freedom."""
+def interval_factor(n: int, level: float) -> float:
+    """`deviation_factor`, and the step from the normal distribution to Student's t with n - 1 degrees of freedom."""
     from scipy.stats import t
 
-    tail = (1 + confidence) / 2
-    return spread(n) * float(t.ppf(tail, n - 1)) / NormalDist().inv_cdf(tail) if n > 1 else 1.0
+    tail = (1 + level) / 2
+    return deviation_factor(n) * float(t.ppf(tail, n - 1)) / NormalDist().inv_cdf(tail) if n > 1 else 1.0
 
 
 Key = tuple[str, int]  # split, seed
@@ -129,13 +139,13 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
         observed = {metric.name: np.array([_observed(one, metric) for one in of_seed]) for metric in metrics}
         for number, one in enumerate(of_seed):
             drawn = one.weighted(weights.of([f"unit:{dataset}/{unit}" for unit in one.units]))
-            widened = stretch(len(one.units), weights.confidence) / len(of_seed)
+            widened = interval_factor(len(one.units), weights.level) / len(of_seed)
             for metric in metrics:
                 total[metric.name] += (evaluate(metric, drawn) - observed[metric.name][number]) * widened
         of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(samples) if s == split])
-        # seeds that are all that is resampled have to stand for the step to Student's t as well
+        # where nothing but seeds is resampled, they take the step to Student's t as well
         alone = isinstance(of_seed[0], FitValue)
-        wider = stretch(len(of_seed), weights.confidence) if alone else spread(len(of_seed))
+        wider = interval_factor(len(of_seed), weights.level) if alone else deviation_factor(len(of_seed))
         for name, values in observed.items():
             mean = of_names @ values / of_names.sum(axis=1)
             total[name] += values.mean() + (mean - values.mean()) * wider
@@ -171,26 +181,46 @@ def of_fits(samples: Samples) -> tuple[str, dict[Key, Sample]]:
 
 
 def interval(
-    values: "NDArray[np.float64]", observed: float, confidence: float, bounds: tuple[float, float] = (0, 1)
+    replicates: "Array", observed: float, level: float, bounds: tuple[float, float] = (0, 1)
 ) -> tuple[float, float]:
-    """Bias-corrected percentile interval (Efron 1987) of replicates around what was observed, within `bounds`.
+    """Bias-corrected percentile interval (Efron 1987).
 
-    Macro F1 of randomly weighted cells lies below that of the cells themselves; plain percentiles would leave the
-    observed value near the upper end. Raises ValueError where a replicate is not a number.
+    The macro F1 of randomly weighted cells lies below that of the cells themselves: plain percentiles would leave the
+    observed value near the upper end.
+
+    Parameters
+    ----------
+    replicates
+        (replicates,) values around the observed one.
+    observed
+        The value.
+    level
+        Coverage of the interval.
+    bounds
+        Range of the value, within which the interval lies.
+
+    Returns
+    -------
+    Lower and upper end.
+
+    Raises
+    ------
+    ValueError
+        Where a replicate is not a number.
     """
-    if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} replicates are not numbers")
+    if not np.isfinite(replicates).all():
+        raise ValueError(f"{int((~np.isfinite(replicates)).sum())} of {len(replicates)} replicates are not numbers")
     normal = NormalDist()
-    below = ((values < observed).sum() + 0.5 * (values == observed).sum()) / len(values)
-    shift = 2 * normal.inv_cdf(min(max(below, 1 / len(values)), 1 - 1 / len(values)))
-    ends = [normal.cdf(shift + normal.inv_cdf(tail)) for tail in ((1 - confidence) / 2, (1 + confidence) / 2)]
-    low, high = np.clip(np.quantile(values, ends), *bounds)
+    below = ((replicates < observed).sum() + 0.5 * (replicates == observed).sum()) / len(replicates)
+    shift = 2 * normal.inv_cdf(min(max(below, 1 / len(replicates)), 1 - 1 / len(replicates)))
+    ends = [normal.cdf(shift + normal.inv_cdf(tail)) for tail in ((1 - level) / 2, (1 + level) / 2)]
+    low, high = np.clip(np.quantile(replicates, ends), *bounds)
     return float(low), float(high)
 
 
-def swaps_needed(pairs: int, confidence: float) -> int:
+def swaps_needed(pairs: int, level: float) -> int:
     """Random swaps that let a p-value be five times smaller than what Holm asks of the smallest of `pairs`."""
-    return ceil(5 * pairs / (1 - confidence))
+    return ceil(5 * pairs / (1 - level))
 
 
 def swap_test(first: Samples, second: Samples, metric: Metric, weights: Weights, *, dataset: str, number: int) -> float:
@@ -243,11 +273,18 @@ _SAME = 1e-12  # runs whose differences vary by less do not vary: what is left i
 
 
 def paired_t(differences: "NDArray[np.float64]") -> "tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]":
-    """Paired t-test (two-sided) of every row, over runs (columns); NaN where a run has no value.
+    """Two-sided paired t-test of every row, over runs.
 
-    Returns the number of runs, t and p, (rows,) each. With fewer than two runs t and p are NaN. Where all runs are
-    identical t is 0 and p is 1. Where they differ by the same amount, t is infinite and p is NaN: without any spread
-    nothing says how far chance could move the difference.
+    Parameters
+    ----------
+    differences
+        (rows, runs) differences between two methods; NaN where a run has no value.
+
+    Returns
+    -------
+    Number of runs, t and p, (rows,) each. With fewer than two runs t and p are NaN. Where both methods are identical in
+    all runs, t is 0 and p is 1. Where they differ by the same amount in all runs, t is infinite and p is NaN: without
+    variation between runs there is no estimate of how far chance moves the difference.
     """
     from scipy.special import stdtr
 
@@ -266,9 +303,12 @@ def paired_t(differences: "NDArray[np.float64]") -> "tuple[NDArray[np.intp], NDA
 
 
 def holm(p_values: Sequence[float]) -> "NDArray[np.float64]":
-    """Holm's step-down correction (Holm 1979); statsmodels collects garbage in every call, a fifth of a second here."""
+    """Holm's step-down correction (Holm 1979).
+
+    As statsmodels has it, which takes a fifth of a second per call here to collect garbage.
+    """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
-    found = np.empty(len(p))
-    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return found
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected

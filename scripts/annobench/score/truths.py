@@ -75,14 +75,14 @@ class Truths:
         """Some of the test cells."""
         if len(cells) == len(self.known):
             return self
-        found = {
+        part = {
             "ids": take(self.ids, cells),
             "labels": self.labels[cells],
             "known": self.known[cells],
             "columns": {name: values[cells] for name, values in self.columns.items()},
             "places": self.places[cells],
         }
-        return replace(self, **found)
+        return replace(self, **part)
 
 
 def rollup_of(rule: RollupRule | None, ontology: Ontology) -> Rollup | None:
@@ -131,25 +131,35 @@ def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, ru
 def surroundings(obs: Path, roles: Categorical, test: "NDArray[np.bool_]") -> dict[str, Categorical]:
     """Tissue and disease of the test cells, whether any training cell has them (`seen` or `unseen`), and republished.
 
-    `obs` is the table of all cells, `roles` what each is, `test` which are meant. Where nothing is unseen there is
-    nothing to tell apart, and no such column.
+    Parameters
+    ----------
+    obs
+        Observations of all cells.
+    roles
+        Role of every cell.
+    test
+        Which cells are wanted.
+
+    Returns
+    -------
+    Column -> values of these cells. Where nothing is unseen there is no such column.
     """
     train = roles == "train"
-    found: dict[str, Categorical] = {}
+    of_cells: dict[str, Categorical] = {}
     for column in (name for name in ("tissue", "disease") if name in column_names(obs)):
         values = read_columns(obs, [column], categorical=[column])[column]
-        found[column] = values[test]
-        trained = np.zeros(len(values.names) + 1, dtype=bool)  # the last one stands for a missing text
+        of_cells[column] = values[test]
+        trained = np.zeros(len(values.names) + 1, dtype=bool)  # the last one is for a missing text
         trained[values.codes[train]] = True
         known = {name for name, there in zip(values.names, trained[:-1], strict=True) if there} - {NOT_GIVEN}
         seen = {name: "seen" if name in known else "unseen" for name in values.names} | {NOT_GIVEN: NOT_GIVEN}
-        if known and any(seen[name] == "unseen" for name in found[column].counts()):
-            found[f"seen_{column}"] = found[column].renamed(seen.__getitem__)
+        if known and any(seen[name] == "unseen" for name in of_cells[column].counts()):
+            of_cells[f"seen_{column}"] = of_cells[column].renamed(seen.__getitem__)
     if "republished" in column_names(obs):  # cells of the training studies that came again under another name
         again = read_columns(obs, ["republished"], categorical=["republished"], rows=test)["republished"]
         if again.counts().get("true"):
-            found["republished"] = again
-    return found
+            of_cells["republished"] = again
+    return of_cells
 
 
 def rolled(labels: "NDArray[np.object_]", rule: Rollup | None, ontology: Ontology) -> "NDArray[np.object_]":
@@ -160,5 +170,5 @@ def rolled(labels: "NDArray[np.object_]", rule: Rollup | None, ontology: Ontolog
 
 
 def rolled_codes(labels: Categorical, rule: Rollup | None, ontology: Ontology) -> Categorical:
-    """The same for labels by number."""
+    """Labels rolled up by a rule; as they are without one."""
     return labels if rule is None else labels.renamed(lambda label: rule.of(label, ontology))

@@ -265,7 +265,7 @@ class _Evaluation:
                 difference = float(table["difference"].iat[row])
                 replicates = difference + second.moves[:, j] - first.moves[:, i]
                 width = METRICS[key[1]].high - METRICS[key[1]].low
-                level = self.bootstrap.weights.confidence
+                level = self.bootstrap.weights.level
                 low[row], high[row] = stats.interval(replicates, difference, level, (-width, width))
         resampled = np.array([bool(kind) for kind in kinds])
         number = pd.Series(units, dtype="Int64").where(resampled)

@@ -341,7 +341,7 @@ def test_replicates_are_those_of_weighted_cells(seed: int) -> None:
         for label in CLASSES:
             i = found.targets.index(("class", metric, "-", label))
             is_it, said = cells["truth"] == label, predicted == label
-            stretch = stats.stretch(len(set(cells["unit"][is_it])), 0.95)
+            stretch = stats.interval_factor(len(set(cells["unit"][is_it])), 0.95)
             assert found.units[i] == len(set(cells["unit"][is_it]))
             for number in (0, 99):
                 of_cell = weights[number][[names.index(unit) for unit in cells["unit"]]]

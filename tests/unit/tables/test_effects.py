@@ -238,9 +238,9 @@ def test_values_of_rules_are_means_over_fits_with_intervals_around_them(tmp_path
     row = rules_table(Context(study(methods=["m"]), fits)).iloc[0]
     assert row["value"] == pytest.approx(0.3)
     assert row["n_fits"] == 2
-    cells = 0.05 / np.sqrt(2) * stats.stretch(CELLS, 0.95)
+    cells = 0.05 / np.sqrt(2) * stats.interval_factor(CELLS, 0.95)
     seeds = stats.Weights(REPLICATES).of(["seed:d/plain/1", "seed:d/plain/2"])
-    spread = (seeds @ [0.2, 0.4] / seeds.sum(axis=1)).std() * stats.spread(2)
+    spread = (seeds @ [0.2, 0.4] / seeds.sum(axis=1)).std() * stats.deviation_factor(2)
     half = 1.96 * np.hypot(cells, spread)  # the seeds differ more than the cells do
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.25)
     assert (row["low"] + row["high"]) / 2 == pytest.approx(0.3, abs=0.05)  # around the value, not the replicates

@@ -35,7 +35,7 @@ class Biology:
     ontology
         Relates types with markers to the labels.
     labels
-        Labelling -> first label of every cell, (n,). With `oracle` among them, its types are those that count.
+        Labelling -> first label of every cell, (n,). Where `oracle` is among them, its types count.
     methods
         Which of them are methods.
     """
@@ -93,14 +93,14 @@ class Biology:
         self._record_fair(recorder)
 
     def _record_fair(self, recorder: Recorder) -> None:
-        """Common cells and common types of the methods and the truth; one half of the markers is kept for judging."""
-        use, judge = self.sets.halves()
+        """Common cells and common types of the methods and the truth; one half of the markers is kept for scoring."""
+        use, kept = self.sets.halves()
         halved = [t for t in sorted(self.types) if t in use.genes]
         if len(halved) < 2:
             return
         best, _, _ = self.expression.argmax_labels(use.among(halved))
         nearest = {
-            name: np.array([judge.nearest(label, self.ontology) for label in labels], dtype=object)
+            name: np.array([kept.nearest(label, self.ontology) for label in labels], dtype=object)
             for name, labels in {**self.labels, "marker_argmax": best}.items()
         }
         compared = self._comparable(nearest)
@@ -108,14 +108,14 @@ class Biology:
         shared = set.intersection(*(_used(nearest[name][common]) for name in compared))
         if len(shared) < 2:
             return
-        kept = markers.Expression(self.expression.values[common], self.expression.genes_for_degs)
+        cells = markers.Expression(self.expression.values[common], self.expression.genes_for_degs)
         cut = {name: labels[common] for name, labels in nearest.items() if name in compared or name not in self.methods}
         # a control that lacks one of the common types would be averaged over other types than the methods
         cut = {name: labels for name, labels in cut.items() if shared <= _used(labels)}
-        self._record(recorder, "fair", kept, cut, judge.among(shared))
+        self._record(recorder, "fair", cells, cut, kept.among(shared))
 
     def _comparable(self, nearest: "Mapping[str, Labels]") -> list[str]:
-        """The truth and the methods that use at least half of its types: a poor one must not end the comparison."""
+        """The truth and the methods that use at least half of its types: a poor method must not end the comparison."""
         if "oracle" not in self.labels:
             return list(self.methods)
         wanted = _used(nearest["oracle"])

@@ -7,7 +7,7 @@
 - `noise`: decision values drawn from a normal distribution.
 - `merged`: the true labels with subtypes merged; no cell changes its place, the answers only say less.
 - `marker_argmax`: the type whose markers are highest, of the types that the truth has (made with the marker metrics).
-- `unrelated_tissue`: a linear classifier trained on a dataset of another tissue.
+- `unrelated_tissue`: a linear classifier trained on a dataset of an unrelated tissue.
 
 The first knows everything; the next four know nothing of the cell; the last three are what a metric must not prefer to
 the truth. A control is an entry of `CONTROLS` here, with a name for people in `annobench.config.controls`.
@@ -58,7 +58,7 @@ class Basis:
     rollup, merge
         Rules that labels are rolled up by, and that `merged` merges by (None for the tree of classes).
     unrelated, query
-        A file with cells of another tissue, and the cells to annotate; None where there are none.
+        A file with cells of an unrelated tissue, and the cells to annotate; None where there are none.
     """
 
     scored: Scored
@@ -91,7 +91,7 @@ class Basis:
 
     @cached_property
     def tissue(self) -> TissueModel | None:
-        """A model of another tissue; None where there are no such cells, or they share no genes with the query."""
+        """A model of an unrelated tissue; None where there are no such cells, or they share no genes with the query."""
         if self.unrelated is None or self.query is None:
             return None
         return train_on(self.unrelated, self.query, self.seed)
@@ -203,7 +203,7 @@ def noise_rules(basis: Basis, scored: Scored) -> list[RuleConfidences]:
 
 
 def tissue_rules(model: TissueModel, scored: Scored) -> list[RuleConfidences]:
-    """Every confidence rule on the answers of a model of another tissue; its own held-out cells calibrate it."""
+    """Every confidence rule on what a model of an unrelated tissue predicts, calibrated on its own held-out cells."""
     calibration = Platt(strength(model.validation), model.right)
     test = by_rule(model.decisions, expit(model.decisions.max(axis=1)), calibration)
     validation = by_rule(model.validation, expit(model.validation.max(axis=1)), calibration)
@@ -223,12 +223,12 @@ class Control:
     stream
         Number of its random stream; never changed, or its labels would be others.
     rule
-        The rule of the verdict that it stands for; None for the truth.
+        The rule of the verdict that it decides; None for the truth.
     blind
         Whether it knows nothing of these cells: a metric that it wins, or ties, is not evidence. Else it is only to be
         no better than the truth.
     make
-        Its labelling; gives None where it cannot be made. None for a control that is made elsewhere.
+        Makes its labelling, or None where it cannot be made. None for a control that is made with the marker metrics.
     rules
         The confidence rules on its answers, where they say something.
     """

@@ -59,7 +59,7 @@ def audit_evaluation(
     for split in audited_fits(spec, results):
         runs = {method: RunRecord.read(folder / "run.json") for method, folder in split.fits.items()}
         runs = {method: run for method, run in runs.items() if run.ok}
-        if runs:  # without a method there is nothing to judge metrics by
+        if runs:  # without a method there is nothing to compare metrics on
             audit = _SplitAudit(spec, split, runs, ontology, dataset=dataset, cells=cells)
             audit.record(tables, table, first=first)
             first = False
@@ -156,7 +156,7 @@ class _SplitAudit:
         )
 
     def record(self, tables: Tables, table: Mapping[str, list[str]], *, first: bool) -> None:
-        """Fill the tables; heat map and cells in space are those of the first split."""
+        """Fill the tables; the heat map and the cells in space are of the first split."""
         shares = "training" if self.truths.trained else "tested"
         recorder = Recorder(tables, self.split.split, self.split.seed, shares)
         controls = self._record_scores(recorder) if self.labelled else {}
@@ -178,7 +178,7 @@ class _SplitAudit:
         return controls
 
     def _record_families(self, recorder: Recorder, kind: str, name: str, evidence: Evidence) -> None:
-        """All families but those of single classes, which have no verdict."""
+        """All families but `per_class`: values of single classes have no verdict."""
         allowed = set(FAMILIES if self.spec.families is None else self.spec.families) - {"per_class"}
         recorder.metrics(kind, name, rows_of(evidence, allowed))
 

@@ -54,14 +54,15 @@ class Recorder:
     shares_of: str
 
     def metrics(self, kind: str, name: str, rows: Iterable[Row]) -> None:
-        """Values of one labelling of `kind` method or control; those of single classes, groups and bins are left out.
+        """Values of one labelling, of the kind `method` or `control`.
 
-        Time, memory and status are left out as well: they have no control.
+        Values of single classes, groups and bins are left out, and so are time, memory and status, which have no
+        control.
         """
         for row in rows:
-            # among the answers of a wrong model the few right ones are of types that both tissues have
-            beside = name == "unrelated_tissue" and row.metric == "auroc_correct"
-            if row.level in ("overall", "rule") and row.family != "status" and not beside:
+            # the few right answers of such a model are of types that both tissues have
+            misleading = name == "unrelated_tissue" and row.metric == "auroc_correct"
+            if row.level in ("overall", "rule") and row.family != "status" and not misleading:
                 rule = row.group if row.level == "rule" else "-"
                 about = (self.split, self.seed, self.shares_of, kind, name)
                 self.tables.rows["metrics"].append(

@@ -1,4 +1,4 @@
-"""A model of another tissue, as somebody would use it by mistake: the control `unrelated_tissue`."""
+"""A model of an unrelated tissue, as somebody would use it by mistake: the control `unrelated_tissue`."""
 
 import warnings
 from dataclasses import dataclass
@@ -21,9 +21,16 @@ _CLIP = 10  # of standardised values, as in CellTypist
 
 @dataclass
 class TissueModel:
-    """Decision values of a model of another tissue for query cells, and for held-out cells of its own tissue.
+    """A model of an unrelated tissue, applied to query cells and to held-out cells of its own tissue.
 
-    decisions: (cells, classes). validation: (held out, classes), and whether their answer is right.
+    Parameters
+    ----------
+    classes
+        Its classes.
+    decisions
+        (cells, classes) decision values of the query cells.
+    validation, right
+        (held out, classes) decision values of held-out cells, and whether each is predicted right.
     """
 
     classes: list[str]
@@ -33,11 +40,20 @@ class TissueModel:
 
 
 def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
-    """One against rest, logistic loss by stochastic gradient descent: the kind of model that CellTypist publishes.
+    """Train one-against-rest logistic regression by stochastic gradient descent, as CellTypist does.
 
-    `path` is the cells.h5ad of the other tissue, `query` the cells to annotate with their measured genes. Trained on at
-    most 2,000 cells and 2,000 variable genes of those that both have; a fifth of the cells is held out. None where
-    fewer than two classes or two genes are left.
+    Parameters
+    ----------
+    path
+        cells.h5ad of the unrelated tissue. At most 2,000 cells are used, of which a fifth is held out.
+    query
+        Cells to annotate, with their measured genes. At most 2,000 variable genes are used that both have.
+    seed
+        Of the choice of cells and the training.
+
+    Returns
+    -------
+    The model, applied; None where fewer than two classes or two genes are left.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import SGDClassifier
@@ -69,8 +85,8 @@ def train_on(path: Path, query: "AnnData", seed: int) -> "TissueModel | None":
         model.fit(train, truth[~held_out])
 
     def decisions(cells: "NDArray[np.floating]") -> "NDArray[np.float64]":
-        found = model.decision_function(np.minimum(scaler.transform(cells), _CLIP))
-        return np.column_stack([-found, found]) if found.ndim == 1 else found
+        values = model.decision_function(np.minimum(scaler.transform(cells), _CLIP))
+        return np.column_stack([-values, values]) if values.ndim == 1 else values
 
     validation = decisions(dense[held_out])
     right = model.classes_[validation.argmax(axis=1)] == truth[held_out]

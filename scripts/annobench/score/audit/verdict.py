@@ -10,14 +10,14 @@ Rules, in this order; the first that holds decides:
    The yardstick stays: where a metric compares with the truth, that is not merged. Merging truth and predictions alike
    improves nearly every metric, so that numbers of two granularities are not comparable; `effects` shows by how much.
 4. `circular`: labels by the highest markers score better than the truth.
-5. `unrelated tissue`: a model of another tissue scores at least as well as the best method, where the methods do know
-   something, or as the truth.
+5. `unrelated tissue`: a model of an unrelated tissue scores at least as well as the best method, where the methods do
+   know something, or as the truth.
 6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
-   shuffled cells or of cells of another tissue (median method).
+   shuffled cells or of cells of an unrelated tissue (median method).
 
 A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
-`untested` where there was neither a method nor a control to compare. Sampling noise is not judged here: values are
-means over the splits and seeds of an evaluation.
+`untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
+are means over the splits and seeds of an evaluation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,13 +30,23 @@ from annobench.score.metric import Metric
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
-ACCEPTS_FOREIGN = 0.5
+ACCEPTS_UNRELATED = 0.5
 _TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a metric is worth, the rule that says so, and the numbers behind it."""
+    """What a metric is worth.
+
+    Parameters
+    ----------
+    verdict
+        informative, not evidence, untested, descriptive or cost.
+    rule
+        The rule that decides; empty for none.
+    reason
+        The numbers behind it, in one line.
+    """
 
     verdict: str
     rule: str
@@ -51,11 +61,21 @@ def judge(
     *,
     informed: bool = True,
 ) -> Verdict:
-    """The verdict on one metric in one evaluation; values that are not numbers are left out.
+    """The verdict on one metric in one evaluation, by the rules of this module.
 
-    `accepted`: kind of unrelated cells -> share that the rule behind the metric accepts, for a share of unknown cells.
-    `informed`: whether a method is more accurate than every control without information; where none is, losing to such
-    a control says something of the methods and nothing of the metric.
+    Parameters
+    ----------
+    metric
+        Its best value decides what is better.
+    controls
+        Control -> value; values that are not numbers are left out.
+    methods
+        Values of the methods.
+    accepted
+        Of a share of unknown cells: kind of unrelated cells -> share that the rule behind the metric accepts.
+    informed
+        Whether a method is more accurate than every control without information. Where none is, losing to such a
+        control says something of the methods and nothing of the metric.
     """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")
@@ -77,7 +97,7 @@ def judge(
         if won:
             return Verdict(NOT_EVIDENCE, control.rule, f"{name.replace('_', ' ')} {known[name]:.3g}, {won}")
     for kind, share in (accepted or {}).items():
-        if isfinite(share) and share >= ACCEPTS_FOREIGN:
+        if isfinite(share) and share >= ACCEPTS_UNRELATED:
             return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")

@@ -1,1 +1,1 @@
-"""Metrics: one family a file, found by its name."""
+"""Metrics: every file is one family."""

@@ -1,6 +1,6 @@
-"""Calibration and selection: does the confidence say how likely a prediction is right?
+"""Calibration: does the confidence say how likely a prediction is right?
 
-ECE and Brier need probabilities; AUROC of correctness and risk-coverage only need an order.
+ECE and the Brier score need probabilities; AUROC of correctness and the risk-coverage curve only need an order.
 """
 
 from collections.abc import Iterator, Mapping
@@ -118,15 +118,15 @@ METRICS = [
 def unit_sums(evidence: Evidence) -> "dict[str, Mapping[str, Array]]":
     """What ECE and Brier score are made of, for every unit, as far as the method gives it."""
     scored, units = evidence.scored, evidence.units
-    found: dict[str, Mapping[str, Array]] = {}
+    sums: dict[str, Mapping[str, Array]] = {}
     if scored.confidence is not None and _calibrated(scored):
         bins = bin_number(scored.confidence, scored.bins)
         gaps = units.sum_by(bins, scored.bins, scored.correct - scored.confidence)
-        found["ece"] = {f"{i:02d}": gaps[:, i] for i in range(scored.bins)} | {"n": units.cells}
+        sums["ece"] = {f"{i:02d}": gaps[:, i] for i in range(scored.bins)} | {"n": units.cells}
     if scored.probabilities is not None:
         distances = squared_distances(scored.probabilities, _true_columns(scored, scored.probabilities))
-        found["brier"] = {"sum": units.sum(distances), "n": units.cells}
-    return found
+        sums["brier"] = {"sum": units.sum(distances), "n": units.cells}
+    return sums
 
 
 def compute(evidence: Evidence) -> Iterator[Row]:
@@ -174,17 +174,17 @@ def squared_distances(probabilities: Probabilities, truth: "NDArray[np.integer]"
     The multi-class score of Brier (1950), from 0 to 2. The whole probability mass of a cell whose class has no
     probability lies elsewhere.
     """
-    found = (truth < 0).astype(np.float64)
+    distances = (truth < 0).astype(np.float64)
     for cells, values in probabilities.blocks():
         true = truth[cells]
         known = np.flatnonzero(true >= 0)
         values[known, true[known]] -= 1
-        found[cells] += np.square(values, out=values).sum(axis=1)
-    return found
+        distances[cells] += np.square(values, out=values).sum(axis=1)
+    return distances
 
 
 def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer]") -> "NDArray[np.float64]":
-    """AUROC of every class against the rest, of those that some cells have and others have not."""
+    """AUROC of every class against the rest, for classes that some of the cells have, but not all."""
     number = np.bincount(truth[truth >= 0], minlength=len(probabilities.classes))
     columns = np.flatnonzero((number > 0) & (number < len(truth)))
     if probabilities.values.dtype == np.float16 and probabilities.groups is None:
@@ -193,7 +193,7 @@ def aurocs(probabilities: Probabilities, truth: "NDArray[np.integer]") -> "NDArr
     return np.array([auroc(probabilities.column(i), truth == i) for i in columns.tolist()])
 
 
-_ONE = 0x3C00  # 1 as a number of 16 bit; read as whole numbers, those from 0 to 1 are in the same order
+_ONE = 0x3C00  # 1 as a float16: as integers, the bits of floats from 0 to 1 have the order of the floats
 
 
 def _histograms(

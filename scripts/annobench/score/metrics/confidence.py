@@ -41,7 +41,7 @@ METRICS = [
     Metric(
         name="accepted_unrelated_tissue",
         label="unrelated tissue accepted",
-        meaning="share of cells of another tissue above the cut of a rule",
+        meaning="share of cells of an unrelated tissue above the cut of a rule",
         low=0,
         high=1,
         best=0,
@@ -68,7 +68,7 @@ METRICS = [
     Metric(
         name="unrelated_tissue_auroc",
         label="AUROC against unrelated tissue",
-        meaning="chance that a test cell is above one of cells of another tissue",
+        meaning="chance that a test cell is above one of cells of an unrelated tissue",
         low=0,
         high=1,
         best=1,
@@ -77,7 +77,7 @@ METRICS = [
     Metric(
         name="unrelated_tissue_found",
         label="unrelated tissue found",
-        meaning="a query mixed with 20% cells of another tissue: share of these among its 20% least confident",
+        meaning="a query mixed with 20% cells of an unrelated tissue: share of these among its 20% least confident",
         low=0,
         high=1,
         best=1,

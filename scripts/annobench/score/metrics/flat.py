@@ -1,4 +1,4 @@
-"""Flat metrics: every class stands for itself. Zero where a ratio is undefined, as in scikit-learn."""
+"""Flat metrics: classes are not related to each other. Zero where a ratio is undefined, as in scikit-learn."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

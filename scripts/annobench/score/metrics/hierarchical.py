@@ -1,8 +1,8 @@
 """Hierarchical precision, recall and F-measure (Kiritchenko et al. 2006).
 
-A label stands for itself and all its ancestors but the root: T for the truth, P for the prediction. Then
+A label is read as the set of itself and its ancestors but the root: T for the truth, P for the prediction. Then
 tp = |T and P|, fp = |P without T|, fn = |T without P|, summed over cells (micro), or per ontology node and averaged
-over the nodes with any true cell (macro, weighted). `unknown` has an empty P: it costs recall, not precision.
+over the nodes with any true cell (macro, weighted). `unknown` has an empty P, which costs recall but not precision.
 """
 
 from collections.abc import Iterator

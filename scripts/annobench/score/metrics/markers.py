@@ -1,14 +1,13 @@
-"""Marker biology: the metrics of SpatialCore, which need no truth, each computed twice.
+"""Marker biology: the metrics of SpatialCore, which need no truth. Each is computed in two readings.
 
-All of them look at log1p of counts per 10,000 over the measured genes (x below), at the labels that somebody gave to
-the cells, and at a table of marker genes. None of them knows whether a label is right; the audit says which of them
-can be won without being right.
+All of them use log1p of counts per 10,000 over the measured genes (x below), labels of the cells, and a table of marker
+genes. None of them depends on whether a label is right; the audit says which of them can be won without being right.
 
-`published`: every cell with a label of its own, every type of the labelling that the marker table lists by exactly that
-id, all of its markers. So each method is scored on types of its own choice, by genes that it may have used.
+`published`: every cell with its own label, every type of the labelling whose very id the marker table lists, all of its
+markers. Each method is therefore scored on types of its own choice, by genes that it may have used.
 
-`fair`: cells that all compared labellings call something, types that all of them use, and the half of the markers that
-is kept for judging. A label without markers of its own counts as the nearest type above it that has some.
+`fair`: cells that no compared labelling calls unknown, types that all of them use, and the half of the markers that is
+kept for scoring. A label without markers of its own counts as the nearest type above it that has some.
 
 Types with fewer than 10 cells or fewer than 2 measured markers are left out of both.
 
@@ -23,8 +22,8 @@ Types with fewer than 10 cells or fewer than 2 measured markers are left out of 
 - gene_overlap: genes of the model that the query measures, over the genes of the model; and panel_use, over the
   measured genes of the query.
 
-Source: tables, prose and figures of the SpatialCore benchmark (github.com/mcap91/SpatialCore, January 2026), which has
-no code for them; cuts that it leaves open are set here.
+Source: tables, text and figures of the SpatialCore benchmark (github.com/mcap91/SpatialCore, January 2026), which has
+no code for them. Cuts that it leaves open are set here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -133,13 +132,13 @@ class MarkerSet:
     def measured(cls, table: Mapping[str, Sequence[str]], symbols: Sequence[str]) -> "MarkerSet":
         """The markers that are among the symbols of the measured genes; types with fewer than two are left out."""
         at = {symbol: i for i, symbol in enumerate(symbols)}
-        found = {t: np.array(sorted({at[g] for g in genes if g in at}), dtype=int) for t, genes in table.items()}
-        return cls({t: genes for t, genes in found.items() if len(genes) >= MIN_MARKERS})
+        genes = {t: np.array(sorted({at[g] for g in names if g in at}), dtype=int) for t, names in table.items()}
+        return cls({t: places for t, places in genes.items() if len(places) >= MIN_MARKERS})
 
     def halves(self) -> "tuple[MarkerSet, MarkerSet]":
-        """One half to use, one to judge by: the genes of a type in turn, so that neither half is chosen.
+        """One half for labelling and one for scoring: the genes of a type go to the two in turn.
 
-        A gene that two types share is on the same side for both. Types that keep fewer than two genes on a side are
+        A gene that two types share is in the same half for both. Types that keep fewer than two genes in a half are
         left out of both.
         """
         every = sorted({int(gene) for genes in self.genes.values() for gene in genes})
@@ -172,8 +171,12 @@ class MarkerSet:
 class Expression:
     """Expression of the scored cells; what does not depend on labels is computed once.
 
-    values: (cells, genes) log1p of counts per 10,000, dense. `genes_for_degs`: positions of the genes that differential
-    expression looks at.
+    Parameters
+    ----------
+    values
+        (cells, genes) log1p of counts per 10,000, dense.
+    genes_for_degs
+        Positions of the genes that differential expression looks at; None for all.
     """
 
     def __init__(self, values: "NDArray[np.floating]", genes_for_degs: "NDArray[np.intp] | None" = None) -> None:
@@ -205,7 +208,7 @@ def per_type(expression: Expression, labels: "NDArray[np.object_]", markers: Mar
     """The metrics that use markers, for every type with markers and enough cells: type -> metric -> value."""
     types = [t for t in sorted(markers.genes) if (labels == t).sum() >= MIN_CELLS]
     everything = {int(g) for t in types for g in markers.genes[t]}
-    found = {}
+    of_types = {}
     for t in types:
         inside = labels == t
         own = markers.genes[t]
@@ -214,7 +217,7 @@ def per_type(expression: Expression, labels: "NDArray[np.object_]", markers: Mar
         mean = float(values[inside].mean())
         outside = float(values[~inside].mean()) if (~inside).any() else np.nan
         expressed = expression.positive[np.ix_(inside, own)]
-        found[t] = {
+        of_types[t] = {
             "marker_cv": float(values[inside].std() / mean) if mean > 0 else np.nan,
             "marker_log2fc": float(np.log2((mean + _PSEUDO) / (outside + _PSEUDO))),
             "marker_purity": float(expressed.mean()),
@@ -222,7 +225,7 @@ def per_type(expression: Expression, labels: "NDArray[np.object_]", markers: Mar
             "marker_recovery": float((expressed.mean(axis=0) > EXPRESSED).mean()),
             "cells": float(inside.sum()),
         }
-    return found
+    return of_types
 
 
 def top_genes(
@@ -230,13 +233,17 @@ def top_genes(
 ) -> "dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]]":
     """Genes with the highest Wilcoxon scores of each type against all other cells, and their log2 fold changes.
 
-    Rank sums without correction for ties, and log2((expm1(mean in the type) + 1e-9) / (expm1(mean elsewhere) + 1e-9)),
-    both as scanpy's rank_genes_groups; positions are among all genes.
+    Both are computed as in scanpy's rank_genes_groups: rank sums without correction for ties, and
+    log2((expm1(mean in the type) + 1e-9) / (expm1(mean elsewhere) + 1e-9)).
+
+    Returns
+    -------
+    Type -> positions among all genes, best first, and fold changes, (number,) each.
     """
     n = len(labels)
     chosen = expression.genes_for_degs
     total = expression.values[:, chosen].sum(axis=0)
-    found = {}
+    best_genes = {}
     for t in types:
         inside = labels == t
         m = int(inside.sum())
@@ -246,19 +253,19 @@ def top_genes(
         here = expression.values[np.ix_(inside, chosen)].sum(axis=0)
         change = np.log2((np.expm1(here / m) + 1e-9) / (np.expm1((total - here) / (n - m)) + 1e-9))
         best = np.argsort(-score, kind="stable")[:number]
-        found[t] = (chosen[best], change[best])
-    return found
+        best_genes[t] = (chosen[best], change[best])
+    return best_genes
 
 
 def averages(of_types: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Means over types, of what is defined."""
+    """Means over the types for which a metric is defined."""
     names = ("marker_cv", "marker_log2fc", "marker_purity", "contamination", "marker_recovery")
-    found = {}
+    means = {}
     for name in names:
         values = [one[name] for one in of_types.values() if np.isfinite(one[name])]
         if values:
-            found[name] = float(np.mean(values))
-    return found
+            means[name] = float(np.mean(values))
+    return means
 
 
 def marker_metrics(

@@ -1,7 +1,8 @@
 """Ontology-aware metrics: a prediction below the truth counts as right (the rule of the HCE and scTab papers).
 
 The rule itself rewards fine predictions: a leaf may be right for a cell that is only labelled with an ancestor, while a
-correct but coarser prediction counts as wrong. The shares of exact, finer and coarser predictions stand beside it.
+correct but coarser prediction counts as wrong. The shares of exact, finer and coarser predictions are therefore
+reported as well.
 """
 
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ class Confidences:
         values = dict(zip(_keys(table[point]), table["value"].to_numpy()[point], strict=True))
         drawn = table["value"].to_numpy()[~point].reshape(-1, REPLICATES)
         # a weighted curve is continuous, the value is that of whole cells
-        moved = (drawn - drawn.mean(axis=1, keepdims=True)) * stats.stretch(units, self.confidence)
+        moved = (drawn - drawn.mean(axis=1, keepdims=True)) * stats.interval_factor(units, self.confidence)
         keys = _keys(table[~point].iloc[::REPLICATES])
         return values, {key: values[key] + change for key, change in zip(keys, moved, strict=True)}
 
@@ -92,7 +92,7 @@ class Confidences:
             if resampled:
                 names = [f"seed:{fit.dataset}/{split}/{fit.seed}" for fit in of_seed]
                 weights = self.weights.of(names)
-                moved = (weights @ values / weights.sum(axis=1) - values.mean()) * stats.spread(len(values))
+                moved = (weights @ values / weights.sum(axis=1) - values.mean()) * stats.deviation_factor(len(values))
                 drawn.append(np.mean([self.replicates[fit][key] for fit in of_seed], axis=0) + moved)
         return Measured(float(np.mean(means)), np.mean(drawn, axis=0) if resampled else None, len(having))
 

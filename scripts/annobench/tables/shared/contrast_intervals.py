@@ -68,7 +68,7 @@ class Replicates:
         """
         table = np.stack([values for values, _, _ in columns.values()])
         units = np.array([n for _, n, _ in columns.values()], dtype=np.intp)
-        factor = np.array([stats.stretch(int(n), confidence) for n in units])
+        factor = np.array([stats.interval_factor(int(n), confidence) for n in units])
         moves = (table[:, 1:] - table[:, :1]) * factor[:, None]
         return cls(list(columns), table[:, 0], moves.T, units, [kind for _, _, kind in columns.values()])
 
@@ -163,7 +163,7 @@ class Bootstrap:
         known = np.isfinite(values)
         drawn = self.weights.of([f"seed:{fit.dataset}/{fit.split}/{fit.seed}" for fit in fits])
         moved = drawn @ np.where(known, values, 0) / (drawn @ known) - mean.values
-        mean.moves += moved * np.array([stats.spread(int(n)) for n in known.sum(axis=0)])
+        mean.moves += moved * np.array([stats.deviation_factor(int(n)) for n in known.sum(axis=0)])
         return mean
 
     def _of_fit(self, fit: FitFiles, by_study: bool) -> Replicates:
@@ -185,7 +185,7 @@ class Bootstrap:
             drawn = self._drawn(fit, counts)
         whole = _of_all(counts, drawn, self.sets.get((fit.dataset, fit.split), {}), self.overall)
         columns |= {target: (*value, kind) for target, value in whole.items()}
-        return Replicates.of_columns(columns, self.weights.confidence)
+        return Replicates.of_columns(columns, self.weights.level)
 
     def _drawn(self, fit: FitFiles, counts: UnitCounts) -> "Array":
         """Weights of the units, (1 + replicates, units); the first row is what was observed."""
