@@ -13,7 +13,7 @@ from annobench.core.files import atomic
 from annobench.core.paths import ROOT
 
 FOLDER = ROOT / "docs" / "config"
-WRITTEN = ("run", "predictions")  # schemas of files that a run writes, not a user
+WRITTEN = ("run",)  # schemas of files that a run writes, not a user
 _TITLES = {"config": "A study", "release": "A release built here", "rollup": "A roll-up", "regimes": "Regimes"}
 _LONG = 60  # characters; a longer text is printed once per page
 _HEAD = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
