@@ -67,7 +67,7 @@ def test_methods_do_not_notice(both: Repo) -> None:
         assert record["status"] == expected["status"] == "ok", record["reason"]
         assert record["cells"] == expected["cells"]
         assert record["genes"] == expected["genes"]
-        assert record["decisions"] == expected["decisions"]
+        assert record["outputs"] == expected["outputs"]
         found, wanted = (pd.read_parquet(path.parent / "predictions.parquet") for path in (file, other))
         assert list(found["cell_id"]) == list(wanted["cell_id"])
         if record["method"] == "linear_hce":  # shuffles another way
