@@ -367,5 +367,5 @@ def test_the_manual_describes_what_was_added(grown: Repo) -> None:
     docs = {path.name: path.read_text() for path in Path(grown.folder / "docs" / "config").glob("*.md")}
     assert "odd_even" in docs["regimes.md"]
     assert "rounded" in docs["dataset.md"]
-    assert "sizes.csv" in (grown.folder / "results" / "README.md").read_text()
+    assert "[`sizes`]" in (grown.folder / "results" / "README.md").read_text()
     assert yaml.safe_load((grown.folder / "config" / "methods" / "second_class.yaml").read_text())["extends"]
