@@ -14,12 +14,12 @@ from annobench.score.audit.tables import TABLES as AUDIT
 from annobench.score.metric import Row
 from annobench.score.metrics import flat, ontology_aware, per_class
 from annobench.score.score_tables import COLUMNS, CONFIDENCE, REPLICATES, SUMS, count_confusion
+from annobench.score.spec import RollupRule
 from annobench.tables.published_values import COLUMNS as VALUES
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits, planned_fits
 from annobench.tables.shared.spec import (
     Contrast,
-    MergeRule,
     PublishedColumn,
     PublishedTable,
     ScoredSplit,
@@ -96,7 +96,7 @@ def whole_study(folder: Path) -> TablesSpec:
         *splits,
         methods=methods,
         contrasts=(contrast("gain", "old", "new"),),
-        merge=MergeRule({"A": ("A",)}, "keep"),
+        merge=RollupRule(targets={"A": ("A",)}, others="keep"),
         published=PublishedTable("published.tsv", "d", "release_id", columns),
         published_values=("values.tsv",),
     )

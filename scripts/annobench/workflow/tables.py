@@ -7,9 +7,9 @@ from annobench.config.published import published_files
 from annobench.config.split import Split
 from annobench.config.tables import table_facts
 from annobench.core.codehash import code_hash
+from annobench.score.spec import RollupRule
 from annobench.tables.shared.spec import (
     Contrast,
-    MergeRule,
     PublishedTable,
     ScoredSplit,
     Scoring,
@@ -73,7 +73,7 @@ class TableRules(Chapter):
             scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
             statistics=Statistics.from_params(settings["statistics"]),
             contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
-            merge=MergeRule.from_params(merge) if merge else None,
+            merge=RollupRule.from_params(merge) if merge else None,
             published=self._published(),
             published_values=self._in_repository(settings["published_values"]),
         )

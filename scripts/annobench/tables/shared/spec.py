@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from annobench.config.split import BalanceSettings
 from annobench.core.spec import Spec
+from annobench.score.spec import RollupRule
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,6 @@ class Scoring(Spec):
 
 
 @dataclass(frozen=True)
-class MergeRule(Spec):
-    """A file of config/rollups: target label -> the labels that it takes, with all below them."""
-
-    targets: Mapping[str, tuple[str, ...]]
-    others: str
-
-
-@dataclass(frozen=True)
 class Statistics(Spec):
     """Coverage of intervals, replicates of the bootstrap, and the donors or studies that it needs at least."""
 
@@ -162,7 +155,7 @@ class TablesSpec(Spec):
     scoring: Scoring
     statistics: Statistics
     contrasts: tuple[Contrast, ...] = ()
-    merge: MergeRule | None = None
+    merge: RollupRule | None = None
     published: PublishedTable | None = None
     published_values: tuple[str, ...] = ()
 
