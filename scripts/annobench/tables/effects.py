@@ -7,7 +7,7 @@ cells or donors on both sides.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from annobench.score.confidence import RULES
 from annobench.score.confidence_rules import RESAMPLED
 from annobench.score.counts import Classes, UnitCounts
 from annobench.score.registry import METRICS
-from annobench.score.truths import rolled
+from annobench.score.truths import rolled, rollup_of
 from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.confidences import Confidences, confidences_of
 from annobench.tables.shared.context import TableContext
@@ -90,9 +90,8 @@ def effects(context: TableContext) -> pd.DataFrame:
 
 
 def _effects(context: TableContext) -> "Effects":
-    merge = context.spec.merge
-    rollup = Rollup.from_config(asdict(merge), context.ontology) if merge else None
-    return Effects(context.fits, context.once(confidences_of), context.spec, rollup)
+    merge = rollup_of(context.spec.merge, context.ontology)
+    return Effects(context.fits, context.once(confidences_of), context.spec, merge)
 
 
 @dataclass(frozen=True, kw_only=True)
