@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from annobench.config.contrasts import Contrast
 from annobench.config.results import Results
 from annobench.core.parquet import write_columns
 from annobench.score.audit.tables import TABLES as AUDIT
@@ -19,7 +20,6 @@ from annobench.tables.published_values import COLUMNS as VALUES
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles, Fits, planned_fits
 from annobench.tables.shared.spec import (
-    Contrast,
     PublishedColumn,
     PublishedTable,
     ScoredSplit,

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from annobench.config.contrasts import Contrast
 from annobench.figures.shared.layered import Edge, Node, components, place
 from annobench.figures.shared.releases import (
     DIVERGING,
@@ -33,7 +34,7 @@ from annobench.figures.shared.releases import (
     significant,
     subtitle,
 )
-from annobench.figures.shared.settings import Contrast, FigureSettings
+from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import in_lines, short_names, text_width
 from annobench.figures.shared.style import DARK, GREY, LIGHT, Tables, new_figure
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from annobench.config.contrasts import Contrast
 from annobench.figures.shared.labels import wrapped
 from annobench.figures.shared.releases import (
     BAND,
@@ -39,7 +40,7 @@ from annobench.figures.shared.releases import (
     with_zero,
     zero_line,
 )
-from annobench.figures.shared.settings import Contrast, FigureSettings, Place
+from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import GREY, LIGHT, Tables, direction, light_rows, new_figure
 from annobench.figures.shared.words import PART_LABELS
 

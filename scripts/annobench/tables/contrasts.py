@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from annobench.config.contrasts import Contrast
 from annobench.score import statistics as stats
 from annobench.score.audit.verdict import COSTS
 from annobench.score.registry import METRICS
@@ -26,7 +27,7 @@ from annobench.tables.shared.contrast_intervals import (
     Replicates,
 )
 from annobench.tables.shared.fits import Evaluation, FitFiles, Fits
-from annobench.tables.shared.spec import Contrast, ScoredSplit
+from annobench.tables.shared.spec import ScoredSplit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

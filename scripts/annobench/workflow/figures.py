@@ -5,6 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from annobench.config.contrasts import Contrast
 from annobench.config.figures import figure_facts
 from annobench.config.losses import losses
 from annobench.config.metrics import metric_facts
@@ -13,7 +14,6 @@ from annobench.config.study import Study
 from annobench.core.codehash import code_hash
 from annobench.data.spec import has_real_cells
 from annobench.figures.shared.settings import (
-    Contrast,
     FigureSettings,
     MetricWords,
     ReleaseMethod,

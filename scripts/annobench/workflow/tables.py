@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from annobench.config.contrasts import Contrast
 from annobench.config.plugins import plugins
 from annobench.config.published import published_files
 from annobench.config.split import Split
@@ -9,7 +10,6 @@ from annobench.config.tables import table_facts
 from annobench.core.codehash import code_hash
 from annobench.score.spec import RollupRule
 from annobench.tables.shared.spec import (
-    Contrast,
     PublishedTable,
     ScoredSplit,
     Scoring,

@@ -15,10 +15,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from annobench.config.contrasts import Contrast
 from annobench.config.figures import figure_facts, figures
 from annobench.config.losses import losses
 from annobench.figures.shared.settings import (
-    Contrast,
     FigureSettings,
     ReleaseMethod,
     ReleaseSettings,

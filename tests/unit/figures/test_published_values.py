@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from annobench.config.contrasts import Contrast
 from annobench.config.figures import figure_facts, figures
 from annobench.config.published import published_datasets, published_files
 from annobench.config.study import load_study
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.paths import ROOT
-from annobench.figures.shared.settings import Contrast, ReleaseMethod
+from annobench.figures.shared.settings import ReleaseMethod
 from annobench.tables.published_values import COLUMNS as DECLARED
 from annobench.tables.published_values import published_values, read_published_values
 from annobench.workflow.figures import FigureRules, other_data, release_settings

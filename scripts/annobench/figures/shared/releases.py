@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from annobench.config.contrasts import Contrast
 from annobench.figures.shared.labels import part_of
-from annobench.figures.shared.settings import Contrast, FigureSettings, Place, ReleaseMethod, ReleaseSettings
+from annobench.figures.shared.settings import FigureSettings, Place, ReleaseMethod, ReleaseSettings
 from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, PointLook
 from annobench.figures.shared.words import DECODING_LABELS, PART_LABELS
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from annobench.config.contrasts import Contrast
 from annobench.core.spec import Spec
 from annobench.figures.shared.words import MODEL_LABELS, spelled
 
@@ -28,15 +29,6 @@ class MetricWords(Spec):
         room = 0.05 * (max(numbers) - min(numbers)) or 1.0
         low = min(numbers) - (room if min(numbers) < 0 else 0) if self.low is None else self.low
         return low, max(numbers) + room if self.high is None else self.high
-
-
-@dataclass(frozen=True)
-class Contrast(Spec):
-    """A pair of methods whose difference (`method` minus `base`) the study asks for."""
-
-    name: str
-    base: str
-    method: str
 
 
 @dataclass(frozen=True)

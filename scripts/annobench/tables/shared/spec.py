@@ -6,6 +6,7 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from annobench.config.contrasts import Contrast
 from annobench.config.split import BalanceSettings
 from annobench.core.spec import Spec
 from annobench.score.spec import RollupRule
@@ -93,15 +94,6 @@ class Statistics(Spec):
     confidence: float
     replicates: int
     min_units: int = 4
-
-
-@dataclass(frozen=True)
-class Contrast(Spec):
-    """Two methods whose difference is set out: `method` minus `base`."""
-
-    name: str
-    base: str
-    method: str
 
 
 @dataclass(frozen=True)
