@@ -459,6 +459,8 @@ def test_a_process_that_is_killed_is_named(tmp_path: Path, monkeypatch: pytest.M
     """In the place of the library's own processes one that kills itself."""
     package = tmp_path / "annobench" / "fit"
     package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()  # else the installed package goes before it
     (package / "distributed.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL) if os.environ['RANK'] == '1' else time.sleep(60)"
     )
