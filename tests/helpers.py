@@ -23,6 +23,7 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology, Term
 from annobench.score.evidence import Evidence
 from annobench.score.scored import Probabilities, Scored
+from annobench.workflow.call import Call, Named
 
 KEEP = {"model": True, "probabilities": True, "decisions": True, "embedding": True, "embedding_roles": ["test"]}
 FILES = ("cells", "split", "train", "ontology", "panel", "unrelated")
@@ -110,6 +111,23 @@ def fit_job(files: dict[str, str], implementation: str, **changes: Any) -> FitJo
     for part in (method, settings, job["identity"]):
         part |= {key: changes.pop(key) for key in list(changes) if key in part}
     return FitJob.from_params({**job, "files": files, "settings": {**settings, "method": method}, **changes})
+
+
+def call(script: Path, **params: Any) -> Call:
+    """What Snakemake would tell a script."""
+    nothing = Named()
+    return Call(
+        script=str(script),
+        rule="a_rule",
+        input=nothing,
+        output=nothing,
+        params=Named(params.values(), params),
+        wildcards=nothing,
+        log=nothing,
+        resources=nothing,
+        threads=1,
+        config={},
+    )
 
 
 def run_record(path: Path, **changes: Any) -> None:

@@ -1,4 +1,7 @@
-"""What is promised: whatever a method does, the fit becomes a record that says what happened, and nothing runs on."""
+"""What is promised: whatever a method does, the fit becomes a record that says what happened, and nothing runs on.
+
+All of it twice: for a fit in interpreters of its own, and for one that is forked from a warm process.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +27,47 @@ from annobench.fit import predictions_file
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import FitJob
 from annobench.ontology import Ontology
-from helpers import KEEP, cells, fit_job
+from annobench.workflow.warm import Warm
+from helpers import KEEP, call, cells, fit_job
 
 BROKEN = Path(__file__).parents[1] / "data" / "methods"
+FIT = Path(__file__).parents[1] / "data" / "warm" / "fit.py"
 SCHEMA = yaml.safe_load((schema_folder() / "run.schema.yaml").read_text())
 
 
+class Runner:
+    """Runs fits with a library, in processes of their own or `warm`."""
+
+    def __init__(self, scripts: Path, warm: Warm | None) -> None:
+        self.scripts, self.warm = scripts, warm
+
+    def run(self, whole: FitJob, folder: Path) -> None:
+        """Run a fit to its end."""
+        if self.warm:
+            params = {"job": whole.to_params(), "fit": folder / "fit", "attempt": folder / "log" / "attempt.json"}
+            assert self.warm.run(call(FIT, **params), whole.method.implementation).status == 0
+            return
+        process = start(self.scripts, whole, folder)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+
+
+@pytest.fixture(scope="module", params=["alone", "warm"])
+def library(request: pytest.FixtureRequest, scripts: Path) -> Iterator[Runner]:
+    if request.param == "alone":
+        yield Runner(scripts, None)
+        return
+    if sys.platform != "linux":
+        pytest.skip("there are warm processes on Linux only")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("annobench.workflow.warm.SCRIPTS", scripts)
+        warm = Warm()
+        yield Runner(scripts, warm)
+        warm.close()
+
+
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the library in which methods stand that fail on purpose."""
     scripts = tmp_path_factory.mktemp("library") / "scripts"
     shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,7 +93,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict
     return {key: str(folder / name) for key, name in names.items()}
 
 
-def start(library: Path, whole: FitJob, folder: Path) -> subprocess.Popen[str]:
+def start(scripts: Path, whole: FitJob, folder: Path) -> subprocess.Popen[str]:
     """The parent in a process of its own, as a driver has it."""
     code = (
         "import json, sys; from pathlib import Path; from annobench.fit.job import FitJob;"
@@ -65,15 +102,13 @@ def start(library: Path, whole: FitJob, folder: Path) -> subprocess.Popen[str]:
     )
     text = json.dumps(whole.to_params())
     command = [sys.executable, "-c", code, text, str(folder / "fit"), str(folder / "log" / "attempt.json")]
-    environment = os.environ | {"PYTHONPATH": str(library)}
+    environment = os.environ | {"PYTHONPATH": str(scripts)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(library: Path, whole: FitJob, folder: Path) -> dict[str, Any]:
+def run(library: Runner, whole: FitJob, folder: Path) -> dict[str, Any]:
     """Run a fit; the record is valid, and predictions.parquet is there, whatever happened."""
-    process = start(library, whole, folder)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    library.run(whole, folder)
     record = json.loads((folder / "fit" / "run.json").read_text())
     Draft202012Validator(SCHEMA).validate(record)
     table = predictions_file.read(folder / "fit" / "predictions.parquet")
@@ -87,7 +122,7 @@ def run(library: Path, whole: FitJob, folder: Path) -> dict[str, Any]:
     return record
 
 
-def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_a_good_fit(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     record = run(library, fit_job(inputs, "majority"), tmp_path)
     assert record["status"] == "ok"
     assert record["reason"] is None
@@ -114,7 +149,7 @@ def test_a_good_fit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
     }
 
 
-def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_predictions_in_parts_are_those_of_the_whole(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     whole = run(library, fit_job(inputs, "majority"), tmp_path / "a")
     parts = run(library, fit_job(inputs, "streams", parameters={"part": 7}), tmp_path / "b")
@@ -146,7 +181,7 @@ def test_predictions_in_parts_are_those_of_the_whole(library: Path, inputs: dict
     ],
 )
 def test_failures_become_records(
-    library: Path, inputs: dict[str, str], tmp_path: Path, method: str, status: str, reason: str
+    library: Runner, inputs: dict[str, str], tmp_path: Path, method: str, status: str, reason: str
 ) -> None:
     record = run(library, fit_job(inputs, method), tmp_path)
     assert record["status"] == status
@@ -163,7 +198,7 @@ def nobody_runs_on(folder: Path) -> bool:
     return not [p for p in psutil.process_iter(["cmdline"]) if any(marker in word for word in p.info["cmdline"] or [])]
 
 
-def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_time_limit(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     limits = {"memory_mb": 2000, "seconds": 3}
     record = run(library, fit_job(inputs, "forever", limits=limits, parameters={"marker": str(tmp_path)}), tmp_path)
     assert record["status"] == "timeout"
@@ -177,7 +212,7 @@ def test_time_limit(library: Path, inputs: dict[str, str], tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("method", "marked"), [("hog", False), ("child_hog", True)])
 def test_memory_limit_counts_the_whole_tree(
-    library: Path, inputs: dict[str, str], tmp_path: Path, method: str, marked: bool
+    library: Runner, inputs: dict[str, str], tmp_path: Path, method: str, marked: bool
 ) -> None:
     parameters = {"marker": str(tmp_path)} if marked else {}
     record = run(
@@ -188,7 +223,7 @@ def test_memory_limit_counts_the_whole_tree(
     assert nobody_runs_on(tmp_path)
 
 
-def test_peak_memory_is_that_of_the_fit_alone(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_peak_memory_is_that_of_the_fit_alone(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     small = run(library, fit_job(inputs, "majority"), tmp_path / "a")["peak_rss_mb"]
     large = run(library, fit_job(inputs, "remembers"), tmp_path / "b")["peak_rss_mb"]
     again = run(library, fit_job(inputs, "majority"), tmp_path / "c")["peak_rss_mb"]
@@ -196,11 +231,27 @@ def test_peak_memory_is_that_of_the_fit_alone(library: Path, inputs: dict[str, s
     assert again == pytest.approx(small, abs=10)  # it does not grow from fit to fit
 
 
-def test_labels_of_test_cells_never_reach_a_method(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
+@pytest.mark.parametrize("method", ["majority", "logistic_regression", "linear", "xgboost"])
+def test_peak_memory_is_the_same_in_a_warm_process(
+    scripts: Path, inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr("annobench.workflow.warm.SCRIPTS", scripts)
+    warm = Warm()
+    run(Runner(scripts, None), fit_job(inputs, method), tmp_path / "compiles")  # what stays on disk for the others
+    runners = {"alone": Runner(scripts, None), "first": Runner(scripts, warm), "second": Runner(scripts, warm)}
+    records = {name: run(runner, fit_job(inputs, method), tmp_path / name) for name, runner in runners.items()}
+    warm.close()
+    assert {record["status"] for record in records.values()} == {"ok"}
+    peaks = {name: record["peak_rss_mb"] for name, record in records.items()}
+    assert peaks == pytest.approx(dict.fromkeys(peaks, peaks["alone"]), rel=0.05)
+
+
+def test_labels_of_test_cells_never_reach_a_method(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     assert run(library, fit_job(inputs, "peeks"), tmp_path)["status"] == "ok"
 
 
-def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_only_a_control_gets_the_truth(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     assert "needs the true labels" in run(library, fit_job(inputs, "oracle"), tmp_path / "a")["reason"]
     record = run(library, fit_job(inputs, "oracle", needs={"truth": True}), tmp_path / "b")
     assert record["status"] == "ok"
@@ -220,7 +271,7 @@ def test_only_a_control_gets_the_truth(library: Path, inputs: dict[str, str], tm
     ],
 )
 def test_what_a_method_lacks_is_a_skip(
-    library: Path, inputs: dict[str, str], tmp_path: Path, changes: dict, reason: str
+    library: Runner, inputs: dict[str, str], tmp_path: Path, changes: dict, reason: str
 ) -> None:
     record = run(library, fit_job(inputs, "majority", **changes), tmp_path)
     assert record["status"] == "skipped"
@@ -228,7 +279,7 @@ def test_what_a_method_lacks_is_a_skip(
 
 
 def test_a_method_that_needs_counts_skips_log1p_values(
-    library: Path, inputs: dict[str, str], tmp_path: Path, ontology: Ontology
+    library: Runner, inputs: dict[str, str], tmp_path: Path, ontology: Ontology
 ) -> None:
     data = cells(ontology, cells=120, genes=40)
     data.uns["annobench"]["matrix"] = "log1p_cpm"
@@ -256,7 +307,7 @@ def external(inputs: dict[str, str], command: str, format: str = "mtx", **change
     ],
 )
 def test_external_commands_that_fail(
-    library: Path, inputs: dict[str, str], tmp_path: Path, command: str, reason: str
+    library: Runner, inputs: dict[str, str], tmp_path: Path, command: str, reason: str
 ) -> None:
     record = run(library, external(inputs, command), tmp_path)
     assert record["status"] == "failed"
@@ -281,7 +332,7 @@ def test_external_commands_that_fail(
     ],
 )
 def test_external_commands_may_say_why(
-    library: Path, inputs: dict[str, str], tmp_path: Path, command: str, status: str, reason: str
+    library: Runner, inputs: dict[str, str], tmp_path: Path, command: str, status: str, reason: str
 ) -> None:
     record = run(library, external(inputs, command), tmp_path)
     assert record["status"] == status
@@ -289,7 +340,9 @@ def test_external_commands_may_say_why(
     assert "more" not in record["reason"]
 
 
-def test_external_commands_get_h5ad_and_their_parameters(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_external_commands_get_h5ad_and_their_parameters(
+    library: Runner, inputs: dict[str, str], tmp_path: Path
+) -> None:
     script = tmp_path / "external.py"
     script.write_text(
         "import json, sys, anndata\n"
@@ -309,9 +362,9 @@ def test_external_commands_get_h5ad_and_their_parameters(library: Path, inputs: 
 
 
 def test_on_failure_raise_fails_the_job_after_the_record_is_written(
-    library: Path, inputs: dict[str, str], tmp_path: Path
+    scripts: Path, inputs: dict[str, str], tmp_path: Path
 ) -> None:
-    process = start(library, fit_job(inputs, "raises", on_failure="raise"), tmp_path)
+    process = start(scripts, fit_job(inputs, "raises", on_failure="raise"), tmp_path)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "failed: ValueError: a bad day (on_failure is raise)" in output
@@ -320,9 +373,9 @@ def test_on_failure_raise_fails_the_job_after_the_record_is_written(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
-    library: Path, inputs: dict[str, str], tmp_path: Path, number: int
+    scripts: Path, inputs: dict[str, str], tmp_path: Path, number: int
 ) -> None:
-    process = start(library, fit_job(inputs, "forever"), tmp_path)
+    process = start(scripts, fit_job(inputs, "forever"), tmp_path)
     deadline = time.monotonic() + 30
     while not psutil.Process(process.pid).children(recursive=True)[1:] and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -344,7 +397,7 @@ def test_a_killed_job_takes_its_fit_along_and_leaves_its_attempt(
     assert not (tmp_path / "fit" / "run.json").exists()
 
 
-def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_what_an_earlier_attempt_left_is_cleared(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     run(library, fit_job(inputs, "majority"), tmp_path)
     assert (tmp_path / "fit" / "probabilities.npz").is_file()
     record = run(library, fit_job(inputs, "raises"), tmp_path)
@@ -353,7 +406,7 @@ def test_what_an_earlier_attempt_left_is_cleared(library: Path, inputs: dict[str
     assert not (tmp_path / "fit" / "model").exists()
 
 
-def test_what_is_not_to_be_kept_is_not_written(library: Path, inputs: dict[str, str], tmp_path: Path) -> None:
+def test_what_is_not_to_be_kept_is_not_written(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     keep = dict.fromkeys(KEEP, False) | {"embedding_roles": ["test"]}
     record = run(library, fit_job(inputs, "majority", keep=keep), tmp_path)
     assert {path.name for path in (tmp_path / "fit").iterdir()} == {"predictions.parquet", "run.json"}

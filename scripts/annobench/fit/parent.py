@@ -1,8 +1,9 @@
 """Parent process of a fit: starts the child, enforces its limits, and writes the run record.
 
 Only the standard library and psutil are imported: every fit starts this, and the memory of the child is exact because
-little comes from here. The record is written last; whatever the child did, predictions.parquet and run.json exist
-afterwards, unless the job itself is killed from outside.
+little comes from here. In a process that was forked from a warm one (annobench.core.processes) the child is forked too.
+The record is written last; whatever the child did, predictions.parquet and run.json exist afterwards, unless the job
+itself is killed from outside.
 """
 
 import hashlib
@@ -23,9 +24,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from annobench.core import pages
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import disk_full, is_disk_full, read_json, sha256_of, write_json
 from annobench.core.paths import SCRIPTS
+from annobench.core.processes import THREAD_VARIABLES, fork, is_warm
 from annobench.core.spec import Spec
 from annobench.core.threads import SPIN
 from annobench.fit.job import FitJob, Limits
@@ -38,13 +41,6 @@ if TYPE_CHECKING:
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
 _POLL = 0.1  # seconds between checks of memory and time
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,30 +159,32 @@ def _watch(work: Path, limits: Limits, threads: int) -> _Ending:
     """Start the child and wait for it, no longer than its limits allow."""
     scratch = TemporaryDirectory(prefix="annobench-", ignore_cleanup_errors=True)  # a killed child cleans up nothing
     begin = time.monotonic()
-    child = _start(work, threads, scratch.name)
+    child, process = _start(work, threads, scratch.name)
     finished = threading.Event()
     ended: list[tuple[int, resource.struct_rusage]] = []
 
     def reap() -> None:
         # wait4 gives the exact peak of the child and of every process that it waited for
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)  # else Popen takes it for running still
-        ended.append((child.returncode, usage))
+        _, status, usage = os.wait4(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if process:
+            process.returncode = code  # else Popen takes it for running still
+        ended.append((code, usage))
         finished.set()
 
     threading.Thread(target=reap, daemon=True).start()
 
     def interrupted(number: int, frame: object) -> None:
-        _kill_group(child.pid)
+        _kill_group(child)
         raise SystemExit(128 + number)
 
     old = {number: signal.signal(number, interrupted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        stop = _wait(child.pid, finished, limits)
+        stop = _wait(child, finished, limits)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-        _kill_group(child.pid)  # whatever the child itself left running
+        _kill_group(child)  # whatever the child itself left running
         scratch.cleanup()
     ((code, usage),) = ended
     unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
@@ -199,17 +197,36 @@ def _watch(work: Path, limits: Limits, threads: int) -> _Ending:
     )
 
 
-def _start(work: Path, threads: int, scratch: str) -> "subprocess.Popen[bytes]":
-    """Start the child process, in a group of its own."""
-    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)) | SPIN
-    environment |= {"PYTHONPATH": str(SCRIPTS), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    environment["TMPDIR"] = scratch
-    return subprocess.Popen(
-        [sys.executable, "-m", "annobench.fit.child", str(work / "job.json")],
+def _start(work: Path, threads: int, scratch: str) -> "tuple[int, subprocess.Popen[bytes] | None]":
+    """Start the child process, in a group of its own; returns its process id, and its object where there is one."""
+    own = {"PYTHONPATH": str(SCRIPTS), "TMPDIR": scratch, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    job_file = work / "job.json"
+    if is_warm():
+        child = fork(lambda: _child(job_file, own))
+        with suppress(OSError):
+            os.setpgid(child, child)  # it does so too: whoever comes first, no signal to its group is lost
+        return child, None
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)) | SPIN | {"PYTHONHASHSEED": "0"} | own
+    process = subprocess.Popen(
+        [sys.executable, "-m", "annobench.fit.child", str(job_file)],
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+    return process.pid, process
+
+
+def _child(job_file: Path, environment: dict[str, str]) -> int:
+    """The child process of a fit, forked from this one; a warm process has set what libraries read at import."""
+    import tempfile
+
+    from annobench.fit import child
+
+    os.setpgid(0, 0)
+    pages.read_again()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # else the folder that was found before
+    return child.main(job_file)
 
 
 def _wait(child: int, finished: threading.Event, limits: Limits) -> tuple[str, str] | None:

@@ -135,6 +135,8 @@ def snakemake(name: str | None, *arguments: str, profile: str = "local", largest
     command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(folder), "--logger", "annobench"]
     if "executor" not in load_yaml(next(folder.glob("*.yaml"))):
+        if sys.platform == "linux" and not any(word == "-e" or word.startswith("--executor") for word in arguments):
+            command += ["--executor", "annobench"]  # elsewhere a process that has loaded libraries cannot be forked
         available_mb = memory_mb()
         if largest_mb > available_mb:
             print(
