@@ -5,12 +5,18 @@ library module that its driver imports, directly or not. Comments and docstrings
 """
 
 import ast
+import atexit
 import hashlib
-from collections.abc import Iterator
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from annobench.core.paths import SCRIPTS
+from annobench.core.paths import ROOT, SCRIPTS
 
 _PACKAGE = "annobench"
 _SAYING = ("annobench", "annobench.core.errors", "annobench.workflow.driver", "annobench.core.paths")
@@ -32,10 +38,11 @@ def code_hash(*modules: str) -> str:
             queue.extend(_imports(module))
     digest = hashlib.sha256()
     for module in sorted(seen):
-        digest.update(f"{module}={_digest(module)};".encode())
+        digest.update(f"{module}={_facts(module).digest};".encode())
     return digest.hexdigest()[:12]
 
 
+@cache
 def _path(module: str) -> Path | None:
     base = SCRIPTS / Path(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -44,12 +51,55 @@ def _path(module: str) -> Path | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What the hash needs of a file: hash of its code, names that it imports, folder of its plugins."""
+
+    digest: str
+    imports: Sequence[str]
+    plugins: str | None
+
+
 @cache
-def _tree(module: str) -> ast.Module:
+def _facts(module: str) -> _Facts:
     path = _path(module)
     if path is None:
         raise FileNotFoundError(f"no module '{module}' under {SCRIPTS}")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    source = path.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    known = _known()
+    if key not in known:
+        known[key] = _read(source)
+    return known[key]
+
+
+@cache
+def _known() -> dict[str, _Facts]:
+    """Facts of files that an earlier process read, by the hash of the file; kept for the next one when this one ends.
+
+    Reading all of the library takes half a second, and every job of a cluster would do it.
+    """
+    # another Python has other syntax trees, and another version of this file reads them in another way
+    version = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexdigest()[:12]
+    file = ROOT / ".snakemake" / f"code_{version}.json"
+    known = {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # none yet, or a broken one
+        known = {key: _Facts(**facts) for key, facts in json.loads(file.read_text(encoding="utf-8")).items()}
+    before = len(known)
+
+    def keep() -> None:
+        if len(known) > before and file.parent.is_dir():
+            new = file.with_suffix(f".{os.getpid()}")
+            with suppress(OSError):
+                new.write_text(json.dumps({key: vars(facts) for key, facts in known.items()}), encoding="utf-8")
+                new.replace(file)
+
+    atexit.register(keep)
+    return known
+
+
+def _read(source: bytes) -> _Facts:
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if (
@@ -59,34 +109,32 @@ def _tree(module: str) -> ast.Module:
             and isinstance(body[0].value, ast.Constant)
         ):
             body[0] = ast.Pass()  # a docstring
-    return tree
-
-
-@cache
-def _digest(module: str) -> str:
-    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Facts(digest, sorted(set(_imported_names(tree))), _plugin_folder(tree))
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     modules: set[str] = set()
-    for name in _imported_names(_tree(module)):
+    facts = _facts(module)
+    for name in facts.imports:
         parts = name.split(".")
         if parts[0] == _PACKAGE:
             # a name may be a module or an object in one; its parent packages are executed as well
             prefixes = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
             modules.update(prefix for prefix in prefixes if _path(prefix))
-    modules.update(_plugins(_tree(module)))
+    if facts.plugins:
+        for path in (SCRIPTS / _PACKAGE / facts.plugins).glob("*.py"):
+            modules.add(".".join([_PACKAGE, *facts.plugins.split("/"), path.stem]))
     return tuple(sorted(modules))
 
 
-def _plugins(tree: ast.Module) -> Iterator[str]:
-    """Modules of the folder that a module names in PLUGINS: it imports all of them by the names of their files."""
+def _plugin_folder(tree: ast.Module) -> str | None:
+    """The folder that a module names in PLUGINS: it imports all files there by their names."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLUGINS":
-            folder = ast.literal_eval(node.value)
-            for path in sorted((SCRIPTS / _PACKAGE / folder).glob("*.py")):
-                yield ".".join([_PACKAGE, *folder.split("/"), path.stem])
+            return str(ast.literal_eval(node.value))
+    return None
 
 
 def _imported_names(node: ast.AST) -> Iterator[str]:

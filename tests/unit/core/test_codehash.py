@@ -1,6 +1,5 @@
 """What is promised: a rule reruns exactly when code that it imports changes; comments and docstrings do not count."""
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,12 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "b.py").write_text('"""Doc."""\n\ndef g():\n    """Doc."""\n    return 1\n')
     (package / "c.py").write_text("import annobench.a\n")
     monkeypatch.setattr(codehash, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(codehash, "ROOT", tmp_path)
     return package
 
 
 def fresh(*modules: str) -> str:
-    for cached in (codehash.code_hash, codehash._tree, codehash._digest, codehash._imports):
+    for cached in (codehash.code_hash, codehash._facts, codehash._path, codehash._imports, codehash._known):
         cached.cache_clear()
     return codehash.code_hash(*modules)
 
@@ -98,5 +98,18 @@ def test_steps_do_not_depend_on_how_a_study_is_resolved(driver: str) -> None:
     assert not reached(driver) & resolving
 
 
-def test_the_tree_of_a_real_module_parses() -> None:
-    assert isinstance(codehash._tree("annobench.splits.roles"), ast.Module)
+def test_what_an_earlier_process_read_is_read_once(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit = []
+    monkeypatch.setattr(codehash.atexit, "register", at_exit.append)
+    (codehash.ROOT / ".snakemake").mkdir()
+    before = fresh("annobench.a")
+    at_exit[0]()
+    (kept,) = (codehash.ROOT / ".snakemake").iterdir()
+    with monkeypatch.context() as context:
+        context.setattr(codehash, "_read", None)  # would fail
+        assert fresh("annobench.a") == before
+    (library / "b.py").write_text("def g():\n    return 2\n")
+    assert fresh("annobench.a") != before
+    for broken in ("", "[1]", '{"a": {}}', kept.read_text()[:50]):
+        kept.write_text(broken)
+        assert fresh("annobench.a") != before
