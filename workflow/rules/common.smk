@@ -22,9 +22,12 @@ from annobench.workflow.common import (
     let_drivers_import_from,
     named_source,
     stop_with_message,
+    without_timers,
 )
 
 let_drivers_import_from(SCRIPTS)
+
+without_timers(workflow)
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))

@@ -4,6 +4,7 @@ Every cluster job parses the Snakefile and imports this again: the standard libr
 mappings with sorted keys, so that the order of keys in a YAML file never reruns a job.
 """
 
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,19 @@ def let_drivers_import_from(scripts: Path) -> None:
     """Put a folder first on the path of the processes of jobs, whichever library is installed in their environment."""
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(scripts), *others]))
+
+
+def without_timers(workflow: object) -> None:
+    """Lift Snakemake's default limit of 100 new jobs a second; another limit, given by the user, stays.
+
+    With a limit, every job that starts leaves a timer that evaluates the schedule once a second until the end of the
+    run, so that a run of many jobs spends more and more of its time there. Starting a job, or handing it to a cluster,
+    takes longer than a hundredth of a second anyway.
+    """
+    settings = getattr(workflow, "scheduling_settings", None)  # None where nothing is scheduled, as in a dry run
+    limit = settings and settings.max_jobs_per_timespan
+    if settings and limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        settings.max_jobs_per_timespan = None
 
 
 @contextmanager
@@ -70,6 +84,11 @@ class Chapter:
     results
         Names of all files that a run makes.
     """
+
+    def __init_subclass__(cls) -> None:
+        # Snakemake asks for the signature before every call: kept, they take half of the time
+        for function in filter(inspect.isfunction, list(vars(cls).values())):
+            function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
 
     def __init__(self, study: Study, root: Path = ROOT, results: Results | None = None) -> None:
         self.study, self.root, self.results = study, root, results or Results()
