@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import yaml
-from quickstart import copy_repository
+from repository import copy_repository
 
 SEEDS, FOLDS = 4, 10
 METHODS = ["majority", "random_stratified", "nearest_centroid", "knn", "logistic_regression"]
