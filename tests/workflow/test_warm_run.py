@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from annobench.fit import predictions_file
-from repo import Repo
+from repo import Repo, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
 
@@ -94,6 +94,26 @@ def test_a_run_survives_the_death_of_its_warm_processes(done: Repo) -> None:
     assert [row["method"] for row in done.table("ranking")] == [row["method"] for row in before]
     assert done.table("failed") == []
     assert nobody_is_left(done)
+
+
+@pytest.mark.parametrize(("arguments", "timers"), [([], 0), (["--max-jobs-per-timespan", "50/1s"], 10)])
+def test_only_a_limit_that_the_user_gives_leaves_timers_behind(done: Repo, arguments: list[str], timers: int) -> None:
+    """Snakemake's default limit would start one with every job, and each goes on until the end of the run."""
+    command = ["--workflow-profile", "workflow/profiles/local", "--forcerun", "score_fit", *arguments]
+    command += ["--configfile", "config/studies/tiny.yaml"]
+    text = (
+        "import atexit\nfrom snakemake.cli import main\nfrom snakemake.scheduling.job_scheduler import JobScheduler\n"
+        "real, calls = JobScheduler._schedule_reevalutation, []\n"
+        "def counted(self, delay):\n    calls.append(delay)\n    real(self, delay)\n"
+        "JobScheduler._schedule_reevalutation = counted\natexit.register(lambda: print('timers:', len(calls)))\n"
+        f"main({command})"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", text], cwd=done.folder, env=environment(), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    counted = int(run.stdout.partition("timers: ")[2])
+    assert counted == 0 if not timers else counted > timers
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

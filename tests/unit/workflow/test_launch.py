@@ -19,7 +19,6 @@ from annobench.config.results import Results
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.workflow import launch
-from annobench.workflow.common import without_timers
 from annobench.workflow.data import DataRules
 from annobench.workflow.fit import FitRules
 from annobench.workflow.launch import resolve, study_file
@@ -123,18 +122,6 @@ def test_jobs_are_forked_on_linux_unless_another_executor_is_named(
     launch.snakemake("smoke", *arguments)
     (command,) = commands
     assert [after for word, after in itertools.pairwise(command) if word == "--executor"] == expected
-
-
-@pytest.mark.parametrize(("given", "left"), [("100/1s", None), ("10/1s", 10), ("100/1m", 100), (None, None)])
-def test_only_the_default_limit_of_new_jobs_is_lifted(given: str | None, left: int | None) -> None:
-    from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
-
-    limit = MaxJobsPerTimespan.parse_choice(given) if given else None
-    workflow = SimpleNamespace(scheduling_settings=SchedulingSettings(max_jobs_per_timespan=limit))
-    without_timers(workflow)
-    kept = workflow.scheduling_settings.max_jobs_per_timespan
-    assert (kept and kept.max_jobs) == left
-    without_timers(SimpleNamespace(scheduling_settings=None))  # a dry run
 
 
 def test_fits_that_may_use_a_gpu_wait_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
