@@ -104,6 +104,16 @@ def test_bands_hold_the_cells_and_products_are_exact_for_frequent_and_rare_genes
     assert torch.equal(sums, sparse.csr_grad(batch, gradient))
 
 
+@pytest.mark.parametrize("table", [64, 1000, 10_000_000])
+def test_sums_are_in_one_order_whatever_the_size_of_the_bands(monkeypatch: pytest.MonkeyPatch, table: int) -> None:
+    batch = cells(300, 700)
+    weight, bias, gradient = torch.randn(700, 33), torch.randn(33), torch.randn(300, 33)
+    product, sums = sparse.csr_matmul(batch, weight, bias), sparse.csr_grad(batch, gradient)
+    monkeypatch.setattr(sparse, "TABLE", table)
+    assert torch.equal(sparse.csr_matmul(batch, weight, bias), product)
+    assert torch.equal(sparse.csr_grad(batch, gradient), sums)
+
+
 # more cells than a chunk, more genes than a band, more columns than registers
 @pytest.mark.parametrize("columns", [1, 7, 164, 300])
 def test_many_cells_genes_and_columns_whatever_the_threads(columns: int) -> None:

@@ -2,18 +2,14 @@
 
 The output of a cell is a sum of rows of the weights, each times the value of one non-zero; the gradient of a gene's
 weights is a sum of rows of the output's gradient. What a non-zero costs is the row that it reads: 656 bytes at 164
-outputs, which come at twice the speed from the level-1 cache as from the next one. So the non-zeros are first sorted
-into bands of genes (`Bands`, one pass over them), and both products go band by band, with the rows of a band copied
-into a small table:
+outputs, which must come from a cache near the core. So the non-zeros are first sorted into bands of adjacent genes
+(`Bands`, one pass over them), and both products go band by band, with the rows of a band copied into a small table:
 
 - forward, the table holds weights, and the sums of a cell stay in vector registers;
 - backward, it holds the sums, and the gradient of a cell stays in vector registers.
 
-Genes that many cells have come in bands whose table fits the level-1 cache. Of the other genes a cell would have one or
-two in such a band, and starting with a cell costs more: they come in bands whose table fits the level-2 cache.
-
-Every element is summed in the same order with any number of threads: an output band by band, in the order of the genes
-within each; a gradient in the order of the cells.
+Every element is summed in one order, with any number of threads and any size of the bands: an output in the order of
+the genes, a gradient in the order of the cells.
 """
 
 # the kernels are typed by numba
@@ -43,9 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LANES = 16  # float32 in a vector; LLVM splits it where the machine's vectors are shorter
-NEAR, FAR = 16_384, 196_608  # bytes of a table, in a level-1 cache of 32 kB and a level-2 cache of 512 kB
-FEWEST = 32  # genes of a band, even where their weights need more than NEAR
-RUN = 5  # non-zeros of a cell in a band that make up for starting with the cell
+TABLE = 98_304  # bytes of a table: a part of a level-2 cache of 512 kB that two threads share with what they read
 _BITS = 9  # of a position in a band, which thus has at most 512 genes
 CHUNK = 64  # the fewest cells that are worth a thread
 # columns whose sums fit the vector registers: 16 of 32 with AVX-512, 12 of 16 with AVX2, 24 of 32 with NEON
@@ -137,7 +131,7 @@ class Bands:
     n, genes
         Cells and genes of the batch.
     order
-        (genes,), band by band; last come those that no cell has, which are in no band.
+        (genes,), those of the bands in increasing order; last come those that no cell has, which are in no band.
     bounds
         (bands + 1,), where each band begins in `order`.
     starts
@@ -167,8 +161,7 @@ class Bands:
         threads.run(_count, chunks, count, chunk, batch.indptr, batch.indices, wrong, counts)
         _refuse_columns(batch, wrong)
         row = 4 * max((_padded(part.stop - part.start) for part in _parts(columns)), default=LANES)
-        near, far = (min(max(table // row, FEWEST), 1 << _BITS) for table in (NEAR, FAR))
-        order, bounds, where, free = _plan(counts, n, near, far)
+        order, bounds, where, free = _plan(counts, min(max(TABLE // row, 1), 1 << _BITS))
         starts = np.empty((len(bounds) - 1, n + 1), np.int64)
         nnz = int(batch.indptr[-1] - batch.indptr[0])
         positions, values = np.empty(nnz, np.uint16), np.empty(nnz, np.float32)
@@ -426,10 +419,8 @@ def _count(first, last, chunk, indptr, indices, wrong, counts):
 
 
 @njit
-def _plan(counts, cells, near, far):
-    """Divide genes into bands of at most `near` frequent genes, and of at most `far` other genes.
-
-    They are dealt like cards: of adjacent genes in one band, `_sort` would have to wait for its count each time.
+def _plan(counts, size):
+    """Divide the genes that any cell has into bands of at most `size` adjacent ones.
 
     Returns `order` and `bounds` of Bands; for every gene its band and position there, in one number; and for every
     chunk of cells and band, where the chunk's first non-zero goes.
@@ -441,16 +432,15 @@ def _plan(counts, cells, near, far):
     for chunk in range(chunks):
         total += counts[chunk]
     n, band = 0, 0
-    for frequent, size in ((True, near), (False, far)):
-        chosen = np.flatnonzero((total > 0) & ((total * near >= RUN * cells) == frequent))
-        bands = -(-len(chosen) // size)
-        for hand in range(bands):
-            for gene in chosen[hand::bands]:
-                where[gene] = band << _BITS | n - bounds[band]
-                order[n] = gene
-                n += 1
+    for gene in np.flatnonzero(total > 0):
+        if n - bounds[band] == size:
             band += 1
             bounds[band] = n
+        where[gene] = band << _BITS | n - bounds[band]
+        order[n] = gene
+        n += 1
+    band += 1
+    bounds[band] = n
     order[n:] = np.flatnonzero(total == 0)
     free = np.zeros((chunks, band), np.uint64)
     place = 0
