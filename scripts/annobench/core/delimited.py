@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import numpy as np
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 INDEX = "index"  # the column of row names, which R and pandas write without a name
 NO_VALUE = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # in lower case
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
-_BLOCK = 1 << 22  # bytes that are looked at together
-_PARSED = 1 << 20  # bytes that pyarrow parses together: more do not fit into the cache
+_BLOCK = 1 << 17  # bytes that are looked at together: more do not fit into the cache
+_PARSED = 1 << 20  # bytes that pyarrow parses together
 _SPELLINGS = sorted(
     {"".join(letters) for text in NO_VALUE for letters in product(*((c.lower(), c.upper()) for c in text))}
 )
@@ -199,7 +199,7 @@ def regular_columns(file: TextFile, wanted: Mapping[str, Literal["id", "text", "
     return None if odd or table.num_rows != lines else columns
 
 
-def _first_lines(file: TextFile, handle: IO[bytes]) -> list[str] | None:
+def _first_lines(file: TextFile, handle: io.BufferedIOBase) -> list[str] | None:
     """Names of the columns, from the first two lines; the file is then at its second line. None where one is odd."""
     header = handle.readline()
     second = handle.tell()
@@ -211,24 +211,29 @@ def _first_lines(file: TextFile, handle: IO[bytes]) -> list[str] | None:
     return _names(file, first, len(row))
 
 
-def _regular_lines(handle: IO[bytes], delimiter: int) -> int | None:
+def _regular_lines(handle: io.BufferedIOBase, delimiter: int) -> int | None:
     """Number of lines of the rest of a file; None where a line may not be one row, or where quotes are odd."""
-    lines, rest = 0, b""
-    while block := handle.read(_BLOCK):
-        cut = block.rfind(b"\n") + 1
-        if cut:
-            whole, rest = rest + block[:cut], block[cut:]
-            if not _is_regular(whole, delimiter):
-                return None
-            lines += whole.count(b"\n")
-        else:
-            rest += block
-    if rest:
-        return lines + 1 if _is_regular(rest, delimiter) else None
+    buffer = bytearray(_BLOCK)
+    data = np.frombuffer(buffer, np.uint8)
+    lines = filled = 0
+    while count := handle.readinto(memoryview(buffer)[filled:]):
+        filled += count
+        cut = buffer.rfind(b"\n", 0, filled) + 1
+        if filled == len(buffer) and not cut:
+            return None  # a line of more than a block
+        if not cut:
+            continue
+        if not _is_regular(data[:cut], delimiter):
+            return None
+        lines += int(np.count_nonzero(data[:cut] == _LF))
+        buffer[: filled - cut] = buffer[cut:filled]
+        filled -= cut
+    if filled:
+        return lines + 1 if _is_regular(data[:filled], delimiter) else None
     return lines - _blank_at_end(handle)
 
 
-def _blank_at_end(handle: IO[bytes]) -> int:
+def _blank_at_end(handle: io.BufferedIOBase) -> int:
     """Number of blank lines with which a file ends."""
     handle.seek(0, io.SEEK_END)
     handle.seek(max(0, handle.tell() - 1024))
@@ -236,22 +241,32 @@ def _blank_at_end(handle: IO[bytes]) -> int:
     return len(end) - len(end.rstrip(b"\n")) - 1
 
 
-def _is_regular(lines: bytes, delimiter: int) -> bool:
-    """Whether quotes enclose whole fields of one line each, and only line ends are control characters."""
-    if b"\0" in lines or (b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n")):
+def _is_regular(data: "NDArray[np.uint8]", delimiter: int) -> bool:
+    """Whether quotes enclose whole fields of one line each, and there are no other control characters than line ends.
+
+    Raises UnicodeDecodeError for bytes that are not UTF-8.
+    """
+    if data.min() == 0 or (np.count_nonzero(data == _CR) and not _ends_with_both(data)):
         return False
-    if not lines.isascii():
-        lines.decode()
-    if b'"' not in lines:
+    if data.max() >= 128:
+        data.tobytes().decode()
+    is_quote = data == _QUOTE
+    if not is_quote.any():
         return True
-    data = np.frombuffer(lines, np.uint8)
-    quotes = np.flatnonzero(data == _QUOTE)
-    if len(quotes) % 2:
+    marks = np.flatnonzero(is_quote | (data == _LF))
+    is_end = data[marks] == _LF
+    quotes = marks[~is_end]
+    if (np.cumsum(~is_end)[is_end] % 2).any() or len(quotes) % 2:  # a line ends within quotes
         return False
     left, right = quotes[::2], quotes[1::2] + 1
     before = data[np.maximum(left - 1, 0)]
     after = data[np.minimum(right, len(data) - 1)]
     begins = (before == delimiter) | (before == _LF) | (left == 0)
     ends = (after == delimiter) | (after == _LF) | (after == _CR) | (right == len(data))
-    inside = np.logical_or.reduceat(data == _LF, quotes)[::2]
-    return bool(begins.all() and ends.all() and not inside.any())
+    return bool(begins.all() and ends.all())
+
+
+def _ends_with_both(data: "NDArray[np.uint8]") -> bool:
+    """Whether every carriage return is followed by a line feed."""
+    returns = np.flatnonzero(data == _CR)
+    return bool(returns[-1] + 1 < len(data) and (data[returns + 1] == _LF).all())

@@ -214,7 +214,9 @@ class _Maker:
         kind = values.type
         if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
             chunks = values.cast(pa.float64())
-            found = np.array(to_numpy(chunks if isinstance(chunks, pa.ChunkedArray) else pa.chunked_array([chunks])))
+            if not isinstance(chunks, pa.ChunkedArray):
+                chunks = pa.chunked_array([chunks])
+            found: NDArray[np.float64] = to_numpy(chunks).astype(np.float64, copy=False)
         elif pa.types.is_null(kind):
             found = np.full(len(values), np.nan)
         else:

@@ -73,16 +73,14 @@ class Imported(Method):
         self._context = context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
-        import pyarrow as pa
-
         module = importlib.import_module(f"annobench.methods.importers.{self.reader}")
         files = self._files(module.FILES)
         wants = [self._context.ontology] if "ontology" in inspect.signature(module.read).parameters else []
         given: ImportedPredictions = module.read(located(self.path), *wants, **self.options)
         given = given.prefixed(self.prefix)
         labels, of_labels = self._mapping().ids(given)
-        wanted = pa.array(query.obs_names.to_numpy(dtype=object), pa.large_string())
-        found, of_cells = joined(given, labels, wanted, missing=self.missing, surplus=self.surplus)
+        cells = query.obs_names.to_numpy(dtype=object)
+        found, of_cells = joined(given, labels, cells, missing=self.missing, surplus=self.surplus)
         self.notes = {
             "file": self.path,
             "sha256": {name: sha256_of(path) for name, path in files.items()},

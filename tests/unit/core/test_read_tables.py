@@ -153,12 +153,14 @@ def test_files_of_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(delimited, "_BLOCK", 64)
     monkeypatch.setattr(delimited, "_PARSED", 64)
     rows = "".join(f'c{i},"A, {i % 3}",{i / 7}\n' for i in range(300))
-    for end in ("", "\n", "\n\n\n", "x,y,1"):
+    for end in ("", "\n", "\n\n\n", "x,y,1", "é,y,1\r\n"):
         path = as_written(f"id,label,score\n{rows}{end}".encode(), tmp_path)
         assert regular_columns(TextFile.of(path), KINDS) is not None
         assert outcome(path, WANTED) == careful_outcome(path, WANTED)
-    path = as_written(f'id,label,score\n{rows}c,"A,1\n'.encode(), tmp_path)
-    assert regular_columns(TextFile.of(path), KINDS) is None
+    for end in ('c,"A,1\n', "c,A\r,1\n", "c" * 80 + ",A,1\n", "\n\nc,A,1\n"):
+        path = as_written(f"id,label,score\n{rows}{end}".encode(), tmp_path)
+        assert regular_columns(TextFile.of(path), KINDS) is None
+        assert outcome(path, WANTED) == careful_outcome(path, WANTED)
 
 
 def test_column_names(tmp_path: Path) -> None:

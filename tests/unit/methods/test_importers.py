@@ -150,13 +150,9 @@ def given(**more: Any) -> ImportedPredictions:
         "rows": np.array([2, 3, 4]),
     }
     values |= more
-    values["cell_ids"] = ids_of(values["cell_ids"])
+    values["cell_ids"] = pa.array(values["cell_ids"], pa.large_string())
     values["labels"] = [Categorical.of(rank) for rank in zip(*values["labels"], strict=True)]
     return ImportedPredictions(**values)
-
-
-def ids_of(cells: list[str]) -> pa.Array:
-    return pa.array(cells, pa.large_string())
 
 
 def texts(found: tuple[LabelIds, Notes]) -> list[list[str]]:
@@ -197,7 +193,7 @@ def test_a_rank_that_repeats_an_id_is_unknown(ontology: Ontology) -> None:
 def test_cells_are_joined_by_id(ontology: Ontology) -> None:
     scores, confidence = np.array([[0.9], [0.8], [0.7]]), np.array([0.3, 0.2, 0.1])
     table = given(scores=scores, confidence=confidence)
-    labels, wanted = by_name(ontology).ids(table)[0], ids_of(["c1", "c9", "c3"])
+    labels, wanted = by_name(ontology).ids(table)[0], np.array(["c1", "c9", "c3"], dtype=object)
     found, notes = joined(table, labels, wanted, missing=UNKNOWN, surplus="ignore")
     assert found.labels[:, 0].tolist() == ["CL:0000084", UNKNOWN, "CL:0000236"]
     assert found.scores is not None
@@ -231,21 +227,31 @@ def test_cells_that_do_not_match(
     ontology: Ontology, wanted: list[str], missing: str, surplus: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        joined(given(), by_name(ontology).ids(given())[0], ids_of(wanted), missing=missing, surplus=surplus)
+        joined(
+            given(), by_name(ontology).ids(given())[0], np.array(wanted, dtype=object), missing=missing, surplus=surplus
+        )
 
 
 def test_a_cell_is_listed_once(ontology: Ontology) -> None:
     for wanted in (["c1"], ["c2"], ["c1", "c2"], ["c9", "c2"]):
         table = given(cell_ids=["c1", "c2", "c1"])
         with pytest.raises(DataError, match="t.csv, line 4: cell 'c1' is listed twice, first in line 2; expected one"):
-            joined(table, by_name(ontology).ids(table)[0], ids_of(wanted), missing=UNKNOWN, surplus="ignore")
+            joined(
+                table,
+                by_name(ontology).ids(table)[0],
+                np.array(wanted, dtype=object),
+                missing=UNKNOWN,
+                surplus="ignore",
+            )
 
 
 def test_scores_must_fall(ontology: Ontology) -> None:
     labels = [["B cell", "T cell"]] * 3
     table = given(labels=labels, scores=np.array([[0.9, 0.1], [0.2, 0.7], [0.5, np.nan]]))
     with pytest.raises(DataError, match=r"line 3: the score of rank 2 \(0.7\) is larger than that of rank 1 \(0.2\)"):
-        joined(table, by_name(ontology).ids(table)[0], ids_of(["c1"]), missing=UNKNOWN, surplus="ignore")
+        joined(
+            table, by_name(ontology).ids(table)[0], np.array(["c1"], dtype=object), missing=UNKNOWN, surplus="ignore"
+        )
 
 
 def test_a_cell_with_fewer_ranks_keeps_the_contract(ontology: Ontology) -> None:
@@ -253,7 +259,8 @@ def test_a_cell_with_fewer_ranks_keeps_the_contract(ontology: Ontology) -> None:
     scores = np.array([[-0.1, -0.9], [-0.2, np.nan], [np.nan, np.nan]])
     table = given(labels=labels, scores=scores)
     ids, _ = by_name(ontology).ids(table)
-    found, _ = joined(table, ids, ids_of(["c1", "c2", "c3", "c4"]), missing=UNKNOWN, surplus="ignore")
+    cells = np.array(["c1", "c2", "c3", "c4"], dtype=object)
+    found, _ = joined(table, ids, cells, missing=UNKNOWN, surplus="ignore")
     validate(found, ["c1", "c2", "c3", "c4"], ontology.terms)
     assert found.scores is not None
     assert found.scores.tolist() == [[-0.2, -0.2], [-0.9, -0.9], [-0.1, -0.9], [-0.9, -0.9]]

@@ -246,7 +246,7 @@ def as_id(text: str) -> str:
 
 
 def joined(
-    given: ImportedPredictions, labels: LabelIds, wanted: "pa.Array", *, missing: str, surplus: str
+    given: ImportedPredictions, labels: LabelIds, cells: "NDArray[np.object_]", *, missing: str, surplus: str
 ) -> tuple[Predictions, Notes]:
     """Predictions of the wanted cells, joined by id, and what run records say of missing and surplus cells.
 
@@ -256,8 +256,8 @@ def joined(
         What a reader found.
     labels
         Its labels as ids.
-    wanted
-        Ids of the test cells, every one different.
+    cells
+        (n,) ids of the test cells, every one different.
     missing
         What happens with test cells that are not in the file: `unknown` (with the lowest confidence and scores), or
         `error`.
@@ -269,8 +269,10 @@ def joined(
     DataError
         Where a cell is listed twice, where no cell is a test cell, and where missing or surplus cells are an error.
     """
+    import pyarrow as pa
+
     _check_scores(given)
-    n = len(given.cell_ids)
+    n, wanted = len(given.cell_ids), pa.array(cells, pa.large_string())
     row = positions(wanted, given.cell_ids)
     other = np.ones(n, dtype=bool)
     other[row[row >= 0]] = False
@@ -300,20 +302,24 @@ def joined(
         "cells_surplus": len(surplus_rows),
         "surplus": tuple(more),
     }
-    filled = np.where(row < 0, n, row)
     nothing = np.full((1, labels.codes.shape[1]), len(labels.ids) - 1, dtype=np.int32)
-    codes = np.concatenate([labels.codes, nothing])[filled]
-    found = Predictions(np.array(wanted.to_pylist(), dtype=object), labels.ids[codes])
+    same = len(wanted) == n and bool((row == np.arange(n)).all())  # then nothing is copied
+    chosen = slice(0, n) if same else np.where(row < 0, n, row)
+    found = Predictions(cells, labels.ids[np.concatenate([labels.codes, nothing])[chosen]])
     if given.scores is not None:
-        found.scores = _without_gaps(given.scores)[filled]
+        found.scores = _without_gaps(given.scores)[chosen]
     if given.confidence is not None:
-        found.confidence = _without_gaps(given.confidence)[filled]
+        found.confidence = _without_gaps(given.confidence)[chosen]
     return found, notes
 
 
 def _check_unique(given: ImportedPredictions, surplus: "NDArray[np.intp]") -> None:
     """Raise DataError where a cell is listed twice; only a row that is no test cell's first one can repeat another."""
-    first = positions(take(given.cell_ids, surplus), given.cell_ids, whole=True)
+    if not len(surplus):
+        return
+    texts = take(given.cell_ids, surplus)
+    alike = np.flatnonzero(positions(given.cell_ids, texts) >= 0)
+    first = alike[positions(texts, take(given.cell_ids, alike), whole=True)]
     again = np.flatnonzero(first != surplus)
     if len(again):
         i = int(again[0])
@@ -328,7 +334,7 @@ def _check_scores(given: ImportedPredictions) -> None:
     """Raise DataError where the score of a rank is larger than that of a better rank."""
     if given.scores is None:
         return
-    rising = np.diff(given.scores, axis=1) > 0
+    rising = given.scores[:, 1:] > given.scores[:, :-1]
     if rising.any():
         row, rank = (int(place[0]) for place in np.nonzero(rising))
         first, second = given.scores[row, rank : rank + 2]
@@ -343,13 +349,15 @@ def _without_gaps(values: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
     A rank without a score has the score of the rank before it, so that scores fall.
     """
-    lowest = min(0.0, float(np.nanmin(values, initial=0.0)))
+    lowest = np.fmin.reduce(values, axis=None, initial=0.0)  # fmin passes over NaN
     found = np.concatenate([values, np.full((1, *values.shape[1:]), lowest)])
-    if found.ndim == 1:
-        return np.where(np.isnan(found), lowest, found)
-    found[:, 0] = np.where(np.isnan(found[:, 0]), lowest, found[:, 0])
-    for rank in range(1, found.shape[1]):
-        found[:, rank] = np.where(np.isnan(found[:, rank]), found[:, rank - 1], found[:, rank])
+    columns = [found] if found.ndim == 1 else list(found.T)
+    before: NDArray[np.float64] | None = None
+    for column in columns:
+        gaps = np.isnan(column)
+        if gaps.any():
+            column[gaps] = lowest if before is None else before[gaps]
+        before = column
     return found
 
 
