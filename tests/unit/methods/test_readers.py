@@ -1,6 +1,7 @@
 """Readers of what annotation programs write: worked cases, and broken files with the message that they give."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from annobench.config.parameters import resolve_parameters
 from annobench.config.plugins import plugins
 from annobench.core.errors import AnnobenchError, ConfigError, DataError, MethodSkipped
 from annobench.core.files import sha256_of
+from annobench.core.paths import ROOT as REPOSITORY
 from annobench.methods.shared import cas
 from annobench.ontology import ROOT, UNKNOWN, Ontology
 from annotations import CD4, CD8, CROSSWALK, METADATA, MONOCYTE, NAMES, RESOURCE, B, T, fit, h5ad, same, written
@@ -36,6 +39,21 @@ def test_every_reader_declares_its_files(reader: str) -> None:
 def test_a_file_that_is_not_set_is_not_needed() -> None:
     parameters = resolve_parameters("imported", {"path": "a.csv", "reader": "azimuth"}, lambda *keys: "my.yaml")
     assert part_files("imported", parameters) == ["a.csv"]
+
+
+def examples() -> list[dict[str, Any]]:
+    """The examples of docs/imported.md."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / "imported.md").read_text(), re.DOTALL)
+    return [found for block in blocks if "implementation" in (found := yaml.safe_load(block))]
+
+
+def test_every_reader_has_an_example_that_is_valid() -> None:
+    read = set()
+    for example in examples():
+        found = resolve_parameters(example["implementation"], example["parameters"], lambda *keys: "docs/imported.md")
+        read.add(found["reader"])
+        assert part_files("imported", found)
+    assert read == set(plugins("methods/importers"))
 
 
 # obs
