@@ -39,6 +39,8 @@ def _frame(path: Path, wanted: list[str] | None) -> "pd.DataFrame":
     import pandas as pd
     from anndata.io import read_elem
 
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
     try:
         with h5py.File(path, "r") as file:
             obs = file["obs"]

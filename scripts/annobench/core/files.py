@@ -79,6 +79,8 @@ def read_json(path: str | Path) -> Any:
 def read_foreign_json(path: str | Path) -> dict[str, object]:
     """Read a JSON file that another program has written; raises DataError where it does not hold a mapping."""
     path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:

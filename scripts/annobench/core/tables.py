@@ -109,6 +109,7 @@ def read_table(path: Path, wanted: Wanted, delimiter: str | None = None) -> Tabl
     DataError
         For what cannot be read, with the line.
     """
+    _check_there(path)
     if path.suffix == ".parquet":
         return _read_parquet(path, wanted)
     file = TextFile.of(path, delimiter)
@@ -131,9 +132,15 @@ def read_table(path: Path, wanted: Wanted, delimiter: str | None = None) -> Tabl
 
 def column_names(path: Path, delimiter: str | None = None) -> list[str]:
     """Names of the columns of a table, in their order; `index` for row names."""
+    _check_there(path)
     if path.suffix != ".parquet":
         return TextFile.of(path, delimiter).column_names()
     return _parquet(path, None)[1]
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
 
 
 def find_repeated(ids: "pa.Array") -> tuple[int, int] | None:

@@ -172,6 +172,20 @@ def test_surplus_cells_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "azimuth.csv: 2 cells are not in the h5ad file and are left out (c3, c4)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("missing", ["azimuth.csv", "cells.h5ad", "walk.csv", "resource.json"])
+def test_the_command_names_a_file_that_is_missing(
+    tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "azimuth.csv", METADATA)
+    h5ad(tmp_path, CELLS)
+    written(tmp_path / "walk.csv", CROSSWALK)
+    written(tmp_path / "resource.json", json.dumps(RESOURCE))
+    (tmp_path / missing).unlink()
+    paths = [str(tmp_path / name) for name in ("azimuth.csv", "cells.h5ad", "walk.csv", "out")]
+    assert main(["convert", "azimuth", *paths, "--ontology", str(tmp_path / "resource.json")]) == 2
+    assert f"{missing}: there is no such file" in capsys.readouterr().err
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     walk = CROSSWALK.replace("tool_cell_label,cl_id,cl_label", "mine,id,name")
     paths = [written(tmp_path / "azimuth.csv", METADATA), h5ad(tmp_path, CELLS), written(tmp_path / "walk.csv", walk)]

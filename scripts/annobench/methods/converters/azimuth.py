@@ -83,16 +83,10 @@ def convert(
     values = [missing if score is None else table.numbers[score][rows] for _, score in chosen]
     model = f"azimuth_{reference}" if reference else "azimuth"
     out.mkdir(parents=True, exist_ok=True)
-    with atomic(out / cas.RESOURCE) as temporary:
-        if isinstance(ontology, Ontology):
-            temporary.write_text(json.dumps(resource.document()), encoding="utf-8")
-        else:
-            shutil.copyfile(ontology, temporary)
+    _write_resource(out / cas.RESOURCE, ontology, resource)
     cell_ids = order.ids.to_pylist()
     _write_response(out / cas.RESPONSE, cell_ids, _Answers(resource, ids, values), model)
-    about = {"input_path": str(cells.resolve()), "model_name": model, "n_cells": len(rows)}
-    with atomic(out / cas.METADATA) as temporary:
-        temporary.write_text(json.dumps({**about, "ontology_resource_name": None}, indent=2), encoding="utf-8")
+    _write_metadata(out / cas.METADATA, cells, model, len(rows))
     _write_labels(out / cas.LABELS, cell_ids, terms, ids, values)
     print(f"wrote {len(rows)} cells with {len(names)} levels ({', '.join(names)}) to {out}", flush=True)
 
@@ -204,6 +198,20 @@ class _Answers:
     def name(self, term: str) -> str:
         """Name of a term."""
         return self._resource.names[term]
+
+
+def _write_resource(path: Path, given: Path | Ontology, resource: cas.Resource) -> None:
+    with atomic(path) as temporary:
+        if isinstance(given, Path):
+            shutil.copyfile(given, temporary)
+        else:
+            temporary.write_text(json.dumps(resource.document()), encoding="utf-8")
+
+
+def _write_metadata(path: Path, cells: Path, model: str, number: int) -> None:
+    about = {"input_path": str(cells.resolve()), "model_name": model, "n_cells": number, "ontology_resource_name": None}
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _write_response(path: Path, cell_ids: Sequence[str], answers: _Answers, model: str) -> None:

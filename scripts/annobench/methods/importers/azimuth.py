@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from annobench.core.tables import INDEX, Wanted, column_names, read_table
+from annobench.core.tables import Wanted, column_names, read_table
 from annobench.fit.method import Notes
 from annobench.methods.shared.azimuth import Crosswalk, levels_of
 from annobench.methods.shared.imports import ImportedPredictions, located, most
@@ -53,7 +53,7 @@ def read(
     chosen = levels_of(column_names(path, delimiter), levels, path.name)
     names, score = [name for name, _ in chosen], chosen[0][1]
     numbers = [] if score is None else [score]
-    table = read_table(path, Wanted(ids=cell_id or INDEX, texts=names, numbers=numbers), delimiter)
+    table = read_table(path, Wanted(ids=cell_id, texts=names, numbers=numbers), delimiter)
     given = ImportedPredictions.of(table, names, (), score)
     notes: Notes = {"levels": tuple(names), **given.without_score()}
     if crosswalk is None:
