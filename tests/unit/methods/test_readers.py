@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annobench.config.entities import part_files
-from annobench.config.parameters import resolve_parameters
+from annobench.config.parameters import part_files, part_modules, resolve_parameters
 from annobench.config.plugins import plugins
 from annobench.core.errors import AnnobenchError, ConfigError, DataError, MethodSkipped
 from annobench.core.files import sha256_of
 from annobench.core.paths import ROOT as REPOSITORY
 from annobench.methods.shared import cas
 from annobench.ontology import ROOT, UNKNOWN, Ontology
+from annobench.workflow.fit import FitRules
 from annotations import CD4, CD8, CROSSWALK, METADATA, MONOCYTE, NAMES, RESOURCE, B, T, fit, h5ad, same, written
 
 # the protocol
@@ -39,6 +39,25 @@ def test_every_reader_declares_its_files(reader: str) -> None:
 def test_a_file_that_is_not_set_is_not_needed() -> None:
     parameters = resolve_parameters("imported", {"path": "a.csv", "reader": "azimuth"}, lambda *keys: "my.yaml")
     assert part_files("imported", parameters) == ["a.csv"]
+
+
+def test_a_change_of_any_file_refits_the_method(tmp_path: Path) -> None:
+    path = run(tmp_path)
+    given = {"path": str(path), "reader": "cas"}
+    parameters = resolve_parameters("imported", given, lambda *keys: "my.yaml")
+    rules = object.__new__(FitRules)
+    rules.root = tmp_path
+
+    def code() -> str:
+        return rules._method_code("imported", part_modules("imported", parameters), part_files("imported", parameters))
+
+    seen = {code()}
+    for file in sorted(path.iterdir()):
+        file.write_text(file.read_text() + " ")
+        seen.add(code())
+        file.unlink()
+        seen.add(code())
+    assert len(seen) == 1 + 2 * 4
 
 
 def examples() -> list[dict[str, Any]]:
