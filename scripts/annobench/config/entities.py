@@ -7,7 +7,7 @@ from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended
 from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
-from annobench.config.parameters import Origin, resolve_parameters
+from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
@@ -48,7 +48,9 @@ def load_method(name: str, root: Path, source: str) -> Document:
     _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
-        method["files"] = [*method["files"], *method_facts(method["implementation"]).files_of(method["parameters"])]
+        own = method_facts(method["implementation"]).files_of(method["parameters"])
+        of_parts = part_files(method["implementation"], method["parameters"])
+        method["files"] = [*method["files"], *own, *of_parts]
     return method | {"fitted": name, "decoding": "argmax"}
 
 
