@@ -8,6 +8,7 @@ containers, shadow folders.
 from collections.abc import Hashable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakemake.benchmark import BenchmarkRecord, write_benchmark_records
 from snakemake.exceptions import SpawnedJobError
@@ -17,8 +18,9 @@ from snakemake.iocontainers import Namedlist
 from snakemake.jobs import Job
 from snakemake.logging import logger
 
-from annobench.workflow.call import Call, Named
-from annobench.workflow.warm import Ending, NotWarmError, Warm
+if TYPE_CHECKING:
+    from annobench.workflow.call import Call, Named
+    from annobench.workflow.warm import Ending
 
 __all__ = ["Executor", "common_settings"]
 
@@ -27,6 +29,9 @@ class Executor(LocalExecutor):  # type: ignore[misc]
     """The local executor, with warm processes."""
 
     def __post_init__(self) -> None:
+        # not at the top: every start of Snakemake imports this file, whichever executor it takes
+        from annobench.workflow.warm import Warm
+
         super().__post_init__()
         self.warm = Warm()
 
@@ -49,6 +54,8 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         )
 
     def _run_warm(self, job: Job, arguments: tuple[object, ...]) -> None:
+        from annobench.workflow.warm import NotWarmError
+
         try:
             ending = self.warm.run(self._call(job), _kind(job))
         except NotWarmError as error:
@@ -62,7 +69,9 @@ class Executor(LocalExecutor):  # type: ignore[misc]
         if job.benchmark:
             self._write_benchmark(job, ending)
 
-    def _call(self, job: Job) -> Call:
+    def _call(self, job: Job) -> "Call":
+        from annobench.workflow.call import Call
+
         script = job.rule.basedir.join(job.rule.script).get_path_or_uri(secret_free=True)
         return Call(
             script=str(Path(script).resolve()),
@@ -77,7 +86,7 @@ class Executor(LocalExecutor):  # type: ignore[misc]
             config=self.workflow.globals["config"],
         )
 
-    def _write_benchmark(self, job: Job, ending: Ending) -> None:
+    def _write_benchmark(self, job: Job, ending: "Ending") -> None:
         record = BenchmarkRecord(
             jobid=job.jobid,
             rule_name=job.rule.name,
@@ -112,8 +121,10 @@ def _kind(job: Job) -> Hashable:
     return job.rule.name, settings["method"]["implementation"] if job.rule.name == "fit_method" else None
 
 
-def _named(given: Namedlist) -> Named:
+def _named(given: Namedlist) -> "Named":
     """A list of Snakemake's as a plain one."""
+    from annobench.workflow.call import Named
+
     return Named(map(_plain, given), {name: _plain(value) for name, value in given.items()})
 
 
@@ -124,5 +135,5 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, str) else value
 
 
-def _cause(ending: Ending) -> str:
+def _cause(ending: "Ending") -> str:
     return "cause unknown" if ending.status is None else f"signal {-ending.status}"
