@@ -46,6 +46,11 @@ class Categorical:
         code = {name: i for i, name in enumerate(dict.fromkeys(flat))}
         return cls(np.fromiter(map(code.__getitem__, flat), np.int32, len(flat)), list(code))
 
+    @classmethod
+    def of_arrow(cls, column: "pa.ChunkedArray") -> "Categorical":
+        """From an Arrow column of text, or of a dictionary of texts with int32 indices."""
+        return _categorical(column)
+
     def __len__(self) -> int:
         return len(self.codes)
 

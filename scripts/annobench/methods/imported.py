@@ -24,8 +24,8 @@ class Imported(Method):
     Parameters
     ----------
     path
-        The file, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded. A fit is skipped
-        where it is missing.
+        The file, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded, and `{dataset}`
+        stands for the name of the dataset. A fit is skipped where it is missing.
     reader
         Name of a file in scripts/annobench/methods/importers.
     options
@@ -34,7 +34,8 @@ class Imported(Method):
         What the labels are: `id`, Cell Ontology ids (obsolete ones become their replacement); or `name`, labels or
         exact synonyms of the Cell Ontology.
     label_table
-        Name of a table in config/labels that maps the labels to ids; then `labels` does not count.
+        Name of a table in config/labels, or path of another, that maps the labels to ids; then `labels` does not
+        count.
     prefix
         Text that is put before every cell id of the file; the cells of a pair are named `<dataset>:<cell>`.
     missing
@@ -47,7 +48,7 @@ class Imported(Method):
 
     needs = Needs(cells="none")
     abilities = Abilities(probabilities=False, closed_labels=False, one_step=True, trains=False)
-    files = ("{path}", "config/labels/{label_table}.tsv")
+    files = ("{path}", "config/labels/{label_table}.tsv", "{label_table}")
     parts: ClassVar[Mapping[str, str]] = {"reader": "methods/importers"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "reader"}
 
@@ -74,14 +75,15 @@ class Imported(Method):
         self._context = context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
-        path = ROOT / expanded(self.path)
+        name = self.path.replace("{dataset}", self._context.dataset)
+        path = ROOT / expanded(name)
         if not path.is_file():
-            raise MethodSkipped(f"parameters.path: there is no file '{self.path}'; make it, or name another")
+            raise MethodSkipped(f"parameters.path: there is no file '{name}'; make it, or name another")
         given = self._read(path)
         labels, of_labels = self._mapping(self._context.ontology).ids(given)
         found, of_cells = joined(given, labels, list(query.obs_names), missing=self.missing, surplus=self.surplus)
         self.notes = {
-            "file": self.path,
+            "file": name,
             "sha256": sha256_of(path),
             "cells": len(given.cell_ids),
             **of_cells,
@@ -99,11 +101,12 @@ class Imported(Method):
     def _mapping(self, ontology: Ontology) -> Labels:
         """How the labels become ids."""
         if self.label_table is not None:
-            path = ROOT / "config" / "labels" / f"{self.label_table}.tsv"
+            own = Path(self.label_table).suffix == ".tsv"
+            file = self.label_table if own else f"config/labels/{self.label_table}.tsv"
+            path = ROOT / expanded(file)
             if not path.is_file():
-                raise ConfigError(f"parameters.label_table: there is no file config/labels/{self.label_table}.tsv")
-            table = read_table(path, ontology)
-            return Labels(table.get, f"in config/labels/{path.name}", self.unmapped)
+                raise ConfigError(f"parameters.label_table: there is no file {file}")
+            return Labels(read_table(path, ontology).get, f"in {file}", self.unmapped)
         if self.labels == "name":
             what = f"a label or an exact synonym of Cell Ontology {ontology.release}"
             return Labels(ontology.find, what, self.unmapped)
