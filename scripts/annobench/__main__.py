@@ -121,11 +121,11 @@ def _add_score(commands: "Commands") -> None:
 
 def _score(given: Arguments) -> int:
     from annobench.workflow.outside.command import score
-    from annobench.workflow.outside.options import ScoreOptions, listed
+    from annobench.workflow.outside.options import ScoreOptions, listed, listed_paths
 
     options = ScoreOptions(
         label=given.label,
-        predictions=tuple(one for text in given.predictions for one in listed(text)),
+        predictions=tuple(one for text in given.predictions for one in listed_paths(text)),
         out=Path(given.out).expanduser(),
         cells=Path(given.cells).expanduser() if given.cells else None,
         kind=given.kind,

@@ -13,7 +13,7 @@ from annobench.config.extends import Extended, load_extended, shown
 from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, resolve_parameters
 from annobench.config.plugins import method_facts
-from annobench.config.schema import Document, load_yaml, validate
+from annobench.config.schema import Document, Value, load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -65,16 +65,19 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
     _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
-        _name_own_table(method["parameters"], own)
-        method["files"] = [*method["files"], *method_facts(method["implementation"]).files_of(method["parameters"])]
+        method["files"] = [*method["files"], *_path_of_table(method["parameters"], own)]
+        method["files"] += method_facts(method["implementation"]).files_of(method["parameters"])
     return method | {"fitted": name, "decoding": "argmax"}
 
 
-def _name_own_table(parameters: Document, own: Path | None) -> None:
-    """Replace the name of a label table of the study by its path: a fit does not know the study."""
-    table = own and own / "config" / "labels" / f"{parameters.get('label_table')}.tsv"
+def _path_of_table(parameters: dict[str, Value], own: Path | None) -> list[str]:
+    """Replace the name of a label table of the study by its path, which a fit reads; returns the path, if it is one."""
+    name = parameters.get("label_table")
+    table = own and own / "config" / "labels" / f"{name}.tsv"
     if table and table.is_file():
         parameters["label_table"] = str(table)
+    named = str(parameters.get("label_table"))
+    return [named] if named.endswith(".tsv") else []
 
 
 def _gives_probabilities(method: Document) -> bool:

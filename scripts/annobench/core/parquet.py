@@ -46,11 +46,6 @@ class Categorical:
         code = {name: i for i, name in enumerate(dict.fromkeys(flat))}
         return cls(np.fromiter(map(code.__getitem__, flat), np.int32, len(flat)), list(code))
 
-    @classmethod
-    def of_arrow(cls, column: "pa.ChunkedArray") -> "Categorical":
-        """From an Arrow column of text, or of a dictionary of texts with int32 indices."""
-        return _categorical(column)
-
     def __len__(self) -> int:
         return len(self.codes)
 
@@ -143,7 +138,7 @@ def read_columns(
     for name in table.column_names:
         column = table.column(name)
         arrays[name] = (
-            _categorical(column) if name in categorical else _one(column) if name in texts else _to_numpy(column)
+            to_categorical(column) if name in categorical else _one(column) if name in texts else _to_numpy(column)
         )
     return arrays
 
@@ -259,7 +254,8 @@ def _one(column: "pa.ChunkedArray") -> "pa.Array":
     return pa.concat_arrays(chunks) if chunks else _text([])
 
 
-def _categorical(column: "pa.ChunkedArray") -> Categorical:
+def to_categorical(column: "pa.ChunkedArray") -> Categorical:
+    """An Arrow column as categories, which are texts where the column holds text."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):
@@ -275,7 +271,7 @@ def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
 
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return _categorical(column).to_text()
+        return to_categorical(column).to_text()
     if kind in (pa.float64(), pa.int64()):
         dtype = np.dtype(np.float64 if kind == pa.float64() else np.int64)
         parts = [_buffer(chunk, dtype) for chunk in column.chunks]

@@ -48,7 +48,7 @@ class Imported(Method):
 
     needs = Needs(cells="none")
     abilities = Abilities(probabilities=False, closed_labels=False, one_step=True, trains=False)
-    files = ("{path}", "config/labels/{label_table}.tsv", "{label_table}")
+    files = ("{path}", "config/labels/{label_table}.tsv")
     parts: ClassVar[Mapping[str, str]] = {"reader": "methods/importers"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "reader"}
 

@@ -84,6 +84,8 @@ def _samples(context: TableContext, fits: list[FitFiles]) -> Samples:
 
 
 def _counts(context: TableContext, fit: FitFiles) -> Iterator[tuple[Group, UnitCounts]]:
+    if not fit.groups.is_file():
+        return
     table = pd.DataFrame(fit.rows(fit.groups))
     classes = Classes(context.fits.classes[fit.dataset, fit.split], context.ontology)
     for (level, group), part in table.groupby(["level", "group"], sort=True):

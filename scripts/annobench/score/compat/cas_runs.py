@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.core.errors import DataError, nearest
-from annobench.core.parquet import Categorical, positions
+from annobench.core.parquet import Categorical, positions, to_categorical
 
 if TYPE_CHECKING:
     import h5py
@@ -226,7 +226,7 @@ def read_labels(run: CasRun, top_k: int) -> Labels:
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"{run.labels}: is not a readable table ({error})") from error
-    return Labels(table.column(0), [Categorical.of_arrow(table.column(i + 1)) for i in range(len(ranks))])
+    return Labels(table.column(0), [to_categorical(table.column(i + 1)) for i in range(len(ranks))])
 
 
 @dataclass(frozen=True)

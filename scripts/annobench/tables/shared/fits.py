@@ -78,7 +78,7 @@ class FitFiles:
     @property
     def done(self) -> bool:
         """Whether the fit has a record and is scored."""
-        files = (self.run, self.scores, self.confusion, self.groups, self.sums, self.confidence)
+        files = (self.run, self.scores, self.confusion, self.sums, self.confidence)
         return all(path.is_file() for path in files)
 
 

@@ -68,9 +68,14 @@ class ScoreOptions:
             raise ConfigError(f"CELLS: there is no file or folder '{self.cells}'")
 
 
-def listed(text: str | None) -> tuple[str, ...]:
-    """Words that blanks or commas separate."""
-    return tuple(filter(None, re.split(r"[\s,]+", text or "")))
+def listed(text: str | None, separator: str = ",") -> tuple[str, ...]:
+    """Parts of a text between separators (a regular expression); empty ones are left out."""
+    return tuple(part for one in re.split(separator, text or "") if (part := one.strip()))
+
+
+def listed_paths(text: str) -> tuple[str, ...]:
+    """Paths that blanks or commas separate; a text that is a path itself is one."""
+    return (text,) if Path(text).expanduser().exists() else listed(text, r"[\s,]+")
 
 
 def unique_name(text: str, taken: Iterable[str]) -> str:
