@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LABELS, METADATA, RESOURCE = "inferred_labels.csv", "metadata.json", "ontology_resource.json"
 NAME = "cas_cell_type_name_"  # the columns of ids; `label` in their place are names
 _SHOWN = 10
-_BLOCK = 1 << 17  # cells whose ids are Python objects at the same time
+_BLOCK = 1 << 16  # cells whose ids are of a fixed width at the same time
 
 
 @dataclass(frozen=True)
@@ -155,20 +155,27 @@ def read_truth(file: Path, label: str, groups: Sequence[str] = ()) -> Truth:
             obs = handle["obs"]
             columns = {name: _obs_column(obs, name, file) for name in (label, *groups)}
             ids = obs[obs.attrs["_index"]]
-            blocks = [_binary(ids[at : at + _BLOCK].tolist()) for at in range(0, len(ids), _BLOCK)]
+            blocks = [_binary(ids, slice(at, at + _BLOCK)) for at in range(0, len(ids), _BLOCK)]
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise DataError(f"{file}: is not a readable h5ad file ({error})") from error
     return Truth(file, pa.chunked_array(blocks, pa.large_binary()), columns.pop(label), columns)
 
 
-def _binary(values: list[bytes]) -> "pa.Array":
-    """Bytes as an Arrow array, from plain buffers: pyarrow would import pandas to convert an array of numpy."""
+def _binary(texts: "h5py.Dataset", part: slice, width: int = 32) -> "pa.Array":
+    """Some texts of a dataset as Arrow binary, without a Python object for each: h5py reads them into a fixed width."""
     import pyarrow as pa
 
-    offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(pa.large_binary(), len(values), buffers)
+    if texts.dtype.kind != "O":
+        width = texts.dtype.itemsize
+    fixed = texts.astype(f"S{width}")[part]
+    sizes = np.strings.str_len(fixed)
+    if texts.dtype.kind == "O" and sizes.max(initial=0) >= width:  # some may be cut off
+        return _binary(texts, part, width * 4)
+    offsets = np.zeros(len(fixed) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    table = fixed.view(np.uint8).reshape(len(fixed), width)
+    data = table[np.arange(width) < sizes[:, None]]
+    return pa.Array.from_buffers(pa.large_binary(), len(fixed), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def _obs_column(obs: "h5py.Group", name: str, file: Path) -> Categorical:
