@@ -2,8 +2,9 @@
 
 Command: `.venv/bin/python benchmarks/outside.py [--cells 1000000] [--ranks 3] [--repeat 5] [--random]`
 
-The input is made once: an inferred_labels.csv, an h5ad file with the true labels and an ontology_resource.json of release
-2025-04-10. By default 250 types are true and 70 % of the cells are right; `--random` draws both labels from all terms.
+The input is made once: an inferred_labels.csv, an h5ad file with the true labels and an ontology_resource.json of
+release 2025-04-10. By default 250 types are true and 70 % of the cells are right; `--random` draws both labels from all
+terms.
 Every repetition is a process of its own: wall time from its start to its end, its processor time and its peak memory.
 """
 
