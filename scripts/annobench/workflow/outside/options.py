@@ -57,6 +57,8 @@ class ScoreOptions:
         """Raise ConfigError for what is missing or not allowed."""
         if not self.label:
             raise ConfigError("LABEL is missing; name the column of obs with the true labels")
+        if self.out == Path():
+            raise ConfigError("OUT is missing; name the folder to write the study and its results into")
         if not self.predictions:
             raise ConfigError("PREDICTIONS is missing; name files or folders of predictions")
         if self.kind not in (None, *KINDS):
