@@ -50,7 +50,8 @@ def _prepare_observations(task: Task) -> None:
     read = read_observations(task.source)
     _check_ids(read, task.spec.cells.duplicated_ids, task.file)
     obs, mapping = _mapped(read, task)
-    genes = ChosenGenes(pd.DataFrame({"feature_id": [], "feature_name": []}, dtype=str), np.arange(0), 0, 0)
+    table = pd.DataFrame({"feature_id": [], "feature_name": []}, dtype=str, index=pd.Index([], dtype=str))
+    genes = ChosenGenes(table, np.arange(0), 0, 0)
     cells = AnnData(csr_matrix((len(obs), 0), dtype=np.float32), obs=obs, var=genes.table)
     cells.uns["annobench"] = {"matrix": NO_MATRIX, "ontology": task.ontology.release}
     write_cells(task.name, cells, task.outputs, task.ontology, source_notes(task.fetched, genes, mapping))
