@@ -122,7 +122,7 @@ def test_names_and_lists(tmp_path: Path) -> None:
 
 def test_a_study_has_its_own_files_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, methods = tmp_path / "mine.yaml", tmp_path / "config" / "methods"
-    assert own_folder(study, ROOT) is None
+    assert own_folder(study, ROOT) is None  # it is not there
     methods.mkdir(parents=True)
     document = load_yaml(ROOT / "config" / "methods" / "oracle.yaml") | {"label": "My oracle"}
     (methods / "oracle.yaml").write_text(yaml.safe_dump(document))
