@@ -1,6 +1,6 @@
 """Run time of the default study, and how the processors spent it.
 
-Command: `.venv/bin/python benchmarks/quickstart.py [--study smoke] [--commit 2f89dc3]`
+Command: `.venv/bin/python benchmarks/quickstart.py [--study smoke] [--commit 2f89dc3] [--executor local]`
 
 Runs a study in a copy of the repository without results, of the working tree or of an earlier commit, and counts the
 processor time of every process: of Snakemake itself, of the fits, of all that either of them started.
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", default="quickstart")
     parser.add_argument("--commit", help="an earlier commit instead of the working tree")
+    parser.add_argument("--executor", help="local: without warm processes")
     arguments = parser.parse_args()
     # a process whose parent has ended becomes a child of this one, so that its processor time is counted
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -41,6 +42,7 @@ def main() -> None:
         environment = {**os.environ, "PYTHONPATH": str(repository / "scripts")}
         before, begin = processor_seconds(), time.perf_counter()
         command = [sys.executable, "-m", "annobench", "run", "--study", arguments.study]
+        command += ["--", "--executor", arguments.executor] if arguments.executor else []
         with open(repository / "run.log", "wb") as log:
             run = subprocess.Popen(command, cwd=repository, env=environment, stdout=log, stderr=subprocess.STDOUT)
             snakemake = SnakemakeTimes(run.pid)

@@ -27,12 +27,14 @@ from annobench.workflow.common import (
 
 let_drivers_import_from(SCRIPTS)
 
-without_timers(workflow)
-
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))
 
 TARGETS = Targets(STUDY)
+
+
+onstart:
+    without_timers(workflow)
 
 
 wildcard_constraints:

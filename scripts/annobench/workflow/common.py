@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from annobench.config.results import Results
 from annobench.config.study import Study, named_study
@@ -34,17 +34,26 @@ def let_drivers_import_from(scripts: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(scripts), *others]))
 
 
-def without_timers(workflow: object) -> None:
+class _Scheduler(Protocol):
+    """What is used of Snakemake's scheduler, and of its limit of new jobs."""
+
+    job_rate_limiter: Any
+
+
+class _Running(Protocol):
+    scheduler: _Scheduler
+
+
+def without_timers(workflow: _Running) -> None:
     """Lift Snakemake's default limit of 100 new jobs a second; another limit, given by the user, stays.
 
     With a limit, every job that starts leaves a timer that evaluates the schedule once a second until the end of the
     run, so that a run of many jobs spends more and more of its time there. Starting a job, or handing it to a cluster,
     takes longer than a hundredth of a second anyway.
     """
-    settings = getattr(workflow, "scheduling_settings", None)  # None where nothing is scheduled, as in a dry run
-    limit = settings and settings.max_jobs_per_timespan
-    if settings and limit and (limit.max_jobs, limit.timespan) == (100, 1):
-        settings.max_jobs_per_timespan = None
+    limit = workflow.scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 @contextmanager

@@ -24,7 +24,14 @@ from annobench.core.threads import SPIN
 from annobench.workflow import warm_server
 from annobench.workflow.call import Call
 
-COMMON = ("annobench.fit.parent", "annobench.fit.child", "annobench.fit.inputs", "annobench.fit.writer")
+COMMON = (  # what every fit imports
+    "annobench.fit.parent",
+    "annobench.fit.child",
+    "annobench.fit.inputs",
+    "annobench.fit.writer",
+    "anndata",
+    "pyarrow.parquet",
+)
 MOST = 8  # warm processes at a time; each holds 60 to 250 MB
 
 

@@ -1,6 +1,7 @@
 """What is promised: a plan before, progress during, a summary after, and help for whoever writes a new file."""
 
 import io
+import itertools
 import json
 import logging
 import os
@@ -99,6 +100,28 @@ class Ended:
 
     def wait(self) -> int:
         return 0
+
+
+@pytest.mark.parametrize(
+    ("system", "arguments", "expected"),
+    [
+        ("linux", (), ["annobench"]),
+        ("darwin", (), []),
+        ("linux", ("--executor", "local"), ["local"]),
+        ("linux", ("--executor=local",), []),
+        ("linux", ("-e", "local"), []),
+    ],
+)
+def test_jobs_are_forked_on_linux_unless_another_executor_is_named(
+    monkeypatch: pytest.MonkeyPatch, system: str, arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(launch.sys, "platform", system)
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, **_: commands.append(command) or Ended())
+    monkeypatch.setattr(launch, "count_gpus", lambda: 0)
+    launch.snakemake("smoke", *arguments)
+    (command,) = commands
+    assert [after for word, after in itertools.pairwise(command) if word == "--executor"] == expected
 
 
 def test_fits_that_may_use_a_gpu_wait_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
