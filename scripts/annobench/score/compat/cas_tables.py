@@ -140,6 +140,7 @@ def _count(runs: Sequence[tuple[CasRun, Path]], options: CasOptions, hierarchy: 
             if truth is None or truth.file != file:
                 truth = read_truth(file, options.label, options.groups)
             cells = joined(run, reading.result(), truth, hierarchy.labels)
+            del reading  # and with it the ids
             counted.runs.append((run, [Pairs.count(cells.true, predicted) for predicted in cells.tops()]))
             _count_groups(counted, run, cells, truth)
     return counted
