@@ -1,7 +1,8 @@
 """One training step on the CPU: ours, sparse, beside dense PyTorch, bf16 autocast and torch.sparse.
 
 Command: `.venv/bin/python benchmarks/training_step.py` (about two minutes, 3 GB of memory); with `--losses`, only what
-every loss adds to our step with cross-entropy (with `--threads 1` on a busy machine)
+every loss adds to our step with cross-entropy (with `--threads 1` on a busy machine); with `--avx2`, every contestant
+uses AVX2 only, which imitates the vectors of another processor but not its caches
 
 A step is forward, loss, backward, clipping of the global norm at 1.0, and AdamW. All contestants take turns on the same
 batches in one process, in the environment of a fit (see `annobench.core.threads.SPIN`). Batches of dense contestants
@@ -11,6 +12,7 @@ AdamW.
 
 import argparse
 import os
+import platform
 import sys
 import time
 import warnings
@@ -24,6 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from annobench.core.threads import SPIN
 
 os.environ.update({name: value for name, value in SPIN.items() if name not in os.environ})
+os.environ.update(  # of numba, PyTorch, and the two libraries of its dense products
+    {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
+    if "--avx2" in sys.argv
+    else {}
+)
 
 import numpy as np
 import torch
@@ -237,15 +250,31 @@ def cost_of_losses(name: str, batches: list[tuple[dict[str, Any], Tensor]], roun
         )
 
 
+def processor() -> str:
+    """Name, level-2 cache and vector extensions of the processor, and what PyTorch uses of these (Linux)."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name", platform.machine())
+    family = ", ".join(f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    vectors = [flag for flag in ("avx2", "avx512f", "asimd", "sve") if flag in flags]
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    size = cache.read_text().strip() if cache.exists() else "unknown"
+    used = torch.backends.cpu.get_cpu_capability()
+    return f"{name} ({family}), {' '.join(vectors)}, level-2 cache {size} a core; PyTorch uses {used}"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--losses", action="store_true", help="only the cost of every loss in our step")
+    parser.add_argument("--avx2", action="store_true", help="use AVX2 only")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    print(processor())
     made = [synthetic_batch(CELLS, GENES, seed) for seed in range(3)]
     density = sum(len(batch.values) for batch in made) / len(made) / CELLS
     print(f"{CELLS:,} cells x {GENES:,} genes, {density:,.0f} non-zeros a cell, {arguments.threads} threads")

@@ -26,7 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
         _run_own_checkout()
     parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_runs, _add_score, _add_annotate, _add_templates, _add_checks, _add_census_release):
+    adders = (
+        _add_runs,
+        _add_score,
+        _add_annotate,
+        _add_convert,
+        _add_templates,
+        _add_checks,
+        _add_census_release,
+    )
+    for add in adders:
         add(commands)
     given = parser.parse_args(arguments)
     try:
@@ -182,6 +191,54 @@ def _annotate(given: Arguments) -> int:
             device=given.device,
             threads=given.threads,
         )
+    )
+    return 0
+
+
+# convert
+
+
+def _add_convert(commands: "Commands") -> None:
+    parser = _command(commands, "convert", _convert_azimuth, "write results of one program in the layout of another")
+    programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
+    text = "write labels of Azimuth as the folder of a run of Cellarium CAS"
+    azimuth = _command(programs, "azimuth", _convert_azimuth, text)
+    azimuth.add_argument("metadata", help="metadata of Azimuth: a table with predicted.<level> and their scores")
+    azimuth.add_argument("cells", help="the h5ad file that was annotated")
+    azimuth.add_argument("crosswalk", help="table of labels of Azimuth and their Cell Ontology ids")
+    azimuth.add_argument("out", help="folder to write; it must be new, or empty")
+    azimuth.add_argument("--label-column", default="tool_cell_label", help="of the crosswalk (default: %(default)s)")
+    azimuth.add_argument("--id-column", default="cl_id", help="of the crosswalk (default: %(default)s)")
+    azimuth.add_argument("--name-column", help="of the crosswalk, names of terms; labels of Azimuth where left out")
+    azimuth.add_argument("--reference", default="", metavar="NAME", help="reference of Azimuth, such as pbmcref")
+    azimuth.add_argument(
+        "--ontology", metavar="FILE", help="ontology_resource.json of CAS; made from the ontology of the default study"
+    )
+    azimuth.add_argument(
+        "--level", default=[], action="append", metavar="COLUMN", help="column of labels, the finest first; repeat"
+    )
+    azimuth.add_argument("--cell-id", default="index", help="column of the metadata with cell ids (default: row names)")
+
+
+def _convert_azimuth(given: Arguments) -> int:
+    from annobench.data.ontology import read_release
+    from annobench.data.spec import OntologySpec
+    from annobench.methods.converters.azimuth import convert
+    from annobench.methods.shared.azimuth import Crosswalk
+    from annobench.workflow.launch import resolve
+
+    columns = {key: getattr(given, key) for key in ("label_column", "id_column", "name_column")}
+    convert(
+        Path(given.metadata),
+        Path(given.cells),
+        Crosswalk.load(Path(given.crosswalk), **columns),
+        Path(given.out),
+        ontology=Path(given.ontology)
+        if given.ontology
+        else read_release(OntologySpec.from_params(resolve(None).settings["ontology"])),
+        reference=given.reference,
+        levels=given.level,
+        cell_id=given.cell_id,
     )
     return 0
 

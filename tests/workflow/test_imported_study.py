@@ -68,7 +68,7 @@ def test_the_record_counts_what_did_not_match(imported: Repo) -> None:
     notes = record(imported, "imported_nearest_centroid")["notes"]
     path = imported.folder / "results/imported/nearest_centroid.tsv"
     assert isinstance(notes, dict)
-    assert notes["sha256"] == sha256_of(path)
+    assert notes["sha256"] == {"results/imported/nearest_centroid.tsv": sha256_of(path)}
     assert (notes["cells_joined"], notes["cells_missing"], notes["cells_surplus"]) == (694, 6, 1)
     assert notes["surplus"] == ["of-nobody"]
     assert len(notes["missing"]) == 6

@@ -11,7 +11,7 @@ from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended, shown
 from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
-from annobench.config.parameters import Origin, resolve_parameters
+from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
@@ -68,6 +68,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
         method["files"] = [*method["files"], *_path_of_table(method["parameters"], own)]
         method["files"] += method_facts(method["implementation"]).files_of(method["parameters"])
+        method["files"] += part_files(method["implementation"], method["parameters"])
     return method | {"fitted": name, "decoding": "argmax"}
 
 

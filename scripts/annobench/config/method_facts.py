@@ -1,6 +1,6 @@
 """What a method needs, and what it can do: stated on its class, read by everything else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Literal
@@ -94,9 +94,14 @@ class MethodFacts:
 
     def files_of(self, parameters: Mapping[str, object]) -> list[str]:
         """Paths of the files that a method with these parameters reads."""
-        found = []
-        for path in self.files:
-            names = [name for _, name, _, _ in Formatter().parse(path) if name]
-            if all(parameters.get(name) is not None for name in names):
-                found.append(path.format_map(parameters))
-        return found
+        return filled(self.files, parameters)
+
+
+def filled(templates: Sequence[str], values: Mapping[str, object]) -> list[str]:
+    """Paths with names of parameters in braces, filled in; one whose parameters are not set is left out."""
+    found = []
+    for path in templates:
+        names = [name for _, name, _, _ in Formatter().parse(path) if name]
+        if all(values.get(name) is not None for name in names):
+            found.append(path.format_map(values))
+    return found

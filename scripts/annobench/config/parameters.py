@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
+from annobench.config.method_facts import filled
 from annobench.config.plugins import method_class, plugins
 from annobench.config.schema import Value, kind_of
-from annobench.config.syntax import class_named, lineage
+from annobench.config.syntax import class_named, lineage, literals
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 
@@ -87,6 +88,17 @@ def part_modules(implementation: str, parameters: Mapping[str, Value]) -> list[s
         f"{LIBRARY.name}.{folder.replace('/', '.')}.{parameters[name]}"
         for name, folder in parts(implementation).items()
     ]
+
+
+def part_files(implementation: str, parameters: Mapping[str, Value]) -> list[str]:
+    """Paths of files that the parts of a method read: what `FILES` of their modules says, with parameters filled in."""
+    found = []
+    options = {part: name for name, part in _mapping(implementation, "part_options").items()}
+    for name, folder in parts(implementation).items():
+        templates = literals(LIBRARY / folder / f"{parameters[name]}.py", ["FILES"]).get("FILES", ())
+        own = parameters[options[name]] if name in options else {}
+        found += filled(templates, {**(own if isinstance(own, dict) else {}), **parameters})
+    return found
 
 
 def parts(implementation: str) -> Mapping[str, str]:

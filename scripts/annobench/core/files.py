@@ -76,6 +76,20 @@ def read_json(path: str | Path) -> Any:
         raise damaged(path, error) from error
 
 
+def read_foreign_json(path: str | Path) -> dict[str, object]:
+    """Read a JSON file that another program has written; raises DataError where it does not hold a mapping."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path.name}: is not readable as JSON ({error}); write it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path.name}: holds a {type(found).__name__}, expected a mapping in braces")
+    return found
+
+
 def damaged(path: str | Path, error: Exception) -> DataError:
     """The error for a file under results/ that cannot be read."""
     return DataError(f"{path}: is damaged ({error}); delete it, and the next run that needs it makes it again")

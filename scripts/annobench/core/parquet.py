@@ -20,6 +20,9 @@ from annobench.core.files import atomic, damaged
 
 NOT_GIVEN = "unknown"  # value of an obs column that the source does not give
 ROW_GROUP = 1 << 17  # rows that are written, and can be read, together
+_AT_ONCE = 1 << 17  # texts that are looked up in one hash table
+_GROUPS = 1 << 5  # of texts, beyond that
+_WORD = 8  # last bytes of a text, which say its group
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,7 +141,7 @@ def read_columns(
     for name in table.column_names:
         column = table.column(name)
         arrays[name] = (
-            to_categorical(column) if name in categorical else _one(column) if name in texts else _to_numpy(column)
+            to_categorical(column) if name in categorical else _one(column) if name in texts else to_numpy(column)
         )
     return arrays
 
@@ -212,14 +215,58 @@ class ColumnWriter:
         self.close()
 
 
-def positions(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
-    """Position of each wanted text among the given ones, (wanted,); -1 if it is not there, the first of several."""
-    if wanted.equals(given):  # usually everything is in the order of the split
+def positions(wanted: "pa.Array", given: "pa.Array", *, whole: bool = False) -> "NDArray[np.int64]":
+    """Position of each wanted text among the given ones, (wanted,); -1 if it is not there, the first of several.
+
+    `whole` says that texts which are given twice matter also where both arrays are equal.
+    """
+    if not whole and wanted.equals(given):  # usually everything is in the order of the split
         return np.arange(len(wanted))
+    if min(len(wanted), len(given)) > _AT_ONCE and (groups := _groups(wanted, given)):
+        return _grouped_positions(wanted, given, *groups)
+    return _index_in(wanted, given)
+
+
+def _index_in(wanted: "pa.Array", given: "pa.Array") -> "NDArray[np.int64]":
     import pyarrow.compute as pc
 
     places = pc.index_in(wanted, value_set=given)
     return np.where(_valid(places), _buffer(places, np.dtype(np.int32)), -1).astype(np.int64)
+
+
+def _grouped_positions(
+    wanted: "pa.Array", given: "pa.Array", wanted_groups: "NDArray[np.uint8]", given_groups: "NDArray[np.uint8]"
+) -> "NDArray[np.int64]":
+    """As `positions`, group by group: a hash table of all texts would not fit into the cache."""
+    found = np.full(len(wanted), -1, dtype=np.int64)
+    rows, others = (np.argsort(groups, kind="stable") for groups in (wanted_groups, given_groups))
+    ends, other_ends = (np.cumsum(np.bincount(g, minlength=_GROUPS)) for g in (wanted_groups, given_groups))
+    texts, other_texts = take(wanted, rows), take(given, others)
+    start = other_start = 0
+    for end, other_end in zip(ends.tolist(), other_ends.tolist(), strict=True):
+        places = _index_in(texts[start:end], other_texts[other_start:other_end])
+        there = np.flatnonzero(places >= 0)
+        found[rows[start:end][there]] = others[other_start:other_end][places[there]]
+        start, other_start = end, other_end
+    return found
+
+
+def _groups(*several: "pa.Array") -> "list[NDArray[np.uint8]]":
+    """A group for every text of some arrays, equal for equal texts; empty where a text is too short to tell."""
+    import pyarrow as pa
+
+    found = []
+    for texts in several:
+        if texts.type != pa.large_string() or texts.null_count:
+            return []
+        ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+        if np.diff(ends).min() < _WORD:
+            return []
+        data = texts.buffers()[2]
+        words = np.ndarray((data.size - _WORD + 1,), np.dtype("<u8"), data, strides=(1,))  # one begins at every byte
+        mixed = words[ends[1:] - _WORD] * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: the upper bits are spread
+        found.append((mixed >> np.uint64(64 - _GROUPS.bit_length() + 1)).astype(np.uint8))
+    return found
 
 
 def take(texts: "pa.Array", rows: "NDArray[np.intp]") -> "pa.Array":
@@ -254,19 +301,24 @@ def _one(column: "pa.ChunkedArray") -> "pa.Array":
     return pa.concat_arrays(chunks) if chunks else _text([])
 
 
-def to_categorical(column: "pa.ChunkedArray") -> Categorical:
+def to_categorical(column: "pa.ChunkedArray | pa.Array") -> Categorical:
     """An Arrow column as categories, which are texts where the column holds text."""
     import pyarrow as pa
 
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
+    elif column.type.index_type != pa.int32():
+        column = column.cast(pa.dictionary(pa.int32(), column.type.value_type))
     chunks = column.unify_dictionaries().chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []
     codes = [np.where(_valid(c), _buffer(c.indices, np.dtype(np.int32)), np.int32(-1)) for c in chunks]
     return Categorical(np.concatenate(codes) if codes else np.empty(0, dtype=np.int32), names)
 
 
-def _to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
+def to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
+    """An Arrow column as an array: text as objects, numbers in their type, a missing number as NaN."""
     import pyarrow as pa
 
     kind = column.type

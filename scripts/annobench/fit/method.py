@@ -35,7 +35,7 @@ __all__ = [
     "save_state",
 ]
 
-Notes: TypeAlias = dict[str, str | int | Mapping[str, int] | tuple[str, ...]]
+Notes: TypeAlias = dict[str, str | int | Mapping[str, str | int] | tuple[str, ...]]
 
 
 @dataclass

@@ -78,7 +78,7 @@ class FitResult(Spec):
     genes: Mapping[str, int] = field(default_factory=dict)
     cells: CellCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, str | int | Mapping[str, int] | tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, str | int | Mapping[str, str | int] | tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

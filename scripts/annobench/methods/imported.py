@@ -1,18 +1,17 @@
-"""Predictions that were made elsewhere: read from a file, scored like those of any other method."""
+"""Predictions that were made elsewhere: read from files, scored like those of any other method."""
 
 import importlib
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from annobench.core.errors import ConfigError, MethodSkipped
-from annobench.core.files import expanded, sha256_of
-from annobench.core.paths import ROOT
+from annobench.config.method_facts import filled
+from annobench.core.errors import MethodSkipped
+from annobench.core.files import sha256_of
 from annobench.fit.method import Abilities, Context, Method, Needs
 from annobench.fit.predictions import Predictions
-from annobench.methods.shared.imports import ImportedPredictions, Labels, joined
-from annobench.ontology import Ontology
-from annobench.ontology.labels import read_table
+from annobench.methods.shared.imports import ImportedPredictions, Labels, joined, located
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,8 +23,8 @@ class Imported(Method):
     Parameters
     ----------
     path
-        The file, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded, and `{dataset}`
-        stands for the name of the dataset. A fit is skipped where it is missing.
+        The file or the folder, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded, and
+        `{dataset}` stands for the name of the dataset. A fit is skipped where a file of the reader is missing.
     reader
         Name of a file in scripts/annobench/methods/importers.
     options
@@ -48,7 +47,7 @@ class Imported(Method):
 
     needs = Needs(cells="none")
     abilities = Abilities(probabilities=False, closed_labels=False, one_step=True, trains=False)
-    files = ("{path}", "config/labels/{label_table}.tsv")
+    files = ("config/labels/{label_table}.tsv",)
     parts: ClassVar[Mapping[str, str]] = {"reader": "methods/importers"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "reader"}
 
@@ -75,46 +74,43 @@ class Imported(Method):
         self._context = context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
-        name = self.path.replace("{dataset}", self._context.dataset)
-        path = ROOT / expanded(name)
-        if not path.is_file():
-            raise MethodSkipped(f"parameters.path: there is no file '{name}'; make it, or name another")
-        given = self._read(path)
-        labels, of_labels = self._mapping(self._context.ontology).ids(given)
-        found, of_cells = joined(given, labels, list(query.obs_names), missing=self.missing, surplus=self.surplus)
+        given_path = self.path.replace("{dataset}", self._context.dataset)
+        module = importlib.import_module(f"annobench.methods.importers.{self.reader}")
+        files = self._files(module.FILES, given_path)
+        wants = [self._context.ontology] if "ontology" in inspect.signature(module.read).parameters else []
+        given: ImportedPredictions = module.read(located(given_path), *wants, **self.options)
+        given = given.prefixed(self.prefix)
+        labels, of_labels = self._mapping().ids(given)
+        cells = query.obs_names.to_numpy(dtype=object)
+        found, of_cells = joined(given, labels, cells, missing=self.missing, surplus=self.surplus)
         self.notes = {
-            "file": name,
-            "sha256": sha256_of(path),
+            "file": given_path,
+            "sha256": {name: sha256_of(path) for name, path in files.items()},
             "cells": len(given.cell_ids),
             **of_cells,
             **of_labels,
+            **given.notes,
         }
         for name, value in self.notes.items():
             print(f"{name}: {value}", flush=True)
         yield found
 
-    def _read(self, path: Path) -> ImportedPredictions:
-        module = importlib.import_module(f"annobench.methods.importers.{self.reader}")
-        given: ImportedPredictions = module.read(path, **self.options)
-        return given.prefixed(self.prefix)
+    def _files(self, templates: tuple[str, ...], path: str) -> dict[str, Path]:
+        """What the reader reads; raises MethodSkipped where a file is missing."""
+        files = {name: located(name) for name in filled(templates, {**self.options, "path": path})}
+        missing = [name for name, file in files.items() if not file.is_file()]
+        if missing:
+            names = " and ".join(f"'{name}'" for name in missing)
+            raise MethodSkipped(
+                f"parameters.path: there is no file {names}; make it, or name another"
+                if len(files) == 1
+                else f"parameters: there is no file {names}, and the reader '{self.reader}' needs {len(files)} files"
+            )
+        return files
 
-    def _mapping(self, ontology: Ontology) -> Labels:
+    def _mapping(self) -> Labels:
         """How the labels become ids."""
+        ontology = self._context.ontology
         if self.label_table is not None:
-            own = Path(self.label_table).suffix == ".tsv"
-            file = self.label_table if own else f"config/labels/{self.label_table}.tsv"
-            path = ROOT / expanded(file)
-            if not path.is_file():
-                raise ConfigError(f"parameters.label_table: there is no file {file}")
-            return Labels(read_table(path, ontology).get, f"in {file}", self.unmapped)
-        if self.labels == "name":
-            what = f"a label or an exact synonym of Cell Ontology {ontology.release}"
-            return Labels(ontology.find, what, self.unmapped)
-        return Labels(
-            lambda text: ontology.resolve(_as_id(text)), f"an id of Cell Ontology {ontology.release}", self.unmapped
-        )
-
-
-def _as_id(text: str) -> str:
-    """`CL:0000084`, also where it is written as `CL_0000084` or as the address of the term."""
-    return text.rsplit("/", 1)[-1].replace("CL_", "CL:", 1)
+            return Labels.by_table(self.label_table, ontology, self.unmapped)
+        return (Labels.by_name if self.labels == "name" else Labels.by_id)(ontology, self.unmapped)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from annobench.config.method_facts import Abilities, Needs
@@ -12,6 +13,17 @@ from annobench.core.spec import Params
 from annobench.fit.job import Command, FitSettings, Keep, MethodSettings
 from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; one that several fits read, and that does not change, is read once."""
+    state = path.stat()
+    return _digest_of(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 class FitRules(Chapter):
@@ -62,7 +74,7 @@ class FitRules(Chapter):
     def _method_code(self, implementation: str, parts: Sequence[str], files: Sequence[str], dataset: str) -> str:
         code = code_hash("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{implementation}", *parts)
         paths = [self.root / expanded(file.replace("{dataset}", dataset)) for file in files]
-        return "-".join([code, *(sha256_of(path)[:12] if path.is_file() else "missing" for path in paths)])
+        return "-".join([code, *(_digest(path)[:12] if path.is_file() else "missing" for path in paths)])
 
     def threads(self, wildcards: Wildcards) -> int:
         """Threads of a fit."""

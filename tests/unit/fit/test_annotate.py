@@ -283,9 +283,10 @@ def test_what_is_written_can_be_imported(data: ad.AnnData, fit: Fit, tmp_path: P
     for ending in ("csv", "parquet"):
         expected = table(fit("logistic_regression"), written(tmp_path, new), tmp_path / f"out.{ending}")
         found = import_table(tmp_path / f"out.{ending}", label="label_id", confidence="confidence_calibrated")
-        assert found.cell_ids.tolist() == expected.index.tolist()
-        assert found.labels[:, 0].tolist() == expected["label_id"].tolist()
-        assert found.labels[0, 0] == UNKNOWN
+        labels = found.labels[0].to_text().tolist()
+        assert found.cell_ids.to_pylist() == expected.index.tolist()
+        assert labels == expected["label_id"].tolist()
+        assert labels[0] == UNKNOWN
         assert found.confidence is not None
         assert np.isnan(found.confidence).tolist() == [True] + [False] * 59
 

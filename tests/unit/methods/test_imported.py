@@ -44,9 +44,10 @@ def test_labels_by_id(tmp_path: Path, ontology: Ontology) -> None:
     assert found.labels[:, 0].tolist() == ["CL:0000084", UNKNOWN, "CL:0000236"]
     assert found.confidence is None
     assert method.notes == {
-        **{"file": str(path), "sha256": sha256_of(path), "cells": 3},
+        **{"file": str(path), "sha256": {str(path): sha256_of(path)}, "cells": 3},
         **{"cells_joined": 2, "cells_missing": 1, "missing": ("missing",), "cells_surplus": 1, "surplus": ("other",)},
         **{"cells_unmapped": 0, "labels_unmapped": 0, "unmapped": {}},
+        **{"cells_replaced": 0, "replaced": {}, "cells_root": 0},
     }
 
 
@@ -57,6 +58,7 @@ def test_ids_are_read_as_people_write_them(tmp_path: Path, ontology: Ontology) -
     assert found.labels[:, 0].tolist() == ["CL:0000236", "CL:0000084", ontology.resolve(old), UNKNOWN, UNKNOWN]
     assert method.notes is not None
     assert method.notes["unmapped"] == {"CL:9": 1}
+    assert method.notes["replaced"] == {f"{old} -> {ontology.resolve(old)}": 1}
 
 
 def test_labels_by_name_or_through_a_table(tmp_path: Path, ontology: Ontology) -> None:
@@ -93,7 +95,7 @@ def test_paths_are_relative_to_the_repository_or_hold_variables(
     path = written(tmp_path, TABLE)
     monkeypatch.setenv("MY_DATA", str(tmp_path))
     assert imported(ontology, "$MY_DATA/t.csv", "a", "b")[1].labels.shape == (2, 1)
-    monkeypatch.setattr("annobench.methods.imported.ROOT", path.parent)
+    monkeypatch.setattr("annobench.methods.shared.imports.REPOSITORY", path.parent)
     assert imported(ontology, "t.csv", "a", "b")[1].labels.shape == (2, 1)
 
 
@@ -122,8 +124,8 @@ def test_what_the_class_states() -> None:
     facts = method_facts("imported")
     assert facts.needs.cells == "none"
     assert not facts.abilities.trains
-    assert facts.files_of({"path": "a.csv", "label_table": None}) == ["a.csv"]
-    assert facts.files_of({"path": "a.csv", "label_table": "mine"}) == ["a.csv", "config/labels/mine.tsv"]
+    assert facts.files_of({"path": "a.csv", "label_table": None}) == []
+    assert facts.files_of({"path": "a.csv", "label_table": "mine"}) == ["config/labels/mine.tsv"]
 
 
 def test_a_method_file_declares_its_table() -> None:

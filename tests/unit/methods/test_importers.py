@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from annobench.core.errors import AnnobenchError, ConfigError, DataError
+from annobench.core.parquet import Categorical
+from annobench.fit.method import Notes
 from annobench.fit.predictions import validate
 from annobench.methods.importers.table import read
-from annobench.methods.shared.imports import ImportedPredictions, Labels, joined
+from annobench.methods.shared.imports import ImportedPredictions, LabelIds, Labels, joined
 from annobench.ontology import UNKNOWN, Ontology
 
 SIMPLE = "cell_id,label\nc1,CL:0000236\nc2,CL:0000084\n"
@@ -28,7 +31,12 @@ def table(folder: Path, text: str | bytes, name: str = "table.csv", **options: A
 
 
 def plain(found: ImportedPredictions) -> dict[str, list[str]]:
-    return {cell: labels.tolist() for cell, labels in zip(found.cell_ids, found.labels, strict=True)}
+    return dict(zip(found.cell_ids.to_pylist(), labels_of(found), strict=True))
+
+
+def labels_of(found: ImportedPredictions) -> list[list[str]]:
+    """Labels of every cell, best first."""
+    return np.column_stack([rank.to_text() for rank in found.labels]).tolist()
 
 
 SAME = {"c1": ["CL:0000236"], "c2": ["CL:0000084"]}
@@ -65,13 +73,13 @@ def test_parquet_of_pandas(tmp_path: Path) -> None:
     frame.rename_axis("barcode").to_parquet(tmp_path / "b.parquet")
     assert plain(read(tmp_path / "b.parquet", cell_id="barcode")) == SAME
     frame.assign(cell_id=[7, 8]).to_parquet(tmp_path / "c.parquet")
-    assert list(read(tmp_path / "c.parquet").cell_ids) == ["7", "8"]
+    assert read(tmp_path / "c.parquet").cell_ids.to_pylist() == ["7", "8"]
 
 
 def test_ranks_scores_and_confidence(tmp_path: Path) -> None:
     text = "cell_id,a,b,sa,sb,sure\nc1,A,B,0.9,0.1,0.8\nc2,B,,1e-1,,.5\nc3,NA,NA,NA,NA,NA\nc4,unknown,,,,\n"
     found = table(tmp_path, text, label="a", ranks=["b"], scores=["sa", "sb"], confidence="sure")
-    assert found.labels.tolist() == [["A", "B"], ["B", ""], ["", ""], ["unknown", ""]]
+    assert labels_of(found) == [["A", "B"], ["B", ""], ["", ""], ["unknown", ""]]
     assert found.scores is not None
     assert found.confidence is not None
     assert np.array_equal(found.scores, [[0.9, 0.1], [0.1, np.nan]] + [[np.nan, np.nan]] * 2, equal_nan=True)
@@ -81,12 +89,6 @@ def test_ranks_scores_and_confidence(tmp_path: Path) -> None:
 SURE = {"confidence": "s"}
 LATIN = "cell_id,label\nc1,A\nc2,B\xe4\n".encode("latin-1")
 REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
-    (
-        "t.csv",
-        "cell_id,label\nc1,A\nc1,B\n",
-        {},
-        "line 3, column 'cell_id': cell 'c1' is listed twice, first in line",
-    ),
     ("t.csv", "cell_id,label,n\nc1,A,1\nc2,B\n", {}, "t.csv, line 3: has 2 fields, expected 3"),
     ("t.csv", "cell_id,label,n\nc1,A,1\nc2,B,2,3\n", {}, "t.csv, line 3: has 4 fields, expected 3"),
     ("t.csv", "cell_id,label\nc1,A\n,B\n", {}, "t.csv, line 3, column 'cell_id': '' is not a cell id"),
@@ -141,13 +143,21 @@ def test_refused_parquet(tmp_path: Path) -> None:
 def given(**more: Any) -> ImportedPredictions:
     values: dict[str, Any] = {
         "file": "t.csv",
-        "cell_ids": np.array(["c3", "c1", "c2"], dtype=object),
-        "labels": np.array([["B cell"], ["T cell"], ["odd"]], dtype=object),
+        "cell_ids": ["c3", "c1", "c2"],
+        "labels": [["B cell"], ["T cell"], ["odd"]],
         "scores": None,
         "confidence": None,
         "rows": np.array([2, 3, 4]),
     }
-    return ImportedPredictions(**values | more)
+    values |= more
+    values["cell_ids"] = pa.array(values["cell_ids"], pa.large_string())
+    values["labels"] = [Categorical.of(rank) for rank in zip(*values["labels"], strict=True)]
+    return ImportedPredictions(**values)
+
+
+def texts(found: tuple[LabelIds, Notes]) -> list[list[str]]:
+    """Ids of every cell, best first."""
+    return found[0].ids[found[0].codes].tolist()
 
 
 def by_name(ontology: Ontology, unmapped: str = UNKNOWN) -> Labels:
@@ -155,33 +165,36 @@ def by_name(ontology: Ontology, unmapped: str = UNKNOWN) -> Labels:
 
 
 def test_labels_become_ids_and_what_has_none_is_counted(ontology: Ontology) -> None:
-    ids, notes = by_name(ontology).ids(given())
-    assert ids[:, 0].tolist() == ["CL:0000236", "CL:0000084", UNKNOWN]
-    assert notes == {"cells_unmapped": 1, "labels_unmapped": 1, "unmapped": {"odd": 1}}
+    found = by_name(ontology).ids(given())
+    assert texts(found) == [["CL:0000236"], ["CL:0000084"], [UNKNOWN]]
+    assert found[1] == {
+        **{"cells_unmapped": 1, "labels_unmapped": 1, "unmapped": {"odd": 1}},
+        **{"cells_replaced": 0, "replaced": {}, "cells_root": 0},
+    }
     with pytest.raises(
         DataError, match="t.csv, line 4: label 'odd' is not a label of the ontology; 1 labels of 1 cells"
     ):
         by_name(ontology, "error").ids(given())
     with pytest.raises(DataError, match="t.csv: none of the labels is a label of the ontology"):
-        by_name(ontology).ids(given(labels=np.array([["x"], ["y"], ["unknown"]], dtype=object)))
+        by_name(ontology).ids(given(labels=[["x"], ["y"], ["unknown"]]))
 
 
 def test_unknown_is_no_unmapped_label_and_a_cell_without_label_is(ontology: Ontology) -> None:
-    ids, notes = by_name(ontology).ids(given(labels=np.array([["B cell"], ["Unknown"], [""]], dtype=object)))
-    assert ids[:, 0].tolist() == ["CL:0000236", UNKNOWN, UNKNOWN]
-    assert notes["unmapped"] == {"(empty)": 1}
+    found = by_name(ontology).ids(given(labels=[["B cell"], ["Unknown"], [""]]))
+    assert texts(found) == [["CL:0000236"], [UNKNOWN], [UNKNOWN]]
+    assert found[1]["unmapped"] == {"(empty)": 1}
 
 
 def test_a_rank_that_repeats_an_id_is_unknown(ontology: Ontology) -> None:
-    labels = np.array([["B cell", "B lymphocyte"], ["T cell", ""], ["T cell", "B cell"]], dtype=object)
-    ids, _ = by_name(ontology).ids(given(labels=labels))
-    assert ids.tolist() == [["CL:0000236", UNKNOWN], ["CL:0000084", UNKNOWN], ["CL:0000084", "CL:0000236"]]
+    found = by_name(ontology).ids(given(labels=[["B cell", "B lymphocyte"], ["T cell", ""], ["T cell", "B cell"]]))
+    assert texts(found) == [["CL:0000236", UNKNOWN], ["CL:0000084", UNKNOWN], ["CL:0000084", "CL:0000236"]]
 
 
 def test_cells_are_joined_by_id(ontology: Ontology) -> None:
     scores, confidence = np.array([[0.9], [0.8], [0.7]]), np.array([0.3, 0.2, 0.1])
     table = given(scores=scores, confidence=confidence)
-    found, notes = joined(table, by_name(ontology).ids(table)[0], ["c1", "c9", "c3"], missing=UNKNOWN, surplus="ignore")
+    labels, wanted = by_name(ontology).ids(table)[0], np.array(["c1", "c9", "c3"], dtype=object)
+    found, notes = joined(table, labels, wanted, missing=UNKNOWN, surplus="ignore")
     assert found.labels[:, 0].tolist() == ["CL:0000084", UNKNOWN, "CL:0000236"]
     assert found.scores is not None
     assert found.confidence is not None
@@ -214,22 +227,40 @@ def test_cells_that_do_not_match(
     ontology: Ontology, wanted: list[str], missing: str, surplus: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        joined(given(), by_name(ontology).ids(given())[0], wanted, missing=missing, surplus=surplus)
+        joined(
+            given(), by_name(ontology).ids(given())[0], np.array(wanted, dtype=object), missing=missing, surplus=surplus
+        )
+
+
+def test_a_cell_is_listed_once(ontology: Ontology) -> None:
+    for wanted in (["c1"], ["c2"], ["c1", "c2"], ["c9", "c2"]):
+        table = given(cell_ids=["c1", "c2", "c1"])
+        with pytest.raises(DataError, match="t.csv, line 4: cell 'c1' is listed twice, first in line 2; expected one"):
+            joined(
+                table,
+                by_name(ontology).ids(table)[0],
+                np.array(wanted, dtype=object),
+                missing=UNKNOWN,
+                surplus="ignore",
+            )
 
 
 def test_scores_must_fall(ontology: Ontology) -> None:
-    labels = np.array([["B cell", "T cell"]] * 3, dtype=object)
+    labels = [["B cell", "T cell"]] * 3
     table = given(labels=labels, scores=np.array([[0.9, 0.1], [0.2, 0.7], [0.5, np.nan]]))
     with pytest.raises(DataError, match=r"line 3: the score of rank 2 \(0.7\) is larger than that of rank 1 \(0.2\)"):
-        joined(table, by_name(ontology).ids(table)[0], ["c1"], missing=UNKNOWN, surplus="ignore")
+        joined(
+            table, by_name(ontology).ids(table)[0], np.array(["c1"], dtype=object), missing=UNKNOWN, surplus="ignore"
+        )
 
 
 def test_a_cell_with_fewer_ranks_keeps_the_contract(ontology: Ontology) -> None:
-    labels = np.array([["B cell", "T cell"], ["T cell", ""], ["", ""]], dtype=object)
+    labels = [["B cell", "T cell"], ["T cell", ""], ["", ""]]
     scores = np.array([[-0.1, -0.9], [-0.2, np.nan], [np.nan, np.nan]])
     table = given(labels=labels, scores=scores)
     ids, _ = by_name(ontology).ids(table)
-    found, _ = joined(table, ids, ["c1", "c2", "c3", "c4"], missing=UNKNOWN, surplus="ignore")
+    cells = np.array(["c1", "c2", "c3", "c4"], dtype=object)
+    found, _ = joined(table, ids, cells, missing=UNKNOWN, surplus="ignore")
     validate(found, ["c1", "c2", "c3", "c4"], ontology.terms)
     assert found.scores is not None
     assert found.scores.tolist() == [[-0.2, -0.2], [-0.9, -0.9], [-0.1, -0.9], [-0.9, -0.9]]

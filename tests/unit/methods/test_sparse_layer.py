@@ -67,7 +67,54 @@ def test_products_equal_those_in_double_precision(
     assert difference(sparse.csr_grad(batch, gradient), dense.T @ gradient.double()) < 1e-5
 
 
-# more cells than a tile, more genes than a band, more columns than registers
+@settings(deadline=None, max_examples=40)
+@given(
+    cells_of=st.lists(st.sampled_from([0, 1, 5, 63, 64, 65, 100]), min_size=1, max_size=4),
+    genes=st.sampled_from([1, 2, 40, 700, 1300]),
+    frequent=st.floats(0, 1),
+    columns=st.sampled_from([1, 33, 164, 300]),
+    threads=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_bands_hold_the_cells_and_products_are_exact_for_frequent_and_rare_genes(
+    cells_of: list[int], genes: int, frequent: float, columns: int, threads: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    share = np.where(rng.random(genes) < frequent, 0.9, 0.02)
+    parts = [rng.random((n, genes)) < share * (i % 2 == 0) for i, n in enumerate(cells_of)]  # every other part is empty
+    there = np.concatenate(parts)
+    batch = Batch.from_csr(csr_matrix((there * rng.exponential(1, there.shape)).astype(np.float32)))
+    torch.set_num_threads(threads)
+    bands = sparse.Bands.of(batch, columns)
+    assert sorted(bands.order) == list(range(genes))
+    found = np.zeros((batch.n, genes), dtype=np.float32)
+    for band in range(len(bands.starts)):
+        inside = slice(bands.starts[band, 0], bands.starts[band, -1])
+        rows = np.repeat(np.arange(batch.n), np.diff(bands.starts[band]))
+        found[rows, bands.order[bands.bounds[band] + bands.positions[inside]]] = bands.values[inside]
+    dense = batch.dense()
+    assert np.array_equal(found, dense)
+    weight, gradient = (torch.from_numpy(rng.normal(size=(rows, columns))).float() for rows in (genes, batch.n))
+    exact = torch.from_numpy(dense).double()
+    product, sums = bands.matmul(weight), bands.grad(gradient)
+    assert difference(product, exact @ weight.double()) < 2e-6
+    assert difference(sums, exact.T @ gradient.double()) < 2e-6
+    torch.set_num_threads(1)
+    assert torch.equal(product, sparse.csr_matmul(batch, weight))
+    assert torch.equal(sums, sparse.csr_grad(batch, gradient))
+
+
+@pytest.mark.parametrize("table", [64, 1000, 10_000_000])
+def test_sums_are_in_one_order_whatever_the_size_of_the_bands(monkeypatch: pytest.MonkeyPatch, table: int) -> None:
+    batch = cells(300, 700)
+    weight, bias, gradient = torch.randn(700, 33), torch.randn(33), torch.randn(300, 33)
+    product, sums = sparse.csr_matmul(batch, weight, bias), sparse.csr_grad(batch, gradient)
+    monkeypatch.setattr(sparse, "TABLE", table)
+    assert torch.equal(sparse.csr_matmul(batch, weight, bias), product)
+    assert torch.equal(sparse.csr_grad(batch, gradient), sums)
+
+
+# more cells than a chunk, more genes than a band, more columns than registers
 @pytest.mark.parametrize("columns", [1, 7, 164, 300])
 def test_many_cells_genes_and_columns_whatever_the_threads(columns: int) -> None:
     batch = cells(1100, 1300)

@@ -64,11 +64,12 @@ def test_levels_of_azimuth_are_read_from_fine_to_coarse(tmp_path: Path, cells: P
     assert (dataset["label_id"], dataset["donor"], dataset["study"]) == ("truth", "donor_id", None)
 
 
-def test_a_column_of_obs_becomes_a_table(tmp_path: Path, cells: Path) -> None:
+def test_a_column_of_obs_is_read_where_it_lies(tmp_path: Path, cells: Path) -> None:
     with pytest.raises(ConfigError, match="COLUMN is missing"):
         found_predictions(options(tmp_path, cells))
     (one,) = found_predictions(options(tmp_path, cells, column="batch"))
-    assert one.file.read_text() == "cell_id,label\ncell0,x\ncell1,y\ncell2,x\n"
+    assert (one.file, one.reader, one.options) == (cells, "obs", {"label": "batch"})
+    assert sorted(one.texts) == ["x", "y"]
     with pytest.raises(DataError, match="obs has no column 'bath'.*'batch'"):
         found_predictions(options(tmp_path, cells, column="bath"))
 

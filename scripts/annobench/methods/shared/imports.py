@@ -1,22 +1,49 @@
 """Predictions made elsewhere: what a reader finds in a file, its labels as Cell Ontology ids, joined by cell id."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from annobench.core.errors import DataError
-from annobench.core.parquet import Categorical, positions, to_arrow
+from annobench.core.errors import ConfigError, DataError
+from annobench.core.files import expanded
+from annobench.core.parquet import Categorical, positions, take
+from annobench.core.paths import ROOT as REPOSITORY
+from annobench.core.tables import Table
 from annobench.fit.method import Notes
 from annobench.fit.predictions import Predictions
-from annobench.ontology import UNKNOWN
+from annobench.ontology import ROOT, UNKNOWN, Ontology
+from annobench.ontology.labels import read_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 SHOWN = 10  # examples that messages and run records name
+
+
+def located(path: str) -> Path:
+    """A file that a method file names: relative to the repository, `~` and variables expanded."""
+    return REPOSITORY / expanded(path)
+
+
+def most(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest counts, for run records."""
+    return dict(Counter({name or "(empty)": n for name, n in counts.items()}).most_common(SHOWN))
+
+
+def listed(values: Iterable[str]) -> str:
+    """The first ten values, for messages."""
+    found = list(values)
+    return ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+
+
+def counted(cells: Mapping[str, int]) -> str:
+    """The ten most frequent names with their numbers of cells, for messages."""
+    return "; ".join(f"{name}: {n}" for name, n in most(cells).items()) + ("; ..." if len(cells) > SHOWN else "")
 
 
 @dataclass(frozen=True)
@@ -28,36 +55,93 @@ class ImportedPredictions:
     file
         Name of the file, for messages.
     cell_ids
-        (n,) text, every one different.
+        (n,) Arrow text.
     labels
-        (n, k) text, best first; empty where a cell has no label of a rank.
+        A column of texts for every rank, best first; empty where a cell has no label of a rank.
     scores
-        (n, k) numbers, NaN where there is no label; or None.
+        (n, ranks) numbers, NaN where there is no label; or None.
     confidence
         (n,) numbers, NaN where there is no first label; or None.
     rows
-        (n,) where the cells stand in the file.
+        (n,) where the cells are in the file.
     unit
         What `rows` counts: `line` or `row`.
+    labels_are
+        What a label must be to have an id, for messages, where the reader knows better than the method file.
+    notes
+        What the run record shall say besides.
     """
 
     file: str
-    cell_ids: "NDArray[np.object_]"
-    labels: "NDArray[np.object_]"
+    cell_ids: "pa.Array"
+    labels: Sequence[Categorical]
     scores: "NDArray[np.float64] | None"
     confidence: "NDArray[np.float64] | None"
     rows: "NDArray[np.int64]"
     unit: str = "line"
+    labels_are: str | None = None
+    notes: Notes = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, table: Table, labels: Sequence[str], scores: Sequence[str] = (), confidence: str | None = None
+    ) -> "ImportedPredictions":
+        """From columns of a table: those of the labels, best first, of their scores, and of the confidence."""
+        return cls(
+            table.file,
+            table.ids,
+            [table.texts[name] for name in labels],
+            np.column_stack([table.numbers[name] for name in scores]) if scores else None,
+            None if confidence is None else table.numbers[confidence],
+            table.rows,
+            table.unit,
+        )
 
     def prefixed(self, prefix: str) -> "ImportedPredictions":
         """The same with a text before every cell id."""
         if not prefix:
             return self
-        return replace(self, cell_ids=np.array([prefix + cell for cell in self.cell_ids], dtype=object))
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        before, none = (pa.scalar(text, pa.large_string()) for text in (prefix, ""))
+        return replace(self, cell_ids=pc.binary_join_element_wise(before, self.cell_ids, none))
+
+    def without_score(self) -> Notes:
+        """How many cells have a first label, but no confidence: theirs is the lowest. Empty where there is none."""
+        if self.confidence is None:
+            return {}
+        first = self.labels[0]
+        labelled = np.array([name.lower() not in ("", UNKNOWN) for name in first.names])[first.codes]
+        return {"cells_without_score": int((np.isnan(self.confidence) & labelled).sum())}
 
     def place(self, row: int) -> str:
-        """Where a cell stands, to begin a message with."""
+        """Where a cell is, to begin a message with."""
         return f"{self.file}, {self.unit} {self.rows[row]}"
+
+    def text(self, row: int) -> str:
+        """Id of a cell."""
+        return str(self.cell_ids[row].as_py())
+
+
+def score_pairs(labels: Sequence[str], scores: Sequence[str], confidence: str | None) -> list[tuple[str, str]]:
+    """Columns of numbers, each with the column of the labels that need it; see Wanted.complete.
+
+    Raises ConfigError where there is not one score for each label.
+    """
+    if scores and len(scores) != len(labels):
+        raise ConfigError(
+            f"options.scores names {len(scores)} columns, expected {len(labels)}: one for `label` and each of `ranks`"
+        )
+    pairs = list(zip(scores, labels, strict=True)) if scores else []
+    return [*pairs, *([(confidence, labels[0])] if confidence is not None else [])]
+
+
+class LabelIds(NamedTuple):
+    """Labels as ids: (n, ranks) codes into `ids`, whose last one is `unknown`."""
+
+    codes: "NDArray[np.int32]"
+    ids: "NDArray[np.object_]"
 
 
 @dataclass(frozen=True)
@@ -72,50 +156,98 @@ class Labels:
         What the labels should be, for messages.
     unmapped
         What happens with labels without an id: `unknown`, or `error`.
+    given
+        Gives the id that a label states itself; where `find` gives another one, that id is obsolete. Else None.
     """
 
     find: Callable[[str], str | None]
     what: str
     unmapped: str
+    given: Callable[[str], str] | None = None
+
+    @classmethod
+    def by_id(cls, ontology: Ontology, unmapped: str) -> "Labels":
+        """Labels that are ids; obsolete ones become their replacement."""
+        what = f"an id of Cell Ontology {ontology.release}"
+        return cls(lambda text: ontology.resolve(as_id(text)), what, unmapped, as_id)
+
+    @classmethod
+    def by_name(cls, ontology: Ontology, unmapped: str) -> "Labels":
+        """Labels that are names of the ontology."""
+        return cls(ontology.find, f"a label or an exact synonym of Cell Ontology {ontology.release}", unmapped)
+
+    @classmethod
+    def by_table(cls, name: str, ontology: Ontology, unmapped: str) -> "Labels":
+        """Labels that a table maps: a name in config/labels, or the path of another table (.tsv)."""
+        file = name if name.endswith(".tsv") else f"config/labels/{name}.tsv"
+        path = located(file)
+        if not path.is_file():
+            raise ConfigError(f"parameters.label_table: there is no file {file}")
+        return cls(read_table(path, ontology).get, f"in {file}", unmapped)
 
     def _id(self, text: str) -> str | None:
         if text.lower() == UNKNOWN:
             return UNKNOWN
         return self.find(text) if text else None
 
-    def ids(self, given: ImportedPredictions) -> "tuple[NDArray[np.object_], Notes]":
-        """Ids of all labels, (n, k), and what run records say of them.
+    def ids(self, given: ImportedPredictions) -> tuple[LabelIds, Notes]:
+        """Ids of all labels, and what run records say of the first label of every cell.
 
         A rank without a label is `unknown`, and so is one that repeats the id of a better rank. Raises DataError for a
         label without an id where these are an error, and where no label has one.
         """
-        coded = Categorical.of(given.labels.ravel())
-        found = [self._id(text) for text in coded.names]
-        ids = np.array([UNKNOWN if label is None else label for label in found] or [UNKNOWN], dtype=object)
-        codes = coded.codes.reshape(given.labels.shape)
-        first = Categorical(codes[:, 0], coded.names).counts()
-        lacking = {text: n for text, n in first.items() if found[coded.names.index(text)] is None}
-        if lacking and set(found) <= {None, UNKNOWN}:
+        names = list(dict.fromkeys(name for rank in given.labels for name in rank.names))
+        found = {text: self._id(text) for text in names}
+        first = given.labels[0].counts()
+        lacking = {text: n for text, n in first.items() if found[text] is None}
+        self._check(given, found, lacking)
+        ids = [*dict.fromkeys(label for label in found.values() if label not in (None, UNKNOWN)), UNKNOWN]
+        at = {label: code for code, label in enumerate(ids)}
+        codes = np.column_stack(
+            [
+                np.array([at[found[name] or UNKNOWN] for name in rank.names] or [0], dtype=np.int32)[rank.codes]
+                for rank in given.labels
+            ]
+        )
+        for rank in range(1, codes.shape[1]):
+            codes[(codes[:, :rank] == codes[:, [rank]]).any(axis=1), rank] = len(ids) - 1
+        replaced = Counter[str]()
+        for text, n in first.items():
+            if self.given and found[text] not in (None, UNKNOWN, self.given(text)):
+                replaced[f"{self.given(text)} -> {found[text]}"] += n
+        return LabelIds(codes, np.array(ids, dtype=object)), {
+            "cells_unmapped": sum(lacking.values()),
+            "labels_unmapped": len(lacking),
+            "unmapped": most(lacking),
+            "cells_replaced": replaced.total(),
+            "replaced": most(replaced),
+            "cells_root": sum(n for text, n in first.items() if found[text] == ROOT),
+        }
+
+    def _check(self, given: ImportedPredictions, found: Mapping[str, str | None], lacking: Mapping[str, int]) -> None:
+        """Raise DataError for labels without an id."""
+        what = given.labels_are or self.what
+        if lacking and set(found.values()) <= {None, UNKNOWN}:
             raise DataError(
-                f"{given.file}: none of the labels is {self.what} (such as '{next(iter(lacking))}'); say in "
-                "`labels` what they are, or map them by a `label_table`"
+                f"{given.file}: none of the labels is {what} (such as '{next(iter(lacking))}'); say in `labels` what "
+                "they are, or map them by a `label_table`"
             )
         if lacking and self.unmapped == "error":
-            text = next(iter(lacking))
-            row = int(np.flatnonzero(codes[:, 0] == coded.names.index(text))[0])
+            text = next((text for text in lacking if text), "")
+            row = int(np.flatnonzero(given.labels[0] == text)[0])
             raise DataError(
-                f"{given.place(row)}: label '{text}' is not {self.what}; {len(lacking)} labels of "
-                f"{sum(lacking.values())} cells are not, and `unmapped` is error"
+                f"{given.place(row)}: label '{text}' is not {what}; {len(lacking)} labels of "
+                f"{sum(lacking.values())} cells are not ({counted(lacking)}), and `unmapped` is error"
             )
-        result: NDArray[np.object_] = ids[codes]
-        for rank in range(1, result.shape[1]):
-            result[(result[:, :rank] == result[:, [rank]]).any(axis=1), rank] = UNKNOWN
-        most = dict(Counter({text or "(empty)": n for text, n in lacking.items()}).most_common(SHOWN))
-        return result, {"cells_unmapped": sum(lacking.values()), "labels_unmapped": len(lacking), "unmapped": most}
+
+
+def as_id(text: str) -> str:
+    """`CL:0000084`, also where it is written as `CL_0000084` or as the address of the term."""
+    return text.rsplit("/", 1)[-1].replace("CL_", "CL:", 1)
 
 
 def joined(
-    given: ImportedPredictions, labels: "NDArray[np.object_]", wanted: Sequence[str], *, missing: str, surplus: str
+    given: ImportedPredictions, labels: LabelIds, cells: "NDArray[np.object_]", *, missing: str, surplus: str
 ) -> tuple[Predictions, Notes]:
     """Predictions of the wanted cells, joined by id, and what run records say of missing and surplus cells.
 
@@ -124,9 +256,9 @@ def joined(
     given
         What a reader found.
     labels
-        Its labels as ids, (n, k).
-    wanted
-        Ids of the test cells.
+        Its labels as ids.
+    cells
+        (n,) ids of the test cells, every one different.
     missing
         What happens with test cells that are not in the file: `unknown` (with the lowest confidence and scores), or
         `error`.
@@ -136,53 +268,74 @@ def joined(
     Raises
     ------
     DataError
-        Where no cell is a test cell, and where missing or surplus cells are an error.
+        Where a cell is listed twice, where no cell is a test cell, and where missing or surplus cells are an error.
     """
+    import pyarrow as pa
+
     _check_scores(given)
-    cells = np.array(wanted, dtype=object)
-    row = positions(to_arrow(cells), to_arrow(given.cell_ids))
-    absent = cells[row < 0]
-    other = np.ones(len(given.cell_ids), dtype=bool)
+    n, wanted = len(given.cell_ids), pa.array(cells, pa.large_string())
+    row = positions(wanted, given.cell_ids)
+    other = np.ones(n, dtype=bool)
     other[row[row >= 0]] = False
-    more = given.cell_ids[other]
-    if len(absent) == len(cells):
+    surplus_rows, absent_rows = np.flatnonzero(other), np.flatnonzero(row < 0)
+    _check_unique(given, surplus_rows)
+    absent = take(wanted, absent_rows[:SHOWN]).to_pylist()
+    more = take(given.cell_ids, surplus_rows[:SHOWN]).to_pylist()
+    if len(absent_rows) == len(wanted):
         raise DataError(
-            f"{given.file}: none of its {len(given.cell_ids)} cells (such as '{given.cell_ids[0]}') is among the "
-            f"{len(cells)} test cells (such as '{cells[0]}'); cells are joined by id: see `cell_id` and `prefix`"
+            f"{given.file}: none of its {n} cells (such as '{given.text(0)}') is among the {len(wanted)} test cells "
+            f"(such as '{absent[0]}'); cells are joined by id: see `cell_id` and `prefix`"
         )
-    if len(absent) and missing == "error":
+    if len(absent_rows) and missing == "error":
         raise DataError(
-            f"{given.file}: {len(absent)} of {len(cells)} test cells are missing ({_some(absent)}), and `missing` is "
-            "error"
+            f"{given.file}: {len(absent_rows)} of {len(wanted)} test cells are missing "
+            f"({_some(absent, len(absent_rows))}), and `missing` is error"
         )
-    if len(more) and surplus == "error":
-        at = int(np.flatnonzero(other)[0])
+    if len(surplus_rows) and surplus == "error":
         raise DataError(
-            f"{given.place(at)}: cell '{more[0]}' is not a test cell; {len(more)} of {len(given.cell_ids)} cells are "
-            f"not ({_some(more)}), and `surplus` is error"
+            f"{given.place(int(surplus_rows[0]))}: cell '{more[0]}' is not a test cell; {len(surplus_rows)} of {n} "
+            f"cells are not ({_some(more, len(surplus_rows))}), and `surplus` is error"
         )
-    filled = np.where(row < 0, len(given.cell_ids), row)
     notes: Notes = {
-        "cells_joined": len(cells) - len(absent),
-        "cells_missing": len(absent),
-        "missing": tuple(absent[:SHOWN]),
-        "cells_surplus": len(more),
-        "surplus": tuple(more[:SHOWN]),
+        "cells_joined": len(wanted) - len(absent_rows),
+        "cells_missing": len(absent_rows),
+        "missing": tuple(absent),
+        "cells_surplus": len(surplus_rows),
+        "surplus": tuple(more),
     }
-    nothing = np.full((1, labels.shape[1]), UNKNOWN, dtype=object)
-    found = Predictions(cells, np.vstack([labels, nothing])[filled])
+    nothing = np.full((1, labels.codes.shape[1]), len(labels.ids) - 1, dtype=np.int32)
+    same = len(wanted) == n and bool((row == np.arange(n)).all())  # then nothing is copied
+    chosen = slice(0, n) if same else np.where(row < 0, n, row)
+    found = Predictions(cells, labels.ids[np.concatenate([labels.codes, nothing])[chosen]])
     if given.scores is not None:
-        found.scores = _without_gaps(given.scores)[filled]
+        found.scores = _without_gaps(given.scores)[chosen]
     if given.confidence is not None:
-        found.confidence = _without_gaps(given.confidence)[filled]
+        found.confidence = _without_gaps(given.confidence)[chosen]
     return found, notes
+
+
+def _check_unique(given: ImportedPredictions, surplus: "NDArray[np.intp]") -> None:
+    """Raise DataError where a cell is listed twice; only a row that is no test cell's first one can repeat another."""
+    if not len(surplus):
+        return
+    texts = take(given.cell_ids, surplus)
+    alike = np.flatnonzero(positions(given.cell_ids, texts) >= 0)
+    first = alike[positions(texts, take(given.cell_ids, alike), whole=True)]
+    again = np.flatnonzero(first != surplus)
+    if len(again):
+        i = int(again[0])
+        row = int(surplus[i])
+        raise DataError(
+            f"{given.place(row)}: cell '{given.text(row)}' is listed twice, first in {given.unit} "
+            f"{given.rows[int(first[i])]}; expected one {given.unit} per cell"
+        )
 
 
 def _check_scores(given: ImportedPredictions) -> None:
     """Raise DataError where the score of a rank is larger than that of a better rank."""
     if given.scores is None:
         return
-    rising = np.diff(given.scores, axis=1) > 0
+    rising = given.scores[:, 1:] > given.scores[:, :-1]
     if rising.any():
         row, rank = (int(place[0]) for place in np.nonzero(rising))
         first, second = given.scores[row, rank : rank + 2]
@@ -197,15 +350,17 @@ def _without_gaps(values: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
     A rank without a score has the score of the rank before it, so that scores fall.
     """
-    lowest = min(0.0, float(np.nanmin(values, initial=0.0)))
+    lowest = np.fmin.reduce(values, axis=None, initial=0.0)  # fmin passes over NaN
     found = np.concatenate([values, np.full((1, *values.shape[1:]), lowest)])
-    if found.ndim == 1:
-        return np.where(np.isnan(found), lowest, found)
-    found[:, 0] = np.where(np.isnan(found[:, 0]), lowest, found[:, 0])
-    for rank in range(1, found.shape[1]):
-        found[:, rank] = np.where(np.isnan(found[:, rank]), found[:, rank - 1], found[:, rank])
+    columns = [found] if found.ndim == 1 else list(found.T)
+    before: NDArray[np.float64] | None = None
+    for column in columns:
+        gaps = np.isnan(column)
+        if gaps.any():
+            column[gaps] = lowest if before is None else before[gaps]
+        before = column
     return found
 
 
-def _some(cells: "NDArray[np.object_]") -> str:
-    return ", ".join(map(str, cells[:3])) + (", ..." if len(cells) > 3 else "")
+def _some(cells: Sequence[str], number: int) -> str:
+    return ", ".join(cells) + (", ..." if number > len(cells) else "")

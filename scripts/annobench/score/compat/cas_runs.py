@@ -5,6 +5,7 @@
 | `inferred_labels.csv` | the cell id (first column) and, for every rank k, `cas_cell_type_name_k`: a Cell Ontology id |
 | `metadata.json` | `input_path`, the h5ad file with the cells, and `model_name` |
 | `ontology_resource.json` | the labels and how they are related |
+| `ontology_response.json` | nothing, but it must be there |
 """
 
 import csv
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-LABELS, METADATA, RESOURCE = "inferred_labels.csv", "metadata.json", "ontology_resource.json"
+LABELS, METADATA = "inferred_labels.csv", "metadata.json"
+RESOURCE, RESPONSE = "ontology_resource.json", "ontology_response.json"
 NAME = "cas_cell_type_name_"  # the columns of ids; `label` in their place are names
 _SHOWN = 10
 _BLOCK = 1 << 16  # cells whose ids are of a fixed width at the same time
@@ -106,9 +108,10 @@ def _expanded(place: str) -> list[Path]:
 
 
 def _read_run(folder: Path) -> CasRun:
+    lacking = [name for name in (METADATA, RESOURCE, RESPONSE) if not (folder / name).is_file()]
+    if lacking:
+        raise DataError(f"{folder}: there is no {' and no '.join(lacking)}; a run of cellarium-cas has all four files")
     path = folder / METADATA
-    if not path.is_file():
-        raise DataError(f"{folder}: there is no {METADATA}, which names the cells and the model")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sample = found["input_path"]

@@ -177,7 +177,8 @@ def _write_method(
 ) -> None:
     first = next(iter(of_samples.values()))
     texts = tuple(dict.fromkeys(text for one in of_samples.values() for text in one.texts))
-    parameters: dict[str, object] = {"path": _path(out, name, of_samples), "options": first.options}
+    parameters: dict[str, object] = {"path": _path(out, name, of_samples), "reader": first.reader}
+    parameters |= {"options": first.options} if first.options else {}
     parameters |= _labels(texts, ontology, tables, str(first.file))
     document = {
         "label": first.model,
@@ -187,24 +188,25 @@ def _write_method(
         "parameters": parameters,
         "resources": {"memory_mb": 2000, "minutes": 30},
     }
-    shown = ", ".join(f"{key} in {_quoted(value)}" for key, value in first.options.items() if value)
-    print(f"{first.model}: {shown}; labels are {_meaning(parameters)}", flush=True)
+    shown = "".join(f", {key} in {_quoted(value)}" for key, value in first.options.items() if value)
+    print(f"{first.model}: read as {first.reader}{shown}; labels are {_meaning(parameters)}", flush=True)
     _write(_config(out, "methods", f"{name}.yaml"), document, out / f"{STUDY}.yaml")
 
 
 def _path(out: Path, name: str, of_samples: Mapping[str, Predictions]) -> str:
-    """The table of a method, or for several datasets a path that the name of each completes."""
+    """What a method reads, or for several datasets a path that the name of each completes."""
     if len(of_samples) == 1:
         return str(next(iter(of_samples.values())).file)
-    ending = next(iter(of_samples.values())).file.name.partition(".")[2]
+    first = next(iter(of_samples.values()))
+    ending = "" if first.run else "." + first.file.name.partition(".")[2]
     folder = out / "predictions" / name
     folder.mkdir(parents=True, exist_ok=True)
     for dataset, one in of_samples.items():
-        link = folder / f"{dataset}.{ending}"
+        link = folder / f"{dataset}{ending}"
         if not (link.is_symlink() and os.readlink(link) == str(one.file)):
             link.unlink(missing_ok=True)
             link.symlink_to(one.file)
-    return f"{folder}/{{dataset}}.{ending}"
+    return f"{folder}/{{dataset}}{ending}"
 
 
 def _labels(

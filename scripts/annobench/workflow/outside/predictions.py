@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from annobench.core.errors import ConfigError, DataError, nearest
-from annobench.score.compat.cas_runs import LABELS, NAME, CasRun, find_runs
+from annobench.score.compat.cas_runs import LABELS, CasRun, find_runs, read_truth
 from annobench.workflow.outside.options import ScoreOptions
 
 _LOOKED_AT = 2000  # rows of a table whose labels say what labels are
@@ -32,11 +32,13 @@ class Predictions:
     model
         What people call the model.
     file
-        The table.
+        What is read: a table, an h5ad file, or the folder of a run.
     place
         Where it lies, for telling apart models of one name: the last parts first count.
+    reader
+        What reads it: a name in methods/importers.
     options
-        Columns of the table, for `options` of a method file.
+        Its options, such as columns of a table.
     texts
         Different labels among the first rows.
     sample
@@ -48,6 +50,7 @@ class Predictions:
     model: str
     file: Path
     place: Path
+    reader: str
     options: dict[str, object]
     texts: tuple[str, ...]
     sample: str | None = None
@@ -112,14 +115,9 @@ def _end(one: Predictions, depth: int) -> str:
 
 
 def _of_run(run: CasRun) -> Predictions:
-    ranks = run.ranks()
-    columns = run.columns()
-    options: dict[str, object] = {"cell_id": columns[0] or "index", "label": ranks[0], "ranks": ranks[1:]}
-    # labels are ordered from special to general, and scores are not: the first score is the confidence of the call
-    if (score := ranks[0].replace(NAME, "cas_cell_type_score_")) in columns:
-        options["confidence"] = score
     header, rows = _head(run.labels)
-    return Predictions(run.model, run.labels, run.folder, options, _texts(header, rows, ranks), run.sample, run)
+    texts = _texts(header, rows, run.ranks())
+    return Predictions(run.model, run.folder, run.folder, "cas", {}, texts, run.sample, run)
 
 
 def _of_file(path: Path, options: ScoreOptions) -> Predictions:
@@ -151,7 +149,8 @@ def _of_azimuth(
         raise ConfigError(f"{path}: there is no level '{options.column}'{nearest(options.column, levels)}")
     ranks = [options.column] if options.column else levels[::-1]
     columns = {"cell_id": _column(path, header, _IDS, "cell ids"), "label": ranks[0], "confidence": f"{ranks[0]}.score"}
-    return Predictions(_stem(path), path, path.parent, {**columns, "ranks": ranks[1:]}, _texts(header, rows, ranks))
+    options_of_table = {**columns, "ranks": ranks[1:]}
+    return Predictions(_stem(path), path, path.parent, "table", options_of_table, _texts(header, rows, ranks))
 
 
 def _of_table(path: Path, header: list[str], rows: list[list[str]], options: ScoreOptions) -> Predictions:
@@ -165,25 +164,15 @@ def _of_table(path: Path, header: list[str], rows: list[list[str]], options: Sco
     columns |= {"ranks": ranks[1:]} if ranks[1:] else {}
     confidence = next((name for name in _CONFIDENCES if name in header), None)
     columns |= {"confidence": confidence} if confidence else {}
-    return Predictions(_stem(path), path, path.parent, columns, _texts(header, rows, ranks))
+    return Predictions(_stem(path), path, path.parent, "table", columns, _texts(header, rows, ranks))
 
 
 def _of_obs(path: Path, options: ScoreOptions) -> Predictions:
-    """A column of obs, written as a table into the folder of the study."""
-    from annobench.score.compat.cas_runs import read_truth
-
+    """A column of obs."""
     if options.column is None:
         raise ConfigError(f"{path}: COLUMN is missing; name the column of obs with the predicted labels")
-    read = read_truth(path, options.column)
-    file = options.out.absolute() / "predictions" / f"{path.stem}.{options.column}.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["cell_id", "label"])
-        ids = (value.as_py().decode() for value in read.ids)
-        writer.writerows(zip(ids, read.label.to_text(), strict=True))
-    texts = tuple(read.label.counts())
-    return Predictions(_stem(path), file, path.parent, {"cell_id": "cell_id", "label": "label"}, texts)
+    texts = tuple(text for text in read_truth(path, options.column).label.counts() if text != "nan")
+    return Predictions(_stem(path), path, path.parent, "obs", {"label": options.column}, texts)
 
 
 # tables

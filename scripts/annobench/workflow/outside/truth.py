@@ -107,7 +107,7 @@ def read_label_table(named: str, ontology: Ontology, option: str) -> dict[str, s
             f"{path}: no column holds Cell Ontology ids, expected a header, labels and ids such as CL:0000084"
         )
     at_id = ids.index(max(ids))
-    usual = ("original", "label", "annotation_label", "azimuth_label", "name", "cell_type")
+    usual = ("original", "tool_cell_label", "label", "annotation_label", "azimuth_label", "name", "cell_type")
     at_label = next((i for i, name in enumerate(header) if name.strip().lower() in usual and i != at_id), -1)
     at_label = at_label if at_label >= 0 else next(i for i in range(len(header)) if i != at_id)
     print(f"{option}: labels in column '{header[at_label]}', ids in '{header[at_id]}' of {path.name}")
