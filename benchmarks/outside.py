@@ -43,6 +43,7 @@ def make(folder: Path, cells: int, ranks: int, *, random: bool) -> None:
     run.mkdir()
     cl = {"cl_names": terms, "cell_ontology_term_id_to_cell_type": names, "children_dictionary": children}
     (run / "ontology_resource.json").write_text(json.dumps(cl))
+    (run / "ontology_response.json").write_text(json.dumps({"data": [], "model_name": "model"}))
     (run / "metadata.json").write_text(json.dumps({"input_path": str(folder / "cells.h5ad"), "model_name": "model"}))
     ids, texts = np.array(terms, dtype=object), np.array([names[term] for term in terms], dtype=object)
     true = rng.choice(len(ids) if random else rng.choice(len(ids), 250, replace=False), cells)
