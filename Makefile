@@ -16,9 +16,20 @@ STORE ?=
 MODEL ?=
 CELLS ?=
 OUT ?=
+LABEL ?=
+PREDICTIONS ?=
+KIND ?=
+COLUMN ?=
+LABELS ?=
+CROSSWALK ?=
+GROUPS ?=
+COMPAT ?=
+ZERO_DIVISION ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+
+score_option = $(if $($(1)),--$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) "$($(1))")
 
 run: env          ## run a study (STUDY=name; PROFILE=local, ci, slurm or a folder; ARGS for Snakemake)
 	@$(PY) -m annobench run --study "$(STUDY)" --profile "$(PROFILE)" -- $(ARGS)
@@ -35,6 +46,10 @@ plan: env         ## print jobs, hours, memory and disk of a study without runni
 report: env       ## Snakemake's own report of a study that has run, with captions and categories
 	@$(PY) -m annobench run --study "$(STUDY)" -- --report results/report/$(or $(STUDY),quickstart).zip
 	@echo "Written: results/report/$(or $(STUDY),quickstart).zip"
+
+score: env        ## score predictions made elsewhere (LABEL=column PREDICTIONS=paths OUT=folder CELLS=truth.h5ad; docs/score.md)
+	@$(PY) -m annobench score --label "$(LABEL)" --out "$(OUT)" --profile "$(PROFILE)" \
+	  $(foreach option,CELLS KIND COLUMN LABELS CROSSWALK GROUPS COMPAT ZERO_DIVISION,$(call score_option,$(option))) $(ARGS) -- "$(PREDICTIONS)"
 
 annotate: env     ## annotate new cells with the model of a fit (MODEL=results/fits/.../seed1 CELLS=file.h5ad OUT=file)
 	@$(PY) -m annobench annotate "$(MODEL)" "$(CELLS)" "$(OUT)" $(ARGS)

@@ -59,7 +59,7 @@ def fit_files(folder: Path, place: str, **key: Any) -> FitFiles:
     """The files of a fit of the dataset `d`, in a folder that is made for them."""
     (folder / place).mkdir(parents=True)
     names = {"run": "run.json", "attempt": "attempt.json"}
-    names |= {name: f"{name}.parquet" for name in ("scores", "confusion", "sums", "confidence")}
+    names |= {name: f"{name}.parquet" for name in ("scores", "confusion", "groups", "sums", "confidence")}
     return FitFiles(**{"dataset": "d"} | key, **{kind: folder / place / name for kind, name in names.items()})
 
 
@@ -168,6 +168,7 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     for path, part in (
         (fit.scores, table[COLUMNS]),
         (fit.confusion, pairs.assign(unit_kind="donor", **view)),
+        (fit.groups, pairs.assign(level="assay", group="10x", unit_kind="donor", **view)),
         (fit.sums, pd.DataFrame(columns=[*SUMS, "unit_kind", *view])),
         (fit.confidence, confidence.assign(**view)),
     ):

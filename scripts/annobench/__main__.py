@@ -26,7 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
         _run_own_checkout()
     parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_runs, _add_annotate, _add_convert, _add_templates, _add_checks, _add_census_release):
+    adders = (
+        _add_runs,
+        _add_score,
+        _add_annotate,
+        _add_convert,
+        _add_templates,
+        _add_checks,
+        _add_census_release,
+    )
+    for add in adders:
         add(commands)
     given = parser.parse_args(arguments)
     try:
@@ -83,20 +92,60 @@ def _run(given: Arguments) -> int:
 
 
 def _retry(given: Arguments) -> int:
-    from annobench.workflow.launch import failed_records, run
+    from annobench.workflow.launch import entered, failed_records, run
 
-    records = failed_records(given.study)
+    study = entered(given.study)
+    records = failed_records(study)
     forced = ["--forcerun", *records] if records else []
-    return run(given.study, [*forced, *given.rest], given.profile)
+    return run(study, [*forced, *given.rest], given.profile)
 
 
 def _plan(given: Arguments) -> int:
     from annobench.config.results import Results
-    from annobench.workflow.launch import resolve
+    from annobench.workflow.launch import entered, resolve
     from annobench.workflow.plan import Plan
 
-    print(Plan(resolve(given.study), Results()).text())
+    print(Plan(resolve(entered(given.study)), Results()).text())
     return 0
+
+
+# score
+
+
+def _add_score(commands: "Commands") -> None:
+    parser = _command(commands, "score", _score, "score predictions that were made elsewhere")
+    parser.add_argument("predictions", nargs="+", help="files, or folders of annotation runs; patterns and lists too")
+    parser.add_argument("--label", required=True, help="column of obs with the true labels")
+    parser.add_argument("--out", required=True, help="folder to write the study and its results into")
+    parser.add_argument("--cells", help="h5ad file with the true labels, or a folder of such files")
+    parser.add_argument("--kind", help="cas, azimuth, table or obs; told from the paths where left out")
+    parser.add_argument("--column", help="column of the predicted labels; guessed in tables where left out")
+    parser.add_argument("--labels", help="table of the true labels and their ids: a name in config/labels, or a file")
+    parser.add_argument("--crosswalk", help="the same for the predicted labels")
+    parser.add_argument("--groups", help="columns of obs within whose groups is scored, such as assay,tissue")
+    parser.add_argument("--compat", help="cas: also write the files of cellarium-cas, into OUT/compat_cas")
+    parser.add_argument("--zero-division", type=float, choices=(0, 1), default=0, help="in these files (default: 0)")
+    parser.add_argument("--profile", default="local", help="name in workflow/profiles, or a folder")
+
+
+def _score(given: Arguments) -> int:
+    from annobench.workflow.outside.command import score
+    from annobench.workflow.outside.options import ScoreOptions, listed, listed_paths
+
+    options = ScoreOptions(
+        label=given.label,
+        predictions=tuple(one for text in given.predictions for one in listed_paths(text)),
+        out=Path(given.out).expanduser(),
+        cells=Path(given.cells).expanduser() if given.cells else None,
+        kind=given.kind,
+        column=given.column,
+        labels=given.labels,
+        crosswalk=given.crosswalk,
+        groups=listed(given.groups),
+        compat=listed(given.compat),
+        zero_division=given.zero_division,
+    )
+    return score(options, profile=given.profile)
 
 
 # annotate

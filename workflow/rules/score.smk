@@ -6,6 +6,7 @@ in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.js
      .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
+     results/scores/<dataset>/<split>/<method>/seed<k>.groups.parquet     the same within groups of cells, where some are named
      results/scores/<dataset>/<split>/<method>/seed<k>.sums.parquet       what other metrics sum over the cells of units
      results/scores/<dataset>/<split>/<method>/seed<k>.confidence.parquet  confidence rules: values, replicates, curves
      results/audit/<study>/<dataset>/<evaluation>/metrics.parquet  every metric on methods and controls
@@ -28,6 +29,7 @@ rule score_fit:
     output:
         scores="results/scores/{dataset}/{split}/{method}/seed{seed}.parquet",
         confusion="results/scores/{dataset}/{split}/{method}/seed{seed}.confusion.parquet",
+        groups="results/scores/{dataset}/{split}/{method}/seed{seed}.groups.parquet",
         sums="results/scores/{dataset}/{split}/{method}/seed{seed}.sums.parquet",
         confidence="results/scores/{dataset}/{split}/{method}/seed{seed}.confidence.parquet",
     log:

@@ -1,24 +1,42 @@
-"""Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved."""
+"""Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved.
+
+They lie in config/ of the repository. A study outside of it may have a config/ of its own beside its file, which comes
+first: `own` is the folder of such a study.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
-from annobench.config.extends import Extended, load_extended
+from annobench.config.extends import Extended, load_extended, shown
 from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
-from annobench.config.schema import Document, load_yaml, validate
+from annobench.config.schema import Document, Value, load_yaml, validate
 from annobench.core.errors import ConfigError, nearest
 
 
-def available(kind: str, root: Path) -> list[str]:
+def own_folder(study: str | Path, root: Path) -> Path | None:
+    """The folder of a study file that has a config/ of its own; None for studies of the repository."""
+    file = Path(study).absolute()
+    own = file.is_file() and (file.parent / "config").is_dir() and file.parent.resolve() != root.resolve()
+    return file.parent if own else None
+
+
+def config_file(kind: str, file: str, root: Path, own: Path | None = None) -> Path:
+    """Path of a file of config/<kind>: that of the study where it has one, else that of the repository."""
+    mine = own and own / "config" / kind / file
+    return mine if mine and mine.is_file() else root / "config" / kind / file
+
+
+def available(kind: str, root: Path, own: Path | None = None) -> list[str]:
     """Names of the files in config/<kind> (datasets, methods or studies)."""
-    return sorted(path.stem for path in (root / "config" / kind).glob("*.yaml"))
+    folders = [folder / "config" / kind for folder in (own, root) if folder]
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
 
 
-def load_method(name: str, root: Path, source: str) -> Document:
+def load_method(name: str, root: Path, source: str, own: Path | None = None) -> Document:
     """One method file, validated, with the defaults of its implementation filled in.
 
     A name that ends in a decoding (`mlp_hce.leaf`) is the method without, scored by its decoded labels. `fitted` names
@@ -26,7 +44,7 @@ def load_method(name: str, root: Path, source: str) -> Document:
     """
     fitted, _, decoding = name.rpartition(".")
     if decoding in DECODINGS:
-        method = load_method(fitted, root, source)
+        method = load_method(fitted, root, source, own)
         if method["decoding"] != "argmax":
             raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {', '.join(DECODINGS)}")
         if not _gives_probabilities(method):
@@ -35,7 +53,7 @@ def load_method(name: str, root: Path, source: str) -> Document:
             )
         label = f"{method['label']}, {decoding.replace('_', '-')} decoding"
         return {**method, "label": label, "decoding": decoding, "kind": "decoding"}
-    file = _read("methods", name, root, source)
+    file = _read("methods", name, root, source, own)
     method = validate(file.document, "method", file.origin)
     if (method["implementation"] == "exec") != ("exec" in method):
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
@@ -48,10 +66,20 @@ def load_method(name: str, root: Path, source: str) -> Document:
     _check_downloads(method, file.origin)
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
-        own = method_facts(method["implementation"]).files_of(method["parameters"])
-        of_parts = part_files(method["implementation"], method["parameters"])
-        method["files"] = [*method["files"], *own, *of_parts]
+        method["files"] = [*method["files"], *_path_of_table(method["parameters"], own)]
+        method["files"] += method_facts(method["implementation"]).files_of(method["parameters"])
+        method["files"] += part_files(method["implementation"], method["parameters"])
     return method | {"fitted": name, "decoding": "argmax"}
+
+
+def _path_of_table(parameters: dict[str, Value], own: Path | None) -> list[str]:
+    """Replace the name of a label table of the study by its path, which a fit reads; returns the path, if it is one."""
+    name = parameters.get("label_table")
+    table = own and own / "config" / "labels" / f"{name}.tsv"
+    if table and table.is_file():
+        parameters["label_table"] = str(table)
+    named = str(parameters.get("label_table"))
+    return [named] if named.endswith(".tsv") else []
 
 
 def _gives_probabilities(method: Document) -> bool:
@@ -94,9 +122,9 @@ def _check_downloads(method: Document, origin: Origin) -> None:
             raise ConfigError(f"{where}: no parameter uses it; give one the value 'download:{name}'")
 
 
-def load_dataset(name: str, root: Path, source: str) -> Document:
+def load_dataset(name: str, root: Path, source: str, own: Path | None = None) -> Document:
     """One dataset file, validated."""
-    file = _read("datasets", name, root, source)
+    file = _read("datasets", name, root, source, own)
     dataset = validate(file.document, "dataset", file.origin)
     if census := census_source(dataset):
         check_census(census, file.file)
@@ -131,32 +159,35 @@ def unlabelled(dataset: Document) -> bool:
     return "source" in dataset and dataset["cells"]["label"] in NO_LABELS
 
 
-def load_named(kind: str, name: str, root: Path, source: str) -> Document:
+def load_named(kind: str, name: str, root: Path, source: str, own: Path | None = None) -> Document:
     """One file of config/panels, config/rollups or config/releases (`kind` is the word without s), validated."""
-    path = _find(f"{kind}s", name, root, source)
-    return validate(load_yaml(path), kind, str(path.relative_to(root)))
+    path = _find(f"{kind}s", name, root, source, own)
+    return validate(load_yaml(path), kind, shown(path, root))
 
 
-def _read(kind: str, name: str, root: Path, source: str) -> Extended:
-    return load_extended(_find(kind, name, root, source), root)
+def _read(kind: str, name: str, root: Path, source: str, own: Path | None) -> Extended:
+    return load_extended(_find(kind, name, root, source, own), root)
 
 
-def _find(kind: str, name: str, root: Path, source: str) -> Path:
-    path = root / "config" / kind / f"{name}.yaml"
+def _find(kind: str, name: str, root: Path, source: str, own: Path | None) -> Path:
+    path = config_file(kind, f"{name}.yaml", root, own)
     if not path.is_file():
-        raise ConfigError(f"{source}: {kind}: no file config/{kind}/{name}.yaml{nearest(name, available(kind, root))}")
+        near = nearest(name, available(kind, root, own))
+        raise ConfigError(f"{source}: {kind}: no file config/{kind}/{name}.yaml{near}")
     return path
 
 
-def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, Document]) -> None:
+def load_dataset_with_parts(
+    name: str, root: Path, source: str, into: dict[str, Document], own: Path | None = None
+) -> None:
     """Load a dataset, and the datasets that it is a pair or a release of, into a mapping by name."""
     if name in into:
         return
-    into[name] = load_dataset(name, root, source)
+    into[name] = load_dataset(name, root, source, own)
     here = f"config/datasets/{name}.yaml"
     if census := census_source(into[name]):
-        for part in release_parts(census, lambda built: load_named("release", built, root, here), here):
-            load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into)
+        for part in release_parts(census, lambda built: load_named("release", built, root, here, own), here):
+            load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into, own)
             if "pair" in into[part] or census_source(into[part]):
                 raise ConfigError(
                     f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair or of the Census itself; "
@@ -165,7 +196,7 @@ def load_dataset_with_parts(name: str, root: Path, source: str, into: dict[str, 
     pair = into[name].get("pair")
     if pair:
         for part in [*pair["references"], pair["query"]]:
-            load_dataset_with_parts(part, root, here, into)
+            load_dataset_with_parts(part, root, here, into, own)
             if "pair" in into[part]:
                 raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
         for part in pair["references"]:

@@ -60,7 +60,7 @@ def load_extended(path: Path, root: Path) -> Extended:
             raise ConfigError(f"{file}: {KEY}: {ring} is a ring; one of them must not extend another")
         if not path.is_file():
             names = [one.stem for one in path.parent.glob("*.yaml")]
-            raise ConfigError(f"{file}: {KEY}: no file {path.relative_to(root)}{nearest(base, names)}")
+            raise ConfigError(f"{file}: {KEY}: no file {shown(path, root)}{nearest(base, names)}")
         chain.append(path)
         layers.append(_layer(path, root))
     document: dict[str, Value] = {}
@@ -85,7 +85,12 @@ def merged(base: Mapping[str, Value], changes: Mapping[str, Value], *, keep_null
 
 
 def _layer(path: Path, root: Path) -> tuple[str, Mapping[str, Value]]:
-    return str(path.relative_to(root)), load_yaml(path)
+    return shown(path, root), load_yaml(path)
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path for messages: relative to the repository where it lies in it."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _holds(value: object, keys: tuple[str | int, ...]) -> bool:

@@ -7,6 +7,7 @@ OBS_COLUMNS = (  # of all prepared cells
     *("assay", "tissue", "disease"),
 )
 OTHER_COLUMNS = ("cell_id", "part", "total_counts", "republished")  # of some; cells.columns may name none of either
+NO_MATRIX = "none"  # value of matrix.state of a dataset whose expression is not read
 NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels
 STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,
 STORE_BYTES = 4_000_000_000  # or a matrix that takes more memory than this

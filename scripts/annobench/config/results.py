@@ -129,13 +129,14 @@ class Results:
     def scores(self, fit: Fit) -> dict[str, str]:
         """Scores of a fit (`scores`), and what intervals come from.
 
-        Cells per unit, true and predicted label (`confusion`), sums over the cells of units (`sums`), and confidence
-        rules compared (`confidence`).
+        Cells per unit, true and predicted label (`confusion`), the same within groups of cells (`groups`), sums over
+        the cells of units (`sums`), and confidence rules compared (`confidence`).
         """
         place = self._at("scores", fit.dataset, fit.split, fit.method, f"seed{fit.seed}")
         return {
             "scores": f"{place}.parquet",
             "confusion": f"{place}.confusion.parquet",
+            "groups": f"{place}.groups.parquet",
             "sums": f"{place}.sums.parquet",
             "confidence": f"{place}.confidence.parquet",
         }

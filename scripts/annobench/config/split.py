@@ -56,7 +56,7 @@ class BalanceSettings(Spec):
 
 @dataclass(frozen=True)
 class ColumnSettings(Spec):
-    """Columns of obs that metric families of embeddings look at (key `columns` of an evaluation).
+    """Columns of obs that scoring looks at (key `columns` of an evaluation).
 
     Attributes
     ----------
@@ -66,11 +66,14 @@ class ColumnSettings(Spec):
         Position of a cell in time or along a trajectory.
     organism
         Organism, for embeddings of several.
+    groups
+        Columns within whose values labels are scored as well, such as assay; the table `groups` holds the results.
     """
 
     batch: str = "batch"
     order: str = "order"
     organism: str = "organism"
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from annobench.config.census import census_source
-from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named
+from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
 from annobench.config.metrics import check_metric
@@ -37,6 +37,8 @@ class Study:
         Splits that are scored, by dataset and name, in the order of the configuration.
     fitted_splits
         Splits that are only fitted; scored splits name them as `fitted`.
+    own
+        The folder of the study, where it has a config/ of its own.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Study:
     panels: dict[str, Document]
     rollups: dict[str, Document]
     releases: dict[str, Document]
+    own: Path | None = None
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration."""
@@ -99,7 +102,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     root
         The repository.
     source
-        The file that errors name.
+        The file that errors name. A folder config/ beside it comes before that of the repository.
 
     Raises
     ------
@@ -109,8 +112,9 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     """
     settings = validate(config, "config", source)
     settings["figures"] = named_figures(settings["figures"], source)
-    methods, methods_of = _methods(settings, root, source)
-    datasets = _datasets(settings, root, source)
+    own = own_folder(source, root)
+    methods, methods_of = _methods(settings, root, source, own)
+    datasets = _datasets(settings, root, source, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
     _check_published(settings["published"], splits, source)
@@ -118,7 +122,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     published_files(settings["published_values"], root, source)  # raises for a missing one
 
     def load(kind: str, names: Iterable[str | None]) -> dict[str, Document]:
-        return {name: load_named(kind, name, root, source) for name in sorted({name for name in names if name})}
+        return {name: load_named(kind, name, root, source, own) for name in sorted({name for name in names if name})}
 
     censuses = [census for one in datasets.values() if (census := census_source(one))]
     return Study(
@@ -131,29 +135,32 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         panels=load("panel", (split.genes.panel for split in splits.values())),
         rollups=load("rollup", [*(split.rollup for split in splits.values()), settings["scoring"]["merge"]]),
         releases=load("release", (census["built"] for census in censuses)),
+        own=own,
     )
 
 
-def _datasets(settings: Document, root: Path, source: str) -> dict[str, Document]:
+def _datasets(settings: Document, root: Path, source: str, own: Path | None) -> dict[str, Document]:
     """All datasets of a study by name: what is evaluated, its parts, and the unrelated cells that it names."""
     datasets: dict[str, Document] = {}
     evaluated = list(dict.fromkeys(evaluation["dataset"] for evaluation in settings["evaluations"]))
     for name in evaluated:
-        load_dataset_with_parts(name, root, source, datasets)
+        load_dataset_with_parts(name, root, source, datasets, own)
     for name in list(datasets):
         if name in evaluated and (unrelated := datasets[name]["unrelated"]):
-            load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets)
+            load_dataset_with_parts(unrelated, root, f"config/datasets/{name}.yaml", datasets, own)
     return datasets
 
 
-def _methods(settings: Document, root: Path, source: str) -> tuple[dict[str, Document], list[list[str]]]:
+def _methods(
+    settings: Document, root: Path, source: str, folder: Path | None
+) -> tuple[dict[str, Document], list[list[str]]]:
     """All methods of a study by name, and the names of those that run in each of its evaluations."""
     methods: dict[str, Document] = {}
 
     def load(names: Iterable[str]) -> None:
         for name in names:
             if name not in methods:
-                methods[name] = load_method(name, root, source)
+                methods[name] = load_method(name, root, source, folder)
 
     def with_views(names: Sequence[str], decodings: Sequence[str]) -> list[str]:
         load(names)

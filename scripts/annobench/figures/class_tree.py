@@ -4,13 +4,11 @@ Mean F1 of every type (rows) for every method (columns), beside the tree of the 
 only join types and are not classes themselves. Cell numbers are means per test set.
 """
 
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from annobench.figures.shared.class_rows import draw_class_rows
 from annobench.figures.shared.labels import method_labels, ordered_methods, part_of, tree_order
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import GREY, SEQUENTIAL, Tables, clean_axes, new_figure
 
 TABLES = ("ranking", "classes", "trees")
@@ -35,7 +33,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     for axes_row, dataset in zip(grid, datasets, strict=True):
         tree = trees[trees["dataset"] == dataset]
         order = tree_order(tree)
-        _draw_tree(axes_row[0], tree.set_index("label_id").loc[order])
+        draw_class_rows(axes_row[0], tree.set_index("label_id").loc[order])
         axes_row[0].set_title(settings.dataset_label(dataset))
         for axes, evaluation in zip(axes_row[1:], [*evaluations[dataset], *[None] * widest], strict=False):
             if evaluation is None:
@@ -54,29 +52,3 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             axes.set_ylim(len(order) - 0.5, -0.5)
     figure.colorbar(image, ax=grid, shrink=0.4, pad=0.01, label="F1").outline.set_visible(False)
     return figure
-
-
-def _draw_tree(axes: Axes, tree: pd.DataFrame) -> None:
-    """Terms as rows, indented by their depth, joined to their parents."""
-    row = {node: i for i, node in enumerate(tree.index)}
-    depth: dict[str, int] = {}
-    for node, parent in tree["parent"].items():
-        depth[node] = depth[parent] + 1 if parent else 0
-    step = 0.9
-    for node, term in tree.iterrows():
-        x, y = depth[node] * step, row[node]
-        if term["parent"]:
-            above = row[term["parent"]]
-            axes.plot([x - step, x - step, x - 0.15], [above + 0.25, y, y], color=GREY, linewidth=0.7)
-        axes.plot(x, y, "o", color="black" if term["is_class"] else GREY, markersize=3)
-        axes.text(
-            x + 0.25,
-            y,
-            shortened(term["label"], 44),
-            va="center",
-            fontsize=7.5,
-            color="black" if term["is_class"] else GREY,
-        )
-    axes.set_xlim(-0.5, max(depth.values()) * step + 7)
-    axes.set_ylim(len(tree) - 0.5, -0.5)
-    axes.axis("off")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annobench.config.names import NO_MATRIX
 from annobench.core.errors import AnnobenchError, MethodSkipped, PredictionError
 from annobench.core.files import is_disk_full, read_json, write_json
 from annobench.core.processes import die_with_parent
@@ -228,7 +229,11 @@ def _check_needs(job: FitJob, train: "AnnData") -> None:
     needs = job.needs
     if job.missing:
         raise MethodSkipped(job.missing)
+    if needs.cells == "none":
+        return
     state = str(train.uns["annobench"]["matrix"])
+    if state == NO_MATRIX:
+        raise MethodSkipped("the method reads expression, and the dataset has none (matrix.state: none)")
     if needs.counts and state != "counts":
         raise MethodSkipped(f"the method needs counts (needs.counts), the dataset holds {state}")
     if train.n_vars < needs.min_genes:

@@ -41,6 +41,7 @@ def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context
 
     return Context(
         seed=job.seed,
+        dataset=job.identity.dataset,
         classes=sorted(map(str, cells.train.obs["label_id"].unique())),
         ontology=ontology,
         validation=cells.validation,

@@ -66,6 +66,8 @@ class Context:
         The unlabelled test cells, for a method that states `needs.query`; None for every other method.
     checkpoint
         Folder for what a long training needs to go on after a kill; None where none is wanted.
+    dataset
+        Name of the dataset.
     """
 
     seed: int
@@ -79,6 +81,7 @@ class Context:
     truth: Mapping[str, str] | None = None
     query: "AnnData | None" = None
     checkpoint: Path | None = None
+    dataset: str = ""
 
 
 class Method:

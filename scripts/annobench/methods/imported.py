@@ -23,8 +23,8 @@ class Imported(Method):
     Parameters
     ----------
     path
-        The file or the folder, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded. A
-        fit is skipped where a file of the reader is missing.
+        The file or the folder, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded, and
+        `{dataset}` stands for the name of the dataset. A fit is skipped where a file of the reader is missing.
     reader
         Name of a file in scripts/annobench/methods/importers.
     options
@@ -33,7 +33,8 @@ class Imported(Method):
         What the labels are: `id`, Cell Ontology ids (obsolete ones become their replacement); or `name`, labels or
         exact synonyms of the Cell Ontology.
     label_table
-        Name of a table in config/labels that maps the labels to ids; then `labels` does not count.
+        Name of a table in config/labels, or path of another, that maps the labels to ids; then `labels` does not
+        count.
     prefix
         Text that is put before every cell id of the file; the cells of a pair are named `<dataset>:<cell>`.
     missing
@@ -73,16 +74,17 @@ class Imported(Method):
         self._context = context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
+        given_path = self.path.replace("{dataset}", self._context.dataset)
         module = importlib.import_module(f"annobench.methods.importers.{self.reader}")
-        files = self._files(module.FILES)
+        files = self._files(module.FILES, given_path)
         wants = [self._context.ontology] if "ontology" in inspect.signature(module.read).parameters else []
-        given: ImportedPredictions = module.read(located(self.path), *wants, **self.options)
+        given: ImportedPredictions = module.read(located(given_path), *wants, **self.options)
         given = given.prefixed(self.prefix)
         labels, of_labels = self._mapping().ids(given)
         cells = query.obs_names.to_numpy(dtype=object)
         found, of_cells = joined(given, labels, cells, missing=self.missing, surplus=self.surplus)
         self.notes = {
-            "file": self.path,
+            "file": given_path,
             "sha256": {name: sha256_of(path) for name, path in files.items()},
             "cells": len(given.cell_ids),
             **of_cells,
@@ -93,10 +95,10 @@ class Imported(Method):
             print(f"{name}: {value}", flush=True)
         yield found
 
-    def _files(self, templates: tuple[str, ...]) -> dict[str, Path]:
+    def _files(self, templates: tuple[str, ...], path: str) -> dict[str, Path]:
         """What the reader reads; raises MethodSkipped where a file is missing."""
-        files = {name: located(name) for name in filled(templates, {**self.options, "path": self.path})}
-        missing = [name for name, path in files.items() if not path.is_file()]
+        files = {name: located(name) for name in filled(templates, {**self.options, "path": path})}
+        missing = [name for name, file in files.items() if not file.is_file()]
         if missing:
             names = " and ".join(f"'{name}'" for name in missing)
             raise MethodSkipped(

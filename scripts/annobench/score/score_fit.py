@@ -21,6 +21,7 @@ from annobench.score.score_tables import (
     ScoredView,
     confidence_columns,
     confusion_columns,
+    group_columns,
     score_columns,
     sums_columns,
 )
@@ -70,8 +71,8 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
         Relates the labels.
     outputs
         Files to write, whose columns split and method name the view: `scores` (one row per value), and what intervals
-        come from: `confusion` (cells of each unit by true and predicted label), `sums` (sums over the cells of each
-        unit) and `confidence` (confidence rules compared).
+        come from: `confusion` (cells of each unit by true and predicted label), `groups` (the same within groups of
+        cells), `sums` (sums over the cells of each unit) and `confidence` (confidence rules compared).
 
     Raises
     ------
@@ -83,7 +84,7 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
         print(f"{_AFFECTED[output]}: {reason}", flush=True)
     rule = rollup_of(spec.rollup, ontology)
     views = [
-        (view, read_truths(tables.obs, roles, tables.train, ontology, rule))
+        (view, read_truths(tables.obs, roles, tables.train, ontology, rule, groups=view.columns.groups))
         for roles, view in zip(tables.roles, spec.views, strict=True)
     ]
     later = [truths for view, truths in views if view.part == "query"]
@@ -128,6 +129,7 @@ def _score_view(
     return {
         "scores": score_columns(about, evidence.run.status, rows),
         "confusion": confusion_columns(about, evidence),
+        "groups": group_columns(about, evidence, view.columns.groups),
         "sums": sums_columns(about, evidence, runnable(evidence, view.families)),
         "confidence": confidence_columns(about, evidence, rollup_of(spec.merge, evidence.ontology)),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.parquet import Categorical
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.fit.decisions import UNRELATED
 from annobench.ontology.rollup import Rollup
 from annobench.score.evidence import Evidence, Rules
@@ -24,6 +24,7 @@ REPLICATES = 200  # of the confidence rules: enough for intervals, few enough to
 VIEW = ["dataset", "split", "method", "seed"]
 COLUMNS = [*VIEW, "status", "family", "metric", "label_set", "level", "group", "value", "n"]
 CONFUSION = ["unit", "true", "predicted", "n"]
+GROUPS = ["level", "group", *CONFUSION]
 CONFIDENCE = ["rule", "merging", "metric", "variant", "replicate", "value"]
 SUMS = ["unit", "metric", "part", "value"]
 _NUMBERS = {"seed": np.int64, "n": np.int64, "replicate": np.int64, "value": np.float64}
@@ -54,6 +55,38 @@ def confusion_columns(view: ScoredView, evidence: Evidence) -> "dict[str, Column
         labels = (Categorical(codes, names) for codes in (scored.true_codes, scored.predicted_codes))
         table = count_confusion(evidence.units.of_cells, *labels)
     return _repeated({"split": view.split, "method": view.method, "unit_kind": kind}, table)
+
+
+def group_columns(view: ScoredView, evidence: Evidence, names: Sequence[str]) -> "dict[str, Column]":
+    """Columns of `groups`: `confusion` within every value of some columns of obs; a value that is not given is none."""
+    kind, parts = "cell", [_group_part("", "", count_confusion([], [], []))]
+    if "predictions" in evidence.has:
+        scored, kind = evidence.scored, evidence.units.kind
+        true, predicted = (
+            Categorical(codes, list(scored.names)) for codes in (scored.true_codes, scored.predicted_codes)
+        )
+        for name in (name for name in names if name in scored.groups):
+            values = scored.groups[name]
+            for value in (value for value in values.counts() if value != NOT_GIVEN):
+                rows = np.flatnonzero(values == value)
+                table = count_confusion(evidence.units.of_cells[rows], true[rows], predicted[rows])
+                parts.append(_group_part(name, value, table))
+    joined: dict[str, Column] = {}
+    for name in GROUPS:
+        values_of = [part[name] for part in parts]
+        joined[name] = np.concatenate([np.asarray(one) for one in values_of]) if name == "n" else _stacked(values_of)
+    return _repeated({"split": view.split, "method": view.method, "unit_kind": kind}, joined)
+
+
+def _group_part(level: str, group: str, table: "Mapping[str, Column]") -> "dict[str, Column]":
+    return _repeated({"level": level, "group": group}, table)
+
+
+def _stacked(parts: "Sequence[Column]") -> Categorical:
+    """Categorical columns, one below the other."""
+    columns = [one for one in parts if isinstance(one, Categorical)]
+    names = list(dict.fromkeys(name for one in columns for name in one.names))
+    return Categorical(np.concatenate([one.recode(names) for one in columns]), names)
 
 
 def sums_columns(view: ScoredView, evidence: Evidence, families: Iterable[Family]) -> "dict[str, Column]":

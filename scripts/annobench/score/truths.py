@@ -1,12 +1,13 @@
 """True labels of the cells that a fit is scored on: only scoring and the audit read them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import NOT_GIVEN, Categorical, column_names, read_columns, take
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
@@ -90,7 +91,15 @@ def rollup_of(rule: RollupRule | None, ontology: Ontology) -> Rollup | None:
     return Rollup.from_config(rule.to_params(), ontology) if rule else None
 
 
-def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, rule: Rollup | None = None) -> Truths:
+def read_truths(
+    obs: Path,
+    roles_file: Path,
+    train: Path,
+    ontology: Ontology,
+    rule: Rollup | None = None,
+    *,
+    groups: Sequence[str] = (),
+) -> Truths:
     """True labels of the test and validation cells, rolled up where the evaluation says so.
 
     Parameters
@@ -103,6 +112,8 @@ def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, ru
         Training cells, with their labels.
     ontology, rule
         How labels are rolled up.
+    groups
+        Further columns of obs to read. Raises DataError where obs has no such column.
     """
     roles = read_columns(roles_file, ["role"], categorical=["role"])["role"]
     test = roles == "test"
@@ -116,7 +127,9 @@ def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, ru
         ids=columns["cell_id"],
         labels=labels,
         known=~(labels == UNKNOWN),
-        columns={name: columns[name] for name in ("study", "donor")} | surroundings(obs, roles, test),
+        columns={name: columns[name] for name in ("study", "donor")}
+        | surroundings(obs, roles, test)
+        | _named(obs, groups, test),
         places=np.flatnonzero(test),
         cells=len(test),
         validation=(validation["cell_id"], rolled_codes(validation["label_id"], rule, ontology)),
@@ -126,6 +139,18 @@ def read_truths(obs: Path, roles_file: Path, train: Path, ontology: Ontology, ru
         rollup=rule,
         unlabelled=int((columns["label_id"] == UNKNOWN).sum()),
     )
+
+
+def _named(obs: Path, names: Sequence[str], test: "NDArray[np.bool_]") -> dict[str, Categorical]:
+    """Columns of the test cells that the evaluation names."""
+    known = column_names(obs)
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"{obs}: columns.groups: there is no column '{name}'{nearest(name, known)}; cells.columns of the "
+                "dataset keeps further ones"
+            )
+    return {name: read_columns(obs, [name], categorical=[name], rows=test)[name] for name in names}
 
 
 def surroundings(obs: Path, roles: Categorical, test: "NDArray[np.bool_]") -> dict[str, Categorical]:

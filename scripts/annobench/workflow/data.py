@@ -2,6 +2,7 @@
 
 import math
 
+from annobench.config.entities import config_file
 from annobench.core.spec import Params
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.spec import DownloadSpec, OntologySpec, PanelSpec, SourceSpec, Surroundings
@@ -63,7 +64,7 @@ class DataRules(Chapter):
         inputs: dict[str, str | list[str]] = {**self.results.source(wildcards.dataset)}
         table = dataset["cells"]["label_table"]
         if table:
-            inputs["labels"] = str(self.root / "config" / "labels" / f"{table}.tsv")
+            inputs["labels"] = str(config_file("labels", f"{table}.tsv", self.root, self.study.own))
         return inputs
 
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:

@@ -69,11 +69,11 @@ class FitRules(Chapter):
         """Hash of the code behind a fit, of the method's own modules and parts, and of the files that it names."""
         method = self.study.methods[wildcards.method]
         parts = part_modules(method["implementation"], method["parameters"])
-        return self._method_code(method["implementation"], parts, method["files"])
+        return self._method_code(method["implementation"], parts, method["files"], wildcards.dataset)
 
-    def _method_code(self, implementation: str, parts: Sequence[str], files: Sequence[str]) -> str:
+    def _method_code(self, implementation: str, parts: Sequence[str], files: Sequence[str], dataset: str) -> str:
         code = code_hash("annobench.fit.parent", "annobench.fit.child", f"annobench.methods.{implementation}", *parts)
-        paths = [self.root / expanded(file) for file in files]
+        paths = [self.root / expanded(file.replace("{dataset}", dataset)) for file in files]
         return "-".join([code, *(_digest(path)[:12] if path.is_file() else "missing" for path in paths)])
 
     def threads(self, wildcards: Wildcards) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from annobench.config.entities import available
+from annobench.config.entities import available, own_folder
 from annobench.config.results import Results
 from annobench.config.schema import Document, load_yaml
 from annobench.config.study import Study, load_study, named_study
@@ -40,6 +40,16 @@ def study_file(name: str | None) -> Path | None:
     raise ConfigError(f"there is no study '{name}'{nearest(str(name), ['quickstart', *available('studies', ROOT)])}")
 
 
+def entered(name: str | None) -> str | None:
+    """Change into the folder of a study that has a config/ of its own: its results lie there; returns its new name."""
+    path = study_file(name)
+    folder = path and own_folder(path, ROOT)
+    if path is None or folder is None:
+        return name
+    os.chdir(folder)
+    return str(folder / path.name)
+
+
 def resolve(name: str | None) -> Study:
     """A study as Snakemake sees it: its file merged over config/config.yaml."""
     base = load_yaml(ROOT / "config" / "config.yaml")
@@ -62,8 +72,10 @@ def _merged(base: Document, over: Document) -> Document:
 def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local") -> int:
     """Run a study and print what came out; returns Snakemake's exit status.
 
-    `profile` is the name of a folder in workflow/profiles, or the path of one.
+    `profile` is the name of a folder in workflow/profiles, or the path of one. A study with a config/ of its own is run
+    in its folder.
     """
+    name = entered(name)
     study, results = resolve(name), Results()
     started, began = time.monotonic(), time.time()
     with only_run_here():
@@ -76,7 +88,7 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
         return status
     ranking = Path(results.table(study.name, "ranking"))
     if status == 0 or (ranking.is_file() and ranking.stat().st_mtime >= began):  # never the tables of an earlier run
-        print(summary(study, results), flush=True)
+        print(summary(study, results, name), flush=True)
     print(f"\nTook {time.monotonic() - started:.0f} s.")
     if status:
         print(

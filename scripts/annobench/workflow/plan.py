@@ -113,8 +113,8 @@ class Plan:
 
     @cached_property
     def methods(self) -> list[MethodPlan]:
-        """The plan of every method that is fitted."""
-        return [self.method(name) for name, method in self.study.methods.items() if method["fitted"] == name]
+        """The plan of every method that is fitted; a control that trains is not where nothing does."""
+        return [self.method(name) for name in dict.fromkeys(fit.method for fit in self.study.fits())]
 
     def text(self) -> str:
         """Jobs of every rule, what every method takes, and the sums, for the terminal."""

@@ -12,8 +12,11 @@ from annobench.config.study import Study
 Row = dict[str, str]
 
 
-def summary(study: Study, results: Results) -> str:
-    """Ranking, failures, and where the report is; empty where there are no tables yet."""
+def summary(study: Study, results: Results, name: str | None = None) -> str:
+    """Ranking, failures, and where the report is; empty where there are no tables yet.
+
+    `name` is how the user names the study.
+    """
     files = (Path(results.table(study.name, name)) for name in ("ranking", "failed"))
     ranking, failed = (_read(path) if path.is_file() else None for path in files)
     if ranking is None or failed is None:
@@ -30,7 +33,8 @@ def summary(study: Study, results: Results) -> str:
         lines += ["", f"{title}: {metric}" + (f", interval over {units}" if units else "")]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         lines += [_line(row) for row in rows if row["kind"] != "decoding"]  # the tables list decodings
-    lines += ["", *_failures(failed, study.name), "", f"Report: {results.report(study.name)}"]
+    report = f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")
+    lines += ["", *_failures(failed, study.name, name), "", f"Report: {report}"]
     return "\n".join(lines)
 
 
@@ -44,12 +48,12 @@ def _line(row: Row) -> str:
     return f"  {rank:>4}  {row['label']:<44}{score:>6}  {interval:<15}{fits:>9}{seconds:9.2f}"
 
 
-def _failures(failed: Sequence[Row], study: str) -> list[str]:
+def _failures(failed: Sequence[Row], study: str, name: str | None) -> list[str]:
     """How many fits failed for which reason, and how to run them again."""
     reasons = Counter((row["method"], row["status"], row["reason"]) for row in failed)
     lines = [f"Failed, skipped or missing fits: {len(failed) or 'none'}"]
     lines += [f"  {n:4d} x {method}: {status}: {reason}" for (method, status, reason), n in reasons.items()]
-    option = "" if study == "quickstart" else f" STUDY={study}"
+    option = "" if study == "quickstart" else f" STUDY={name or study}"
     return lines + ([f"  To run them again: make retry{option}"] if failed else [])
 
 

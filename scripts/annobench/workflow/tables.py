@@ -42,12 +42,12 @@ class TableRules(Chapter):
 
     def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
-        files: dict[str, list[str]] = {"run": [], "scores": [], "confusion": [], "sums": [], "confidence": []}
+        files: dict[str, list[str]] = {"run": []}
         for fit in self.study.fits():  # a file of scores holds all views of its fit
             run = self.results.run(fit)
             if not self.study.settings["partial"] or Path(run).is_file():
                 for key, path in {"run": run, **self.results.scores(fit)}.items():
-                    files[key].append(path)
+                    files.setdefault(key, []).append(path)
         return files
 
     def published_files(self) -> list[Path]:

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -460,3 +461,21 @@ def test_the_table_of_maynard_says_what_was_curated(real_data: Path, ontology: O
     curated = obs.groupby("cell_type_original", observed=True)["cell_type_ontology_term_id"].unique()
     table = read_table(ROOT / "config/labels/lung_maynard.tsv", ontology)
     assert {str(key): [str(v) for v in value] for key, value in curated.items()} == {k: [v] for k, v in table.items()}
+
+
+# without expression
+
+
+def test_a_dataset_may_have_no_expression(prepare, tmp_path: Path) -> None:
+    """Only obs is read: the file need not have a matrix at all."""
+    file = source_h5ad(tmp_path / "a.h5ad", lab=["x", "x", "y", "y", "y", "y"])
+    with h5py.File(file, "r+") as handle:
+        del handle["X"]
+    cells, card = prepare(file, matrix={"state": "none"}, cells={"study": "lab"})
+    assert cells.shape == (6, 0)
+    assert cells.uns["annobench"]["matrix"] == card["matrix"] == "none"
+    assert card["studies"] == {"x": 2, "y": 4}
+    assert list(read_columns(tmp_path / "out" / "obs.parquet")["label_id"]) == ["CL:0000236", "CL:0000084"] * 3
+    file.write_bytes(b"no file of HDF5")
+    with pytest.raises(DataError, match="not a readable h5ad file"):
+        prepare(file, matrix={"state": "none"})

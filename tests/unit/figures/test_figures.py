@@ -43,7 +43,7 @@ OF_EVALUATIONS = ["audit", "markers", "marker_validation", "deg_heatmap", "confi
 
 def tables() -> dict[str, pd.DataFrame]:
     """Tables of a study with every regime; method three failed everywhere but once."""
-    ranking, summary, classes, confusion, calibration = [], [], [], [], []
+    ranking, summary, classes, confusion, calibration, relations, depths = [], [], [], [], [], [], []
     evaluations = [
         ("d", "kfold", ["kfold_1"]),
         ("d", "low_label", ["lowlabel_0.05", "lowlabel_0.1"]),
@@ -77,6 +77,11 @@ def tables() -> dict[str, pd.DataFrame]:
             for label_id, label in (("CL:1", "cell one"), ("CL:2", "cell two")):
                 classes.append(base | {"label_id": label_id, "label": label, "f1": 0.5, "cells": 10.0})
                 confusion.append(base | {"true": label_id, "predicted": "CL:1", "n": 10})
+                for relation, n in (("exact", 6), ("sibling", 4)):
+                    relations.append(base | {"label_id": label_id, "relation": relation, "n": n, "share": n / 10})
+                for depth, node in ((1, "top"), (2, label)):
+                    named = {"true_label": node, "predicted_label": node if depth == 1 else "cell one"}
+                    depths.append(base | {"depth": depth, "n": 10} | named)
             for b in ("03", "10"):
                 calibration.append(base | {"bin": b, "bin_accuracy": 0.4, "bin_confidence": 0.5, "n": 8})
     trees = [
@@ -135,6 +140,8 @@ def tables() -> dict[str, pd.DataFrame]:
         "summary": summary,
         "classes": classes,
         "confusion": confusion,
+        "error_relations": relations,
+        "confusion_depths": depths,
         "calibration": calibration,
         "trees": trees,
         "splits": splits,

@@ -152,3 +152,16 @@ def test_options_have_the_defaults_of_the_reader() -> None:
     options = {"cell_id": "cell_id", "confidence": None, "delimiter": None, "label": "x", "ranks": (), "scores": ()}
     assert found["options"] == options
     assert "annobench.methods.importers.table" in part_modules("imported", found)
+
+
+def test_the_path_may_hold_the_name_of_the_dataset_and_the_label_table_be_a_path(
+    tmp_path: Path, ontology: Ontology
+) -> None:
+    written(tmp_path, "cell_id,label\na,mine\n", "blood.csv")
+    table = written(tmp_path, "original\tlabel_id\tcomment\nmine\tCL:0000084\t\n", "own.tsv")
+    method = Imported(path=f"{tmp_path}/{{dataset}}.csv", label_table=str(table))
+    method.fit(query(), Context(seed=1, classes=[], ontology=ontology, dataset="blood"))
+    assert joined(list(method.predict(query("a")))).labels.tolist() == [["CL:0000084"]]
+    method.fit(query(), Context(seed=1, classes=[], ontology=ontology, dataset="lung"))
+    with pytest.raises(MethodSkipped, match="there is no file '.*/lung.csv'"):
+        list(method.predict(query("a")))

@@ -132,13 +132,13 @@ def test_a_family_of_embeddings_is_a_file_and_scores_fits_without_predictions(
     predictions_file.write_empty(folder / "predictions.parquet")
     run_record(folder / "run.json", outputs=("embedding",), fit_seconds=2.0)
     view = ViewSpec(split="s", methods={"m": "argmax"}, columns=ColumnSettings(batch="plate"))
-    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "sums", "confidence")}
+    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "groups", "sums", "confidence")}
     tables = FitTables(obs=folder / "obs.parquet", train=folder / "train.parquet", roles=[folder / "roles.parquet"])
     score_fit(ScoreSpec(dataset="d", seed=1, views=(view,)), folder, tables, toy_ontology(), outputs)
     found = pd.DataFrame(read_columns(outputs["scores"])).set_index("metric")["value"]
     assert found[["step", "batches", "completed", "fit_seconds", "unknown_truth"]].tolist() == [2.0, 2, 1, 2.0, 1]
     assert not {"accuracy", "brier"} & set(found.index)
-    for name in ("confusion", "sums", "confidence"):
+    for name in ("confusion", "groups", "sums", "confidence"):
         assert len(read_columns(outputs[name])["split"]) == 0
 
 

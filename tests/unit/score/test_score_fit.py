@@ -233,7 +233,7 @@ def score(folder: Path, roles: list[Path], **changes: Any) -> None:
     """Score the fit; `changes` are fields of the spec."""
     spec = ScoreSpec(**{"dataset": "d", "seed": 1, "bins": 10} | changes)
     tables = FitTables(obs=folder / "obs.parquet", train=folder / "train.parquet", roles=roles)
-    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "sums", "confidence")}
+    outputs = {name: folder / f"{name}.out" for name in ("scores", "confusion", "groups", "sums", "confidence")}
     score_fit(spec, folder, tables, toy_ontology(), outputs)
 
 

@@ -309,7 +309,7 @@ def test_without_contrasts_there_are_columns_and_no_rows(
 # the bootstrap
 
 
-PATHS = dict.fromkeys(["run", "scores", "confusion", "sums", "confidence", "attempt"], Path("x"))
+PATHS = dict.fromkeys(["run", "scores", "confusion", "groups", "sums", "confidence", "attempt"], Path("x"))
 
 
 def replicates_of(units: Any, truth: Any, predicted: Any, replicates: int = 200) -> Any:

@@ -55,6 +55,21 @@ def read_h5ad(path: Path) -> "AnnData":
     return adata
 
 
+def read_observations(path: Path) -> "AnnData":
+    """The obs of an h5ad file as an AnnData without genes; raises DataError where it cannot be read or is empty."""
+    import anndata
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            obs = anndata.io.read_elem(file["obs"])
+    except Exception as error:  # whatever h5py and anndata raise on broken files
+        raise unreadable(path, error) from error
+    if not len(obs):
+        raise DataError(f"{path.name}: is empty (0 cells)")
+    return anndata.AnnData(obs=obs)
+
+
 def write_cells(
     name: str, cells: "AnnData", outputs: PreparedFiles, ontology: Ontology, notes: Mapping[str, object]
 ) -> None:
@@ -76,7 +91,7 @@ def write_cells(
             "matrix": str(cells.uns["annobench"]["matrix"]),
             "storage": "memory",
             "cells": cells.n_obs,
-            "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()),
+            "cells_without_counts": int((cells.X.sum(axis=1) == 0).sum()) if cells.n_vars else 0,
             **notes,
         },
     )

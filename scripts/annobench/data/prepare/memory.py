@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.cells.gene_table import chosen_genes
+from annobench.cells.gene_table import ChosenGenes, chosen_genes
 from annobench.cells.matrix import check_counts, check_finite, check_log1p, recover_counts, take_slot
 from annobench.cells.spec import MatrixSpec
+from annobench.config.names import NO_MATRIX
 from annobench.core.errors import DataError, nearest
-from annobench.data.prepare.card import read_h5ad, source_notes, write_cells
+from annobench.data.prepare.card import read_h5ad, read_observations, source_notes, write_cells
 from annobench.data.prepare.observations import duplicate_ids
 from annobench.data.prepare.task import Task
+from annobench.ontology.labels import MappedLabels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,24 +22,49 @@ if TYPE_CHECKING:
 
 def prepare_in_memory(task: Task) -> None:
     """Do what `prepare_dataset` promises, with the whole file in memory."""
-    import pandas as pd
     from anndata import AnnData
 
+    if task.spec.matrix.state == NO_MATRIX:
+        _prepare_observations(task)
+        return
     adata = read_h5ad(task.source)
     _check_ids(adata, task.spec.cells.duplicated_ids, task.file)
     matrix, var = take_slot(adata, task.spec.matrix.slot, task.file)
     matrix, state = _checked(matrix, task.spec.matrix, adata.obs, task.file)
     genes = chosen_genes(var, task.spec.genes, lambda: np.asarray(matrix.sum(axis=0)).ravel(), task.file)
-    observations = task.observations(list(adata.obs.columns))
-    columns = {key: values.to_text() for key, values in observations.block(adata.obs).items()}
-    mapping = observations.finish()
-    obs = pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id"))
+    obs, mapping = _mapped(adata, task)
     cells = AnnData(matrix[:, genes.positions], obs=obs, var=genes.table)
     cells.uns["annobench"] = {"matrix": state, "ontology": task.ontology.release}
     if "spatial" in adata.obsm:
         cells.obsm["spatial"] = adata.obsm["spatial"]
     notes = source_notes(task.fetched, genes, mapping)
     write_cells(task.name, cells, task.outputs, task.ontology, notes)
+
+
+def _prepare_observations(task: Task) -> None:
+    """Prepare cells without their expression: only obs is read of the file."""
+    import pandas as pd
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+    read = read_observations(task.source)
+    _check_ids(read, task.spec.cells.duplicated_ids, task.file)
+    obs, mapping = _mapped(read, task)
+    table = pd.DataFrame({"feature_id": [], "feature_name": []}, dtype=str, index=pd.Index([], dtype=str))
+    genes = ChosenGenes(table, np.arange(0), 0, 0)
+    cells = AnnData(csr_matrix((len(obs), 0), dtype=np.float32), obs=obs, var=genes.table)
+    cells.uns["annobench"] = {"matrix": NO_MATRIX, "ontology": task.ontology.release}
+    write_cells(task.name, cells, task.outputs, task.ontology, source_notes(task.fetched, genes, mapping))
+
+
+def _mapped(adata: "AnnData", task: Task) -> "tuple[pd.DataFrame, MappedLabels]":
+    """Observations of the contract, and how their labels were mapped."""
+    import pandas as pd
+
+    observations = task.observations(list(adata.obs.columns))
+    columns = {key: values.to_text() for key, values in observations.block(adata.obs).items()}
+    mapping = observations.finish()
+    return pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id")), mapping
 
 
 def _checked(matrix: "csr_matrix", spec: MatrixSpec, obs: "pd.DataFrame", file: str) -> "tuple[csr_matrix, str]":

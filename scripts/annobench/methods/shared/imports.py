@@ -178,11 +178,12 @@ class Labels:
 
     @classmethod
     def by_table(cls, name: str, ontology: Ontology, unmapped: str) -> "Labels":
-        """Labels that a table of config/labels maps."""
-        path = REPOSITORY / "config" / "labels" / f"{name}.tsv"
+        """Labels that a table maps: a name in config/labels, or the path of another table (.tsv)."""
+        file = name if name.endswith(".tsv") else f"config/labels/{name}.tsv"
+        path = located(file)
         if not path.is_file():
-            raise ConfigError(f"parameters.label_table: there is no file config/labels/{name}.tsv")
-        return cls(read_table(path, ontology).get, f"in config/labels/{path.name}", unmapped)
+            raise ConfigError(f"parameters.label_table: there is no file {file}")
+        return cls(read_table(path, ontology).get, f"in {file}", unmapped)
 
     def _id(self, text: str) -> str | None:
         if text.lower() == UNKNOWN:

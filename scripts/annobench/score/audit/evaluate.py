@@ -160,7 +160,7 @@ class _SplitAudit:
         shares = "training" if self.truths.trained else "tested"
         recorder = Recorder(tables, self.split.split, self.split.seed, shares)
         controls = self._record_scores(recorder) if self.labelled else {}
-        if self.methods:
+        if self.methods and self.query.n_vars:
             self._record_biology(recorder, {**controls, **self.methods}, table, first)
         if first and "spatial" in self.query.obsm:
             self._record_spatial(recorder)

@@ -41,6 +41,7 @@ class FitFiles:
     run: Path
     scores: Path
     confusion: Path
+    groups: Path
     sums: Path
     confidence: Path
     attempt: Path
@@ -61,7 +62,7 @@ class FitFiles:
         return self.run.parent
 
     def rows(self, path: Path, columns: Sequence[str] | None = None) -> dict[str, "NDArray[np.generic]"]:
-        """Columns of `scores`, `confusion`, `sums` or `confidence` that belong to this view.
+        """Columns of `scores`, `confusion`, `groups`, `sums` or `confidence` that belong to this view.
 
         Raises DataError for a file of scores without this view.
         """

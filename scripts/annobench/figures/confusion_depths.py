@@ -1,0 +1,76 @@
+"""Confusion at several depths of the Cell Ontology
+
+Share of the cells of each true node (rows) that the best-ranked method of the evaluation assigns to each node
+(columns), over all its test sets. Labels are replaced by the nodes that they lie below at a depth of the tree of all
+labels: 1 for its topmost nodes. Errors that a panel no longer shows stay within a branch.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from annobench.figures.shared.labels import evaluation_title, method_labels, part_of
+from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
+
+TABLES = ("ranking", "confusion_depths")
+ORDER = 51
+_PANELS = 3  # depths that are shown, from the top
+
+
+def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
+    """One row of matrices per evaluation, one for every depth at which something is told apart."""
+    ranking = tables["ranking"]
+    labels = method_labels(ranking)
+    best = ranking[(ranking["rank"] == 1) & (ranking["dataset"] != "all")]
+    found = [(row, _matrices(tables, row.dataset, row.evaluation, row.method)) for row in best.itertuples()]
+    rows = [(row, shown) for row, shown in found if shown]
+    if not rows:
+        return None
+    widths = [max(len(shown[i].columns) if i < len(shown) else 1 for _, shown in rows) for i in range(_PANELS)]
+    heights = [max(len(matrix) for matrix in shown) for _, shown in rows]
+    figure = new_figure(sum(2.2 + 0.3 * width for width in widths), sum(2.4 + 0.3 * height for height in heights))
+    grid = figure.subplots(len(rows), _PANELS, squeeze=False, width_ratios=widths, height_ratios=heights)
+    for axes_row, (row, shown) in zip(grid, rows, strict=True):
+        for number, axes in enumerate(axes_row):
+            if number >= len(shown):
+                axes.set_visible(False)
+                continue
+            image = _draw_matrix(axes, shown[number])
+            axes.set_title(f"depth {shown[number].attrs['depth']}")
+        axes_row[0].set_title(
+            f"{evaluation_title((row.dataset, row.evaluation), settings)}\n{labels[row.method]}, "
+            f"depth {shown[0].attrs['depth']}"
+        )
+    bar = figure.colorbar(image, ax=figure.axes, shrink=0.4, pad=0.01, label="share of the true node")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _matrices(tables: Tables, dataset: str, evaluation: str, method: str) -> list[pd.DataFrame]:
+    """Cells by true and predicted node, for the first depths that tell more nodes apart than the one before."""
+    cells = part_of(tables["confusion_depths"], (dataset, evaluation))
+    found: list[pd.DataFrame] = []
+    for depth, part in cells[cells["method"] == method].groupby("depth", sort=True):
+        matrix = part.pivot_table(index="true_label", columns="predicted_label", values="n", aggfunc="sum").fillna(0)
+        columns = [*matrix.index, *(c for c in matrix.columns if c not in matrix.index)]
+        matrix = matrix.reindex(columns=columns, fill_value=0)
+        if len(columns) > (len(found[-1].columns) if found else 1):
+            matrix.attrs["depth"] = depth
+            found.append(matrix)
+    return found[:_PANELS]
+
+
+def _draw_matrix(axes: Axes, matrix: pd.DataFrame) -> AxesImage:
+    share = matrix.div(matrix.sum(axis=1), axis=0)
+    image = axes.imshow(share, cmap=SEQUENTIAL, vmin=0, vmax=1)
+    axes.set_xticks(range(len(share.columns)), [shortened(name) for name in share.columns], rotation=90)
+    cells = matrix.sum(axis=1).astype(int)
+    axes.set_yticks(range(len(share)), [f"{shortened(name)} ({n})" for name, n in cells.items()])
+    axes.tick_params(labelsize=7)
+    clean_axes(axes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (cells)")
+    return image
