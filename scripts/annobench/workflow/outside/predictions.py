@@ -149,7 +149,7 @@ def _of_azimuth(
         raise ConfigError(f"{path}: there is no level '{options.column}'{nearest(options.column, levels)}")
     ranks = [options.column] if options.column else levels[::-1]
     columns = {"cell_id": _column(path, header, _IDS, "cell ids"), "label": ranks[0], "confidence": f"{ranks[0]}.score"}
-    options_of_table = {**columns, "ranks": ranks[1:]}
+    options_of_table: dict[str, object] = {**columns, "ranks": ranks[1:]}
     return Predictions(_stem(path), path, path.parent, "table", options_of_table, _texts(header, rows, ranks))
 
 
