@@ -29,9 +29,11 @@ def write_run(
     resource: Mapping[str, object],
     model: str = "model_a",
     ids: Sequence[str] | None = None,
+    scores: Sequence[Sequence[float]] | None = None,
+    answers: Sequence[Mapping[str, object]] = (),
 ) -> Path:
-    """A run: `ranks` has the labels of all cells for every rank, best first."""
-    folder.mkdir(parents=True)
+    """A run: `ranks` has the labels of all cells for every rank, best first, and `scores` theirs."""
+    folder.mkdir(parents=True, exist_ok=True)
     index = ids if ids is not None else [f"cell{i}" for i in range(len(ranks[0]))]
     names = dict(resource["cell_ontology_term_id_to_cell_type"])  # type: ignore[call-overload]
     table = pd.DataFrame(index=list(index))
@@ -40,12 +42,13 @@ def write_run(
     for k, labels in enumerate(ranks, start=1):
         table[f"cas_cell_type_name_{k}"] = list(labels)
     for k in range(1, len(ranks) + 1):
-        table[f"cas_cell_type_score_{k}"] = [0.5 + 0.1 * k] * len(table)  # scores rise from rank to rank
+        rising = [0.5 + 0.1 * k] * len(table)  # scores rise from rank to rank
+        table[f"cas_cell_type_score_{k}"] = rising if scores is None else list(scores[k - 1])
     table.to_csv(folder / "inferred_labels.csv")
     about = {"input_path": str(cells), "model_name": model, "n_cells": len(table), "ontology_resource_name": "cl"}
     (folder / "metadata.json").write_text(json.dumps(about))
     (folder / "ontology_resource.json").write_text(json.dumps(resource))
-    (folder / "ontology_response.json").write_text(json.dumps({"data": [], "model_name": model}))
+    (folder / "ontology_response.json").write_text(json.dumps({"data": list(answers), "model_name": model}))
     return folder
 
 

@@ -49,7 +49,8 @@ def test_a_change_of_any_file_refits_the_method(tmp_path: Path) -> None:
     rules.root = tmp_path
 
     def code() -> str:
-        return rules._method_code("imported", part_modules("imported", parameters), part_files("imported", parameters))
+        modules, files = part_modules("imported", parameters), part_files("imported", parameters)
+        return rules._method_code("imported", modules, files, "my_data")
 
     seen = {code()}
     for file in sorted(path.iterdir()):
