@@ -18,7 +18,7 @@ from annobench.ontology import Ontology
 from helpers import annobench
 from repo import Repo
 
-pytestmark = pytest.mark.xdist_group("outside")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outside")]
 FILES = {"lung_travaglini": "travaglini2020_lca_1000", "lung_tabula_sapiens": "tabula_sapiens_lung_1000"}
 CELLS = {"label": "cell_type_original", "label_id": "cell_type_ontology_term_id", "donor": "donor_id", "assay": "assay"}
 READ = ["popv", "cas", "cas_longest", "cas_sure", "azimuth", "singler", "answers"]

@@ -10,7 +10,7 @@ import pytest
 
 from repo import Repo
 
-pytestmark = pytest.mark.xdist_group("released")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("released")]
 METHODS = ["linear_ce", "linear_hce", "linear_ce.leaf", "linear_hce.leaf", "mlp_ce", "mlp_hce"]
 
 
