@@ -30,8 +30,16 @@ def forks(repo: Repo) -> list[psutil.Process]:
 def warm_processes(repo: Repo) -> list[psutil.Process]:
     """Only those that were not forked themselves."""
     all_of_them = forks(repo)
-    forked = {child.pid for process in all_of_them for child in process.children()}
+    forked = {child.pid for process in all_of_them for child in children(process)}
     return [process for process in all_of_them if process.pid not in forked]
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """Those of a process that may have ended meanwhile."""
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def nobody_is_left(repo: Repo) -> bool:
@@ -79,7 +87,7 @@ def start(repo: Repo) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"PYTHONPATH": str(repo.folder / "scripts")}
     run = subprocess.Popen(command, cwd=repo.folder, env=environment, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not any(process.children() for process in warm_processes(repo)):
+    while not any(children(process) for process in warm_processes(repo)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return run
@@ -89,7 +97,8 @@ def test_a_run_survives_the_death_of_its_warm_processes(done: Repo) -> None:
     before = done.table("ranking")
     run = start(done)
     for process in warm_processes(done):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     assert run.wait(timeout=300) == 0
     assert [row["method"] for row in done.table("ranking")] == [row["method"] for row in before]
     assert done.table("failed") == []
@@ -125,7 +134,8 @@ def test_warm_processes_end_with_the_run(done: Repo, number: int) -> None:
         snakemake = psutil.Process(run.pid).children()
         run.kill()
         for process in snakemake:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     run.wait(timeout=120)
     assert nobody_is_left(done)
     done.run()
