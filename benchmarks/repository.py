@@ -1,7 +1,7 @@
 """What benchmarks share: copies of the repository to run in, and the name of the machine."""
 
 import os
-import re
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,11 +26,14 @@ def copy_repository(folder: Path, commit: str | None = None) -> Path:
 
 
 def machine() -> str:
-    """Processor and cores of this machine."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    model, family, number = (
-        match.group(1) if (match := re.search(rf"^{key}\s*: (.+)$", info, re.MULTILINE)) else "unknown"
-        for key in ("model name", "cpu family", "model")
-    )
-    vectors = next((name for name in ("avx512f", "avx2", "avx") if f" {name} " in info), "")
-    return f"{model} (family {family}, model {number}, {vectors}), {len(os.sched_getaffinity(0))} cores"
+    """Name, vector extensions and level-2 cache of the processor, and the cores of this machine (Linux)."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name", platform.machine())
+    family = ", ".join(f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    vectors = [flag for flag in ("avx2", "avx512f", "asimd", "sve") if flag in flags]
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    size = cache.read_text().strip() if cache.exists() else "unknown"
+    return f"{name} ({family}), {' '.join(vectors)}, level-2 cache {size} a core, {len(os.sched_getaffinity(0))} cores"

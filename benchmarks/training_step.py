@@ -12,7 +12,6 @@ AdamW.
 
 import argparse
 import os
-import platform
 import sys
 import time
 import warnings
@@ -40,6 +39,7 @@ os.environ.update(  # of numba, PyTorch, and the two libraries of its dense prod
 
 import numpy as np
 import torch
+from repository import machine
 from torch import Tensor, nn
 
 from annobench.cells.store.batch import Batch
@@ -250,20 +250,6 @@ def cost_of_losses(name: str, batches: list[tuple[dict[str, Any], Tensor]], roun
         )
 
 
-def processor() -> str:
-    """Name, level-2 cache and vector extensions of the processor, and what PyTorch uses of these (Linux)."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    name = fields.get("model name", platform.machine())
-    family = ", ".join(f"{key} {fields[key]}" for key in ("cpu family", "model") if key in fields)
-    flags = fields.get("flags", fields.get("Features", "")).split()
-    vectors = [flag for flag in ("avx2", "avx512f", "asimd", "sve") if flag in flags]
-    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
-    size = cache.read_text().strip() if cache.exists() else "unknown"
-    used = torch.backends.cpu.get_cpu_capability()
-    return f"{name} ({family}), {' '.join(vectors)}, level-2 cache {size} a core; PyTorch uses {used}"
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,7 +260,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(processor())
+    print(f"{machine()}; PyTorch uses {torch.backends.cpu.get_cpu_capability()}")
     made = [synthetic_batch(CELLS, GENES, seed) for seed in range(3)]
     density = sum(len(batch.values) for batch in made) / len(made) / CELLS
     print(f"{CELLS:,} cells x {GENES:,} genes, {density:,.0f} non-zeros a cell, {arguments.threads} threads")
