@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from annobench.core.errors import AnnobenchError
@@ -55,7 +56,7 @@ class Warm:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._servers: dict[frozenset[str], _Server] = {}  # packages -> process; the last one was used last
-        self._modules: dict[Hashable, Sequence[str]] = {}  # kind of job -> what it imports
+        self._modules: dict[Hashable, tuple[str, ...]] = {}  # kind of job -> what it imports
         self._learning: set[Hashable] = set()
         self._cold: set[Hashable] = set()
 
@@ -82,7 +83,7 @@ class Warm:
                     self._learning.discard(kind)
                 if outcome.ending:
                     if outcome.modules and outcome.ending.status == 0:
-                        self._modules[kind] = outcome.modules
+                        self._modules[kind] = tuple(outcome.modules)
                     return outcome.ending
                 self._servers = {key: other for key, other in self._servers.items() if other is not server}
                 server.close()
@@ -106,7 +107,7 @@ class Warm:
             learn = kind not in self._modules and kind not in self._learning
             if learn:
                 self._learning.add(kind)
-            packages = frozenset(_packages(modules))
+            packages = _packages(modules)
             server = self._servers.pop(packages, None) or _Server(modules)
             self._servers[packages] = server
             if len(self._servers) > MOST:
@@ -114,12 +115,10 @@ class Warm:
             return learn, server
 
 
-def _packages(modules: Sequence[str]) -> Iterator[str]:
-    """The packages that make the size of a process."""
-    for name in modules:
-        package = name.partition(".")[0]
-        if package not in sys.stdlib_module_names and package != "annobench":
-            yield package
+@cache
+def _packages(modules: tuple[str, ...]) -> frozenset[str]:
+    """The packages that make the size of a process; asked for before every job."""
+    return frozenset(name.partition(".")[0] for name in modules) - sys.stdlib_module_names - {"annobench"}
 
 
 @dataclass(frozen=True)
