@@ -32,20 +32,20 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     widths = [max(len(shown[i].columns) if i < len(shown) else 1 for _, shown in rows) for i in range(_PANELS)]
     heights = [max(len(matrix) for matrix in shown) for _, shown in rows]
     figure = new_figure(sum(2.2 + 0.3 * width for width in widths), sum(2.4 + 0.3 * height for height in heights))
-    grid = figure.subplots(len(rows), _PANELS, squeeze=False, width_ratios=widths, height_ratios=heights)
-    for axes_row, (row, shown) in zip(grid, rows, strict=True):
-        for number, axes in enumerate(axes_row):
+    bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for band, (row, shown) in zip(bands, rows, strict=True):
+        # above the whole row: over the narrow first matrix it would reach into the next one
+        title = evaluation_title((row.dataset, row.evaluation), settings).replace("\n", ", ")
+        band.suptitle(f"{title}, {labels[row.method]}", x=0.01, ha="left", fontweight="bold")
+        grid = band.subplots(1, _PANELS, width_ratios=widths)
+        for number, axes in enumerate(grid):
             if number >= len(shown):
                 axes.set_visible(False)
                 continue
             image = _draw_matrix(axes, shown[number])
             axes.set_title(f"depth {shown[number].attrs['depth']}")
-        axes_row[0].set_title(
-            f"{evaluation_title((row.dataset, row.evaluation), settings)}\n{labels[row.method]}, "
-            f"depth {shown[0].attrs['depth']}"
-        )
-    bar = figure.colorbar(image, ax=figure.axes, shrink=0.4, pad=0.01, label="share of the true node")
-    bar.outline.set_visible(False)
+        bar = band.colorbar(image, ax=list(grid), shrink=0.6, pad=0.01, label="share of the true node")
+        bar.outline.set_visible(False)
     return figure
 
 
