@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from annobench.config.entities import unlabelled
+from annobench.config.metrics import check_options
 from annobench.config.plugins import plugins
 from annobench.config.regimes import Entry, Regime, regime_class, regimes
 from annobench.config.schema import Document, fill, load_schema
@@ -14,7 +15,7 @@ from annobench.core.errors import ConfigError, nearest
 
 # keys that all regimes have; the others are the regime's own
 COMMON_KEYS = {"dataset", "regime", "name", "seeds", "methods", "decodings"}
-COMMON_KEYS |= {"genes", "balance", "rollup", "columns", "metric_families"}
+COMMON_KEYS |= {"genes", "balance", "rollup", "columns", "metric_families", "metric_options"}
 
 
 def splits_of(
@@ -67,6 +68,7 @@ def splits_of(
             rollup=evaluation["rollup"],
             columns=ColumnSettings.from_params(evaluation["columns"]),
             metric_families=None if (chosen := evaluation["metric_families"]) is None else tuple(chosen),
+            metric_options=evaluation["metric_options"],
             settings=Regime.from_params({"regime": name, **shared, **part.settings}),
         )
 
@@ -112,6 +114,8 @@ def _check(evaluation: Document, dataset: Document, regime: type[Regime]) -> Non
     for family in evaluation["metric_families"] or []:
         if family not in (known := plugins("score/metrics")):
             raise ConfigError(f"metric_families: there is no family '{family}'{nearest(family, known)}")
+    for family, options in evaluation["metric_options"].items():
+        check_options(family, options, "metric_options")
     if unlabelled(dataset):
         raise ConfigError(
             f"'{name}' declares no labels (cells.label), so nothing can train or be scored on it; name it as the query "

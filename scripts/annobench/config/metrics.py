@@ -1,12 +1,14 @@
 """Metrics and what their files say of themselves, read without numpy."""
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from annobench.config.plugins import plugin_path, plugins
-from annobench.config.syntax import tree_of
+from annobench.config.schema import Value, kind_of
+from annobench.config.syntax import literals, tree_of
 from annobench.core.errors import ConfigError, nearest
 
 FAMILIES = "score/metrics"
@@ -85,6 +87,29 @@ def check_metric(name: str, source: str, *, ranks: bool) -> None:
         raise ConfigError(f"{source}: '{name}' has no single value for a fit: {why}{nearest(name, fitting)}")
     if ranks and not facts.ranks:
         raise ConfigError(f"{source}: '{name}' has no best value, so it cannot rank methods{nearest(name, fitting)}")
+
+
+@cache
+def family_options(family: str) -> dict[str, Value]:
+    """Options of a family with their defaults: what its file says in OPTIONS; empty for none."""
+    found: dict[str, Value] = literals(plugin_path(FAMILIES, family), ["OPTIONS"]).get("OPTIONS", {})
+    return found
+
+
+def check_options(family: str, options: Mapping[str, Value], source: str) -> None:
+    """Raise ConfigError for an option that a family lacks, or a value of another type than its default."""
+    if family not in plugins(FAMILIES):
+        raise ConfigError(f"{source}: there is no family '{family}'{nearest(family, plugins(FAMILIES))}")
+    known = family_options(family)
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(f"{source}.{family}: there is no option '{name}'{nearest(name, known)}")
+        default = known[name]
+        kinds: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
+            raise ConfigError(
+                f"{source}.{family}.{name}: expected {kind_of(default)}, such as {default!r}; found {value!r}"
+            )
 
 
 def _metrics(path: Path) -> list[ast.Call]:

@@ -63,17 +63,20 @@ def load_schema(name: str) -> Document:
     """The schema `workflow/schemas/<name>.schema.yaml`, with its variants.
 
     `x-variants: regimes` is a `oneOf` over the files of workflow/schemas/regimes, so that a new variant (a regime, a
-    kind of source) is one file.
+    kind of source) is one file; `x-shared` beside it are properties that every variant has behind its own.
     """
     return _with_variants(load_yaml(schema_folder() / f"{name}.schema.yaml"))
 
 
 def _with_variants(part: object) -> Any:
     if isinstance(part, dict):
-        whole = {key: _with_variants(value) for key, value in part.items() if key != "x-variants"}
+        whole = {key: _with_variants(value) for key, value in part.items() if key not in ("x-variants", "x-shared")}
         if "x-variants" in part:
             files = sorted((schema_folder() / part["x-variants"]).glob("*.yaml"))
             whole["oneOf"] = [load_yaml(file) for file in files]
+            for one in whole["oneOf"]:
+                own = one["properties"]
+                own |= {key: value for key, value in part.get("x-shared", {}).items() if key not in own}
         return whole
     return [_with_variants(one) for one in part] if isinstance(part, list) else part
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from annobench.config.regimes import Regime
+from annobench.config.schema import Value
 from annobench.core.spec import Spec
 
 
@@ -96,6 +97,8 @@ class Split:
         Switches of the evaluation.
     metric_families
         Metric families that are scored; None for all whose needs are met.
+    metric_options
+        Family -> its options that differ from the defaults.
     settings
         The regime, with what it needs to know of this split, such as `fold` and `folds`.
     """
@@ -112,6 +115,7 @@ class Split:
     rollup: str | None
     columns: ColumnSettings
     metric_families: tuple[str, ...] | None
+    metric_options: Mapping[str, Mapping[str, Value]] = field(hash=False)
     settings: Regime = field(hash=False)
 
     @property

@@ -6,7 +6,7 @@
 | `labels` | tested cells with a known label |
 | `predictions` | labels, beside what the fit predicts; with confidences and probabilities where it gives them |
 | `decisions` | decision values of tested, validation and unrelated cells |
-| `embedding` | where the fit places cells |
+| `embedding` | where the fit places cells; with it `neighbours`, made once for all families |
 | `expression` | expression that the fit predicts |
 | `cells` | the expression of the tested cells (only in the audit) |
 | `batch`, `order`, `organism` | columns of obs that the evaluation names for families of embeddings |
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score.confidence_rules import RuleConfidences, compared_rules
 from annobench.score.join import read_scored
+from annobench.score.neighbours import Neighbours, nearest_neighbours
 from annobench.score.scored import Scored
 from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     SumsOfFamily = Mapping[str, Mapping[str, NDArray[np.float64]]]
+
+Made = TypeVar("Made")
 
 
 class Rules(NamedTuple):
@@ -74,13 +77,19 @@ class Evidence:
         Number of confidence bins.
     tested, unknown
         Number of test cells, and of those without a known label, which no metric looks at.
+    seed
+        Of the fit, from which families draw their own.
     """
+
+    seed = 0
+    given_options: Mapping[str, Mapping[str, Any]] = {}
 
     def __init__(self, scored: Scored) -> None:
         self.has, self.bins = frozenset({"labels", "predictions"}), scored.bins
         self.tested, self.unknown = scored.n, 0
         self.scored = scored
         self._sums: dict[str, SumsOfFamily] = {}
+        self._made: dict[str, Any] = {}
 
     @cached_property
     def scored(self) -> Scored:
@@ -113,9 +122,40 @@ class Evidence:
         raise self._absent("embedding")
 
     @cached_property
+    def neighbours(self) -> Neighbours:
+        """The nearest other cells of every cell of the embedding."""
+        return nearest_neighbours(self.embedding)
+
+    @cached_property
+    def label_names(self) -> list[str]:
+        """Labels of the cells of `truths`, sorted."""
+        return sorted(self.truths.labels.counts())
+
+    @cached_property
+    def label_codes(self) -> "NDArray[np.intp]":
+        """Label of every cell of `truths`, a number in `label_names`."""
+        return self.truths.labels.recode(self.label_names).astype(np.intp)
+
+    @property
+    def donors(self) -> Categorical:
+        """Donor of every cell of `truths`."""
+        return self.truths.columns["donor"]
+
+    @cached_property
     def expression(self) -> "AnnData":
         """Expression that the fit predicts."""
         raise self._absent("expression")
+
+    def options(self, family: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of a family (`metric_options` of the evaluation) with its defaults."""
+        return {**defaults, **self.given_options.get(family, {})}
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made once."""
+        if name not in self._made:
+            self._made[name] = make()
+        found: Made = self._made[name]
+        return found
 
     def column(self, role: str) -> Categorical:
         """The column of obs that the evaluation names as `batch`, `order` or `organism`, of the cells of `truths`."""
@@ -154,6 +194,10 @@ class FitEvidence(Evidence):
         Observations of the dataset; None where no family looks at its columns.
     columns
         Which of them are the batch, the order and the organism.
+    options
+        Family -> its options that differ from the defaults.
+    seed
+        Of the fit.
     """
 
     def __init__(
@@ -168,7 +212,10 @@ class FitEvidence(Evidence):
         decoding: str = ARGMAX,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        seed: int = 0,
     ) -> None:
+        self.given_options, self.seed, self._made = options or {}, seed, {}
         self._obs, there = obs, column_names(obs) if obs else []
         named = asdict(columns or ColumnSettings())
         self._columns = {role: column for role, column in named.items() if column in there}

@@ -33,7 +33,8 @@ COUNTS, SUMS, FITS = "unit counts", "unit sums", "fits"  # what intervals and te
 class Metric:
     """A metric, described once for scores, intervals, ranking, tests, figures and the report.
 
-    A family lists its metrics in `METRICS`. Configuration reads `name`, `label`, `low`, `high`, `best`, `label_set` and
+    A family lists its metrics in `METRICS`, and its options, if it has any, in `OPTIONS` (name -> default, literals).
+    Configuration reads `name`, `label`, `low`, `high`, `best`, `label_set` and
     `level` from the syntax tree, so they are written as literals (or `INFINITE`).
 
     Parameters
@@ -136,6 +137,9 @@ class Family:
         Evidence -> rows. None for a family that only the audit computes.
     order
         Place among the families in tables.
+    on_request
+        It takes time, or says something of embeddings only: it runs where the evaluation names it in `metric_families`,
+        and on fits that predict no labels where the evaluation names none.
     unit_sums
         Evidence -> metric -> part -> sums over the cells of every unit, (units,): for the metrics with `from_sums`.
     """
@@ -146,6 +150,7 @@ class Family:
     compute: "Callable[[Evidence], Iterable[Row]] | None"
     order: int = 100
     unit_sums: "Callable[[Evidence], Mapping[str, Mapping[str, Array]]] | None" = None
+    on_request: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(replace(metric, family=self.name) for metric in self.metrics))

@@ -27,15 +27,22 @@ def runnable(evidence: Evidence, allowed: Collection[str] | None = None) -> list
     evidence
         What there is.
     allowed
-        Names of the families that the evaluation asks for; None for all. What needs the run record alone always runs.
+        Names of the families that the evaluation asks for; None for all but those on request. What needs the run record
+        alone always runs.
     """
     return [
         family
         for family in FAMILIES.values()
         if family.compute
         and set(family.needs) <= evidence.has
-        and (allowed is None or family.name in allowed or family.needs == ("run",))
+        and (family.needs == ("run",) or _wanted(family, evidence, allowed))
     ]
+
+
+def _wanted(family: Family, evidence: Evidence, allowed: Collection[str] | None) -> bool:
+    if allowed is not None:
+        return family.name in allowed
+    return not family.on_request or "predictions" not in evidence.has
 
 
 def rows_of(evidence: Evidence, allowed: Collection[str] | None = None) -> Iterator[Row]:

@@ -107,6 +107,8 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
                     decoding=decoding,
                     obs=tables.obs,
                     columns=view.columns,
+                    options=view.options,
+                    seed=spec.seed,
                 )
                 for name, columns in _score_view(spec, view, method, evidence).items():
                     writers[name].write(columns)

@@ -6,6 +6,7 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from annobench.config.results import Fit, Results
 from annobench.config.split import ColumnSettings
@@ -42,6 +43,8 @@ class ViewSpec(Spec):
         Method, as tables name it -> which decoding of the fit it is.
     families
         Metric families to compute; None for all whose needs are met.
+    options
+        Family -> its options that differ from the defaults.
     columns
         Columns of obs that families of embeddings look at.
     """
@@ -50,6 +53,7 @@ class ViewSpec(Spec):
     part: str | None = None
     methods: Mapping[str, str]
     families: tuple[str, ...] | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 
@@ -126,6 +130,8 @@ class AuditSpec(Spec):
         Table of marker genes, a path in the repository.
     families
         Metric families to compute; None for all whose needs are met.
+    options
+        Family -> its options that differ from the defaults.
     columns
         Columns of obs that families of embeddings look at.
     """
@@ -138,6 +144,7 @@ class AuditSpec(Spec):
     unrelated: str | None = None
     markers: str | None = None
     families: tuple[str, ...] | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 

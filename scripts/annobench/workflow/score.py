@@ -31,6 +31,7 @@ class ScoreRules(Chapter):
                 part=split.part,
                 methods=self._decodings(split, wildcards.method),
                 families=split.metric_families,
+                options=split.metric_options,
                 columns=split.columns,
             )
             for split in self.study.scored_on(wildcards.dataset, wildcards.split)
@@ -115,6 +116,7 @@ class ScoreRules(Chapter):
             unrelated=self.unrelated(wildcards),
             markers=self._markers(),
             families=splits[0].metric_families,
+            options=splits[0].metric_options,
             columns=splits[0].columns,
         ).to_params()
 
