@@ -39,6 +39,8 @@ CONTROLS = {
         Control("marker_argmax", "highest markers", "labels by the highest markers"),
         Control("merged", "merged truth", "the truth with subtypes merged"),
         Control("unrelated_tissue", "unrelated tissue", "a model of an unrelated tissue"),
+        Control("batch_alone", "batch alone", "an embedding of the batch alone"),
+        Control("depth_alone", "depth alone", "an embedding of the depth alone"),
         Control("majority", "majority", "the majority class"),
         Control("random_stratified", "random", "random labels"),
         Control("shuffled", "shuffled truth", "shuffled labels"),

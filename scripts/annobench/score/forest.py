@@ -101,7 +101,7 @@ def grow_forest(
 
 def _edges(points: "NDArray[np.float32]") -> "NDArray[np.float32]":
     """Edges of bins of equal numbers of cells, halfway between values, (dimensions, 255)."""
-    n, dimensions = points.shape
+    n = len(points)
     ordered = np.sort(points, axis=0)
     place = np.linspace(0, n, BINS + 1)[1:-1].astype(int).clip(1, n - 1) if n > 1 else np.zeros(BINS - 1, dtype=int)
     lower, upper = ordered[np.maximum(place - 1, 0)], ordered[place]

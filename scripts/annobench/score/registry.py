@@ -19,7 +19,7 @@ FAMILIES: dict[str, Family] = _found()
 METRICS: dict[str, Metric] = {metric.name: metric for family in FAMILIES.values() for metric in family.metrics}
 
 
-def runnable(evidence: Evidence, allowed: Collection[str] | None = None) -> list[Family]:
+def runnable(evidence: Evidence, allowed: Collection[str] | None = None, but: Collection[str] = ()) -> list[Family]:
     """The families whose needs are met.
 
     Parameters
@@ -29,11 +29,14 @@ def runnable(evidence: Evidence, allowed: Collection[str] | None = None) -> list
     allowed
         Names of the families that the evaluation asks for; None for all but those on request. What needs the run record
         alone always runs.
+    but
+        Names of families that are left out.
     """
     return [
         family
         for family in FAMILIES.values()
         if family.compute
+        and family.name not in but
         and set(family.needs) <= evidence.has
         and (family.needs == ("run",) or _wanted(family, evidence, allowed))
     ]
@@ -45,8 +48,8 @@ def _wanted(family: Family, evidence: Evidence, allowed: Collection[str] | None)
     return not family.on_request or "predictions" not in evidence.has
 
 
-def rows_of(evidence: Evidence, allowed: Collection[str] | None = None) -> Iterator[Row]:
-    """Rows of all families that can and may run."""
-    for family in runnable(evidence, allowed):
+def rows_of(evidence: Evidence, allowed: Collection[str] | None = None, but: Collection[str] = ()) -> Iterator[Row]:
+    """Rows of all families that can and may run; see `runnable`."""
+    for family in runnable(evidence, allowed, but):
         if family.compute:
             yield from family.compute(evidence)

@@ -10,9 +10,11 @@ import pytest
 
 from annobench.config.controls import CONTROLS as WORDS
 from annobench.config.results import Fit, Results
+from annobench.config.split import ColumnSettings
 from annobench.core.parquet import read_columns, write_columns
 from annobench.fit import predictions_file
 from annobench.fit.decisions import sample, write_decisions
+from annobench.fit.embedding import Embedding, write_embedding
 from annobench.fit.predictions import Predictions
 from annobench.ontology import Ontology
 from annobench.score.audit.controls import (
@@ -378,6 +380,7 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
 
 
 METHODS = {"good": 0.9, "fair": 0.6}
+LABELLINGS = {name for name, control in CONTROLS.items() if control.make} | {"marker_argmax"}
 NOTHING = pd.DataFrame(columns=["dataset", "evaluation", "regime", "method", "status"])  # took nothing
 
 
@@ -401,9 +404,11 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
     predictions_file.write_probabilities(folder / "probabilities.npz", test)
     parts = {"test": test, "validation": part(ids[role == "val"], decisions[role == "val"]), "noise": noise}
     write_decisions(folder / "decisions.npz", parts | {"unrelated_tissue": noise})
+    tested = ids[role == "test"]
+    write_embedding(folder / "embedding.npz", {"test": tested}, [Embedding(tested, decisions[role == "test"])])
     run_record(
         folder / "run.json",
-        outputs=("predictions", "probabilities", "decisions"),
+        outputs=("predictions", "probabilities", "decisions", "embedding"),
         confidence_is_probability=True,
         genes={"train": 80, "test": 80},
     )
@@ -413,7 +418,7 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
 def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFrame]], ontology: Ontology) -> None:
     found = evaluation()
     metrics = found["metrics"]
-    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == set(CONTROLS)
+    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == LABELLINGS
     assert set(metrics.loc[metrics["kind"] == "method", "name"]) == set(METHODS)
     assert not metrics.duplicated(["name", "family", "metric", "variant", "rule"]).any()
     assert metrics["value"].notna().all()
@@ -499,12 +504,38 @@ def test_an_evaluation_without_markers_and_without_another_tissue(
     assert set(markers_of(metrics, found["types"], table, 0.95)["metric"]) == {"gene_overlap", "panel_use"}
 
 
+def test_embeddings_meet_their_controls(evaluation: Callable[..., dict[str, pd.DataFrame]]) -> None:
+    families = ("silhouette", "integration", "probes")
+    metrics = evaluation(families=families, columns=ColumnSettings(batch="study"), markers=False)["metrics"]
+    of_embeddings = {"oracle", "shuffled", "noise", "batch_alone", "depth_alone"}
+    assert set(metrics["family"]) == set(families)
+    found = metrics.pivot_table(index="metric", columns="name", values="value")
+    assert set(found.columns) == of_embeddings | set(METHODS)
+    assert (found.loc["silhouette_label", ["shuffled", "noise", "batch_alone"]] < 0.52).all()
+    assert found.loc["silhouette_label", "oracle"] > 0.9
+    assert found.loc["probe_f1", "good"] > 0.8
+    assert found.loc["probe_f1", "noise"] < 0.5
+    assert found.loc["entropy_per_cell", "batch_alone"] < found.loc["entropy_per_cell", "noise"]
+
+    verdicts = audited(metrics, NOTHING).set_index(["metric", "variant"])
+    assert verdicts.loc[("silhouette_label", "-"), ["verdict", "reason"]].tolist() == [INFORMATIVE, ""]
+    assert verdicts.loc[("probe_f1", "cells"), "verdict"] == INFORMATIVE
+    # noise mixes batches better than any embedding that knows cells
+    assert verdicts.loc[("entropy_per_cell", "-"), ["verdict", "because"]].tolist() == [NOT_EVIDENCE, "no information"]
+
+
+def test_families_of_embeddings_that_are_not_asked_for_are_not_audited(
+    evaluation: Callable[..., dict[str, pd.DataFrame]],
+) -> None:
+    assert "silhouette" not in set(evaluation(markers=False)["metrics"]["family"])
+
+
 def test_where_nothing_trains_the_controls_follow_the_tested_labels(
     evaluation: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
     metrics = evaluation(trains=False)["metrics"]
     assert set(metrics["shares_of"]) == {"tested"}
-    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == set(CONTROLS)
+    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == LABELLINGS
     truth = read_columns(tmp_path / "obs.parquet")["label_id"]
     shares = np.array([(truth == label).mean() for label in sorted(set(truth))])
     value = metrics[(metrics["metric"] == "accuracy") & (metrics["variant"] == "-")].set_index("name")["value"]

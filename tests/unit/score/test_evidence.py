@@ -29,6 +29,7 @@ from helpers import run_record, scored, toy_ontology
 LABELS = ["A", "A1", "B"]
 N = 40
 ALWAYS = {"resources", "status"}
+EMBEDDED = {"clustering", "silhouette", "integration", "probes"}
 LABELLED = {"flat", "per_class", "topk", "hierarchical", "ontology_aware", "calibration"}
 
 
@@ -76,7 +77,9 @@ def test_families_run_where_their_needs_are_met(folder: Path) -> None:
     everything = ("predictions", "probabilities", "decisions", "embedding")
     assert names(evidence(folder, *everything)) == ALWAYS | LABELLED | {"confidence"}
     assert names(evidence(folder, *everything, decoding="leaf")) == ALWAYS | LABELLED  # rules are of the own labels
-    assert names(evidence(folder, "embedding")) == ALWAYS
+    # families of embeddings take time: they run where nothing else is to be scored, or where they are named
+    assert names(evidence(folder, "embedding")) == ALWAYS | EMBEDDED
+    assert names(evidence(folder, *everything), allowed=["flat", "probes"]) == ALWAYS | {"flat", "probes"}
     assert names(evidence(folder, status="failed")) == ALWAYS
     assert names(Evidence(scored(["A"], ["A"]))) == LABELLED
     for family in FAMILIES.values():
@@ -138,8 +141,9 @@ def test_a_family_of_embeddings_is_a_file_and_scores_fits_without_predictions(
     found = pd.DataFrame(read_columns(outputs["scores"])).set_index("metric")["value"]
     assert found[["step", "batches", "completed", "fit_seconds", "unknown_truth"]].tolist() == [2.0, 2, 1, 2.0, 1]
     assert not {"accuracy", "brier"} & set(found.index)
-    for name in ("confusion", "groups", "sums", "confidence"):
+    for name in ("confusion", "groups", "confidence"):
         assert len(read_columns(outputs[name])["split"]) == 0
+    assert set(read_columns(outputs["sums"])["metric"]) == {"silhouette_label", "entropy_per_cell"}
 
 
 def test_families_are_the_files_of_the_folder() -> None:

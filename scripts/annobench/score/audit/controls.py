@@ -8,9 +8,11 @@
 - `merged`: the true labels with subtypes merged; no cell changes its place, the answers only say less.
 - `marker_argmax`: the type whose markers are highest, of the types that the truth has (made with the marker metrics).
 - `unrelated_tissue`: a linear classifier trained on a dataset of an unrelated tissue.
+- `batch_alone`, `depth_alone`: embeddings of nothing but the batch, or the depth, of a cell.
 
-The first knows everything; the next four know nothing of the cell; the last three are what a metric must not prefer to
-the truth. A control is an entry of `CONTROLS` here, with a name for people in `annobench.config.controls`.
+The first knows everything; the next four know nothing of the cell; the others are what a metric must not prefer to the
+truth. `oracle`, `shuffled` and `noise` are embeddings as well (see embeddings.py). A control is an entry of `CONTROLS`
+here, with a name for people in `annobench.config.controls`.
 
 Where nothing trains (regime zero_shot) the shares are those of the tested labels.
 """
@@ -28,6 +30,14 @@ from annobench.fit.calibration import Platt, expit, strength
 from annobench.fit.decisions import KINDS, UNRELATED
 from annobench.ontology import UNKNOWN
 from annobench.ontology.rollup import Rollup, siblings_merged
+from annobench.score.audit.embeddings import (
+    EmbeddingMaker,
+    batches_alone,
+    cells_exchanged,
+    depth_alone,
+    labels_alone,
+    nothing_but_noise,
+)
 from annobench.score.audit.tissue import TissueModel, train_on
 from annobench.score.confidence import by_rule
 from annobench.score.confidence_rules import RuleConfidences
@@ -228,7 +238,10 @@ class Control:
         Whether it knows nothing of these cells: a metric that it wins, or ties, is not evidence. Else it is only to be
         no better than the truth.
     make
-        Makes its labelling, or None where it cannot be made. None for a control that is made with the marker metrics.
+        Makes its labelling, or None where it cannot be made. None for a control that is made with the marker metrics,
+        or is no labelling.
+    embed
+        Makes its embedding, or None where it cannot be made. None for a control that is no embedding.
     rules
         The confidence rules on its answers, where they say something.
     """
@@ -237,19 +250,22 @@ class Control:
     rule: str | None
     blind: bool = False
     make: Callable[[Basis], Scored | None] | None = None
+    embed: EmbeddingMaker | None = None
     rules: Callable[[Basis, Scored], list[RuleConfidences]] | None = None
 
 
 NOTHING_KNOWN = "no information"
 CONTROLS = {
-    "oracle": Control(0, None, make=_oracle),
+    "oracle": Control(0, None, make=_oracle, embed=labels_alone),
     "majority": Control(1, NOTHING_KNOWN, blind=True, make=_majority),
     "random_stratified": Control(2, NOTHING_KNOWN, blind=True, make=_random_stratified),
-    "shuffled": Control(3, NOTHING_KNOWN, blind=True, make=_shuffled),
-    "noise": Control(4, NOTHING_KNOWN, blind=True, make=_noise, rules=noise_rules),
+    "shuffled": Control(3, NOTHING_KNOWN, blind=True, make=_shuffled, embed=cells_exchanged),
+    "noise": Control(4, NOTHING_KNOWN, blind=True, make=_noise, embed=nothing_but_noise, rules=noise_rules),
     "merged": Control(5, "merging", make=_merged),
     "marker_argmax": Control(6, "circular"),
     "unrelated_tissue": Control(7, "unrelated tissue", blind=True, make=_unrelated_tissue, rules=_rules_of_tissue),
+    "batch_alone": Control(8, "batch alone", blind=True, embed=batches_alone),
+    "depth_alone": Control(9, "depth alone", blind=True, embed=depth_alone),
 }
 NO_INFORMATION = tuple(name for name, control in CONTROLS.items() if control.rule == NOTHING_KNOWN)
 

@@ -17,6 +17,7 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
+from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis
 from annobench.score.audit.tables import Recorder, Tables
 from annobench.score.confidence import RECOMMENDED
 from annobench.score.confidence_rules import compared_rules
@@ -24,7 +25,7 @@ from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.confidence import rows as rows_of_rules
-from annobench.score.registry import FAMILIES, rows_of
+from annobench.score.registry import rows_of, runnable
 from annobench.score.scored import Scored
 from annobench.score.spec import AuditedFits, AuditSpec, audited_fits
 from annobench.score.truths import Truths, read_truths, rolled, rollup_of
@@ -64,6 +65,9 @@ def audit_evaluation(
             audit.record(tables, table, first=first)
             first = False
     tables.write(outputs)
+
+
+_NOT_JUDGED = ("per_class",)  # values of single classes have no verdict
 
 
 class _SplitAudit:
@@ -119,6 +123,8 @@ class _SplitAudit:
                 bins=self.spec.bins,
                 obs=self.obs,
                 columns=self.spec.columns,
+                options=self.spec.options,
+                seed=self.split.seed,
             )
             for method, run in self.runs.items()
         }
@@ -160,16 +166,18 @@ class _SplitAudit:
         shares = "training" if self.truths.trained else "tested"
         recorder = Recorder(tables, self.split.split, self.split.seed, shares)
         controls = self._record_scores(recorder) if self.labelled else {}
-        if self.methods and self.query.n_vars:
+        if self.labelled:
+            self._record_embeddings(recorder)
+        if self.methods and self.query.n_vars and self._wants("markers"):
             self._record_biology(recorder, {**controls, **self.methods}, table, first)
         if first and "spatial" in self.query.obsm:
             self._record_spatial(recorder)
 
     def _record_scores(self, recorder: Recorder) -> dict[str, Scored]:
         """Every metric that compares with the truth, on controls and methods; returns the controls."""
-        controls = made(self.basis)
+        controls = made(self.basis) if self.methods else {}
         for name, scored in controls.items():
-            if rules := CONTROLS[name].rules:
+            if (rules := CONTROLS[name].rules) and self._wants("confidence"):
                 recorder.metrics("control", name, rows_of_rules(rules(self.basis, scored), self.spec.bins))
         for name, scored in controls.items():
             self._record_families(recorder, "control", name, Evidence(scored))
@@ -177,10 +185,29 @@ class _SplitAudit:
             self._record_families(recorder, "method", name, evidence)
         return controls
 
+    def _wants(self, family: str) -> bool:
+        """Whether the evaluation scores a family that is computed here beside the evidence of a fit."""
+        return self.spec.families is None or family in self.spec.families
+
     def _record_families(self, recorder: Recorder, kind: str, name: str, evidence: Evidence) -> None:
-        """All families but `per_class`: values of single classes have no verdict."""
-        allowed = set(FAMILIES if self.spec.families is None else self.spec.families) - {"per_class"}
-        recorder.metrics(kind, name, rows_of(evidence, allowed))
+        """All families that are judged."""
+        recorder.metrics(kind, name, rows_of(evidence, self.spec.families, but=_NOT_JUDGED))
+
+    def _record_embeddings(self, recorder: Recorder) -> None:
+        """The families of embeddings on control embeddings, where they run on a method."""
+        families = self.spec.families
+        of_methods = [
+            one
+            for one in self.evidence.values()
+            if any("embedding" in family.needs for family in runnable(one, families, but=_NOT_JUDGED))
+        ]
+        if not of_methods:
+            return
+        for name, control in CONTROLS.items():
+            basis = EmbeddingBasis(of_methods[0], self.query, self.basis.rng(name))
+            points = control.embed(basis) if control.embed else None
+            if points is not None:
+                self._record_families(recorder, "control", name, ControlEvidence(of_methods[0], points))
 
     def _record_biology(
         self, recorder: Recorder, labellings: Mapping[str, Scored], table: Mapping[str, list[str]], first: bool

@@ -12,10 +12,12 @@ Rules, in this order; the first that holds decides:
 4. `circular`: labels by the highest markers score better than the truth.
 5. `unrelated tissue`: a model of an unrelated tissue scores at least as well as the best method, where the methods do
    know something, or as the truth.
-6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
+6. `batch alone`, `depth alone`: an embedding of nothing but the batch, or the depth, of a cell does as well as the best
+   method, or as one of nothing but the labels.
+7. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of an unrelated tissue (median method).
 
-A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
+A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
 `untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
 are means over the splits and seeds of an evaluation.
 """
@@ -26,6 +28,7 @@ from math import isfinite
 
 from annobench.score.audit.controls import CONTROLS, NOTHING_KNOWN
 from annobench.score.metric import Metric
+from annobench.score.registry import FAMILIES
 
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
@@ -102,10 +105,11 @@ def judge(
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
     notes = [] if informed else ["no method is more accurate than chance here"]
+    of_embedding = "embedding" in FAMILIES[metric.family].needs
     open_rules = [
         control.rule
         for name, control in CONTROLS.items()
-        if control.rule not in (None, NOTHING_KNOWN) and name not in losses
+        if control.rule not in (None, NOTHING_KNOWN) and name not in losses and of_embedding == bool(control.embed)
     ]
     if open_rules and metric.family != "confidence":
         notes.append(f"not tested: {', '.join(open_rules)}")

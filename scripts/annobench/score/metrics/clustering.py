@@ -1,8 +1,8 @@
 """Clustering of an embedding, against the labels.
 
 Leiden communities of the weighted graph of the 15 nearest neighbours (modularity, 2 iterations), as scanpy's
-`pp.neighbors` and `tl.leiden(flavor="igraph")` make them, but of exact neighbours. Values are means over several seeds of
-Leiden; a sweep over resolutions is an option.
+`pp.neighbors` and `tl.leiden(flavor="igraph")` make them, but of exact neighbours. Values are means over several seeds
+of Leiden; a sweep over resolutions is an option.
 
 - clustering_ari: adjusted Rand index of clusters and labels (Hubert and Arabie 1985).
 - clustering_nmi: normalised mutual information, by the arithmetic mean of the entropies.
@@ -58,6 +58,22 @@ METRICS = [
 ]
 
 
+class _Random:
+    """Numbers that igraph draws, by the generator that scanpy gives it: equal seeds give equal clusters."""
+
+    def __init__(self, seed: int) -> None:
+        self._numbers = np.random.RandomState(seed)
+        self.random, self.gauss = self._numbers.random, self._numbers.normal
+
+    def getrandbits(self, bits: int) -> int:
+        """A number of some bits."""
+        return int(self._numbers.tomaxint()) % 2**bits
+
+    def randint(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+        return int(self._numbers.randint(low, high + 1))
+
+
 def leiden(
     graph: "csr_matrix", *, seed: int, resolution: float = 1.0, iterations: int = ITERATIONS
 ) -> "NDArray[np.int32]":
@@ -85,9 +101,9 @@ def leiden(
     import igraph
 
     # both directions of an edge are given, as scanpy does: all weights are doubled alike
-    edges = graph.tocoo()
+    edges = graph.sorted_indices().tocoo()
     network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([edges.row, edges.col]), directed=False)
-    igraph.set_random_number_generator(random.Random(seed))
+    igraph.set_random_number_generator(_Random(seed))
     try:
         found = network.community_leiden(
             objective_function="modularity", weights=edges.data, resolution=resolution, n_iterations=iterations
@@ -156,6 +172,4 @@ def compute(evidence: Evidence) -> Iterator[Row]:
                 yield Row("clustering", metric.name, "-", "resolution", f"{resolution:g}", value, n)
 
 
-FAMILY = Family(
-    "clustering", tuple(METRICS), needs=("embedding", "labels"), compute=compute, order=20, on_request=True
-)
+FAMILY = Family("clustering", tuple(METRICS), needs=("embedding", "labels"), compute=compute, order=20, on_request=True)

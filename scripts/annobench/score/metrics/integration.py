@@ -1,13 +1,13 @@
 """How well an embedding mixes batches (or organisms), and keeps labels together, in the neighbourhoods of its cells.
 
-- entropy_per_cell: entropy of the batches among the 200 nearest cells, the cell itself among them, over the logarithm of
-  the number of batches; mean over cells. Perfect mixing gives less than 1 where batches differ in size. As cz-benchmarks
-  has it, but of exact neighbours.
+- entropy_per_cell: entropy of the batches among the 200 nearest cells, the cell itself among them, over the logarithm
+  of the number of batches; mean over cells. Perfect mixing gives less than 1 where batches differ in size. As
+  cz-benchmarks has it, but of exact neighbours.
 - ilisi, clisi: effective number of batches, or of labels, among the 90 nearest cells, by the inverse Simpson index with
   Gaussian weights of perplexity 30 (Korsunsky et al. 2019); median over cells, scaled so that 1 is best: all batches
   mixed, or one label only.
-- graph_connectivity: share of the cells of a label in its largest strongly connected part of the graph of the 15 nearest
-  cells, mean over labels (Luecken et al. 2022).
+- graph_connectivity: share of the cells of a label in its largest strongly connected part of the graph of the 15
+  nearest cells, mean over labels (Luecken et al. 2022).
 
 The last three are those of scib-metrics. None of the first two knows labels: an embedding of pure noise mixes batches
 perfectly. The audit says so in every evaluation.

@@ -1,8 +1,8 @@
 """Whether neighbours in an embedding are neighbours in time, or along another order.
 
-sequential_alignment: 1 - D / B, from 0 to 1; D is the mean difference between the position of a cell and those of its 15
-nearest neighbours, B the mean difference of all pairs of cells. 1: neighbours share their position; 0: they are no nearer
-than cells at random.
+sequential_alignment: 1 - D / B, from 0 to 1; D is the mean difference between the position of a cell and those of its
+15 nearest neighbours, B the mean difference of all pairs of cells. 1: neighbours share their position; 0: they are no
+nearer than cells at random.
 
 silhouette_order: the label silhouette with every position as a label of its own.
 
@@ -139,6 +139,4 @@ def compute(evidence: Evidence) -> Iterator[Row]:
     yield row("sequential_alignment", value)
 
 
-FAMILY = Family(
-    "ordering", tuple(METRICS), needs=("embedding", "order"), compute=compute, order=23, on_request=True
-)
+FAMILY = Family("ordering", tuple(METRICS), needs=("embedding", "order"), compute=compute, order=23, on_request=True)

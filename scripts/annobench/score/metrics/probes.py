@@ -2,12 +2,13 @@
 
 Logistic regression, 5 nearest neighbours (both on features divided by their standard deviation) and a random forest, in
 5 stratified folds; and again in folds that keep donors whole, where there are enough of them. Accuracy, and macro means
-of F1, precision, recall and AUROC (one class against the rest), are means over the folds; `overall` is the mean over the
-classifiers. Rows of the level `classifier` have each of them, rows of the level `fold` every fold, and rows of the level
-`class` the F1 of every class from all folds together. The label set is `cells`, or `donors` for the second kind of fold.
+of F1, precision, recall and AUROC (one class against the rest), are means over the folds; `overall` is the mean over
+the classifiers. Rows of the level `classifier` have each of them, rows of the level `fold` every fold, and rows of the
+level `class` the F1 of every class from all folds together. The label set is `cells`, or `donors` for the second kind
+of fold.
 
-Labels with fewer than 10 cells are left out and counted. A class without tested cells in a fold has no part in the AUROC
-of that fold; columns never shift, because each class keeps its own.
+Labels with fewer than 10 cells are left out and counted. A class without tested cells in a fold has no part in the
+AUROC of that fold; columns never shift, because each class keeps its own.
 
 Source: the task "label prediction" of cz-benchmarks 0.15.1, with which the first kind of folds agrees; there a fold
 without a class has no AUROC and drops out of the mean silently, and two labels are scored as a positive class (the last
@@ -17,6 +18,7 @@ one in the alphabet) and a negative one (option `binary`).
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,8 @@ from annobench.score.metric import INFINITE, Family, Metric, Row
 from annobench.score.ranks import auroc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -291,7 +294,8 @@ def aggregated(
 def compute(evidence: Evidence) -> Iterator[Row]:
     """Probes over folds of cells and, where there are donors enough, of donors."""
     options = evidence.options("probes", OPTIONS)
-    points, labels, donors = evidence.embedding, evidence.label_codes, _donors(evidence)
+    points: NDArray[np.floating] = evidence.embedding
+    labels, donors = evidence.label_codes, _donors(evidence)
     if options["aggregate"] != "none":
         if donors is None:
             print("probes: there are no donors to aggregate over; nothing is probed", flush=True)
@@ -309,7 +313,7 @@ def _of_folds(
     names: "Sequence[str]",
     kind: str,
     groups: "NDArray[np.integer] | None",
-    options: "dict[str, int]",
+    options: "Mapping[str, Any]",
     seed: int,
 ) -> Iterator[Row]:
     """Rows of one kind of folds."""
@@ -317,7 +321,7 @@ def _of_folds(
     least = max(options["min_cells"], 2) if options["aggregate"] == "none" else 2
     kept = np.flatnonzero(sizes >= least)
     cells = np.flatnonzero(np.isin(labels, kept))
-    left_out = [f"{names[i]} ({sizes[i]})" for i in np.flatnonzero((sizes > 0) & (sizes < least))]
+    left_out = [f"{names[i]} ({sizes[i]})" for i in np.flatnonzero((sizes > 0) & (sizes < least)).tolist()]
     if left_out:
         print(f"probes: labels with fewer than {least} cells are left out: {', '.join(left_out)}", flush=True)
     yield Row("probes", "probe_cells_left_out", kind, "overall", "all", float(len(labels) - len(cells)), len(labels))
@@ -327,20 +331,18 @@ def _of_folds(
         return
     codes = np.searchsorted(kept, labels[cells])
     donors = None if groups is None else groups[cells]
-    found = probe(
-        points[cells], codes, seed=seed, folds=options["folds"], groups=donors, binary=bool(options["binary"])
-    )
+    found = probe(points[cells], codes, seed=seed, folds=options["folds"], groups=donors, binary=options["binary"])
     n = len(cells)
     for metric in SCORES:
-        yield Row("probes", metric, kind, "overall", "all", found.mean(metric), n)
-        for name in found.predicted:
-            yield Row("probes", metric, kind, "classifier", name, found.mean(metric, name), n)
-        for (name, fold), values in found.values.items():
-            yield Row("probes", metric, kind, "fold", f"{name} {fold + 1}", values[metric], n)
+        rows = [("overall", "all", found.mean(metric))]
+        rows += [("classifier", name, found.mean(metric, name)) for name in found.predicted]
+        rows += [("fold", f"{name} {fold + 1}", values[metric]) for (name, fold), values in found.values.items()]
+        # a fold whose classes are all absent, or all there is, has no AUROC
+        yield from (Row("probes", metric, kind, *row, n) for row in rows if isfinite(row[2]))
     for name, predicted in found.predicted.items():
         hits = np.bincount(codes[codes == predicted], minlength=len(kept))
         true, called = np.bincount(codes, minlength=len(kept)), np.bincount(predicted, minlength=len(kept))
-        for i, label in enumerate(kept):
+        for i, label in enumerate(kept.tolist()):
             value = 2 * hits[i] / (true[i] + called[i])
             yield Row("probes", "probe_f1", f"{kind} {name}", "class", names[label], float(value), int(true[i]))
 

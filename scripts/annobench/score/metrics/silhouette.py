@@ -5,8 +5,8 @@ its mean distances to the cells of another group (Rousseeuw 1987); 0 where its g
 
 - silhouette_label: groups are the labels; (s + 1) / 2, mean over cells.
 - silhouette_batch: groups are the batches within a label; 1 - |s|, mean over the cells of a label, then over labels.
-- bras: as silhouette_batch, but of cosine distances, and b is the mean distance to all cells of other batches, so that one
-  batch nearby does not make up for another one far away (Rautenstrauch and Ohler 2025).
+- bras: as silhouette_batch, but of cosine distances, and b is the mean distance to all cells of other batches, so that
+  one batch nearby does not make up for another one far away (Rautenstrauch and Ohler 2025).
 
 A label with one batch only, or whose cells all come from different batches, is no part of the last two; how many cells
 that leaves out is in the log. All are those of scib-metrics. All pairs of cells are compared, in blocks.

@@ -112,8 +112,8 @@ def within_labels(
 
     Returns
     -------
-    Values of the labels that have one, and the numbers of these labels; a label with one batch only, or whose cells all come from
-    different batches, has none.
+    Values of the labels that have one, and the numbers of these labels; a label with one batch only, or whose cells all
+    come from different batches, has none.
     """
     values, known = [], []
     for label in np.unique(labels):

@@ -1,0 +1,117 @@
+"""Embeddings whose worth is known: what families of embeddings are computed on beside those of the methods.
+
+- `oracle`: a corner for every label, and a little noise; nothing else.
+- `shuffled`: the embedding of the first method, its cells exchanged: the same shape, but nothing is where it was.
+- `noise`: draws from a normal distribution.
+- `batch_alone`: a corner for every batch, and a little noise; nothing else.
+- `depth_alone`: the logarithm of the counts of a cell, a single dimension.
+
+A metric of labels that one of the last four wins says nothing of labels. A metric of mixing that noise wins says
+nothing by itself: an embedding must keep the labels apart as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annobench.core.parquet import Categorical
+from annobench.score.evidence import Evidence, FitEvidence
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    Points = NDArray[np.float32]
+
+DIMENSIONS = 50  # of noise, as many as principal components have
+_SPREAD = 0.05  # of a corner, of which the others are at a distance of 1.4
+
+
+@dataclass(frozen=True)
+class EmbeddingBasis:
+    """What control embeddings are made from.
+
+    Parameters
+    ----------
+    like
+        Evidence of the first method with an embedding, of the same cells.
+    query
+        Their expression; None where it is not read.
+    rng
+        Random numbers of the control.
+    """
+
+    like: FitEvidence
+    query: "AnnData | None"
+    rng: "np.random.Generator"
+
+    def corners(self, codes: "NDArray[np.integer]") -> "Points":
+        """A corner for every number, and a little noise."""
+        points = self.rng.normal(0, _SPREAD, (len(codes), int(codes.max()) + 1))
+        points[np.arange(len(codes)), codes] += 1
+        return points.astype(np.float32)
+
+
+def labels_alone(basis: EmbeddingBasis) -> "Points | None":
+    """A corner for every label."""
+    return basis.corners(basis.like.label_codes)
+
+
+def cells_exchanged(basis: EmbeddingBasis) -> "Points | None":
+    """The embedding of a method with its cells exchanged."""
+    return np.asarray(basis.rng.permutation(basis.like.embedding), dtype=np.float32)
+
+
+def nothing_but_noise(basis: EmbeddingBasis) -> "Points | None":
+    """Normal draws."""
+    return basis.rng.standard_normal((len(basis.like.embedding), DIMENSIONS)).astype(np.float32)
+
+
+def batches_alone(basis: EmbeddingBasis) -> "Points | None":
+    """A corner for every batch; None where there is one only."""
+    if "batch" not in basis.like.has:
+        return None
+    codes = np.unique(basis.like.column("batch").codes, return_inverse=True)[1]
+    return basis.corners(codes) if codes.max() else None
+
+
+def depth_alone(basis: EmbeddingBasis) -> "Points | None":
+    """The logarithm of the counts; None where the matrix holds no counts."""
+    query = basis.query
+    if query is None or query.X is None or not query.n_vars or str(query.uns["annobench"]["matrix"]) != "counts":
+        return None
+    return np.log1p(np.asarray(query.X.sum(axis=1), dtype=np.float64)).reshape(-1, 1).astype(np.float32)
+
+
+EmbeddingMaker = Callable[[EmbeddingBasis], "Points | None"]
+
+
+class ControlEvidence(Evidence):
+    """Evidence of a control: its embedding, and the labels, units and columns of the cells of a fit.
+
+    Parameters
+    ----------
+    like
+        Evidence of a fit on the same cells.
+    points
+        (n, dimensions) the embedding.
+    """
+
+    def __init__(self, like: FitEvidence, points: "Points") -> None:
+        self.has = (like.has & {"labels", "batch", "order", "organism"}) | {"embedding"}
+        self.tested, self.unknown, self.bins = like.tested, like.unknown, like.bins
+        self.given_options, self.seed = like.given_options, like.seed
+        self.truths, self._like, self._points = like.truths, like, points
+        self._sums, self._made = {}, {}
+
+    @cached_property
+    def embedding(self) -> "Points":
+        """The embedding of the control."""
+        return self._points
+
+    def column(self, role: str) -> Categorical:
+        """The column of the cells that the fit has."""
+        return self._like.column(role)
