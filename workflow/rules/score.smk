@@ -11,6 +11,7 @@ out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one ro
      results/scores/<dataset>/<split>/<method>/seed<k>.confidence.parquet  confidence rules: values, replicates, curves
      results/audit/<study>/<dataset>/<evaluation>/metrics.parquet  every metric on methods and controls
      .../types.parquet, degs.parquet, spatial.parquet              marker biology by type, top genes, cells in space
+     .../places.parquet                                            maps of embeddings
 """
 
 from annobench.workflow.score import ScoreRules
@@ -57,6 +58,7 @@ rule audit_evaluation:
         types=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/types.parquet",
         degs=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/degs.parquet",
         spatial=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/spatial.parquet",
+        places=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/places.parquet",
     log:
         f"results/logs/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.log",
     benchmark:

@@ -1,12 +1,13 @@
 """Which metric is evidence
 
 The verdict on every metric in every evaluation. Blue: the truth wins and every control loses. Red with a letter: not
-evidence of good annotation, because a control that must not win does. N, no information: majority, random, shuffled
-or noise labels score at least as well as the best method or the truth. M, merging: the truth with subtypes merged
-scores better than the truth. C, circular: labels by the highest markers score better than the truth. T, unrelated
-tissue: a model of another tissue scores at least as well as the best method or the truth. U, unrelated cells: the
-rule accepts half of them or more. Metrics of a family with the same verdicts everywhere share a row. Costs and
-metrics that only describe are left out.
+evidence of good annotation, because a control that must not win does. N, no information: majority, random, shuffled or
+noise labels, or such embeddings, score at least as well as the best method or the truth. M, merging: the truth with
+subtypes merged scores better than the truth. C, circular: labels by the highest markers score better than the truth. T,
+unrelated tissue: a model of another tissue scores at least as well as the best method or the truth. U, unrelated cells:
+the rule accepts half of them or more. B, D: an embedding of nothing but the batch, or the depth, does as well as the
+best method or as one of nothing but the labels. Metrics of a family with the same verdicts everywhere share a row.
+Costs and metrics that only describe are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ LETTERS = {
     "circular": "C",
     "unrelated tissue": "T",
     "unrelated cells": "U",
+    "batch alone": "B",
+    "depth alone": "D",
 }
 MEANINGS = {"informative": "✓  informative", NOT_EVIDENCE: NOT_EVIDENCE, "untested": "–  untested"}
 _LONGEST = 68

@@ -37,7 +37,8 @@ def classes(context: TableContext) -> pd.DataFrame:
     """Mean precision, recall and F1 of every class, over the fits in whose test cells it occurs."""
     columns = list(COLUMNS["classes"])
     scores = context.table("scores")
-    rows = with_evaluation(scores[scores["level"] == "class"], context.fits).rename(columns={"group": "label_id"})
+    of_labels = (scores["level"] == "class") & (scores["family"] == "per_class")
+    rows = with_evaluation(scores[of_labels], context.fits).rename(columns={"group": "label_id"})
     if rows.empty:
         return pd.DataFrame(columns=columns)
     keys = [*EVALUATION, "method", "label_id"]

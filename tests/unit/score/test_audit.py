@@ -515,13 +515,13 @@ def test_embeddings_meet_their_controls(evaluation: Callable[..., dict[str, pd.D
     assert found.loc["silhouette_label", "oracle"] > 0.9
     assert found.loc["probe_f1", "good"] > 0.8
     assert found.loc["probe_f1", "noise"] < 0.5
-    assert found.loc["entropy_per_cell", "batch_alone"] < found.loc["entropy_per_cell", "noise"]
+    assert found.loc["ilisi", "batch_alone"] < found.loc["ilisi", "noise"]
 
     verdicts = audited(metrics, NOTHING).set_index(["metric", "variant"])
     assert verdicts.loc[("silhouette_label", "-"), ["verdict", "reason"]].tolist() == [INFORMATIVE, ""]
     assert verdicts.loc[("probe_f1", "cells"), "verdict"] == INFORMATIVE
     # noise mixes batches better than any embedding that knows cells
-    assert verdicts.loc[("entropy_per_cell", "-"), ["verdict", "because"]].tolist() == [NOT_EVIDENCE, "no information"]
+    assert verdicts.loc[("ilisi", "-"), ["verdict", "because"]].tolist() == [NOT_EVIDENCE, "no information"]
 
 
 def test_families_of_embeddings_that_are_not_asked_for_are_not_audited(

@@ -143,7 +143,7 @@ def test_a_family_of_embeddings_is_a_file_and_scores_fits_without_predictions(
     assert not {"accuracy", "brier"} & set(found.index)
     for name in ("confusion", "groups", "confidence"):
         assert len(read_columns(outputs[name])["split"]) == 0
-    assert set(read_columns(outputs["sums"])["metric"]) == {"silhouette_label", "entropy_per_cell"}
+    assert set(read_columns(outputs["sums"])["metric"]) == {"silhouette_label"}
 
 
 def test_families_are_the_files_of_the_folder() -> None:

@@ -64,6 +64,29 @@ def factors(study: Study) -> bool:
 
 
 @need
+def embeddings(study: Study) -> bool:
+    """Scores of embeddings: an evaluation names such a family, or names none and a method predicts no labels."""
+    wanted = {"clustering", "silhouette", "integration", "probes", "ordering"}
+    return any(
+        wanted & set(split.metric_families)
+        if split.metric_families is not None
+        else any(_only_embeds(study.methods[name]) for name in split.methods)
+        for split in study.splits.values()
+    )
+
+
+@need
+def sweep(study: Study) -> bool:
+    """A sweep of the resolution of clusters."""
+    return any(split.metric_options.get("clustering", {}).get("sweep") for split in study.splits.values())
+
+
+def _only_embeds(method: Mapping[str, Any]) -> bool:
+    can = method["abilities"]
+    return bool(can["embedding"] and not can["predictions"])
+
+
+@need
 def decisions(study: Study) -> bool:
     """Decision values, which confidence rules are computed from."""
     return bool(study.settings["keep"]["decisions"])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.float32]
 
+DRAWN = 3000  # cells of a map
 DIMENSIONS = 50  # of noise, as many as principal components have
 _SPREAD = 0.05  # of a corner, of which the others are at a distance of 1.4
 
@@ -87,6 +88,44 @@ def depth_alone(basis: EmbeddingBasis) -> "Points | None":
 
 
 EmbeddingMaker = Callable[[EmbeddingBasis], "Points | None"]
+
+
+def drawn(points: "Points", seed: int) -> "tuple[NDArray[np.intp], NDArray[np.float64]]":
+    """A map of an embedding, by UMAP as igraph computes it.
+
+    Parameters
+    ----------
+    points
+        (n, dimensions).
+    seed
+        Of the choice of at most 3,000 cells, and of their first places.
+
+    Returns
+    -------
+    Positions of the cells that are drawn, in order, and (cells, 2) where they lie.
+    """
+    import igraph
+
+    from annobench.score.neighbours import nearest_neighbours
+
+    rng = np.random.default_rng([seed, 0xD4])
+    cells = np.sort(rng.permutation(len(points))[:DRAWN])
+    near = nearest_neighbours(points[cells], 14)
+    n, k = near.indices.shape
+    edges = np.column_stack([np.repeat(np.arange(n), k), near.indices.ravel()])
+    graph = igraph.Graph(n=n, edges=edges, directed=True)
+    start = principal_plane(points[cells]) + rng.normal(0, 1e-3, (n, 2))
+    layout = graph.layout_umap(dist=near.distances.ravel().tolist(), seed=start.tolist(), min_dist=0.1, epochs=200)
+    return cells, np.array(layout.coords)
+
+
+def principal_plane(points: "Points") -> "NDArray[np.float64]":
+    """The first two principal components, (n, 2), scaled to a spread of 1; zeros where there is one dimension."""
+    x = points.astype(np.float64) - points.mean(axis=0)
+    _, vectors = np.linalg.eigh(x.T @ x)
+    plane = x @ vectors[:, ::-1][:, :2]
+    plane = np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+    return np.asarray(plane / np.maximum(plane.std(axis=0).max(), 1e-12))
 
 
 class ControlEvidence(Evidence):

@@ -17,7 +17,7 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
-from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis
+from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn
 from annobench.score.audit.tables import Recorder, Tables
 from annobench.score.confidence import RECOMMENDED
 from annobench.score.confidence_rules import compared_rules
@@ -50,7 +50,7 @@ def audit_evaluation(
     ontology
         Relates the labels.
     outputs
-        Files to write: `metrics`, `types`, `degs` and `spatial`.
+        Files to write: `metrics`, `types`, `degs`, `spatial` and `places`.
     """
     path = dataset["cells"]
     cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
@@ -167,7 +167,7 @@ class _SplitAudit:
         recorder = Recorder(tables, self.split.split, self.split.seed, shares)
         controls = self._record_scores(recorder) if self.labelled else {}
         if self.labelled:
-            self._record_embeddings(recorder)
+            self._record_embeddings(recorder, first)
         if self.methods and self.query.n_vars and self._wants("markers"):
             self._record_biology(recorder, {**controls, **self.methods}, table, first)
         if first and "spatial" in self.query.obsm:
@@ -193,21 +193,26 @@ class _SplitAudit:
         """All families that are judged."""
         recorder.metrics(kind, name, rows_of(evidence, self.spec.families, but=_NOT_JUDGED))
 
-    def _record_embeddings(self, recorder: Recorder) -> None:
-        """The families of embeddings on control embeddings, where they run on a method."""
+    def _record_embeddings(self, recorder: Recorder, first: bool) -> None:
+        """The families of embeddings on control embeddings, where they run on a method; and maps of the first split."""
         families = self.spec.families
-        of_methods = [
-            one
-            for one in self.evidence.values()
+        of_methods = {
+            name: one
+            for name, one in self.evidence.items()
             if any("embedding" in family.needs for family in runnable(one, families, but=_NOT_JUDGED))
-        ]
+        }
         if not of_methods:
             return
+        like = next(iter(of_methods.values()))
         for name, control in CONTROLS.items():
-            basis = EmbeddingBasis(of_methods[0], self.query, self.basis.rng(name))
+            basis = EmbeddingBasis(like, self.query, self.basis.rng(name))
             points = control.embed(basis) if control.embed else None
             if points is not None:
-                self._record_families(recorder, "control", name, ControlEvidence(of_methods[0], points))
+                self._record_families(recorder, "control", name, ControlEvidence(like, points))
+        for name, one in of_methods.items() if first else ():
+            cells, places = drawn(one.embedding, self.split.seed)
+            labels = [one.label_names[code] for code in one.label_codes[cells]]
+            recorder.places(name, [self.ids[cell] for cell in cells], places, labels)
 
     def _record_biology(
         self, recorder: Recorder, labellings: Mapping[str, Scored], table: Mapping[str, list[str]], first: bool

@@ -188,9 +188,9 @@ def _checked(groups: "NDArray[np.integer]", name: str) -> int:
 
 
 def _entropies(evidence: Evidence) -> "tuple[CellsWith, Array] | None":
-    """Cells with a batch, and the entropies around them; None where no batch is declared, or there is one only."""
+    """Cells with a batch, and the entropies around them; None where there is one batch only, or too few cells."""
     part = cells_with(evidence, "batch") if "batch" in evidence.has else None
-    if part is None:
+    if part is None or len(part.cells) <= ENTROPY_K:  # then every cell is a neighbour of every other one
         return None
     return part, evidence.once("entropies", lambda: entropies(part.neighbours, part.codes))
 
@@ -214,9 +214,11 @@ def compute(evidence: Evidence) -> Iterator[Row]:
         return Row("integration", metric, "-", "overall", "all", value, cells)
 
     if found := _entropies(evidence):
-        part, values = found
-        yield row("entropy_per_cell", float(values.mean()), len(values))
-        yield row("ilisi", mixing(part.neighbours, part.codes), len(values))
+        yield row("entropy_per_cell", float(found[1].mean()), len(found[1]))
+    else:
+        print(f"entropy_per_cell: needs two batches and more than {ENTROPY_K} cells", flush=True)
+    if "batch" in evidence.has and (part := cells_with(evidence, "batch")):
+        yield row("ilisi", mixing(part.neighbours, part.codes), len(part.cells))
     if len(evidence.label_names) > 1:
         yield row("clisi", purity(neighbours, labels))
     else:

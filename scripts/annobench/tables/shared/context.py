@@ -49,7 +49,7 @@ class TableContext:
 
     @cached_property
     def audits(self) -> dict[str, pd.DataFrame]:
-        """The files of all audits: metrics, types, degs and spatial, each with the columns of its evaluation.
+        """The files of all audits: metrics, types, degs, spatial and places, each with the columns of its evaluation.
 
         Of a partial study, evaluations without any fit are left out: no audit was made of them.
         """
