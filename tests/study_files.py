@@ -155,6 +155,8 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     rows = [row for family in (flat, per_class, ontology_aware) for row in rows_of_family(family, data)]
     rows += [Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
     rows += [Row("calibration", "bin_confidence", "-", "bin", "03", 0.4, 8)]
+    rows += [Row("clustering", "clustering_ari", "-", "resolution", "0.5", 0.3, 8)]
+    rows += [Row("probes", "probe_f1", "cells knn", "class", "A1", 0.6, 8)]
     table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")
     pairs = pd.DataFrame(
         {k: v if k == "n" else v.to_text() for k, v in count_confusion(donor, truth, predicted).items()}
@@ -188,6 +190,8 @@ def _audit(name: str) -> dict[str, list[Any]]:
         rows = [("s", 1, "new", "published", label, "marker_purity", v) for label, v in (("A1", 0.6), ("B", 0.8))]
     elif name == "degs":
         rows = [("new", "A1", "GENE", "B", 0.5)]
+    elif name == "places":
+        rows = [("new", "c1", 0.0, 1.0, "A1")]
     else:
         rows = [("new", "c1", 0.0, 1.0, "A1", "B", 0.5)]
     return dict(zip(AUDIT[name], map(list, zip(*rows, strict=True)), strict=True))

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from annobench.config.regimes import Regime
-from annobench.config.schema import Value
-from annobench.core.spec import Spec
+from annobench.core.spec import Params, Spec
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Split:
     rollup: str | None
     columns: ColumnSettings
     metric_families: tuple[str, ...] | None
-    metric_options: Mapping[str, Mapping[str, Value]] = field(hash=False)
+    metric_options: Mapping[str, Params] = field(hash=False)
     settings: Regime = field(hash=False)
 
     @property

@@ -29,22 +29,15 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if places.empty:
         return None
     evaluations = evaluations_of(places)
-    labels = method_labels(tables["ranking"])
     figure = new_figure(2 * _PANEL + 2.6, (_PANEL + 0.5) * len(evaluations))
     parts = figure.subfigures(len(evaluations), 1, squeeze=False)[:, 0]
     for part, place in zip(parts, evaluations, strict=True):
-        _row(part, part_of(places, place), place, tables["ranking"], labels, settings)
+        _row(part, part_of(places, place), place, tables["ranking"], settings)
     return figure
 
 
-def _row(
-    figure: Figure,
-    cells: pd.DataFrame,
-    place: Place,
-    ranking: pd.DataFrame,
-    labels: dict[str, str],
-    settings: FigureSettings,
-) -> None:
+def _row(figure: Figure, cells: pd.DataFrame, place: Place, ranking: pd.DataFrame, settings: FigureSettings) -> None:
+    labels = method_labels(ranking)
     names = list(dict.fromkeys(cells["name"]))
     best = best_method(ranking, place, names)
     shown = [name for name in dict.fromkeys([best, *BASELINES]) if name in names][:2]

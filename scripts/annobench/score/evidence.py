@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from annobench.config.names import ARGMAX
 from annobench.config.split import ColumnSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
+from annobench.core.spec import Params
 from annobench.fit.decisions import read_decisions
 from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
@@ -82,14 +83,14 @@ class Evidence:
     """
 
     seed = 0
-    given_options: Mapping[str, Mapping[str, Any]] = {}
+    given_options: Mapping[str, Params] = {}
 
     def __init__(self, scored: Scored) -> None:
         self.has, self.bins = frozenset({"labels", "predictions"}), scored.bins
         self.tested, self.unknown = scored.n, 0
         self.scored = scored
         self._sums: dict[str, SumsOfFamily] = {}
-        self._made: dict[str, Any] = {}
+        self._made: Params = {}
 
     @cached_property
     def scored(self) -> Scored:
@@ -146,7 +147,7 @@ class Evidence:
         """Expression that the fit predicts."""
         raise self._absent("expression")
 
-    def options(self, family: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, family: str, defaults: Params) -> Params:
         """Options of a family (`metric_options` of the evaluation) with its defaults."""
         return {**defaults, **self.given_options.get(family, {})}
 
@@ -212,7 +213,7 @@ class FitEvidence(Evidence):
         decoding: str = ARGMAX,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
+        options: Mapping[str, Params] | None = None,
         seed: int = 0,
     ) -> None:
         self.given_options, self.seed, self._made = options or {}, seed, {}

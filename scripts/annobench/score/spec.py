@@ -6,11 +6,10 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from annobench.config.results import Fit, Results
 from annobench.config.split import ColumnSettings
-from annobench.core.spec import Spec
+from annobench.core.spec import Params, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class ViewSpec(Spec):
     part: str | None = None
     methods: Mapping[str, str]
     families: tuple[str, ...] | None = None
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Params] = field(default_factory=dict)
     columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 
@@ -144,7 +143,7 @@ class AuditSpec(Spec):
     unrelated: str | None = None
     markers: str | None = None
     families: tuple[str, ...] | None = None
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Params] = field(default_factory=dict)
     columns: ColumnSettings = field(default_factory=ColumnSettings)
 
 

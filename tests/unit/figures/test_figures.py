@@ -36,6 +36,7 @@ from annobench.workflow.targets import Targets
 
 METHODS = ["one", "two", "three"]
 OTHERS = [name for name in figures() if "release" not in figure_facts(name).regimes]  # those have a file of their own
+OF_EMBEDDINGS = ("embedding_scores", "embedding_maps", "clustering_resolution", "probe_classes")
 LABELS = ("cell one", "cell two")
 MARKER_METRICS = ("marker_cv", "marker_log2fc", "marker_purity", "marker_recovery", "contamination", "cells")
 OF_EVALUATIONS = ["audit", "markers", "marker_validation", "deg_heatmap", "confidence", "risk_coverage", "spatial_map"]
@@ -70,8 +71,8 @@ def tables() -> dict[str, pd.DataFrame]:
                 | verdict
                 | {"fit_seconds": 0.1 * i, "predict_seconds": None, "peak_rss_mb": 100.0, "interval_over": "cells"}
             )
-            for split in ["all", *splits]:
-                summary.append(base | {"split": split, "metric": "macro_f1"} | score | verdict)
+            for split, metric in itertools.product(["all", *splits], ("macro_f1", "clisi", "ilisi")):
+                summary.append(base | {"split": split, "metric": metric} | score | verdict)
             if dataset == "all":
                 continue
             for label_id, label in (("CL:1", "cell one"), ("CL:2", "cell two")):
@@ -146,7 +147,7 @@ def tables() -> dict[str, pd.DataFrame]:
         "trees": trees,
         "splits": splits,
     }
-    return {name: pd.DataFrame(found) for name, found in (rows | audit_rows() | rule_rows()).items()}
+    return {name: pd.DataFrame(found) for name, found in (rows | audit_rows() | embedding_rows() | rule_rows()).items()}
 
 
 def audit_rows() -> dict[str, list[dict[str, Any]]]:
@@ -160,6 +161,9 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
         for i, (verdict, because) in enumerate(verdicts):
             of = {"family": "markers", "metric": f"metric_{i}", "variant": "-", "rule": "-"}
             found["audit"].append(base | of | {"verdict": verdict, "because": because})
+        for metric, verdict in (("clisi", "informative"), ("ilisi", "not evidence")):
+            mixing = {"family": "integration", "metric": metric, "variant": "-", "rule": "-", "verdict": verdict}
+            found["audit"].append(base | mixing | {"oracle": 0.9, "noise": 0.1, "shuffled": None, "batch_alone": 0.3})
         aurc = {"family": "confidence", "metric": "aurc", "variant": "-", "rule": "zscore"}
         found["audit"].append(base | aurc | {"verdict": "not evidence", "because": "unrelated tissue"})
         for name in ("one", "two", "oracle", "marker_argmax", "shuffled"):
@@ -185,6 +189,23 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
         found["published"].append(
             number | here | {"verdict": "not evidence", "reason": "majority 1, the best method 1"}
         )
+    return found
+
+
+def embedding_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables on embeddings, of one evaluation."""
+    found: dict[str, list[dict[str, Any]]] = {"places": [], "resolutions": [], "probe_classes": []}
+    for i, method in enumerate(("one", "two")):
+        base = {"dataset": "d", "evaluation": "kfold", "regime": "kfold"}
+        for cell in range(30):
+            at = {"x": float(cell % 6), "y": float(cell // 6), "label": f"type {cell % 23}"}
+            found["places"].append(base | {"name": method, "cell_id": f"c{cell}", "label_id": "CL:1"} | at)
+        for resolution, metric in itertools.product((0.5, 1.0), ("clustering_ari", "clustering_nmi", "clusters")):
+            value = {"metric": metric, "value": 0.3 + resolution, "n_fits": 1}
+            found["resolutions"].append(base | {"method": method, "resolution": resolution} | value)
+        for label in LABELS:
+            of = {"folds_of": "cells", "classifier": "logistic_regression", "label": label, "f1": 0.5 + i / 10}
+            found["probe_classes"].append(base | {"method": method, "label_id": label} | of)
     return found
 
 
@@ -358,7 +379,7 @@ def test_figures_without_data_are_not_asked_for() -> None:
     smoke, default = Targets(resolve("smoke")), Targets(resolve(None))
     assert "low_label" in smoke.figure_names
     assert "markers" not in smoke.figure_names  # simulated genes mark nothing
-    assert set(default.figure_names) == set(OTHERS) - {"published", "spatial_map", "effects"}
+    assert set(default.figure_names) == set(OTHERS) - {"published", "spatial_map", "effects", *OF_EMBEDDINGS}
     assert {"published", "spatial_map", "effects", "markers"} <= set(Targets(resolve("spatial")).figure_names)
     lung = Targets(resolve("lung"))
     assert "low_label" not in lung.figure_names

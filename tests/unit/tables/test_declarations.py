@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from annobench.config.plugins import plugin_path, plugins
-from annobench.config.results import Results
+from annobench.config.results import AUDIT, Results
 from annobench.config.tables import table_facts, tables
 from annobench.core.errors import AnnobenchError, ConfigError
 from annobench.core.paths import LIBRARY
@@ -40,7 +40,7 @@ def test_a_table_has_rows_and_exactly_its_declared_columns(name: str, written: d
 @pytest.mark.parametrize("name", tables())
 def test_a_table_without_rows_has_its_columns_all_the_same(name: str) -> None:
     made = Context(study())
-    made.audits = dict.fromkeys(("metrics", "types", "degs", "spatial"), pd.DataFrame())
+    made.audits = dict.fromkeys(AUDIT, pd.DataFrame())
     table = made.table(name)
     assert table.empty
     assert matches(list(table.columns), list(table_facts(name).columns))

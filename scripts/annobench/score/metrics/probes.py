@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.core.parquet import NOT_GIVEN
+from annobench.core.spec import Params
 from annobench.score.evidence import Evidence
 from annobench.score.forest import grow_forest
 from annobench.score.metric import INFINITE, Family, Metric, Row
 from annobench.score.ranks import auroc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -302,18 +302,20 @@ def compute(evidence: Evidence) -> Iterator[Row]:
             return
         points, labels, donors = aggregated(points, labels, donors, options["aggregate"])
     folds, names = options["folds"], evidence.label_names
-    yield from _of_folds(points, labels, names, CELLS, None, options, evidence.seed)
+    settings: Params = {"options": options, "seed": evidence.seed}
+    yield from _of_folds(points, labels, names, kind=CELLS, **settings)
     if options["donors"] and donors is not None and len(np.unique(donors)) >= folds:
-        yield from _of_folds(points, labels, names, DONORS, donors, options, evidence.seed)
+        yield from _of_folds(points, labels, names, kind=DONORS, groups=donors, **settings)
 
 
 def _of_folds(
     points: "NDArray[np.floating]",
     labels: "Codes",
     names: "Sequence[str]",
+    *,
     kind: str,
-    groups: "NDArray[np.integer] | None",
-    options: "Mapping[str, Any]",
+    groups: "NDArray[np.integer] | None" = None,
+    options: Params,
     seed: int,
 ) -> Iterator[Row]:
     """Rows of one kind of folds."""
