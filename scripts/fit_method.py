@@ -7,7 +7,8 @@ from annobench.core.files import read_json
 from annobench.fit.downloads import downloaded
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Limits
 from annobench.fit.parent import run_fit
-from annobench.workflow.driver import job, only_file
+from annobench.fit.uses import folders_of
+from annobench.workflow.driver import files_of, job, only_file
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -17,13 +18,14 @@ with job(snakemake):
     names = ("cells", "split", "train", "ontology", "panel", "unrelated")
     card = read_json(snakemake.input.card)
     files = downloaded(snakemake.input.get("downloads", []))
+    uses = folders_of(files_of(snakemake.input.get("uses")))
     run_fit(
         FitJob(
             settings=FitSettings.from_params(snakemake.params.settings),
             identity=Identity(
                 dataset=wildcards.dataset, split=wildcards.split, method=wildcards.method, seed=int(wildcards.seed)
             ),
-            files=FitFiles.from_params({name: only_file(snakemake.input.get(name)) for name in names}),
+            files=FitFiles.from_params({**{name: only_file(snakemake.input.get(name)) for name in names}, "uses": uses}),
             limits=Limits(memory_mb=resources.limit_mb, seconds=resources.limit_seconds),
             facts=Facts(
                 data_sha256=card["sha256"],

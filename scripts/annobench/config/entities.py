@@ -14,6 +14,7 @@ from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLU
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
+from annobench.config.uses import resolved_uses
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -58,6 +59,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
     if (method["implementation"] == "exec") != ("exec" in method):
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
     method |= _facts(method, file.origin)
+    method["uses"] = resolved_uses(method["implementation"], method["uses"], file.origin)
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(
             f"{file.origin('kind')}: kind: the implementation needs the labels of the test cells (needs.truth), and "

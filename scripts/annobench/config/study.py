@@ -1,7 +1,7 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from annobench.config.regimes import regime_class
 from annobench.config.results import Fit, View
 from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.split import Split
+from annobench.config.uses import add_used, learns
 from annobench.core.errors import ConfigError, nearest
 
 Splits: TypeAlias = dict[tuple[str, str], Split]  # by dataset and name
@@ -39,6 +40,9 @@ class Study:
         Splits that are only fitted; scored splits name them as `fitted`.
     own
         The folder of the study, where it has a config/ of its own.
+    only_used
+        Methods among `methods` that the study does not list: they are fitted because others read their fits, and not
+        scored.
     """
 
     name: str
@@ -51,10 +55,34 @@ class Study:
     rollups: dict[str, Document]
     releases: dict[str, Document]
     own: Path | None = None
+    only_used: frozenset[str] = frozenset()
 
     def fits(self) -> Iterator[Fit]:
-        """All fits of the study, in the order of the configuration."""
+        """All fits of the study, in the order of the configuration; fits that others read come before these."""
+        found: dict[Fit, None] = {}
+
+        def add(fit: Fit) -> None:
+            if fit not in found:
+                for used in self.fits_used_by(fit):
+                    add(used)
+                found[fit] = None
+
+        for fit in self.scored_fits():
+            add(fit)
+        yield from found
+
+    def scored_fits(self) -> Iterator[Fit]:
+        """The fits that are scored: all but those that are only read by others."""
         yield from dict.fromkeys(map(self.fit_of, self.views()))
+
+    def fits_used_by(self, fit: Fit) -> list[Fit]:
+        """The fits of other methods that a fit reads: of the same dataset, split and seed."""
+        used = dict.fromkeys(name for names in self.methods[fit.method]["uses"].values() for name in names)
+        return [replace(fit, method=name) for name in used]
+
+    def shown_methods(self) -> dict[str, Document]:
+        """Methods that tables and figures show: all but those that are only used by others."""
+        return {name: method for name, method in self.methods.items() if name not in self.only_used}
 
     def views(self) -> Iterator[View]:
         """Everything that is scored, in the order of the configuration: fits, and views of fits."""
@@ -114,6 +142,9 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     settings["figures"] = named_figures(settings["figures"], source)
     own = own_folder(source, root)
     methods, methods_of = _methods(settings, root, source, own)
+    shown = set(methods)
+    add_used(methods, settings["keep"], lambda name, where: load_method(name, root, where, own), source)
+    _check_untrained(settings["evaluations"], methods_of, methods, source)
     datasets = _datasets(settings, root, source, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
@@ -136,6 +167,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         rollups=load("rollup", [*(split.rollup for split in splits.values()), settings["scoring"]["merge"]]),
         releases=load("release", (census["built"] for census in censuses)),
         own=own,
+        only_used=frozenset(methods) - shown,
     )
 
 
@@ -171,26 +203,31 @@ def _methods(
     load(settings["controls"])
     whole = with_views(settings["methods"], settings["decodings"])
     of_each = []
-    for position, evaluation in enumerate(settings["evaluations"]):
+    for evaluation in settings["evaluations"]:
         own, controls = whole, settings["controls"]
         if "methods" in evaluation or "decodings" in evaluation:
             used = {key: evaluation.get(key, settings[key]) for key in ("methods", "decodings")}
             own = with_views(used["methods"], used["decodings"])
         if not regime_class(evaluation["regime"]).TRAINS:
             controls = [name for name in controls if not methods[name]["abilities"]["trains"]]
-            _check_untrained(own, methods, f"{source}: evaluations[{position}]", evaluation["regime"])
         of_each.append(list(dict.fromkeys([*controls, *own])))
     return methods, of_each
 
 
-def _check_untrained(names: Iterable[str], methods: dict[str, Document], where: str, regime: str) -> None:
-    """Raise ConfigError for a method that learns from training cells, where there are none."""
-    for name in names:
-        if methods[name]["abilities"]["trains"]:
-            raise ConfigError(
-                f"{where}: methods: '{name}' learns from training cells, and the regime {regime} has none; give the "
-                "entry `methods` of its own that have learned elsewhere"
-            )
+def _check_untrained(
+    evaluations: Sequence[Document], methods_of: list[list[str]], methods: dict[str, Document], source: str
+) -> None:
+    """Raise ConfigError for a method that learns from training cells, itself or by what it uses, where none are."""
+    for position, (evaluation, names) in enumerate(zip(evaluations, methods_of, strict=True)):
+        if regime_class(evaluation["regime"]).TRAINS:
+            continue
+        for name in names:
+            if learner := learns(name, methods):
+                what = f"'{name}'" if learner == name else f"'{learner}', which '{name}' uses,"
+                raise ConfigError(
+                    f"{source}: evaluations[{position}]: methods: {what} learns from training cells, and the regime "
+                    f"{evaluation['regime']} has none; give the entry `methods` of its own that have learned elsewhere"
+                )
 
 
 def _splits(

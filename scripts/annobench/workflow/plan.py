@@ -200,7 +200,7 @@ class Plan:
             *self._census_jobs(),
             ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
             ["split_dataset, balance_train", f"{self._drawn()}, {fitted}"],
-            ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],
+            ["fit_method, score_fit", f"{fits}, {sum(1 for _ in study.scored_fits())} ({left} fits left)"],
             ["audit_evaluation", str(len(study.evaluations()))],
             ["aggregate_scores, plot_figure, render_report", f"1, {len(self.targets.figure_names)}, 1"],
         ]
