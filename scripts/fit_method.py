@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
     names = ("cells", "split", "train", "ontology", "panel", "unrelated")
+    paths = {name: only_file(snakemake.input.get(name)) for name in names}
     card = read_json(snakemake.input.card)
     files = downloaded(snakemake.input.get("downloads", []))
-    uses = folders_of(files_of(snakemake.input.get("uses")))
     run_fit(
         FitJob(
             settings=FitSettings.from_params(snakemake.params.settings),
             identity=Identity(
                 dataset=wildcards.dataset, split=wildcards.split, method=wildcards.method, seed=int(wildcards.seed)
             ),
-            files=FitFiles.from_params({**{name: only_file(snakemake.input.get(name)) for name in names}, "uses": uses}),
+            files=FitFiles.from_params({**paths, "uses": folders_of(files_of(snakemake.input.get("uses")))}),
             limits=Limits(memory_mb=resources.limit_mb, seconds=resources.limit_seconds),
             facts=Facts(
                 data_sha256=card["sha256"],

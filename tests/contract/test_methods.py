@@ -86,7 +86,7 @@ def context(data: ad.AnnData, ontology: Ontology, seed: int = 1, **more: Any) ->
 
 def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[FinishedFit, ...]]:
     """Fits of the methods that a method reads, on the same cells: they leave embeddings of training and test cells."""
-    train, validation, query = parts(data)
+    train, _, query = parts(data)
     found = {}
     for role, others in load_method(name, ROOT, "")["uses"].items():
         folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))

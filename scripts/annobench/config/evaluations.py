@@ -24,6 +24,7 @@ def splits_of(
     seeds: Iterable[int],
     methods: Iterable[str],
     where: str,
+    parts: Iterable[Document] = (),
 ) -> Iterator[Split]:
     """The splits of one entry of `evaluations`.
 
@@ -35,6 +36,8 @@ def splits_of(
         What runs on it: its own, or those of the study.
     where
         The place in the study that errors name.
+    parts
+        The datasets behind the dataset, where it combines others.
 
     Raises
     ------
@@ -44,7 +47,8 @@ def splits_of(
     name = evaluation["regime"]
     regime = regime_class(name)
     own = {key: value for key, value in evaluation.items() if key not in COMMON_KEYS}
-    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own)
+    declared = _declared_texts([dataset, *parts])
+    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own, declared)
     try:
         _check(evaluation, dataset, regime)
         regime.check(entry)
@@ -69,6 +73,18 @@ def splits_of(
             metric_families=None if (chosen := evaluation["metric_families"]) is None else tuple(chosen),
             settings=Regime.from_params({"regime": name, **shared, **part.settings}),
         )
+
+
+def _declared_texts(datasets: Iterable[Document]) -> dict[str, list[str]]:
+    """Column of obs -> the texts that all of the datasets declare for their cells (`organism: =Homo sapiens`)."""
+    given = [{**one["cells"], **one["cells"]["columns"]} for one in datasets if "source" in one]
+    columns = set().union(*given) if given else set()
+    texts = {column: [str(cells.get(column)) for cells in given] for column in columns}
+    return {
+        column: list(dict.fromkeys(text[1:] for text in of_each))
+        for column, of_each in texts.items()
+        if all(text.startswith("=") for text in of_each)
+    }
 
 
 def _switches(evaluation: Document, own: Document, regime: type[Regime]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from annobench.config.census import census_source
-from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder
+from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder, parts_of
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
 from annobench.config.metrics import check_metric
@@ -245,6 +245,7 @@ def _splits(
             seeds=evaluation.get("seeds", settings["seeds"]),
             methods=methods_of[position],
             where=where,
+            parts=[datasets[part] for part in parts_of(datasets[evaluation["dataset"]])],
         ):
             place = (split.dataset, split.name)
             if (split.dataset, split.evaluation) in before or place in splits or place in fitted:

@@ -29,10 +29,8 @@ def resolved_uses(implementation: str, given: Mapping[str, str | list[str]], ori
     found: Uses = {}
     for role, output in known.items():
         if role not in given:
-            raise ConfigError(
-                f"{origin('uses')}: uses: key '{role}' is missing; name the method whose {used_outputs(implementation)[role]} "
-                "is read"
-            )
+            read = used_outputs(implementation)[role]
+            raise ConfigError(f"{origin('uses')}: uses: key '{role}' is missing; name the method whose {read} is read")
         value = given[role]
         if isinstance(value, list) and not isinstance(output, tuple):
             raise ConfigError(f"{origin('uses', role)}: uses.{role}: expected one method, found a list of {len(value)}")
@@ -46,9 +44,7 @@ def used_outputs(implementation: str) -> dict[str, str]:
     return {role: output if isinstance(output, str) else output[0] for role, output in known.items()}
 
 
-def add_used(
-    methods: dict[str, Document], keep: Document, load: Callable[[str, str], Document], source: str
-) -> None:
+def add_used(methods: dict[str, Document], keep: Document, load: Callable[[str, str], Document], source: str) -> None:
     """Add the methods whose fits others read, and whose fits these read, to the methods of a study.
 
     Parameters

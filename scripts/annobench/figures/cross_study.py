@@ -12,7 +12,7 @@ from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
 
 TABLES = ("ranking", "summary", "splits")
-REGIMES = ("cross_study", "pair")
+REGIMES = ("cross_study", "pair", "cross_organism")
 ORDER = 30
 
 

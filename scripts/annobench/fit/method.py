@@ -94,8 +94,8 @@ class Method:
 
     At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` states which. `needs`,
     `abilities`, `set_by_yaml`, `parts`, `part_options`, `files` and `uses` are written as literals, because they are
-    read without importing the module; so are the defaults of parameters, or they are calls of a dataclass with literals,
-    whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
+    read without importing the module; so are the defaults of parameters, or they are calls of a dataclass with
+    literals, whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
 
     Attributes
     ----------
@@ -117,8 +117,8 @@ class Method:
         are not set is left out. A change of one of them refits the method.
     uses
         Fits of other methods that it reads (`context.uses`): the name by which it knows them -> the output that they
-        must have left, such as `{"embedding": "embedding"}`; in a tuple where it reads several, such as `{"votes":
-        ("predictions",)}`. Its YAML files say which methods these are.
+        must have left, such as `{"embedding": "embedding"}`; in a tuple where it reads several, such as
+        `{"votes": ("predictions",)}`. Its YAML files say which methods these are.
     trainable_parameters
         Numbers that training sets; set by `fit` where the notion makes sense.
     gene_overlap

@@ -3,7 +3,7 @@
 Light at import: the driver finds the folders.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +88,7 @@ def _finished(job: "FitJob", role: str, output: str, method: str) -> FinishedFit
     return FinishedFit(folder, run, role, output)
 
 
-def used_fits(uses: "dict[str, tuple[FinishedFit, ...]]") -> dict[str, UsedFit]:
+def used_fits(uses: Mapping[str, tuple[FinishedFit, ...]]) -> dict[str, UsedFit]:
     """What the run record says of the fits that were read, by method."""
     return {fit.run.method: _used(fit) for fits in uses.values() for fit in fits}
 

@@ -68,7 +68,8 @@ class Probe(Method):
         self._ids = to_arrow(self._embedding.cell_ids)
         self._top_k = context.top_k
         labels = train.obs["label_id"].astype(str).to_numpy(dtype=object)
-        places, notes = self._places(train), {}
+        places = self._places(train)
+        notes: dict[str, str | int] = {}
         if self.aggregate != "none":
             places, labels, notes = profiles(places, labels, _donors(train), self.aggregate)
         self._model = self._classifier(len(labels), context).fit(places, labels.astype(str))
@@ -159,19 +160,20 @@ def profiles(
     known = donors != NOT_GIVEN
     if not known.any():
         raise DataError(
-            f"parameters.aggregate: {how}: no training cell has a donor; name the column in cells.donor of the dataset, "
-            "or set aggregate to none"
+            f"parameters.aggregate: {how}: no training cell has a donor; name the column in cells.donor of the "
+            "dataset, or set aggregate to none"
         )
     of_each = pd.DataFrame(places[known]).groupby([donors[known], labels[known]], sort=True)
     table = of_each.median() if how == "median" else of_each.mean()
     classes = table.index.get_level_values(1).to_numpy(dtype=object)
     lost = sorted(set(labels) - set(classes))
-    notes: dict[str, str | int] = {"aggregate": how, "profiles": len(table), "cells_without_donor": int((~known).sum())}
+    left = int((~known).sum())
+    notes: dict[str, str | int] = {"aggregate": how, "profiles": len(table), "cells_without_donor": left}
     if lost:
         notes["classes_without_donor"] = ", ".join(lost)
     if len(set(classes)) < 2:
         raise DataError(
             f"parameters.aggregate: {how}: training cells of known donor have one class only ({classes[0]}), "
-            f"{int((~known).sum())} cells of unknown donor are left out; set aggregate to none"
+            f"{left} cells of unknown donor are left out; set aggregate to none"
         )
     return table.to_numpy(), classes, notes

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config.contrasts import Contrast
+from annobench.config.entities import parts_of
 from annobench.config.figures import figure_facts
 from annobench.config.losses import losses
 from annobench.config.metrics import metric_facts
@@ -106,8 +107,7 @@ def _release_method(name: str, method: Mapping[str, Any]) -> ReleaseMethod:
 
 def _simulated(study: Study, name: str) -> bool:
     """Whether no cell of a dataset is real."""
-    pair = study.datasets[name].get("pair")
-    parts = [*pair["references"], pair["query"]] if pair else [name]
+    parts = parts_of(study.datasets[name]) or [name]
     return not any(has_real_cells(study.datasets[part]) for part in parts)
 
 

@@ -119,4 +119,5 @@ def scored_split(split: Split) -> ScoredSplit:
         other_settings=split.other_settings(),
         label=split.settings.label(),
         within_evaluation=split.within_evaluation(),
+        settings=split.settings.to_params(),
     )
