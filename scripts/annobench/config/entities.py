@@ -209,9 +209,9 @@ def load_dataset_with_parts(
         raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
 
 
-def parts_of(dataset: Document) -> list[str]:
+def parts_of(dataset: Mapping[str, object]) -> list[str]:
     """The datasets that a pair, the query last, or a combined dataset is made of; none for any other."""
-    if pair := dataset.get("pair"):
+    pair, combined = dataset.get("pair"), dataset.get("combined")
+    if isinstance(pair, Mapping):
         return [*pair["references"], pair["query"]]
-    combined = dataset.get("combined")
-    return list(combined["datasets"]) if combined else []
+    return list(combined["datasets"]) if isinstance(combined, Mapping) else []

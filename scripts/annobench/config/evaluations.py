@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from annobench.config.entities import unlabelled
 from annobench.config.plugins import plugins
@@ -24,7 +24,7 @@ def splits_of(
     seeds: Iterable[int],
     methods: Iterable[str],
     where: str,
-    parts: Iterable[Document] = (),
+    parts: Iterable[Mapping[str, object]] = (),
 ) -> Iterator[Split]:
     """The splits of one entry of `evaluations`.
 
@@ -75,11 +75,13 @@ def splits_of(
         )
 
 
-def _declared_texts(datasets: Iterable[Document]) -> dict[str, list[str]]:
+def _declared_texts(datasets: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
     """Column of obs -> the texts that all of the datasets declare for their cells (`organism: =Homo sapiens`)."""
-    given = [{**one["cells"], **one["cells"]["columns"]} for one in datasets if "source" in one]
-    columns = set().union(*given) if given else set()
-    texts = {column: [str(cells.get(column)) for cells in given] for column in columns}
+    given = []
+    for dataset in datasets:
+        if "source" in dataset and isinstance(cells := dataset["cells"], Mapping):
+            given.append({**cells, **cells["columns"]})
+    texts = {column: [str(cells.get(column)) for cells in given] for column in set().union(*given)}
     return {
         column: list(dict.fromkeys(text[1:] for text in of_each))
         for column, of_each in texts.items()

@@ -15,7 +15,7 @@ from annobench.config.regimes import regime_class
 from annobench.config.results import Fit, View
 from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.split import Split
-from annobench.config.uses import add_used, learns
+from annobench.config.uses import UsedMethods
 from annobench.core.errors import ConfigError, nearest
 
 Splits: TypeAlias = dict[tuple[str, str], Split]  # by dataset and name
@@ -80,9 +80,9 @@ class Study:
         used = dict.fromkeys(name for names in self.methods[fit.method]["uses"].values() for name in names)
         return [replace(fit, method=name) for name in used]
 
-    def shown_methods(self) -> dict[str, Document]:
-        """Methods that tables and figures show: all but those that are only used by others."""
-        return {name: method for name, method in self.methods.items() if name not in self.only_used}
+    def shown_methods(self) -> list[str]:
+        """Names of the methods that tables and figures show: all but those that are only read by others."""
+        return [name for name in self.methods if name not in self.only_used]
 
     def views(self) -> Iterator[View]:
         """Everything that is scored, in the order of the configuration: fits, and views of fits."""
@@ -143,8 +143,12 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     own = own_folder(source, root)
     methods, methods_of = _methods(settings, root, source, own)
     shown = set(methods)
-    add_used(methods, settings["keep"], lambda name, where: load_method(name, root, where, own), source)
-    _check_untrained(settings["evaluations"], methods_of, methods, source)
+
+    def load_used(name: str, where: str) -> None:
+        methods[name] = load_method(name, root, where, own)
+
+    used = UsedMethods(methods, load_used, settings["keep"], source)
+    _check_untrained([one["regime"] for one in settings["evaluations"]], methods_of, used, source)
     datasets = _datasets(settings, root, source, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
@@ -214,19 +218,15 @@ def _methods(
     return methods, of_each
 
 
-def _check_untrained(
-    evaluations: Sequence[Document], methods_of: list[list[str]], methods: dict[str, Document], source: str
-) -> None:
-    """Raise ConfigError for a method that learns from training cells, itself or by what it uses, where none are."""
-    for position, (evaluation, names) in enumerate(zip(evaluations, methods_of, strict=True)):
-        if regime_class(evaluation["regime"]).TRAINS:
-            continue
-        for name in names:
-            if learner := learns(name, methods):
-                what = f"'{name}'" if learner == name else f"'{learner}', which '{name}' uses,"
+def _check_untrained(regimes: Sequence[str], methods_of: list[list[str]], used: UsedMethods, source: str) -> None:
+    """Raise ConfigError for a method that learns from training cells, itself or by what it reads, where none are."""
+    for position, (regime, names) in enumerate(zip(regimes, methods_of, strict=True)):
+        for name in names if not regime_class(regime).TRAINS else ():
+            if learner := used.learner(name):
+                what = f"'{name}'" if learner == name else f"'{learner}', whose fit '{name}' reads,"
                 raise ConfigError(
                     f"{source}: evaluations[{position}]: methods: {what} learns from training cells, and the regime "
-                    f"{evaluation['regime']} has none; give the entry `methods` of its own that have learned elsewhere"
+                    f"{regime} has none; give the entry `methods` of its own that have learned elsewhere"
                 )
 
 

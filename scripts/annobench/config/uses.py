@@ -44,17 +44,17 @@ def used_outputs(implementation: str) -> dict[str, str]:
     return {role: output if isinstance(output, str) else output[0] for role, output in known.items()}
 
 
-def add_used(methods: dict[str, Document], keep: Document, load: Callable[[str, str], Document], source: str) -> None:
-    """Add the methods whose fits others read, and whose fits these read, to the methods of a study.
+class UsedMethods:
+    """The methods of a study with all that they read: fits of other methods, and what these read in turn.
 
     Parameters
     ----------
     methods
-        Methods by name; grows.
-    keep
-        Which optional files of a fit the study keeps.
+        Methods by name, which grow by those that are only read.
     load
-        Loads a method by its name; the second argument is the place that errors name.
+        Adds a method to these by its name; the second argument is the place that errors name.
+    keep
+        Which optional files of a fit the study keeps (its key `keep`).
     source
         The file of the study, for messages.
 
@@ -64,56 +64,66 @@ def add_used(methods: dict[str, Document], keep: Document, load: Callable[[str, 
         A method does not exist, cannot give what is read, reads its own fit, or the study does not keep what is read.
     """
 
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        outputs = used_outputs(methods[name]["implementation"])
-        for role, others in methods[name]["uses"].items():
+    def __init__(
+        self,
+        methods: dict[str, Document],
+        load: Callable[[str, str], None],
+        keep: Mapping[str, object],
+        source: str,
+    ) -> None:
+        self._methods, self._load, self._keep, self._source = methods, load, keep, source
+        for name in dict.fromkeys(method["fitted"] for method in list(methods.values())):
+            if name not in methods:  # the study lists a decoding of it only
+                load(name, source)
+            self._visit(name, (name,))
+
+    def _visit(self, name: str, path: tuple[str, ...]) -> None:
+        method = self._methods[name]
+        outputs = used_outputs(method["implementation"])
+        for role, others in method["uses"].items():
             where = f"config/methods/{name}.yaml: uses.{role}"
             for other in others:
                 if other in path:
                     ring = " -> ".join([*path[path.index(other) :], other])
                     raise ConfigError(f"{where}: {ring} is a ring; a fit cannot read itself")
-                if other not in methods:
-                    methods[other] = load(other, where)
-                _check(methods, (name, other), outputs[role], where)
-                _check_kept(keep, name, other, outputs[role], source)
-                visit(other, (*path, other))
+                if other not in self._methods:
+                    self._load(other, where)
+                self._check(name, other, outputs[role], where)
+                self._check_kept(f"'{name}' reads the {outputs[role]} of '{other}'", outputs[role])
+                self._visit(other, (*path, other))
 
-    for name in dict.fromkeys(method["fitted"] for method in list(methods.values())):
-        visit(name, (name,))
+    def _check(self, name: str, other: str, output: str, where: str) -> None:
+        """Raise ConfigError where a method cannot read the output of another one."""
+        method, read = self._methods[name], self._methods[other]
+        if read["kind"] == "decoding":
+            raise ConfigError(
+                f"{where}: '{other}' is a decoding of a fit; name the method that is fitted, '{read['fitted']}'"
+            )
+        if not read["abilities"].get(output):
+            raise ConfigError(
+                f"{where}: '{other}' gives no {output} (abilities.{output}); name a method that gives one"
+            )
+        if read["needs"]["truth"] and method["kind"] != "control":
+            raise ConfigError(
+                f"{where}: '{other}' sees the labels of the test cells (needs.truth), which only a control may use"
+            )
 
+    def _check_kept(self, why: str, output: str) -> None:
+        """Raise ConfigError where the study does not keep an output that is read."""
+        keep, source = self._keep, self._source
+        if output == "embedding" and not keep["embedding"]:
+            raise ConfigError(f"{source}: keep.embedding: false, but {why}; set it to true")
+        if output == "probabilities" and keep["probabilities"] is not True:
+            raise ConfigError(f"{source}: keep.probabilities: {keep['probabilities']}, but {why}; set it to true")
+        roles = keep["embedding_roles"]
+        for role in EMBEDDED if output == "embedding" else ():
+            if isinstance(roles, list) and role not in roles:
+                raise ConfigError(f"{source}: keep.embedding_roles: has no {role} cells, but {why}; add `{role}`")
 
-def _check(methods: Mapping[str, Document], pair: tuple[str, str], output: str, where: str) -> None:
-    """Raise ConfigError where the first method of a pair cannot read the output of the second."""
-    method, other = (methods[name] for name in pair)
-    if other["kind"] == "decoding":
-        raise ConfigError(
-            f"{where}: '{pair[1]}' is a decoding of a fit; name the method that is fitted, '{other['fitted']}'"
-        )
-    if not other["abilities"].get(output):
-        able = [name for name, one in methods.items() if one["abilities"].get(output) and one["kind"] != "decoding"]
-        instead = f"; '{able[0]}' does" if able else ""
-        raise ConfigError(f"{where}: '{pair[1]}' gives no {output} (abilities.{output}){instead}")
-    if other["needs"]["truth"] and method["kind"] != "control":
-        raise ConfigError(
-            f"{where}: '{pair[1]}' sees the labels of the test cells (needs.truth), which only a control may use"
-        )
-
-
-def _check_kept(keep: Document, name: str, other: str, output: str, source: str) -> None:
-    """Raise ConfigError where a study does not keep what one of its methods reads of another."""
-    why = f"'{name}' reads the {output} of '{other}'"
-    if output == "embedding" and not keep["embedding"]:
-        raise ConfigError(f"{source}: keep.embedding: false, but {why}; set it to true")
-    if output == "probabilities" and keep["probabilities"] is not True:
-        raise ConfigError(f"{source}: keep.probabilities: {keep['probabilities']}, but {why}; set it to true")
-    for role in EMBEDDED if output == "embedding" else ():
-        if role not in keep["embedding_roles"]:
-            raise ConfigError(f"{source}: keep.embedding_roles: has no {role} cells, but {why}; add `{role}`")
-
-
-def learns(name: str, methods: Mapping[str, Document]) -> str | None:
-    """The method that learns from training cells: the one named, or one whose fit it reads; None where none does."""
-    if methods[name]["abilities"]["trains"]:
-        return methods[name]["fitted"] if methods[name]["kind"] == "decoding" else name
-    used = (other for others in methods[name]["uses"].values() for other in others)
-    return next((learner for other in used if (learner := learns(other, methods))), None)
+    def learner(self, name: str) -> str | None:
+        """The method that learns from training cells: the one named, or one that it reads; None where none does."""
+        method = self._methods[name]
+        if method["abilities"]["trains"]:
+            return name
+        used = (other for others in method["uses"].values() for other in others)
+        return next((one for other in used if (one := self.learner(other))), None)

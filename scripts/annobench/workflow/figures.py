@@ -83,7 +83,7 @@ def release_settings(study: Study, root: Path) -> ReleaseSettings:
     splits = study.splits.values()
     return ReleaseSettings(
         views=tuple(ReleaseView(s.dataset, s.evaluation, _PARTS[s.part]) for s in splits if s.part),
-        methods=tuple(_release_method(name, method) for name, method in study.shown_methods().items()),
+        methods=tuple(_release_method(name, study.methods[name]) for name in study.shown_methods()),
         contrasts=tuple(Contrast(**contrast) for contrast in study.settings["contrasts"]),
         level=study.settings["statistics"]["confidence"],
         published_datasets=tuple(_published_datasets(study, root)),

@@ -8,7 +8,6 @@ from pathlib import Path
 from annobench.config.method_facts import Abilities, Needs
 from annobench.config.parameters import part_modules
 from annobench.config.results import Fit
-from annobench.config.schema import Document
 from annobench.config.uses import used_outputs
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
@@ -54,6 +53,7 @@ class FitRules(Chapter):
     def fit_settings(self, wildcards: Wildcards) -> FitSettings:
         """What a fit uses of a method file and of the study."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
+        read = used_outputs(method["implementation"])
         used = MethodSettings(
             implementation=method["implementation"],
             parameters=method["parameters"],
@@ -61,7 +61,7 @@ class FitRules(Chapter):
             needs=Needs.from_params(method["needs"]),
             abilities=Abilities.from_params(method["abilities"]),
             environment=method["environment"],
-            uses=self._uses(method),
+            uses={role: Use(output=read[role], methods=tuple(names)) for role, names in method["uses"].items()},
         )
         return FitSettings(
             method=used,
@@ -70,11 +70,6 @@ class FitRules(Chapter):
             top_k=settings["top_k"],
             training=self.study.split(wildcards.dataset, wildcards.split).genes.training,
         )
-
-    def _uses(self, method: Document) -> dict[str, Use]:
-        """Which fits a method reads, and what of them."""
-        outputs = used_outputs(method["implementation"])
-        return {role: Use(output=outputs[role], methods=tuple(names)) for role, names in method["uses"].items()}
 
     def code(self, wildcards: Wildcards) -> str:
         """Hash of the code behind a fit, of the method's own modules and parts, and of the files that it names."""

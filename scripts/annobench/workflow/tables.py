@@ -67,8 +67,8 @@ class TableRules(Chapter):
             study=self.study.name,
             splits=tuple(map(scored_split, self.study.splits.values())),
             methods={
-                name: StudyMethod(**{key: method[key] for key in ("label", "kind", "fitted", "decoding")})
-                for name, method in self.study.shown_methods().items()
+                name: StudyMethod(**{k: self.study.methods[name][k] for k in ("label", "kind", "fitted", "decoding")})
+                for name in self.study.shown_methods()
             },
             scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
             statistics=Statistics.from_params(settings["statistics"]),
