@@ -1,9 +1,11 @@
 """A probe: a classifier on the embedding that another method has left, trained and tested on the cells of the split."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from annobench.core.errors import DataError
 from annobench.core.parquet import NOT_GIVEN, positions, to_arrow
@@ -72,7 +74,9 @@ class Probe(Method):
         notes: dict[str, str | int] = {}
         if self.aggregate != "none":
             places, labels, notes = profiles(places, labels, _donors(train), self.aggregate)
-        self._model = self._classifier(len(labels), context).fit(places, labels.astype(str))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the notes say it
+            self._model = self._classifier(len(labels), context).fit(places, labels.astype(str))
         self.notes = {"embedding": self._fit.run.method, "dimensions": places.shape[1], **notes, **self._unfinished()}
         for name, value in self.notes.items():
             print(f"{name}: {value}", flush=True)
