@@ -91,9 +91,7 @@ def test_without_what_it_reads_a_fit_is_skipped_and_says_whose_fault_it_is(
     assert record.uses == {}
 
 
-def test_a_fit_that_left_no_embedding_is_of_no_use(
-    jobs: dict[str, dict[str, str]], base: Path, tmp_path: Path
-) -> None:
+def test_a_fit_that_left_no_embedding_is_of_no_use(jobs: dict[str, dict[str, str]], base: Path, tmp_path: Path) -> None:
     change(base, outputs=["predictions"], left_out={"embedding": "too large"})
     record = probed(jobs["memory"], base, tmp_path)
     assert record.status == "skipped"
@@ -113,9 +111,7 @@ def test_who_reads_a_fit_that_saw_the_test_cells_has_seen_them(
     assert probed(jobs["memory"], base, tmp_path).sees_test_cells
 
 
-def test_cells_that_are_not_embedded_fail_the_fit(
-    jobs: dict[str, dict[str, str]], base: Path, tmp_path: Path
-) -> None:
+def test_cells_that_are_not_embedded_fail_the_fit(jobs: dict[str, dict[str, str]], base: Path, tmp_path: Path) -> None:
     archive = np.load(base / "embedding.npz")
     train = archive["roles"] == "train"
     ids = {"test": archive["cell_ids"][~train].astype(object)}

@@ -89,7 +89,10 @@ def test_a_decoding_alone_has_its_fit_known() -> None:
         ({"embeding": "knn"}, "mine.yaml: uses: unknown key 'embeding'; did you mean 'embedding'?"),
         (None, "mine.yaml: uses: key 'embedding' is missing; name the method whose embedding is read"),
         ({"embedding": ["knn", "pca_logistic"]}, "mine.yaml: uses.embedding: expected one method, found a list of 2"),
-        ({"embedding": "pca_logistc"}, "uses.embedding: methods: no file config/methods/pca_logistc.yaml; did you mean"),
+        (
+            {"embedding": "pca_logistc"},
+            "uses.embedding: methods: no file config/methods/pca_logistc.yaml; did you mean",
+        ),
         ({"embedding": "majority"}, "uses.embedding: 'majority' gives no embedding (abilities.embedding)"),
         ({"embedding": "oracle"}, "uses.embedding: 'oracle' gives no embedding"),
         ({"embedding": "knn.leaf"}, "'knn.leaf' is a decoding of a fit; name the method that is fitted, 'knn'"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from annobench.cells.stored_cells import read_without_matrix
+from annobench.cells.stored_cells import SPATIAL, open_store, read_without_matrix
 from annobench.config.names import NO_MATRIX, OBS_COLUMNS
 from annobench.core.files import read_json
 from annobench.core.parquet import NOT_GIVEN, read_columns
@@ -60,7 +60,7 @@ def prepare_combined(
             f"{len(shared)} donors have one name in several datasets ({', '.join(list(shared)[:3])}); they count as "
             "the same person"
         )
-    notes: Notes = {"donors_in_several_parts": shared}
+    notes: Notes = {"donors_in_several_parts": shared, "coordinates_left_out": _with_coordinates(parts)}
     if combined.genes == "none":
         _prepare_observations(name, parts, outputs, ontology, notes)
         return
@@ -84,6 +84,19 @@ def _shared_donors(parts: Mapping[str, PreparedFiles]) -> dict[str, list[str]]:
         for donor in read_columns(files.obs, ["donor"], categorical=["donor"])["donor"].counts():
             found.setdefault(donor, []).append(part)
     return {donor: of for donor, of in sorted(found.items()) if len(of) > 1 and donor != NOT_GIVEN}
+
+
+def _with_coordinates(parts: Mapping[str, PreparedFiles]) -> list[str]:
+    """Datasets whose cells have coordinates, which mean nothing beside those of another one."""
+    import h5py
+
+    found = []
+    for part, files in parts.items():
+        store = open_store(files.cells)
+        with h5py.File(files.cells, "r") as file:
+            if "obsm/spatial" in file or any(name.startswith(SPATIAL) for name in (store.columns if store else ())):
+                found.append(part)
+    return found
 
 
 def _prepare_observations(

@@ -132,8 +132,7 @@ class CrossOrganism(HeldOut):
         if not own.any():
             known = obs[self.column].counts()
             raise DataError(
-                f"splits: cross_organism: no cell has '{value}' in the column '{self.column}'{nearest(value, known)}; "
-                f"it holds {', '.join(list(known)[:5])}"
+                f"splits: cross_organism: no cell has '{value}' in the column '{self.column}'{nearest(value, known)}"
             )
         return own
 
