@@ -66,9 +66,8 @@ def test_a_new_fit_of_what_it_reads_refits_a_probe(crossed: Repo) -> None:
 def test_a_probe_without_what_it_reads_is_skipped_and_both_are_tried_again(
     crossed: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crossed.edit(
-        "config/methods/knn.yaml", "implementation: knn\n", "implementation: knn\nparameters: {n_neighbors: 0}\n"
-    )
+    broken = "implementation: knn\nparameters: {n_neighbors: 0}\n"
+    crossed.edit("config/methods/knn.yaml", "implementation: knn\n", broken)
     runs = [FITS.format(pair, "probe_pca") for pair in PAIRS]
     crossed.snakemake(*runs, study="crossed")
     for pair in PAIRS:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from annobench.config.method_facts import MethodFacts
 from annobench.config.results import Fit, Results
 from annobench.config.study import Study, load_study
+from annobench.config.uses import resolved_uses, used_outputs
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.fit.job import FitSettings, Use
@@ -106,6 +108,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, uses: dict[str, Any] | N
 def test_a_method_without_uses_takes_none(tmp_path: Path) -> None:
     text = PROBE | {"implementation": "knn", "uses": {"embedding": "knn"}}
     assert "the implementation 'knn' reads no other fits" in refused(tmp_path, {"embedding": "knn"}, {"mine": text})
+
+
+def test_a_method_may_read_several_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = MethodFacts(uses={"votes": ("predictions",)})
+    monkeypatch.setattr("annobench.config.uses.method_facts", lambda name: facts)
+    for given in (["a", "b"], "a"):
+        assert resolved_uses("vote", {"votes": given}, lambda *keys: "f") == {"votes": list(given)}
+    assert used_outputs("vote") == {"votes": "predictions"}
 
 
 def test_rings_are_refused(tmp_path: Path) -> None:

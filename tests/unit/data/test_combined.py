@@ -1,4 +1,4 @@
-"""What is promised: datasets become one by cell, with the genes that all have or without any; nothing else is guessed."""
+"""What is promised: datasets become one by cell, with the genes that all have or without any; nothing is guessed."""
 
 from collections.abc import Callable
 from pathlib import Path
