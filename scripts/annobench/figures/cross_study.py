@@ -1,7 +1,8 @@
 """Unseen studies
 
-Score on studies, or organisms, that contribute no training cells, with the half width of its interval. Below each column: the number
-of test cells, and the share whose class is missing from the training cells, which no closed-set method can get right.
+Score on studies, or organisms, that contribute no training cells, with the half width of its interval. Below each
+column: the number of test cells, and the share whose class is missing from the training cells, which no closed-set
+method can get right.
 """
 
 import textwrap
