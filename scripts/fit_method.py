@@ -7,7 +7,8 @@ from annobench.core.files import read_json
 from annobench.fit.downloads import downloaded
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Limits
 from annobench.fit.parent import run_fit
-from annobench.workflow.driver import job, only_file
+from annobench.fit.uses import folders_of
+from annobench.workflow.driver import files_of, job, only_file
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
     names = ("cells", "split", "train", "ontology", "panel", "unrelated")
+    paths = {name: only_file(snakemake.input.get(name)) for name in names}
     card = read_json(snakemake.input.card)
     files = downloaded(snakemake.input.get("downloads", []))
     run_fit(
@@ -23,7 +25,7 @@ with job(snakemake):
             identity=Identity(
                 dataset=wildcards.dataset, split=wildcards.split, method=wildcards.method, seed=int(wildcards.seed)
             ),
-            files=FitFiles.from_params({name: only_file(snakemake.input.get(name)) for name in names}),
+            files=FitFiles.from_params({**paths, "uses": folders_of(files_of(snakemake.input.get("uses")))}),
             limits=Limits(memory_mb=resources.limit_mb, seconds=resources.limit_seconds),
             facts=Facts(
                 data_sha256=card["sha256"],

@@ -1,9 +1,10 @@
-"""Turn a fetched dataset, or the parts of a pair, into the cells contract."""
+"""Turn a fetched dataset, or the parts of a pair or a combined dataset, into the cells contract."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.core.files import read_json
+from annobench.data.prepare.combined import prepare_combined
 from annobench.data.prepare.dataset import prepare_dataset
 from annobench.data.prepare.pair import prepare_pair
 from annobench.data.prepare.spec import DatasetSpec
@@ -19,10 +20,11 @@ with job(snakemake) as say:
     spec = DatasetSpec.from_params(snakemake.params.spec)
     ontology = Ontology.load(given.ontology)
     outputs = PreparedFiles(*(Path(snakemake.output[key]) for key in ("cells", "obs", "card")))
-    if spec.pair:
+    if spec.parts:
         folders = [Path(cells).parent for cells in given.parts]
-        parts = {part: PreparedFiles.within(folder) for part, folder in zip(spec.pair.parts, folders, strict=True)}
-        prepare_pair(name, spec, parts, outputs, ontology=ontology, report=say)
+        parts = {part: PreparedFiles.within(folder) for part, folder in zip(spec.parts, folders, strict=True)}
+        prepare = prepare_pair if spec.pair else prepare_combined
+        prepare(name, spec, parts, outputs, ontology=ontology, report=say)
     else:
         record = Path(given.record)
         source = Path(given.folder) / read_json(record)["file"]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from annobench.core.parquet import Categorical, read_columns, write_columns
-from annobench.splits.roles import assign_roles, read_obs
+from annobench.splits.roles import assign_roles, read_obs, words_of
 from annobench.splits.spec import SplitSpec
 from annobench.workflow.driver import job
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 with job(snakemake):
     spec = SplitSpec.from_params(snakemake.params.spec)
-    roles = assign_roles(read_obs(snakemake.input.obs, spec.settings), spec)
+    obs = read_obs(snakemake.input.obs, spec.settings)
+    roles = assign_roles(obs, spec)
+    for line in words_of(spec.settings.left_out(obs)):
+        print(line)
     ids = read_columns(snakemake.input.obs, ["cell_id"], texts=["cell_id"])
     write_columns(snakemake.output[0], {**ids, "role": Categorical.of(roles)})

@@ -98,7 +98,7 @@ def source_h5ad(path: Path, matrix: Any = None, **obs: Any) -> Path:
 def fit_job(files: dict[str, str], implementation: str, **changes: Any) -> FitJob:
     """A job on these files; `changes` are fields of any part of it, `needs` and `abilities` as mappings."""
     method = {"implementation": implementation, "parameters": {}, "exec": None, "environment": "core"}
-    method |= {"needs": {}, "abilities": {}}
+    method |= {"needs": {}, "abilities": {}, "uses": {}}
     settings = {"device": "auto", "top_k": 3, "training": "panel", "keep": KEEP}
     job = {
         "identity": {"dataset": "d", "split": "s", "method": implementation, "seed": 1},

@@ -1,5 +1,6 @@
 """What is promised: every method of the repository keeps the contract, on the same cells, through the same suite."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,11 +19,13 @@ from annobench.config.entities import available, load_method
 from annobench.config.plugins import implementations, method_facts
 from annobench.core.paths import ROOT
 from annobench.fit import predictions
-from annobench.fit.method import Context, Method
+from annobench.fit.embedding import write_embedding
+from annobench.fit.method import Context, FinishedFit, Method
 from annobench.fit.predictions import Predictions, joined
 from annobench.fit.registry import load_class
+from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
-from helpers import cells
+from helpers import cells, run_record
 
 # a pre-trained model needs its file and real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported
 # predictions need a table: see tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
@@ -39,9 +42,18 @@ OTHER_LOSSES = [m for m in available("methods", ROOT) if m.split("_", 1)[0] in (
 SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer than one batch
 ONE_EACH = list({load_method(m, ROOT, "")["implementation"]: m for m in reversed(METHODS)}.values())
 LEARNERS = [m for m in METHODS if not load_method(m, ROOT, "")["needs"]["truth"]]
-SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "")]
+# a probe keeps no model: it reads where cells lie in the embedding of another fit, which new cells do not have
+SAVED = [m for m in LEARNERS if "exec" not in load_method(m, ROOT, "") and not load_method(m, ROOT, "")["uses"]]
 HIDDEN = ["label_id"]
 Fit = Callable[[str], tuple[Method, Predictions]]
+
+
+FOLDERS: list[Path] = []  # the last one is for the fits that others read
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder_of_used_fits(tmp_path_factory: pytest.TempPathFactory) -> None:
+    FOLDERS.append(tmp_path_factory.mktemp("used"))
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +84,28 @@ def context(data: ad.AnnData, ontology: Ontology, seed: int = 1, **more: Any) ->
     return Context(seed=seed, classes=classes, ontology=ontology, validation=data[140:170].copy(), truth=truth, **more)
 
 
-def fitted(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1) -> tuple[Method, Predictions]:
+def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[FinishedFit, ...]]:
+    """Fits of the methods that a method reads, on the same cells: they leave embeddings of training and test cells."""
+    train, _, query = parts(data)
+    found = {}
+    for role, others in load_method(name, ROOT, "")["uses"].items():
+        folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
+        method, _ = fitted(others[0], data, ontology)
+        ids = {role: part.obs_names.to_numpy(object) for role, part in (("train", train), ("test", query))}
+        write_embedding(folder / "embedding.npz", ids, (one for part in (train, query) for one in method.embed(part)))
+        run_record(folder / "run.json", method=others[0], outputs=("embedding",))
+        found[role] = (FinishedFit(folder, RunRecord.read(folder / "run.json"), role, "embedding"),)
+    return found
+
+
+def fitted(
+    name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1, whole: ad.AnnData | None = None
+) -> tuple[Method, Predictions]:
+    """A fitted method and its predictions; `whole` is for the fits that it reads, where `data` has no matrix."""
     train, _, query = parts(data)
     method = build(name)
-    method.fit(train, context(data, ontology, seed))
+    uses = used(name, data if whole is None else whole, ontology)
+    method.fit(train, context(data, ontology, seed, uses=uses))
     return method, joined(method.predict(query))
 
 
@@ -200,6 +230,7 @@ def test_what_is_read_without_importing_is_what_the_class_states(implementation:
     facts, kind = method_facts(implementation), load_class(implementation)
     assert (facts.needs, facts.abilities) == (kind.needs, kind.abilities)
     assert facts.set_by_yaml == kind.set_by_yaml
+    assert facts.uses == kind.uses
     assert hasattr(kind, "to") or not facts.abilities.parallel
     stated = facts.needs.to_params().keys() | facts.abilities.to_params().keys()
     assert {name.split(".")[1] for name in facts.set_by_yaml} <= stated
@@ -224,7 +255,7 @@ def test_a_method_without_need_of_the_matrix_gives_the_same_without_it(
     name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
 ) -> None:
     bare = ad.AnnData(obs=data.obs, var=data.var, uns=data.uns)
-    assert same(fit_once(name)[1], fitted(name, bare, ontology)[1])
+    assert same(fit_once(name)[1], fitted(name, bare, ontology, whole=data)[1])
 
 
 @each(m for m in METHODS if not load_method(m, ROOT, "")["abilities"]["trains"])
@@ -277,7 +308,7 @@ def test_a_cell_without_counts_gets_a_prediction(name: str, data: ad.AnnData, fi
 @each(LEARNERS)
 def test_training_without_validation_cells(name: str, data: ad.AnnData, ontology: Ontology) -> None:
     train, _, query = parts(data)
-    method, setting = build(name), context(data, ontology)
+    method, setting = build(name), context(data, ontology, uses=used(name, data, ontology))
     setting.validation = None
     method.fit(train, setting)
     predictions.validate(joined(method.predict(query)), query.obs_names, setting.classes)

@@ -14,6 +14,7 @@ from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLU
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
+from annobench.config.uses import resolved_uses
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -58,6 +59,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
     if (method["implementation"] == "exec") != ("exec" in method):
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
     method |= _facts(method, file.origin)
+    method["uses"] = resolved_uses(method["implementation"], method["uses"], file.origin)
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(
             f"{file.origin('kind')}: kind: the implementation needs the labels of the test cells (needs.truth), and "
@@ -180,7 +182,7 @@ def _find(kind: str, name: str, root: Path, source: str, own: Path | None) -> Pa
 def load_dataset_with_parts(
     name: str, root: Path, source: str, into: dict[str, Document], own: Path | None = None
 ) -> None:
-    """Load a dataset, and the datasets that it is a pair or a release of, into a mapping by name."""
+    """Load a dataset, and the datasets that it is a pair, a combination or a release of, into a mapping by name."""
     if name in into:
         return
     into[name] = load_dataset(name, root, source, own)
@@ -188,21 +190,28 @@ def load_dataset_with_parts(
     if census := census_source(into[name]):
         for part in release_parts(census, lambda built: load_named("release", built, root, here, own), here):
             load_dataset_with_parts(part, root, f"config/releases/{census['built']}.yaml", into, own)
-            if "pair" in into[part] or census_source(into[part]):
+            if "source" not in into[part] or census_source(into[part]):
                 raise ConfigError(
-                    f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair or of the Census itself; "
-                    "name plain datasets"
+                    f"config/releases/{census['built']}.yaml: releases: '{part}' is a pair, combined of others or of "
+                    "the Census itself; name plain datasets"
                 )
+    key = "pair" if "pair" in into[name] else "combined"
+    for part in parts_of(into[name]):
+        load_dataset_with_parts(part, root, here, into, own)
+        if "source" not in into[part]:
+            what = "a pair" if "pair" in into[part] else "combined of others"
+            raise ConfigError(f"{here}: {key}: '{part}' is itself {what}; name plain datasets")
     pair = into[name].get("pair")
-    if pair:
-        for part in [*pair["references"], pair["query"]]:
-            load_dataset_with_parts(part, root, here, into, own)
-            if "pair" in into[part]:
-                raise ConfigError(f"{here}: pair: '{part}' is itself a pair; name plain datasets")
-        for part in pair["references"]:
-            if unlabelled(into[part]):
-                raise ConfigError(
-                    f"{here}: pair: '{part}' declares no labels (cells.label), so nothing can train on it"
-                )
-        if pair["query"] in pair["references"]:
-            raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
+    for part in pair["references"] if pair else parts_of(into[name]):
+        if unlabelled(into[part]):
+            raise ConfigError(f"{here}: {key}: '{part}' declares no labels (cells.label), so nothing can train on it")
+    if pair and pair["query"] in pair["references"]:
+        raise ConfigError(f"{here}: pair: '{pair['query']}' is both reference and query")
+
+
+def parts_of(dataset: Mapping[str, object]) -> list[str]:
+    """The datasets that a pair, the query last, or a combined dataset is made of; none for any other."""
+    pair, combined = dataset.get("pair"), dataset.get("combined")
+    if isinstance(pair, Mapping):
+        return [*pair["references"], pair["query"]]
+    return list(combined["datasets"]) if isinstance(combined, Mapping) else []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from annobench.config.entities import unlabelled
 from annobench.config.metrics import check_options
@@ -25,6 +25,7 @@ def splits_of(
     seeds: Iterable[int],
     methods: Iterable[str],
     where: str,
+    parts: Iterable[Mapping[str, object]] = (),
 ) -> Iterator[Split]:
     """The splits of one entry of `evaluations`.
 
@@ -36,6 +37,8 @@ def splits_of(
         What runs on it: its own, or those of the study.
     where
         The place in the study that errors name.
+    parts
+        The datasets behind the dataset, where it combines others.
 
     Raises
     ------
@@ -45,7 +48,8 @@ def splits_of(
     name = evaluation["regime"]
     regime = regime_class(name)
     own = {key: value for key, value in evaluation.items() if key not in COMMON_KEYS}
-    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own)
+    declared = _declared_texts([dataset, *parts])
+    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own, declared)
     try:
         _check(evaluation, dataset, regime)
         regime.check(entry)
@@ -71,6 +75,20 @@ def splits_of(
             metric_options=evaluation["metric_options"],
             settings=Regime.from_params({"regime": name, **shared, **part.settings}),
         )
+
+
+def _declared_texts(datasets: Iterable[Mapping[str, object]]) -> dict[str, list[str]]:
+    """Column of obs -> the texts that all of the datasets declare for their cells (`organism: =Homo sapiens`)."""
+    given = []
+    for dataset in datasets:
+        if "source" in dataset and isinstance(cells := dataset["cells"], Mapping):
+            given.append({**cells, **cells["columns"]})
+    texts = {column: [str(cells.get(column)) for cells in given] for column in set().union(*given)}
+    return {
+        column: list(dict.fromkeys(text[1:] for text in of_each))
+        for column, of_each in texts.items()
+        if all(text.startswith("=") for text in of_each)
+    }
 
 
 def _switches(evaluation: Document, own: Document, regime: type[Regime]) -> str:

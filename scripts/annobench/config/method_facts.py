@@ -1,7 +1,7 @@
 """What a method needs, and what it can do: stated on its class, read by everything else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Literal
 
@@ -85,12 +85,16 @@ class MethodFacts:
         Names of needs and abilities that depend on the parameters, so that a YAML file may state them.
     files
         Paths of files that the method reads, with names of parameters in braces.
+    uses
+        Fits of other methods that it reads: the name by which it knows them -> the output that they must have left, in
+        a tuple where it reads several.
     """
 
     needs: Needs = Needs()
     abilities: Abilities = Abilities()
     set_by_yaml: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    uses: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     def files_of(self, parameters: Mapping[str, object]) -> list[str]:
         """Paths of the files that a method with these parameters reads."""

@@ -67,13 +67,13 @@ def method_facts(implementation: str) -> MethodFacts:
         for node in kind.body:
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             name = target.id if isinstance(target, ast.Name) else ""
-            if name in (*_FACTS, "set_by_yaml", "files") and name not in stated:
+            if name in (*_FACTS, "set_by_yaml", "files", "uses") and name not in stated:
                 stated[name] = _literal_fact(name, getattr(node, "value", None), path)
     return MethodFacts(**stated)
 
 
 def _literal_fact(name: str, value: ast.expr | None, path: Path) -> Any:
-    """The value of `needs`, `abilities`, `set_by_yaml` or `files`, written as literals."""
+    """The value of `needs`, `abilities`, `set_by_yaml`, `files` or `uses`, written as literals."""
     try:
         if name not in _FACTS and value is not None:
             return ast.literal_eval(value)

@@ -38,12 +38,15 @@ class Entry:
         Policy by which training cells are balanced.
     own
         Keys that only this regime has, validated, with defaults.
+    declared
+        Column of obs -> the texts that the dataset, or the datasets behind it, declare for all their cells (`=text`).
     """
 
     dataset: str
     families: Mapping[str, Mapping[str, Sequence[str]]]
     policy: str
     own: Params
+    declared: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,10 @@ class Regime(Spec, ABC):
     def kept_apart(self) -> str | None:
         """Column of obs of which no value may have cells on the training side and on the test side."""
         return None
+
+    def left_out(self, obs: "Mapping[str, Categorical]") -> dict[str, dict[str, int]]:
+        """Cells that are not used because of their class: side (`train` or `test`) -> class -> number of cells."""
+        return {}
 
     def check_leaks(self, obs: "Mapping[str, Categorical]", seen: "NDArray[bool_]") -> None:
         """Raise DataError where cells leak that `kept_apart` does not tell; `seen` are those that train or select."""

@@ -1,12 +1,12 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from annobench.config.census import census_source
-from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder
+from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder, parts_of
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
 from annobench.config.metrics import check_metric
@@ -15,6 +15,7 @@ from annobench.config.regimes import regime_class
 from annobench.config.results import Fit, View
 from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.split import Split
+from annobench.config.uses import UsedMethods
 from annobench.core.errors import ConfigError, nearest
 
 Splits: TypeAlias = dict[tuple[str, str], Split]  # by dataset and name
@@ -39,6 +40,9 @@ class Study:
         Splits that are only fitted; scored splits name them as `fitted`.
     own
         The folder of the study, where it has a config/ of its own.
+    only_used
+        Methods among `methods` that the study does not list: they are fitted because others read their fits, and not
+        scored.
     """
 
     name: str
@@ -51,10 +55,34 @@ class Study:
     rollups: dict[str, Document]
     releases: dict[str, Document]
     own: Path | None = None
+    only_used: frozenset[str] = frozenset()
 
     def fits(self) -> Iterator[Fit]:
-        """All fits of the study, in the order of the configuration."""
+        """All fits of the study, in the order of the configuration; fits that others read come before these."""
+        found: dict[Fit, None] = {}
+
+        def add(fit: Fit) -> None:
+            if fit not in found:
+                for used in self.fits_used_by(fit):
+                    add(used)
+                found[fit] = None
+
+        for fit in self.scored_fits():
+            add(fit)
+        yield from found
+
+    def scored_fits(self) -> Iterator[Fit]:
+        """The fits that are scored: all but those that are only read by others."""
         yield from dict.fromkeys(map(self.fit_of, self.views()))
+
+    def fits_used_by(self, fit: Fit) -> list[Fit]:
+        """The fits of other methods that a fit reads: of the same dataset, split and seed."""
+        used = dict.fromkeys(name for names in self.methods[fit.method]["uses"].values() for name in names)
+        return [replace(fit, method=name) for name in used]
+
+    def shown_methods(self) -> list[str]:
+        """Names of the methods that tables and figures show: all but those that are only read by others."""
+        return [name for name in self.methods if name not in self.only_used]
 
     def views(self) -> Iterator[View]:
         """Everything that is scored, in the order of the configuration: fits, and views of fits."""
@@ -114,6 +142,13 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
     settings["figures"] = named_figures(settings["figures"], source)
     own = own_folder(source, root)
     methods, methods_of = _methods(settings, root, source, own)
+    shown = set(methods)
+
+    def load_used(name: str, where: str) -> None:
+        methods[name] = load_method(name, root, where, own)
+
+    used = UsedMethods(methods, load_used, settings["keep"], source)
+    _check_untrained([one["regime"] for one in settings["evaluations"]], methods_of, used, source)
     datasets = _datasets(settings, root, source, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
@@ -136,6 +171,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         rollups=load("rollup", [*(split.rollup for split in splits.values()), settings["scoring"]["merge"]]),
         releases=load("release", (census["built"] for census in censuses)),
         own=own,
+        only_used=frozenset(methods) - shown,
     )
 
 
@@ -171,26 +207,27 @@ def _methods(
     load(settings["controls"])
     whole = with_views(settings["methods"], settings["decodings"])
     of_each = []
-    for position, evaluation in enumerate(settings["evaluations"]):
+    for evaluation in settings["evaluations"]:
         own, controls = whole, settings["controls"]
         if "methods" in evaluation or "decodings" in evaluation:
             used = {key: evaluation.get(key, settings[key]) for key in ("methods", "decodings")}
             own = with_views(used["methods"], used["decodings"])
         if not regime_class(evaluation["regime"]).TRAINS:
             controls = [name for name in controls if not methods[name]["abilities"]["trains"]]
-            _check_untrained(own, methods, f"{source}: evaluations[{position}]", evaluation["regime"])
         of_each.append(list(dict.fromkeys([*controls, *own])))
     return methods, of_each
 
 
-def _check_untrained(names: Iterable[str], methods: dict[str, Document], where: str, regime: str) -> None:
-    """Raise ConfigError for a method that learns from training cells, where there are none."""
-    for name in names:
-        if methods[name]["abilities"]["trains"]:
-            raise ConfigError(
-                f"{where}: methods: '{name}' learns from training cells, and the regime {regime} has none; give the "
-                "entry `methods` of its own that have learned elsewhere"
-            )
+def _check_untrained(regimes: Sequence[str], methods_of: list[list[str]], used: UsedMethods, source: str) -> None:
+    """Raise ConfigError for a method that learns from training cells, itself or by what it reads, where none are."""
+    for position, (regime, names) in enumerate(zip(regimes, methods_of, strict=True)):
+        for name in names if not regime_class(regime).TRAINS else ():
+            if learner := used.learner(name):
+                what = f"'{name}'" if learner == name else f"'{learner}', whose fit '{name}' reads,"
+                raise ConfigError(
+                    f"{source}: evaluations[{position}]: methods: {what} learns from training cells, and the regime "
+                    f"{regime} has none; give the entry `methods` of its own that have learned elsewhere"
+                )
 
 
 def _splits(
@@ -208,6 +245,7 @@ def _splits(
             seeds=evaluation.get("seeds", settings["seeds"]),
             methods=methods_of[position],
             where=where,
+            parts=[datasets[part] for part in parts_of(datasets[evaluation["dataset"]])],
         ):
             place = (split.dataset, split.name)
             if (split.dataset, split.evaluation) in before or place in splits or place in fitted:

@@ -1,8 +1,11 @@
 """Unseen studies
 
-Score on studies that contribute no training cells, with the half width of its interval. Below each column: the number
-of test cells, and the share whose class is missing from the training cells, which no closed-set method can get right.
+Score on studies, or organisms, that contribute no training cells, with the half width of its interval. Below each
+column: the number of test cells, and the share whose class is missing from the training cells, which no closed-set
+method can get right.
 """
+
+import textwrap
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,8 +15,9 @@ from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
 
 TABLES = ("ranking", "summary", "splits")
-REGIMES = ("cross_study", "pair")
+REGIMES = ("cross_study", "pair", "cross_organism")
 ORDER = 30
+_WIDTH = 18  # letters of a line below a column
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -68,6 +72,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
 def _column_label(splits: pd.DataFrame, dataset: str, split: str, doubted: bool) -> str:
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
     cells, unseen = part["test"].mean(), part["unseen"].mean()
-    return f"{dataset}\n{part['label'].iloc[0]}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
+    label = "\n".join(textwrap.wrap(part["label"].iloc[0], _WIDTH))
+    return f"{dataset}\n{label}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
         f"\n({NOT_EVIDENCE})" if doubted else ""
     )

@@ -21,6 +21,7 @@ from annobench.fit.context import context_of, create_method, processes_of
 from annobench.fit.job import FitJob
 from annobench.fit.kept import keep_decisions, keep_embedding, keep_expression, keep_model
 from annobench.fit.run_record import CellCounts, FitResult
+from annobench.fit.uses import finished_fits, used_fits
 from annobench.fit.versions import versions_of
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def _run(job: FitJob, work: Path) -> FitResult:
         ),
         versions=versions_of(job.method.environment),
         notes=fit.method.notes or {},
+        uses=used_fits(fit.context.uses),
     )
 
 
@@ -151,6 +153,7 @@ def _prepare(job: FitJob) -> _Prepared:
 
     kind = load_class(job.method.implementation)
     try:
+        finished_fits(job)  # before the cells are read: without what it reads there is nothing to do
         cells = load_cells(job)
         ontology = Ontology.load(job.files.ontology)
     except (MemoryError, MethodSkipped):

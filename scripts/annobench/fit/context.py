@@ -30,6 +30,7 @@ def processes_of(job: FitJob, device: str) -> int:
 def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context":
     """What the method may know besides the training cells."""
     from annobench.fit.method import Context
+    from annobench.fit.uses import finished_fits
 
     last = 0.0
 
@@ -52,6 +53,7 @@ def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context
         truth=cells.truth if job.needs.truth else None,
         query=cells.query if job.needs.query else None,
         checkpoint=Path(job.checkpoint) if job.checkpoint else None,
+        uses=finished_fits(job),
     )
 
 

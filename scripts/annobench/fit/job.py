@@ -4,7 +4,7 @@ Light at import: the Snakefile builds the part of a job that comes from configur
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from annobench.config.method_facts import Abilities, Needs
@@ -17,6 +17,14 @@ class Command(Spec):
 
     command: str
     format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use(Spec):
+    """Fits of other methods that a fit reads: the methods, and the output (a key of `OUTPUTS`) that it reads."""
+
+    output: str
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,8 @@ class MethodSettings(Spec):
         What its class and its file state.
     environment
         Name of its conda file in envs, of whose packages the versions are recorded.
+    uses
+        Fits of other methods that it reads, by the name by which it knows them.
     """
 
     implementation: str
@@ -43,6 +53,7 @@ class MethodSettings(Spec):
     needs: Needs
     abilities: Abilities
     environment: str
+    uses: Mapping[str, Use] = field(default_factory=dict)
 
     @property
     def uses_gpu(self) -> bool:
@@ -88,7 +99,10 @@ class FitSettings(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class FitFiles(Spec):
-    """Absolute paths of what a fit reads: `panel` and `unrelated` (cells of another tissue) where there are any."""
+    """Absolute paths of what a fit reads: `panel` and `unrelated` (cells of another tissue) where there are any.
+
+    `uses` holds the folders of fits of other methods, by method.
+    """
 
     cells: str
     split: str
@@ -96,6 +110,7 @@ class FitFiles(Spec):
     ontology: str
     panel: str | None = None
     unrelated: str | None = None
+    uses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

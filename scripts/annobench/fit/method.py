@@ -6,7 +6,7 @@ chooses (genes, scaling, hyperparameters) it chooses on the training and validat
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -14,6 +14,7 @@ from annobench.config.method_facts import Abilities, Needs
 from annobench.fit.embedding import Embedding
 from annobench.fit.expression import Expression
 from annobench.fit.predictions import Predictions
+from annobench.fit.uses import FinishedFit
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "Context",
     "Embedding",
     "Expression",
+    "FinishedFit",
     "Method",
     "Needs",
     "Notes",
@@ -68,6 +70,8 @@ class Context:
         Folder for what a long training needs to go on after a kill; None where none is wanted.
     dataset
         Name of the dataset.
+    uses
+        The fits of other methods that its YAML file names, by the name by which the method knows them.
     """
 
     seed: int
@@ -82,15 +86,16 @@ class Context:
     query: "AnnData | None" = None
     checkpoint: Path | None = None
     dataset: str = ""
+    uses: Mapping[str, tuple[FinishedFit, ...]] = field(default_factory=dict)
 
 
 class Method:
     """Base class of all methods: parameters are keyword arguments of `__init__` with literal defaults.
 
     At least one of `predict`, `embed` and `predict_expression` is overridden; `abilities` states which. `needs`,
-    `abilities`, `set_by_yaml`, `parts`, `part_options` and `files` are written as literals, because they are read
-    without importing the module; so are the defaults of parameters, or they are calls of a dataclass with literals,
-    whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
+    `abilities`, `set_by_yaml`, `parts`, `part_options`, `files` and `uses` are written as literals, because they are
+    read without importing the module; so are the defaults of parameters, or they are calls of a dataclass with
+    literals, whose fields a YAML file then gives as a mapping (see `Recipe` of the networks).
 
     Attributes
     ----------
@@ -110,6 +115,10 @@ class Method:
     files
         Paths of files that it reads, with names of parameters in braces, such as `("{path}",)`; one whose parameters
         are not set is left out. A change of one of them refits the method.
+    uses
+        Fits of other methods that it reads (`context.uses`): the name by which it knows them -> the output that they
+        must have left, such as `{"embedding": "embedding"}`; in a tuple where it reads several, such as
+        `{"votes": ("predictions",)}`. Its YAML files say which methods these are.
     trainable_parameters
         Numbers that training sets; set by `fit` where the notion makes sense.
     gene_overlap
@@ -126,6 +135,7 @@ class Method:
     parts: ClassVar[Mapping[str, str]] = {}
     part_options: ClassVar[Mapping[str, str]] = {}
     files: ClassVar[tuple[str, ...]] = ()
+    uses: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
 
     trainable_parameters: int | None = None
     gene_overlap: dict[str, int] | None = None

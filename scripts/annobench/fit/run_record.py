@@ -29,6 +29,34 @@ class CellCounts(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsedFit(Spec):
+    """A fit of another method that a fit has read.
+
+    Parameters
+    ----------
+    role, output
+        The name by which the method knows it, and what was read of it.
+    sha256
+        Hash of the file that was read; None for a folder.
+    data_sha256, code, started
+        What its own run record says: the hashes of its cells and of its code, and when it began.
+    seconds
+        Its training and prediction, which the seconds of the fit that reads it do not include.
+    sees_test_cells
+        Whether it saw the unlabelled test cells while it fitted.
+    """
+
+    role: str
+    output: str
+    sha256: str | None
+    data_sha256: str | None
+    code: str | None
+    started: str | None
+    seconds: float
+    sees_test_cells: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitResult(Spec):
     """What the child process of a fit reports.
 
@@ -61,6 +89,8 @@ class FitResult(Spec):
         Versions of Python and of the packages of the method's conda file.
     notes
         What the method says of this fit.
+    uses
+        Fits of other methods that were read, by method.
     """
 
     status: str = "ok"
@@ -79,6 +109,7 @@ class FitResult(Spec):
     cells: CellCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str | int | Mapping[str, str | int] | tuple[str, ...]] = field(default_factory=dict)
+    uses: Mapping[str, UsedFit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +123,7 @@ class RunRecord(FitResult):
     traceback
         Name of the file beside the record.
     sees_test_cells
-        Whether the method saw the unlabelled test cells while it fitted (`needs.query`).
+        Whether the method, or one whose fit it read, saw the unlabelled test cells while it fitted (`needs.query`).
     total_seconds, cpu_seconds
         Wall time of the child process, and CPU time of all processes of the fit.
     peak_rss_mb

@@ -32,16 +32,21 @@ class HeldOut(Regime):
     def test_cells(self, obs: "Mapping[str, Categorical]", seed: int) -> "NDArray[bool_]":
         """Which cells are tested."""
 
+    def train_cells(self, obs: "Mapping[str, Categorical]", test: "NDArray[bool_]") -> "NDArray[bool_]":
+        """Which cells may train or select: all cells of known label that are not tested."""
+        from annobench.ontology import UNKNOWN
+
+        return ~(test | (obs["label_id"] == UNKNOWN))
+
     def assign(self, obs: "Mapping[str, Categorical]", seed: int) -> "NDArray[object_]":
         """Test cells first, then validation cells among the others."""
         import numpy as np
 
         from annobench.core.parquet import NOT_GIVEN
-        from annobench.ontology import UNKNOWN
         from annobench.splits.draws import VAL, share_of_each_class, stream
 
         labels, test = obs["label_id"], self.test_cells(obs, seed)
-        train, val = ~(test | (labels == UNKNOWN)), np.zeros(len(labels), dtype=bool)
+        train, val = self.train_cells(obs, test), np.zeros(len(labels), dtype=bool)
         if group_by := self.kept_apart():  # cells of unknown donor could be of a donor that is tested
             train &= ~(obs[group_by] == NOT_GIVEN)
         val[share_of_each_class(labels, train, self.val_fraction, stream(seed, VAL))] = True

@@ -63,6 +63,17 @@ def assign_roles(obs: "Columns", spec: SplitSpec) -> "NDArray[np.object_]":
     return roles
 
 
+def words_of(left_out: "Mapping[str, Mapping[str, int]]") -> list[str]:
+    """What a regime leaves out because of its class, a line for each side."""
+    return [
+        f"left out of the {side} side: {sum(cells.values())} cells of classes that only it has "
+        f"({', '.join(f'{label}: {n}' for label, n in cells.items())})"
+        if cells
+        else f"left out of the {side} side: no cells, the other side has all of its classes"
+        for side, cells in left_out.items()
+    ]
+
+
 def _categorical(obs: "Columns") -> dict[str, Categorical]:
     """Columns as categories by number, whatever they come as."""
     return {name: values if isinstance(values, Categorical) else Categorical.of(values) for name, values in obs.items()}

@@ -2,7 +2,7 @@
 
 import math
 
-from annobench.config.entities import config_file
+from annobench.config.entities import config_file, parts_of
 from annobench.core.spec import Params
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.spec import DownloadSpec, OntologySpec, PanelSpec, SourceSpec, Surroundings
@@ -52,10 +52,9 @@ class DataRules(Chapter):
         return DatasetSpec.of(self.study.datasets[wildcards.dataset]).to_params()
 
     def prepare_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
-        """The source, and the label table if there is one; for a pair the prepared parts, the query last."""
+        """The source, and the label table if there is one; of a pair or a combined dataset the prepared parts."""
         dataset = self.study.datasets[wildcards.dataset]
-        if "pair" in dataset:
-            parts = [*dataset["pair"]["references"], dataset["pair"]["query"]]
+        if parts := parts_of(dataset):
             return {
                 "parts": [self.results.cells(part) for part in parts],
                 "stores": [self.results.store(part) for part in parts],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config.contrasts import Contrast
+from annobench.config.entities import parts_of
 from annobench.config.figures import figure_facts
 from annobench.config.losses import losses
 from annobench.config.metrics import metric_facts
@@ -82,7 +83,7 @@ def release_settings(study: Study, root: Path) -> ReleaseSettings:
     splits = study.splits.values()
     return ReleaseSettings(
         views=tuple(ReleaseView(s.dataset, s.evaluation, _PARTS[s.part]) for s in splits if s.part),
-        methods=tuple(_release_method(name, method) for name, method in study.methods.items()),
+        methods=tuple(_release_method(name, study.methods[name]) for name in study.shown_methods()),
         contrasts=tuple(Contrast(**contrast) for contrast in study.settings["contrasts"]),
         level=study.settings["statistics"]["confidence"],
         published_datasets=tuple(_published_datasets(study, root)),
@@ -106,8 +107,7 @@ def _release_method(name: str, method: Mapping[str, Any]) -> ReleaseMethod:
 
 def _simulated(study: Study, name: str) -> bool:
     """Whether no cell of a dataset is real."""
-    pair = study.datasets[name].get("pair")
-    parts = [*pair["references"], pair["query"]] if pair else [name]
+    parts = parts_of(study.datasets[name]) or [name]
     return not any(has_real_cells(study.datasets[part]) for part in parts)
 
 

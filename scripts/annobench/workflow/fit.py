@@ -7,10 +7,12 @@ from pathlib import Path
 
 from annobench.config.method_facts import Abilities, Needs
 from annobench.config.parameters import part_modules
+from annobench.config.results import Fit
+from annobench.config.uses import used_outputs
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
 from annobench.core.spec import Params
-from annobench.fit.job import Command, FitSettings, Keep, MethodSettings
+from annobench.fit.job import Command, FitSettings, Keep, MethodSettings, Use
 from annobench.workflow.common import Chapter, Wildcards
 from annobench.workflow.resources import HEADROOM_MB, HEADROOM_MINUTES, TABLE_MB_A_MILLION, TABLE_SECONDS_A_MILLION
 
@@ -30,16 +32,18 @@ class FitRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
     def inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
-        """Panel of the split, cells of an unrelated tissue and files of the method, where there are any."""
+        """Panel, cells of an unrelated tissue, files of the method and fits that it reads, where there are any."""
         records = self.targets.downloads(wildcards.method)
         panel = self.study.split(wildcards.dataset, wildcards.split).genes.panel
         unrelated = self.unrelated(wildcards)
+        fit = Fit(wildcards.dataset, wildcards.split, wildcards.method, int(wildcards.seed))
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
             "unrelated": [unrelated] if unrelated else [],
             "unrelated_store": [str(Path(unrelated).with_name("store"))] if unrelated else [],
             "downloads": records,
             "folders": [path.removesuffix(".json") for path in records],
+            "uses": [self.results.run(used) for used in self.study.fits_used_by(fit)],
         }
 
     def settings(self, wildcards: Wildcards) -> Params:
@@ -49,6 +53,7 @@ class FitRules(Chapter):
     def fit_settings(self, wildcards: Wildcards) -> FitSettings:
         """What a fit uses of a method file and of the study."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
+        read = used_outputs(method["implementation"])
         used = MethodSettings(
             implementation=method["implementation"],
             parameters=method["parameters"],
@@ -56,6 +61,7 @@ class FitRules(Chapter):
             needs=Needs.from_params(method["needs"]),
             abilities=Abilities.from_params(method["abilities"]),
             environment=method["environment"],
+            uses={role: Use(output=read[role], methods=tuple(names)) for role, names in method["uses"].items()},
         )
         return FitSettings(
             method=used,

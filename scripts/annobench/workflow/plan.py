@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from annobench.config.census import census_source, chunk_names
+from annobench.config.entities import parts_of
 from annobench.config.names import STORE_CELLS
 from annobench.config.results import Fit, Results
 from annobench.config.schema import Document
@@ -164,8 +165,7 @@ class Plan:
         if card.is_file():
             return float(read_json(card).get("store", {}).get("bytes", 0) / 1e6)
         dataset = self.study.datasets[name]
-        pair = dataset.get("pair")
-        parts = [*pair["references"], pair["query"]] if pair else []
+        parts = parts_of(dataset)
         stored = dataset["storage"] == "store"
         if dataset["storage"] == "auto":
             stored = any(self.store_mb(part) for part in parts) or _counts_of_many(dataset)
@@ -200,7 +200,7 @@ class Plan:
             *self._census_jobs(),
             ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
             ["split_dataset, balance_train", f"{self._drawn()}, {fitted}"],
-            ["fit_method, score_fit", f"{fits}, {fits} ({left} fits left)"],
+            ["fit_method, score_fit", f"{fits}, {sum(1 for _ in study.scored_fits())} ({left} fits left)"],
             ["audit_evaluation", str(len(study.evaluations()))],
             ["aggregate_scores, plot_figure, render_report", f"1, {len(self.targets.figure_names)}, 1"],
         ]
@@ -264,7 +264,7 @@ def _counts_of_many(dataset: Document) -> bool:
     """Whether a dataset has counts of more cells than are kept in memory."""
     matrix = dataset["matrix"]
     counts = matrix["state"] == "counts" and not matrix["counts_from"]
-    return not dataset.get("pair") and counts and dataset["resources"]["cells"] > STORE_CELLS
+    return "source" in dataset and counts and dataset["resources"]["cells"] > STORE_CELLS
 
 
 def _table(head: Row, rows: Sequence[Row]) -> list[str]:

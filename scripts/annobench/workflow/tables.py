@@ -27,7 +27,7 @@ class TableRules(Chapter):
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of building the tables of all fits; a few columns of the largest dataset are read at a time."""
         cells = max(dataset["resources"]["cells"] for dataset in self.study.datasets.values())
-        return int((1500 + 3 * sum(1 for _ in self.study.fits()) + cells / 40_000) * attempt)
+        return int((1500 + 3 * sum(1 for _ in self.study.scored_fits()) + cells / 40_000) * attempt)
 
     def inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """Everything that tables are built from; with `partial`, what of it is there."""
@@ -43,7 +43,7 @@ class TableRules(Chapter):
     def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
         files: dict[str, list[str]] = {"run": []}
-        for fit in self.study.fits():  # a file of scores holds all views of its fit
+        for fit in self.study.scored_fits():  # a file of scores holds all views of its fit
             run = self.results.run(fit)
             if not self.study.settings["partial"] or Path(run).is_file():
                 for key, path in {"run": run, **self.results.scores(fit)}.items():
@@ -67,8 +67,8 @@ class TableRules(Chapter):
             study=self.study.name,
             splits=tuple(map(scored_split, self.study.splits.values())),
             methods={
-                name: StudyMethod(**{key: method[key] for key in ("label", "kind", "fitted", "decoding")})
-                for name, method in self.study.methods.items()
+                name: StudyMethod(**{k: self.study.methods[name][k] for k in ("label", "kind", "fitted", "decoding")})
+                for name in self.study.shown_methods()
             },
             scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
             statistics=Statistics.from_params(settings["statistics"]),
@@ -119,4 +119,5 @@ def scored_split(split: Split) -> ScoredSplit:
         other_settings=split.other_settings(),
         label=split.settings.label(),
         within_evaluation=split.within_evaluation(),
+        settings=split.settings.to_params(),
     )

@@ -265,7 +265,7 @@ def test_a_pair_must_name_plain_datasets(tmp_path: Path) -> None:
 def test_a_dataset_has_a_source_or_a_pair_not_both() -> None:
     dataset = load_yaml(ROOT / "config/datasets/lung_cross_study.yaml")
     both = dataset | {"source": {"kind": "local", "path": "x.h5ad"}}
-    with pytest.raises(ConfigError, match="give one of source, pair, not several"):
+    with pytest.raises(ConfigError, match="give one of source, pair, combined, not several"):
         validate(both, "dataset", "d.yaml")
     neither = {key: value for key, value in dataset.items() if key != "pair"}
     with pytest.raises(ConfigError, match="key 'source' is missing"):

@@ -42,6 +42,20 @@ def world(part: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("parameters", [MANY, RELEASE], ids=["mixed", "numbered"])
+def test_absent_types_have_no_cells_and_all_others_stay_as_they_are(parameters: Any, ontology: Ontology) -> None:
+    absent = [TYPES[0], TYPES[4]]
+    whole, found = (simulate(**parameters, absent=one, ontology=ontology) for one in ([], absent))
+    kept = ~whole.obs["true_type"].isin(absent).to_numpy()
+    assert found.obs["true_type"][kept].tolist() == whole.obs["true_type"][kept].tolist()
+    following = dict(zip(TYPES, [TYPES[1], *TYPES[1:4], TYPES[1]], strict=True))
+    assert found.obs["true_type"].tolist() == whole.obs["true_type"].map(following).tolist()
+    with pytest.raises(DataError, match="source.absent: 'CL:0000001' is not among the types"):
+        simulate(**parameters, absent=["CL:0000001"], ontology=ontology)
+    with pytest.raises(DataError, match="lists all types"):
+        simulate(**parameters, absent=TYPES, ontology=ontology)
+
+
+@pytest.mark.parametrize("parameters", [MANY, RELEASE], ids=["mixed", "numbered"])
 def test_the_file_holds_what_is_drawn_in_memory(parameters: Any, tmp_path: Path, ontology: Ontology) -> None:
     write_simulated(tmp_path / "a.h5ad", source(**parameters), ontology)
     found, expected = ad.read_h5ad(tmp_path / "a.h5ad"), simulate(**parameters, ontology=ontology)

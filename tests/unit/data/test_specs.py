@@ -53,7 +53,8 @@ def test_every_dataset_of_a_study_has_its_specs(name: str | None) -> None:
     for dataset, text in found.datasets.items():
         where = SimpleNamespace(dataset=dataset)
         spec = travels(DatasetSpec, rules.dataset_spec(where))
-        assert (spec.pair is None) == ("source" in text)
+        assert (spec.parts == ()) == ("source" in text)
+        assert (spec.pair is None, spec.combined is None) == ("pair" not in text, "combined" not in text)
         if "source" not in text:
             continue
         source = travels(SourceSpec, rules.source_spec(where))

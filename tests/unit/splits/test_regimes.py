@@ -36,7 +36,8 @@ def entry(regime: str, policy: str = "none") -> Entry:
     """The entry of a study that names a regime and nothing else."""
     root = load_schema("config")
     filled = fill({"regime": regime}, root["$defs"]["evaluation"], root)
-    return Entry("d", FAMILIES, policy, {key: value for key, value in filled.items() if key not in COMMON_KEYS})
+    own = {key: value for key, value in filled.items() if key not in COMMON_KEYS}
+    return Entry("d", FAMILIES, policy, own, {"organism": ["Homo sapiens", "Mus musculus"]})
 
 
 def expanded(regime: str) -> list[Regime]:
@@ -85,6 +86,7 @@ def test_every_regime_leaves_unknown_labels_out_of_training_and_repeats_its_draw
         "label_id": rng.choice(np.array(["a", "b", "c", "unknown"], dtype=object), cells, p=[0.5, 0.3, 0.1, 0.1]),
         "study": np.array([f"s{i}" for i in studies], dtype=object),
         "donor": np.array([f"d{i}.{j}" for i, j in zip(studies, donors, strict=True)], dtype=object),
+        "organism": rng.choice(np.array(["Homo sapiens", "Mus musculus", "unknown"], dtype=object), cells),
         "part": np.where(studies == 3, "query", "reference").astype(object),
     }
     for one in expanded(name):
@@ -105,7 +107,9 @@ def test_labels_for_people() -> None:
     assert [one.label() for one in expanded("kfold")][:1] == ["fold 1 of 5"]
     assert [one.label() for one in expanded("low_label")] == [f"{n} % of the labels" for n in (1, 5, 10)]
     assert [one.label() for one in expanded("cross_study")] == ["one", "two"]
-    assert split_columns() == ["fold", "fraction", "held_out"]
+    pairs = ["Homo sapiens to Mus musculus", "Mus musculus to Homo sapiens"]
+    assert [one.label() for one in expanded("cross_organism")] == pairs
+    assert split_columns() == ["fold", "fraction", "held_out", "test_on", "train_on"]
     said = {
         "holdout_donor": "held-out cells, whole donors",
         "kfold_folds3": "all labels, k folds, folds3",

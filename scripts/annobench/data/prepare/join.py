@@ -1,4 +1,4 @@
-"""How the parts of a pair become one table, in memory or in a store."""
+"""How the parts of a pair, or of a combined dataset, become one table, in memory or in a store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Join:
-    """How the parts of a pair become one table.
+    """How the parts become one table.
 
     Parameters
     ----------
     name
-        Of the pair.
-    query
-        The part that is annotated; it comes last.
+        Of the dataset that they become.
+    kinds
+        What the column `part` says of the cells of each part, in their order.
+    located
+        The part whose coordinates are kept; None for no part.
     columns
         For each part which of its genes are taken, and where they lie among `genes`.
     genes
-        Table of the genes of the pair.
+        Table of the genes of the whole.
 
     Notes
     -----
@@ -36,7 +38,8 @@ class Join:
     """
 
     name: str
-    query: str
+    kinds: Mapping[str, str]
+    located: str | None
     columns: "Columns"
     genes: "pd.DataFrame"
     notes: Notes

@@ -1,6 +1,7 @@
 """A reference to query pair: prepared datasets joined on the genes that all of them, or all references, have."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -61,10 +62,61 @@ def prepare_pair(
     DataError
         Where the parts hold different values, or share too few genes; then with the overlap both ways.
     """
-    import anndata
-
     pair = spec.pair
     assert pair is not None  # the rule calls this for pairs only
+    joining = Joining(
+        name=name,
+        key="pair",
+        kinds={part: "query" if part == pair.query else "reference" for part in parts},
+        query=pair.query,
+        all_of_reference=pair.genes == "reference",
+        values=pair.values,
+        min_genes=pair.min_genes,
+        storage=spec.storage,
+    )
+    prepare_joined(joining, parts, outputs, ontology=ontology, report=report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joining:
+    """What the YAML says of how prepared datasets become one.
+
+    Parameters
+    ----------
+    name, key
+        The dataset, and the key of its file (`pair` or `combined`), for messages.
+    kinds
+        What the column `part` says of the cells of each part.
+    query
+        The part that is annotated, after which genes are named; None where there is no such part.
+    all_of_reference
+        Whether the genes are those that all other parts share, not only those that the query has as well.
+    values, min_genes, storage
+        As in the YAML.
+    """
+
+    name: str
+    key: str
+    kinds: Mapping[str, str]
+    query: str | None
+    all_of_reference: bool
+    values: str
+    min_genes: int
+    storage: str
+
+
+def prepare_joined(
+    joining: Joining,
+    parts: Mapping[str, PreparedFiles],
+    outputs: PreparedFiles,
+    *,
+    ontology: Ontology,
+    report: Report,
+    notes: Notes | None = None,
+) -> None:
+    """Join prepared datasets over their genes; see `prepare_pair`. `notes` are further entries of the card."""
+    import anndata
+
     stored = [part for part, files in parts.items() if store_folder(files.cells)]
     # of a part in a store this is its header, of any other all of it
     heads = {
@@ -72,13 +124,15 @@ def prepare_pair(
         for part, files in parts.items()
     }
     states = {part: str(head.uns["annobench"]["matrix"]) for part, head in heads.items()}
-    in_store, same = spec.storage == "store" or (spec.storage == "auto" and bool(stored)), pair.values == "same"
-    _check_states(name, states, pair.values, in_store=in_store)
+    in_store = joining.storage == "store" or (joining.storage == "auto" and bool(stored))
+    same, (*_, last) = joining.values == "same", parts
+    _check_states(joining, states, in_store=in_store)
     genes = {part: head.var for part, head in heads.items()}
-    overlap = _overlap(name, genes, pair.min_genes)
-    columns, var = _columns(genes, pair.query, all_of_reference=pair.genes == "reference")
-    notes: Notes = {"parts": {part: read_json(files.card)["sha256"] for part, files in parts.items()}}
-    join = Join(name, pair.query, columns, var, notes | {"overlap": overlap})
+    overlap = _overlap(joining, genes)
+    columns, var = _columns(genes, joining.query, all_of_reference=joining.all_of_reference)
+    about: Notes = {"parts": {part: read_json(files.card)["sha256"] for part, files in parts.items()}}
+    about |= {"overlap": overlap, **(notes or {})}
+    join = Join(joining.name, joining.kinds, joining.query, columns, var, about)
     if in_store:
         from annobench.data.prepare.stored_pair import prepare_stored_pair
 
@@ -87,21 +141,22 @@ def prepare_pair(
         return
     loaded = {part: read_cells(one.cells) if part in stored else heads[part] for part, one in parts.items()}
     joined = _joined(loaded, join, same=same)
-    joined.uns["annobench"] = {"matrix": states[pair.query] if same else "log1p_cp10k", "ontology": ontology.release}
-    write_cells(name, joined, outputs, ontology, join.notes)
+    joined.uns["annobench"] = {"matrix": states[last] if same else "log1p_cp10k", "ontology": ontology.release}
+    write_cells(joining.name, joined, outputs, ontology, join.notes)
 
 
-def _check_states(name: str, states: Mapping[str, str], values: str, *, in_store: bool) -> None:
+def _check_states(joining: Joining, states: Mapping[str, str], *, in_store: bool) -> None:
     """Raise DataError where the values of the parts cannot be joined as the YAML asks."""
+    name, key, values = joining.name, joining.key, joining.values
     if values == "same" and len(set(states.values())) > 1:
         raise DataError(
-            f"{name}: pair: the parts hold different values ({states}); declare all as counts, all as the same log1p "
-            "state, or set pair.values to log1p_cp10k"
+            f"{name}: {key}: the parts hold different values ({states}); declare all as counts, all as the same log1p "
+            f"state, or set {key}.values to log1p_cp10k"
         )
     if in_store and (values != "same" or set(states.values()) != {"counts"}):
         raise DataError(
-            f"{name}: storage: a store holds counts, but pair.values is {values} and the parts hold {states}; set "
-            "pair.values to same and declare all parts as counts, or set storage to memory"
+            f"{name}: storage: a store holds counts, but {key}.values is {values} and the parts hold {states}; set "
+            f"{key}.values to same and declare all parts as counts, or set storage to memory"
         )
 
 
@@ -113,21 +168,23 @@ class Overlap(TypedDict):
     share: float
 
 
-def _overlap(name: str, genes: "Mapping[str, pd.DataFrame]", least: int) -> dict[str, Overlap]:
-    """The overlap of every part. Raises DataError where fewer than `least` genes are shared."""
+def _overlap(joining: Joining, genes: "Mapping[str, pd.DataFrame]") -> dict[str, Overlap]:
+    """The overlap of every part. Raises DataError where fewer than `min_genes` genes are shared."""
+    name, key, least = joining.name, joining.key, joining.min_genes
     shared = len(shared_genes(list(genes.values()))[0])
     overlap = {part: Overlap(genes=len(v), shared=shared, share=round(shared / len(v), 4)) for part, v in genes.items()}
     if shared < least:
         ways = "; ".join(f"{part}: {o['shared']} of {o['genes']} genes" for part, o in overlap.items())
         raise DataError(
-            f"{name}: pair: only {shared} genes are shared ({ways}), pair.min_genes is {least}. "
+            f"{name}: {key}: only {shared} genes are shared ({ways}), {key}.min_genes is {least}. "
             "Ensembl ids against symbols? See genes.id and genes.name of the parts."
+            + (" Organisms share none: set combined.genes to none." if key == "combined" else "")
         )
     return overlap
 
 
 def _columns(
-    genes: "Mapping[str, pd.DataFrame]", query: str, *, all_of_reference: bool
+    genes: "Mapping[str, pd.DataFrame]", query: str | None, *, all_of_reference: bool
 ) -> "tuple[Columns, pd.DataFrame]":
     """For each part which of its genes go where in the joined table; and the table of its genes.
 
@@ -137,12 +194,12 @@ def _columns(
 
     basis = [part for part in genes if part != query] if all_of_reference else list(genes)
     shared = dict(zip(basis, shared_genes([genes[part] for part in basis]), strict=True))
-    # genes are named as the query names them; where it lacks some, as the first reference does
-    naming = basis[0] if all_of_reference else query
+    # genes are named as the query names them; where it lacks some, or there is none, as the first part does
+    naming = query if query is not None and not all_of_reference else basis[0]
     var = genes[naming].iloc[shared[naming]][["feature_id", "feature_name"]].copy()
     whole = np.arange(len(var))
     columns = {part: (np.asarray(positions, dtype=int), whole) for part, positions in shared.items()}
-    if all_of_reference:
+    if all_of_reference and query is not None:
         of_reference, of_query = (np.asarray(positions, dtype=int) for positions in shared_genes([var, genes[query]]))
         var[MEASURED] = np.isin(whole, of_reference)
         columns[query] = of_query, of_reference
@@ -168,12 +225,12 @@ def _joined(loaded: "Mapping[str, AnnData]", join: Join, *, same: bool) -> "AnnD
         for key in extra:
             piece.obs[key] = piece.obs[key].astype(str) if key in piece.obs else NOT_GIVEN
         piece.obs_names = [f"{part}:{cell}" for cell in piece.obs_names]
-        piece.obs["part"] = "query" if part == join.query else "reference"
+        piece.obs["part"] = join.kinds[part]
         pieces.append(piece)
     joined = anndata.concat(pieces, join="inner")
     joined.var = join.genes
-    if "spatial" in loaded[join.query].obsm:
-        spatial = np.asarray(loaded[join.query].obsm["spatial"], dtype=float)
+    if join.located is not None and "spatial" in loaded[join.located].obsm:
+        spatial = np.asarray(loaded[join.located].obsm["spatial"], dtype=float)
         joined.obsm["spatial"] = np.full((joined.n_obs, spatial.shape[1]), np.nan)
-        joined.obsm["spatial"][(joined.obs["part"] == "query").to_numpy()] = spatial
+        joined.obsm["spatial"][(joined.obs["part"] == join.kinds[join.located]).to_numpy()] = spatial
     return joined

@@ -62,6 +62,16 @@ class PairSpec(Spec):
 
 
 @dataclass(frozen=True)
+class CombinedSpec(Spec):
+    """How the cells of several datasets become one dataset."""
+
+    datasets: tuple[str, ...]
+    genes: str
+    values: str
+    min_genes: int
+
+
+@dataclass(frozen=True)
 class DatasetSpec(Spec):
     """What preparing uses of a dataset file: no prose, no resources, nothing that only other steps use."""
 
@@ -70,6 +80,14 @@ class DatasetSpec(Spec):
     genes: GenesSpec
     cells: CellsSpec
     pair: PairSpec | None = None
+    combined: CombinedSpec | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The datasets that it is made of, the query of a pair last; none where it has a source of its own."""
+        if self.combined:
+            return self.combined.datasets
+        return self.pair.parts if self.pair else ()
 
     @classmethod
     def of(cls, dataset: Mapping[str, object]) -> Self:

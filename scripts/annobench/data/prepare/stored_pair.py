@@ -1,4 +1,4 @@
-"""A pair of which a part lies in a store: joined into a store, a block of cells at a time."""
+"""A pair or a combined dataset of which a part lies in a store: joined into a store, a block of cells at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -33,12 +33,12 @@ def prepare_stored_pair(
 ) -> None:
     """Write obs.parquet, the store, cells.h5ad and the card.
 
-    `parts` holds the cells.h5ad of every part, all of them counts, the query last. Unlike in memory there is no
-    `total_counts`: counts tell the depth of a cell themselves.
+    `parts` holds the cells.h5ad of every part, all of them counts, in the order of the join. Unlike in memory there is
+    no `total_counts`: counts tell the depth of a cell themselves.
     """
     opened = {part: _Part(path) for part, path in parts.items()}
-    counts = _write_obs(outputs.obs, opened, join.query)
-    places = [f"{SPATIAL}{i}" for i in range(opened[join.query].dimensions)]
+    counts = _write_obs(outputs.obs, opened, join.kinds)
+    places = [f"{SPATIAL}{i}" for i in range(opened[join.located].dimensions if join.located else 0)]
 
     def blocks(start: int) -> Iterator[Block]:
         first = 0
@@ -48,7 +48,7 @@ def prepare_stored_pair(
                     begin = max(start, first)
                     table = obs.rows(begin, begin + len(block))
                     for place in places:
-                        table[place] = block[place].to_numpy(dtype=float) if part == join.query else np.nan
+                        table[place] = block[place].to_numpy(dtype=float) if part == join.located else np.nan
                     yield placed(matrix, join.columns[part], len(join.genes)), table
                     start = begin + len(block)
                 first += cells.n
@@ -57,7 +57,7 @@ def prepare_stored_pair(
     assert isinstance(hashes, Mapping)
     origin = {
         "parts": [[part, hashes[part]] for part in parts],
-        "query": join.query,
+        "kinds": list(join.kinds.values()),
         "columns": sorted(join.genes.columns),
         "code": code_hash(__name__),
     }
@@ -72,7 +72,7 @@ def prepare_stored_pair(
     finish_stored(join.name, outputs, ontology, genes=join.genes, counts=counts, notes=join.notes)
 
 
-def _write_obs(path: Path, parts: "Mapping[str, _Part]", query: str) -> dict[str, Counter[str]]:
+def _write_obs(path: Path, parts: "Mapping[str, _Part]", kinds: Mapping[str, str]) -> dict[str, Counter[str]]:
     """Write the observations of all parts; returns the number of cells by label_id, study and donor."""
     extra = extra_columns([[name for name in cells.names if not name.startswith(SPATIAL)] for cells in parts.values()])
     counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
@@ -82,7 +82,7 @@ def _write_obs(path: Path, parts: "Mapping[str, _Part]", query: str) -> dict[str
                 table = {key: coded(block[key]) for key in block if key in OBS_COLUMNS}
                 for key in extra:
                     table[key] = coded(block[key]) if key in block else same(NOT_GIVEN, len(block))
-                table["part"] = same("query" if part == query else "reference", len(block))
+                table["part"] = same(kinds[part], len(block))
                 writer.write({"cell_id": [f"{part}:{cell}" for cell in block.index], **table})
                 for key, counter in counts.items():
                     counter.update(table[key].counts())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from annobench.core.errors import DataError
+from annobench.core.errors import DataError, nearest
 from annobench.core.progress import Report
 from annobench.data.sources.shared.cohort import BLOCK, Block, Cohort, Mixed, Numbered, Shape
 from annobench.data.sources.shared.granularity import Granularity, LeavesBelow, MixedDepth, chosen_types
@@ -44,6 +44,7 @@ class Source(SourceSpec):
     studies: int = 3
     donors_per_study: int = 2
     first_study: int | None = None
+    absent: tuple[str, ...] = ()
     granularity: str | MixedDepth = "types"
     program_strength: float = 1.0
     batch_strength: float = 0.3
@@ -105,6 +106,7 @@ class Simulation:
         self._types = Granularity(types, source.granularity, ontology, source.seed)
         rng = np.random.default_rng(source.seed)
         kinds = self._types.kinds
+        self._drawn_as = _without(source.absent, kinds)
         shape = (source.genes, source.mean_spread, source.program_strength)
         self._log_mean = _log_means(kinds, ontology, rng, shape)
         cohort = Shape(
@@ -132,6 +134,7 @@ class Simulation:
         from scipy.sparse import csr_matrix
 
         block = self._cohort.block(number)
+        block.kind = self._drawn_as[block.kind]
         rate, rng, cells = block.effect, block.rng, len(block.kind)
         rate += self._log_mean[block.kind]
         np.exp(rate, out=rate)
@@ -165,6 +168,19 @@ class Simulation:
             },
             index=block.names,
         )
+
+
+def _without(absent: tuple[str, ...], kinds: list[str]) -> "NDArray[np.intp]":
+    """For each kind by number the kind that its cells are of: its own or, where it is absent, the next that is not."""
+    import numpy as np
+
+    if unknown := sorted(set(absent) - set(kinds)):
+        raise DataError(f"source.absent: '{unknown[0]}' is not among the types{nearest(unknown[0], kinds)}")
+    present = [i for i, kind in enumerate(kinds) if kind not in absent]
+    if not present:
+        raise DataError("source.absent: lists all types; leave one out")
+    after = np.searchsorted(present, np.arange(len(kinds))) % len(present)
+    return np.array(present)[after]
 
 
 def _log_means(

@@ -6,6 +6,7 @@ A new need is one function here. Imported while the Snakefile is parsed: standar
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from annobench.config.entities import parts_of
 from annobench.config.figures import figure_facts
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
@@ -111,6 +112,7 @@ def published_values(study: Study) -> bool:
 
 
 def _tested(study: Study) -> list[Mapping[str, Any]]:
-    """The dataset that test cells come from, for every evaluated dataset: of a pair the query."""
-    scored = [study.datasets[name] for name in study.scored_datasets()]
-    return [study.datasets[dataset["pair"]["query"]] if dataset.get("pair") else dataset for dataset in scored]
+    """The datasets that test cells come from: of a pair the query, of a combined dataset those behind it."""
+    parts = {name: parts_of(study.datasets[name]) for name in study.scored_datasets()}
+    tested = {name: of[-1:] if "pair" in study.datasets[name] else of for name, of in parts.items()}
+    return [study.datasets[part] for name, of in tested.items() for part in of or [name]]

@@ -32,6 +32,8 @@ class ScoredSplit(Spec):
         What people call the split among those of its evaluation.
     within_evaluation
         What tells the splits of one evaluation apart: `{"fold": 1}`.
+    settings
+        The regime with its settings.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class ScoredSplit(Spec):
     other_settings: str = ""
     label: str = ""
     within_evaluation: Mapping[str, int | float | str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, str, str]:
