@@ -14,6 +14,7 @@ from annobench.config.method_facts import Abilities, Needs
 from annobench.fit.embedding import Embedding
 from annobench.fit.expression import Expression
 from annobench.fit.predictions import Predictions
+from annobench.fit.run_record import Note
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ __all__ = [
     "save_state",
 ]
 
-Notes: TypeAlias = dict[str, str | int | Mapping[str, str | int] | tuple[str, ...]]
+Notes: TypeAlias = dict[str, Note | Mapping[str, Note] | tuple[str, ...]]
 
 
 @dataclass
