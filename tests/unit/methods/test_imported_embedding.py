@@ -1,4 +1,4 @@
-"""Embeddings that were made elsewhere are read from every kind of file, joined by id, and refused where they are none."""
+"""Embeddings made elsewhere are read from every kind of file, joined by id, and refused where they are none."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -90,7 +90,7 @@ def read_ids(path: Path, cell_id: str, checked: str | None = None) -> Table:
         Column of texts; None for none.
     """
     texts = [] if checked is None else [checked]
-    if path.suffix in _ID_LISTS + (".npz", ".npy"):
+    if path.suffix in (*_ID_LISTS, ".npz", ".npy"):
         if texts:
             raise ConfigError(f"parameters.checked is '{checked}', but {path.name} has no columns")
         return _listed(path) if path.suffix in _ID_LISTS else _ids_of_npz(path, cell_id)
