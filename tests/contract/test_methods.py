@@ -24,9 +24,10 @@ from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
 from helpers import cells
 
-# what gives an embedding only is tested in tests/contract/test_embedders.py; a pre-trained model needs its file and real
-# gene symbols: see tests/unit/methods/test_celltypist_model.py; imported predictions need a table: see
-# tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see tests/contract/test_spatialcore.py
+# what gives an embedding only is tested in tests/contract/test_embedders.py; a pre-trained model needs its file and
+# real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported predictions need a table: see
+# tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
+# tests/contract/test_spatialcore.py
 METHODS = [
     m
     for m in available("methods", ROOT)

@@ -9,6 +9,7 @@ import numpy as np
 
 from annobench.core.errors import ConfigError, DataError, MethodSkipped
 from annobench.core.files import sha256_of
+from annobench.core.paths import ROOT
 from annobench.core.tables import Table
 from annobench.fit.method import Abilities, Context, Embedding, Method, Needs, Notes
 from annobench.methods.shared.embedding_files import Matrix, gathered, read_ids, read_matrix, read_texts
@@ -115,8 +116,9 @@ class ImportedEmbedding(Method):
 
     def _opened(self) -> "_Source":
         """The file, its cells, and what run records say of them."""
-        names = [name.replace("{dataset}", self._dataset) for name in (self.path, self.ids) if name is not None]
-        paths = {name: located(name) for name in names}
+        given = [name.replace("{dataset}", self._dataset) for name in (self.path, self.ids) if name is not None]
+        names = [_shown(name) for name in given]
+        paths = {shown: located(name) for shown, name in zip(names, given, strict=True)}
         self._check_there(paths)
         path, ids = paths[names[0]], paths[names[1]] if self.ids else None
         hashes = {name: sha256_of(file) for name, file in paths.items()}
@@ -211,6 +213,11 @@ class _Source:
             "cells_surplus": len(surplus),
             "surplus": tuple(self.cells.text(int(row)) for row in surplus[:SHOWN]),
         }
+
+
+def _shown(path: str) -> str:
+    """A path as it is written, but that of a download, which is absolute, from the repository on."""
+    return str(Path(path).relative_to(ROOT)) if Path(path).is_relative_to(ROOT) else path
 
 
 def _mean(values: "NDArray[np.float32]", there: "NDArray[np.bool_]") -> "NDArray[np.float64]":

@@ -38,7 +38,10 @@ def compute(found: Evidence) -> Iterator[Row]:
     """Of the tested cells; an effective rank of two cells or more, and where it is not too wide to be computed."""
     values = found.embedding
     geometry = Geometry.of(values)
-    numbers: dict[str, float] = {"collapsed_dimensions": geometry.collapsed_dimensions, "dimensions": geometry.dimensions}
+    numbers: dict[str, float] = {
+        "collapsed_dimensions": geometry.collapsed_dimensions,
+        "dimensions": geometry.dimensions,
+    }
     if geometry.cells < 2:
         del numbers["collapsed_dimensions"]
     elif geometry.effective_rank is not None:
