@@ -46,7 +46,7 @@ class SingleCellVI(Method):
         self,
         *,
         batch: str | None = "batch",
-        n_genes: int | None = 3000,
+        n_genes: int | None = 2000,
         n_latent: int = 30,
         n_layers: int = 2,
         n_hidden: int = 128,

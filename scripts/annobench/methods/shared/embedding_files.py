@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Matrix:
     where: str
     shape: tuple[int, int]
     dtype: str
-    blocks: "Callable[[], Iterator[NDArray[Any]]]"
+    blocks: "Callable[[], Iterator[NDArray[np.generic]]]"
 
 
 def read_matrix(path: Path, key: str | None, cell_id: str | None, ignore: Sequence[str]) -> Matrix:
@@ -132,9 +132,9 @@ def gathered(matrix: Matrix, rows: "NDArray[np.intp]") -> "NDArray[np.float32]":
 # arrays
 
 
-def _loaded(path: Path) -> "NDArray[Any]":
+def _loaded(path: Path) -> "NDArray[np.generic]":
     try:
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
     return values
@@ -145,12 +145,12 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path.name}: is not a readable {path.suffix} file ({error}); {hint}")
 
 
-def _of_array(where: str, values: "NDArray[Any]") -> Matrix:
+def _of_array(where: str, values: "NDArray[np.generic]") -> Matrix:
     shape = _checked(where, values.shape, values.dtype)
     return Matrix(where, shape, str(values.dtype), lambda: (values[i : i + _BLOCK] for i in range(0, shape[0], _BLOCK)))
 
 
-def _checked(where: str, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> tuple[int, int]:
+def _checked(where: str, shape: tuple[int, ...], dtype: "np.dtype[np.generic]") -> tuple[int, int]:
     """The shape of a matrix of numbers; raises DataError for anything else."""
     if dtype.kind not in "fiu":
         raise DataError(f"{where}: holds values of type {dtype}, expected numbers")
@@ -239,7 +239,7 @@ def _of_obsm(path: Path, key: str | None) -> Matrix:
             return _of_array(where, values.toarray() if hasattr(values, "toarray") else values.to_numpy())
         shape, dtype = _checked(where, element.shape, element.dtype), str(element.dtype)
 
-    def blocks() -> "Iterator[NDArray[Any]]":
+    def blocks() -> "Iterator[NDArray[np.generic]]":
         with _opened(path) as file:
             values = file["obsm"][chosen]
             yield from (values[start : start + _BLOCK] for start in range(0, shape[0], _BLOCK))
@@ -294,7 +294,7 @@ def _of_parquet(path: Path, dimensions: Sequence[str]) -> Matrix:
             )
         cells = file.metadata.num_rows
 
-    def blocks() -> "Iterator[NDArray[Any]]":
+    def blocks() -> "Iterator[NDArray[np.generic]]":
         with pq.ParquetFile(path) as file:
             for part in file.iter_batches(_BLOCK, columns=list(dimensions), use_threads=False):
                 columns = [part.column(name).to_numpy(zero_copy_only=False) for name in dimensions]
