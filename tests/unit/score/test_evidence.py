@@ -29,6 +29,7 @@ from helpers import run_record, scored, toy_ontology
 LABELS = ["A", "A1", "B"]
 N = 40
 ALWAYS = {"resources", "status"}
+EMBEDDED = {"geometry"}
 LABELLED = {"flat", "per_class", "topk", "hierarchical", "ontology_aware", "calibration"}
 
 
@@ -74,9 +75,10 @@ def names(found: Evidence, **more: Any) -> set[str]:
 
 def test_families_run_where_their_needs_are_met(folder: Path) -> None:
     everything = ("predictions", "probabilities", "decisions", "embedding")
-    assert names(evidence(folder, *everything)) == ALWAYS | LABELLED | {"confidence"}
-    assert names(evidence(folder, *everything, decoding="leaf")) == ALWAYS | LABELLED  # rules are of the own labels
-    assert names(evidence(folder, "embedding")) == ALWAYS
+    assert names(evidence(folder, *everything)) == ALWAYS | LABELLED | EMBEDDED | {"confidence"}
+    # rules are of the own labels
+    assert names(evidence(folder, *everything, decoding="leaf")) == ALWAYS | LABELLED | EMBEDDED
+    assert names(evidence(folder, "embedding")) == ALWAYS | EMBEDDED
     assert names(evidence(folder, status="failed")) == ALWAYS
     assert names(Evidence(scored(["A"], ["A"]))) == LABELLED
     for family in FAMILIES.values():
