@@ -25,7 +25,7 @@ from annobench.methods.mlp import Perceptron
 from annobench.methods.pca import PrincipalComponentAnalysis
 from annobench.methods.tabnet import TabNet
 from annobench.ontology import Ontology
-from helpers import cells, fit_job
+from helpers import KEEP, cells, fit_job
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"width": 16, "blocks": 2, "recipe": {"epochs": 2, "min_steps": 4}},
@@ -203,3 +203,49 @@ def test_a_fit_records_what_its_embedding_is_like(
     tested = len(read_embedding(tmp_path / "embedding.npz").cell_ids)
     assert found == {"cells": tested, "dimensions": 7, "collapsed_dimensions": 0, "unit_norm": False}
     assert f"embedding: cells {tested}, dimensions 7, effective_rank" in capsys.readouterr().out
+
+
+def imported(files: dict[str, str], folder: Path, **parameters: Any) -> dict[str, Any]:
+    """What the child process of a fit says of an imported embedding."""
+    file = load_method("imported_embedding", ROOT, "")
+    job = fit_job(
+        files,
+        "imported_embedding",
+        parameters=file["parameters"] | parameters,
+        needs=Needs.from_params(file["needs"]).to_params(),
+        abilities=Abilities.from_params(file["abilities"]).to_params(),
+        keep=KEEP | {"embedding_roles": ["train", "val", "test"]},
+        training="all",
+    )
+    (folder / "job.json").write_text(json.dumps(job.to_params()))
+    main(folder / "job.json")
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("storage", ["memory", "store"])
+def test_an_import_through_the_runner(
+    storage: str, jobs: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annobench.fit.child.die_with_parent", lambda: None)
+    files = jobs[storage] | {"panel": str(Path(jobs[storage]["split"]).with_name("panel.csv"))}
+    names = ad.read_h5ad(jobs["memory"]["cells"]).obs_names.to_numpy().astype(str)
+    places = np.random.default_rng(0).normal(size=(len(names), 3)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(len(names))
+    path = tmp_path / "e.npz"
+    np.savez(path, e=places[order], names=names[order])
+    given = {"path": str(path), "key": "e", "cell_id": "names"}
+    result = imported(files, tmp_path, **given)
+    assert (result["status"], result["reason"], result["outputs"]) == ("ok", None, ["embedding"])
+    stored = read_embedding(tmp_path / "embedding.npz")
+    of = dict(zip(names.tolist(), places.tolist(), strict=True))
+    assert stored.values.tolist() == [of[cell] for cell in stored.cell_ids]
+    assert set(stored.roles) == {"train", "val", "test"}
+    assert result["notes"]["cells_joined"] == len(stored.cell_ids) == result["notes"]["embedding"]["cells"]
+    assert result["notes"]["cells_surplus"] == len(names) - len(stored.cell_ids)
+    np.savez(path, e=np.full((len(names), 3), 0.1), names=names)
+    result = imported(files, tmp_path, **given)
+    assert (result["status"], result["reason"]) == ("failed", "the embedding is the same for every cell")
+    result = imported(files, tmp_path, path=str(tmp_path / "no.h5ad"), how="run the model")
+    assert result["status"] == "skipped"
+    assert result["reason"].endswith("How to make it: run the model")

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
+from annobench.cells.obs_columns import read_obs
 from annobench.config.entities import available, load_method
 from annobench.config.plugins import method_facts
 from annobench.core.errors import AnnobenchError, ConfigError, DataError, MethodSkipped, PredictionError
 from annobench.core.files import sha256_of
 from annobench.core.paths import ROOT
+from annobench.core.tables import Wanted
 from annobench.fit.embedding import read_embedding, write_embedding
+from annobench.fit.embedding_checks import Geometry, effective_rank
 from annobench.fit.method import Context
 from annobench.methods.imported_embedding import ImportedEmbedding
 from annobench.methods.shared import embedding_files
@@ -336,3 +339,17 @@ def test_the_embedding_of_another_fit_can_be_read(tmp_path: Path) -> None:
         tmp_path / "again.npz", {"test": np.array(CELLS[::-1], dtype=object)}, method(**file).embed(query(CELLS[::-1]))
     )
     assert read_embedding(tmp_path / "again.npz").values.tolist() == VALUES[::-1].tolist()
+
+
+def test_a_real_embedding_of_real_cells(real_data: Path) -> None:
+    """TranscriptFormer's own embedding of its 1,000 heart nuclei."""
+    path = real_data / "fm_embeddings" / "transcriptformer_heart" / "heart_1000_counts_tfsapiens.h5ad"
+    if not path.is_file():
+        pytest.skip(f"there is no {path.name}")
+    names = [str(name) for name in read_obs(path, Wanted(ids="index")).ids.to_pylist()]
+    found = embedded(method(path, key="X_tf_sapiens", dimensions=2048), names[::-1])
+    geometry = Geometry.of(found)
+    assert (geometry.cells, geometry.collapsed_dimensions, geometry.unit_norm) == (1000, 0, False)
+    centred = found - found.mean(axis=0, dtype=np.float64)
+    squares = np.linalg.eigvalsh(centred @ centred.T)[1:]  # of cells; the smallest is that of the mean
+    assert geometry.effective_rank == pytest.approx(effective_rank(np.sqrt(squares)), rel=1e-3)  # 424.8
