@@ -177,6 +177,7 @@ def test_without_scvi_tools_a_fit_is_skipped(data: ad.AnnData, monkeypatch: pyte
         fitted(data)
 
 
+@pytest.mark.filterwarnings("ignore")  # of Lightning
 def test_scvi_tools_itself(data: ad.AnnData) -> None:
     if find_spec("scvi") is None:
         pytest.skip("scvi-tools is not installed (requirements-scvi.txt)")
