@@ -27,13 +27,15 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from helpers import cells, run_record
 
-# a pre-trained model needs its file and real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported
-# predictions need a table: see tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
+# what gives an embedding only is tested in tests/contract/test_embedders.py; a pre-trained model needs its file and
+# real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported predictions need a table: see
+# tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
 # tests/contract/test_spatialcore.py
 METHODS = [
     m
     for m in available("methods", ROOT)
-    if load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
+    if load_method(m, ROOT, "")["abilities"]["predictions"]
+    and load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
     and m != "spatialcore"
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss

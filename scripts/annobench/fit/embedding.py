@@ -1,5 +1,9 @@
-"""The embedding contract, and embedding.npz: a float32 matrix with the id and the role of every cell."""
+"""The embedding contract, and embedding.npz: a float32 matrix with the id and the role of every cell.
 
+Every embedding is checked once, while it is written: what `Written` says of it goes into the run record.
+"""
+
+import hashlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +16,7 @@ import numpy as np
 from annobench.core.errors import PredictionError
 from annobench.core.files import atomic
 from annobench.core.npz import NpzWriter, mapped
+from annobench.fit.embedding_checks import Geometry, GeometryOfParts
 from annobench.fit.predictions import row_order
 
 if TYPE_CHECKING:
@@ -61,6 +66,21 @@ class Embedding:
         return ordered
 
 
+class Written(NamedTuple):
+    """An embedding that was written, and found to be one.
+
+    Parameters
+    ----------
+    geometry
+        Of all its cells.
+    sha256
+        Of its values, float32 in the order of the cells.
+    """
+
+    geometry: Geometry
+    sha256: str
+
+
 class EmbeddingWriter:
     """Writes embedding.npz part after part, uncompressed, so that its matrix can be mapped into memory.
 
@@ -74,16 +94,25 @@ class EmbeddingWriter:
     Raises
     ------
     PredictionError
-        Where parts break the contract (see Embedding), a cell is missing, or all cells lie at one point.
+        Where parts break the contract (see Embedding), a cell is missing, or all cells lie at one point, or would but
+        for rounding.
+
+    Attributes
+    ----------
+    written
+        What was found; after the block.
     """
+
+    written: Written
 
     def __init__(self, path: Path, cell_ids: "dict[str, NDArray[np.object_]]") -> None:
         self._path = path
         self._ids = np.concatenate(list(cell_ids.values()))
         self._roles = np.repeat(np.array(list(cell_ids)), [len(ids) for ids in cell_ids.values()])
         self._done = 0
-        self._first: NDArray[np.float32] | None = None
-        self._differ = False
+        self._geometry: GeometryOfParts | None = None
+        self._dimensions = 0
+        self._digest = hashlib.sha256()
         self._files = ExitStack()
         self._matrix: IO[bytes] | None = None
 
@@ -93,15 +122,17 @@ class EmbeddingWriter:
         values = part.in_order(self._ids[self._done : end])
         if len(values) == 0:
             return
-        if self._first is None or self._matrix is None:
-            self._first = values[0].copy()
-            self._matrix = self._open(values.shape[1])
-        if values.shape[1] != len(self._first):
+        if self._geometry is None or self._matrix is None:
+            self._dimensions = values.shape[1]
+            self._geometry, self._matrix = GeometryOfParts(self._dimensions), self._open(self._dimensions)
+        if values.shape[1] != self._dimensions:
             raise PredictionError(
-                f"parts of the embedding have {len(self._first)} and {values.shape[1]} dimensions; expected the same"
+                f"parts of the embedding have {self._dimensions} and {values.shape[1]} dimensions; expected the same"
             )
-        self._differ = self._differ or bool((values != self._first).any())
-        self._matrix.write(np.ascontiguousarray(values).tobytes())
+        self._geometry.add(values)
+        content = np.ascontiguousarray(values).tobytes()
+        self._digest.update(content)
+        self._matrix.write(content)
         self._done = end
 
     def _open(self, dimensions: int) -> IO[bytes]:
@@ -122,15 +153,23 @@ class EmbeddingWriter:
         with self._files:
             if self._done < len(self._ids):
                 raise PredictionError(f"an embedding of {self._done} cells, expected {len(self._ids)}")
-            if not self._differ and len(self._ids) > 1:
-                raise PredictionError("the embedding is the same for every cell")
+            geometry = (self._geometry or GeometryOfParts(0)).result()
+            if geometry.is_constant:
+                raise PredictionError(
+                    "the embedding is the same for every cell"
+                    if geometry.largest_deviation == 0
+                    else "the embedding is the same for every cell but for rounding: no dimension has a standard "
+                    f"deviation above {geometry.largest_deviation:.1g}, beside values of {geometry.largest_value:.2g}"
+                )
+            self.written = Written(geometry, self._digest.hexdigest())
 
 
-def write_embedding(path: Path, cell_ids: "dict[str, NDArray[np.object_]]", parts: Iterable[Embedding]) -> None:
-    """Write embedding.npz of parts that come in the order of `cell_ids` (role -> ids)."""
+def write_embedding(path: Path, cell_ids: "dict[str, NDArray[np.object_]]", parts: Iterable[Embedding]) -> Written:
+    """Write embedding.npz of parts that come in the order of `cell_ids` (role -> ids); returns what was found."""
     with EmbeddingWriter(path, cell_ids) as writer:
         for part in parts:
             writer.add(part)
+    return writer.written
 
 
 class StoredEmbedding(NamedTuple):

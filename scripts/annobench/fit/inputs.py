@@ -200,7 +200,7 @@ def as_query(cells: "Cells", query: "Cells") -> "Iterator[Cells]":
     `cells` itself is not changed.
     """
     mask = measured(query.var, None)
-    if mask.all():
+    if mask.all() or (not is_stored(cells) and cells.X is None):  # without a matrix there is nothing to hide
         yield _unlabelled(cells if is_stored(cells) else cells.copy())
         return
     for part in cells.parts() if is_stored(cells) else [cells]:

@@ -1,6 +1,6 @@
 """What a fit keeps beside its predictions: decision values, an embedding, predicted expression, the model."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from annobench.fit.job import FitJob
     from annobench.fit.method import Context, Method
     from annobench.fit.predictions import Predictions
+    from annobench.fit.run_record import Note
 
 CONDITION = "condition"  # column of obs: what was done to a cell
 
@@ -89,14 +90,18 @@ def _stacked(parts: "list[AnnData]", query: "AnnData") -> "AnnData":
     return stacked
 
 
-def keep_embedding(job: "FitJob", folder: Path, method: "Method", cells: "FitCells") -> bool:
-    """Write the embedding of the cells of the roles that the study asks for; returns whether there is one."""
+def keep_embedding(job: "FitJob", folder: Path, method: "Method", cells: "FitCells") -> "Mapping[str, Note] | None":
+    """Write the embedding of the cells of the roles that the study asks for.
+
+    Returns what was found when it was checked, for the run record; None where there is no embedding. Raises
+    PredictionError for what is none: see EmbeddingWriter.
+    """
     from annobench.fit.embedding import write_embedding
     from annobench.fit.inputs import as_query
 
     keep = job.settings.keep
     if not (job.abilities.embedding and keep.embedding):
-        return False
+        return None
     by_role = {"train": cells.train, "val": cells.validation, "test": cells.query}
     asked = {role: part for role in keep.embedding_roles if (part := by_role[role]) is not None and part.n_obs}
     ids = {role: part.obs_names.to_numpy(dtype=object) for role, part in asked.items()}
@@ -106,8 +111,10 @@ def keep_embedding(job: "FitJob", folder: Path, method: "Method", cells: "FitCel
         for seen in ([part] if role == "test" else as_query(part, cells.query))
         for embedding in method.embed(seen)
     )
-    write_embedding(folder / OUTPUTS["embedding"], ids, parts)
-    return True
+    written = write_embedding(folder / OUTPUTS["embedding"], ids, parts)
+    found = written.geometry.notes()
+    print("embedding: " + ", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
+    return {**found, "sha256": written.sha256}
 
 
 def keep_expression(job: "FitJob", folder: Path, method: "Method", query: "AnnData") -> bool:

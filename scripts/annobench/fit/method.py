@@ -14,6 +14,7 @@ from annobench.config.method_facts import Abilities, Needs
 from annobench.fit.embedding import Embedding
 from annobench.fit.expression import Expression
 from annobench.fit.predictions import Predictions
+from annobench.fit.run_record import Note
 from annobench.fit.uses import FinishedFit
 from annobench.ontology import Ontology
 
@@ -37,7 +38,7 @@ __all__ = [
     "save_state",
 ]
 
-Notes: TypeAlias = dict[str, str | int | Mapping[str, str | int] | tuple[str, ...]]
+Notes: TypeAlias = dict[str, Note | Mapping[str, Note] | tuple[str, ...]]
 
 
 @dataclass

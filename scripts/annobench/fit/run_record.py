@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from annobench.core.files import read_json, write_json
 from annobench.core.spec import Spec
 from annobench.fit.job import Limits
 
+Note: TypeAlias = str | int | float
 OUTPUTS = {
     "predictions": "predictions.parquet",
     "probabilities": "probabilities.npz",
@@ -88,7 +89,7 @@ class FitResult(Spec):
     versions
         Versions of Python and of the packages of the method's conda file.
     notes
-        What the method says of this fit.
+        What the method says of this fit; `embedding` is what was found when its embedding was checked.
     uses
         Fits of other methods that were read, by method.
     """
@@ -108,7 +109,7 @@ class FitResult(Spec):
     genes: Mapping[str, int] = field(default_factory=dict)
     cells: CellCounts | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, str | int | Mapping[str, str | int] | tuple[str, ...]] = field(default_factory=dict)
+    notes: Mapping[str, Note | Mapping[str, Note] | tuple[str, ...]] = field(default_factory=dict)
     uses: Mapping[str, UsedFit] = field(default_factory=dict)
 
 

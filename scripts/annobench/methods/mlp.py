@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import nn
 
+from annobench.fit.method import Abilities
 from annobench.methods.torch import networks
 from annobench.methods.torch.classifier import TorchClassifier
 from annobench.methods.torch.recipe import Recipe, Settings
@@ -21,8 +22,11 @@ class Perceptron(TorchClassifier):
     dropout
         Share of the units of a layer that a training step leaves out.
 
-    The others are those of TorchClassifier.
+    The others are those of TorchClassifier. The embedding is the output of the last layer before the affine map.
     """
+
+    abilities = Abilities(embedding=True, gpu=True, streams=True, parallel=True)
+    set_by_yaml = ("abilities.embedding",)  # one may do without: it takes a second pass over the cells
 
     def __init__(
         self,
@@ -43,6 +47,9 @@ class Perceptron(TorchClassifier):
 
     def _network(self, genes: int, classes: int) -> nn.Module:
         return networks.mlp(genes, classes, self.width, self.blocks, self.dropout)
+
+    def _hidden(self) -> nn.Module:
+        return networks.hidden(self._model)
 
     def _network_parameters(self) -> dict[str, float]:
         return {"width": self.width, "blocks": self.blocks, "dropout": self.dropout}

@@ -4,8 +4,10 @@ from typing import Literal
 
 from torch import nn
 
+from annobench.fit.method import Abilities
 from annobench.methods.torch.classifier import TorchClassifier
 from annobench.methods.torch.recipe import Recipe, Settings
+from annobench.methods.torch.tabnet import Representation
 from annobench.methods.torch.tabnet import TabNet as Network
 
 
@@ -23,9 +25,11 @@ class TabNet(TorchClassifier):
     sparsity
         Factor of the penalty on the entropy of the masks.
 
-    The others are those of TorchClassifier.
+    The others are those of TorchClassifier. The embedding is what the head sees: the output of the decision step.
     """
 
+    abilities = Abilities(embedding=True, gpu=True, streams=True, parallel=True)
+    set_by_yaml = ("abilities.embedding",)  # one may do without: it takes a second pass over the cells
     normalises_inputs = True
 
     def __init__(
@@ -60,6 +64,10 @@ class TabNet(TorchClassifier):
             ghost=self.ghost,
             sparsity=self.sparsity,
         )
+
+    def _hidden(self) -> nn.Module:
+        assert isinstance(self._model, Network)
+        return Representation(self._model)
 
     def _network_parameters(self) -> dict[str, float]:
         names = ("decision", "attention", "shared", "own", "ghost", "sparsity")

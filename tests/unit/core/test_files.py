@@ -131,6 +131,10 @@ def test_parameters_get_the_path() -> None:
         ({"parameters": {"model": "download:modl"}}, "'download:modl' is not declared; did you mean 'model'?"),
         ({"parameters": {"model": "x.pkl"}}, "downloads.model: no parameter uses it"),
         ({"downloads": {"model": {"file": "m.pkl"}}}, "downloads.model: give `urls`, or an `index`, or both"),
+        (
+            {"downloads": {"model": {"file": "m.pkl", "distribution": "pkg", "member": "x"}}},
+            "downloads.model: a `distribution` needs the `archive`, one of its files, and its `member`",
+        ),
         ({"downloads": {"model": {"file": "../m.pkl", "urls": ["http://x/m"]}}}, "'../m.pkl' does not match"),
         ({"downloads": {"model": {"file": "m.pkl", "url": "http://x/m"}}}, "unknown key 'url'; did you mean 'urls'?"),
     ],

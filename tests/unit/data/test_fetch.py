@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,7 +16,8 @@ from annobench.core.files import sha256_of
 from annobench.core.paths import ROOT
 from annobench.data import fetch
 from annobench.data.download.pypi import PipSettings
-from annobench.data.spec import SourceSpec
+from annobench.data.model_files import fetch_file
+from annobench.data.spec import DownloadSpec, SourceSpec
 from helpers import http_server, source_h5ad
 
 
@@ -124,6 +126,40 @@ def test_pypi_asks_the_index_once_and_the_cache_afterwards(
     assert again["steps"][0]["url"] == address  # the cache remembers where the bytes came from
     with pytest.raises(DownloadError, match="expected 0000"):
         get(source | {"member_sha256": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"sha256": "0" * 64}, "its member 'pkg/x.h5ad' has the sha256 .*, expected 0000"),
+        ({"member": "pkg/y.h5ad"}, "pkg-1.0.whl: has no member 'pkg/y.h5ad'; did you mean"),
+        ({"archive_sha256": "0" * 64}, "expected 0000"),
+    ],
+)
+def test_a_file_of_a_method_may_be_a_member_of_a_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], reason: str | None
+) -> None:
+    monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path / "cache"))
+    wheel = tmp_path / "pkg-1.0.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("pkg/x.h5ad", "payload")
+    pip = PipSettings(f"global.no-index='true'\nglobal.find-links='{tmp_path}'", "")
+    monkeypatch.setattr(PipSettings, "of_user", classmethod(lambda cls: pip))
+    stated = {"file": "mine.h5ad", "distribution": "pkg", "version": "1.0", "archive": wheel.name}
+    stated |= {"member": "pkg/x.h5ad", "archive_sha256": sha256_of(wheel)}
+    folder, record, lock = tmp_path / "files", tmp_path / "files.json", tmp_path / "lock.yaml"
+    fetch_file("m", "embedding", DownloadSpec.from_params(stated | changes), folder, record, lock_file=lock)
+    found = json.loads(record.read_text())
+    if reason is None:
+        assert (found["status"], found["sha256"]) == ("ok", hashlib.sha256(b"payload").hexdigest())
+        assert found["url"] == f"{wheel.as_uri()}: pkg/x.h5ad"
+        assert (folder / "mine.h5ad").read_text() == "payload"
+        assert found["sha256"] in lock.read_text()  # recorded once, and enforced from then on
+    else:
+        assert found["status"] == "failed"
+        assert re.search(reason, found["reason"])
+        assert list(folder.iterdir()) == []
 
 
 def test_simulate_draws_the_same_again(get) -> None:

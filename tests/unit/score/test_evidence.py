@@ -29,7 +29,7 @@ from helpers import run_record, scored, toy_ontology
 LABELS = ["A", "A1", "B"]
 N = 40
 ALWAYS = {"resources", "status"}
-EMBEDDED = {"clustering", "silhouette", "integration", "probes"}
+EMBEDDED = {"geometry", "clustering", "silhouette", "integration", "probes"}
 LABELLED = {"flat", "per_class", "topk", "hierarchical", "ontology_aware", "calibration"}
 
 

@@ -11,7 +11,7 @@ from typing import TypedDict, cast
 from annobench.core.errors import DataError
 from annobench.core.files import read_foreign_json
 from annobench.fit.method import Notes
-from annobench.methods.shared.imports import SHOWN
+from annobench.methods.shared.matching import SHOWN
 from annobench.ontology import ROOT, Ontology
 
 LABELS, METADATA = "inferred_labels.csv", "metadata.json"

@@ -10,19 +10,18 @@ import numpy as np
 
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import expanded
-from annobench.core.parquet import Categorical, positions, take
+from annobench.core.parquet import Categorical
 from annobench.core.paths import ROOT as REPOSITORY
 from annobench.core.tables import Table
 from annobench.fit.method import Notes
 from annobench.fit.predictions import Predictions
+from annobench.methods.shared.matching import SHOWN, Listed, matched, prefixed
 from annobench.ontology import ROOT, UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
-
-SHOWN = 10  # examples that messages and run records name
 
 
 def located(path: str) -> Path:
@@ -47,7 +46,7 @@ def counted(cells: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
-class ImportedPredictions:
+class ImportedPredictions(Listed):
     """What a reader finds in a file: labels as they are written there, one row per cell.
 
     Parameters
@@ -99,13 +98,7 @@ class ImportedPredictions:
 
     def prefixed(self, prefix: str) -> "ImportedPredictions":
         """The same with a text before every cell id."""
-        if not prefix:
-            return self
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        before, none = (pa.scalar(text, pa.large_string()) for text in (prefix, ""))
-        return replace(self, cell_ids=pc.binary_join_element_wise(before, self.cell_ids, none))
+        return replace(self, cell_ids=prefixed(self.cell_ids, prefix)) if prefix else self
 
     def without_score(self) -> Notes:
         """How many cells have a first label, but no confidence: theirs is the lowest. Empty where there is none."""
@@ -114,14 +107,6 @@ class ImportedPredictions:
         first = self.labels[0]
         labelled = np.array([name.lower() not in ("", UNKNOWN) for name in first.names])[first.codes]
         return {"cells_without_score": int((np.isnan(self.confidence) & labelled).sum())}
-
-    def place(self, row: int) -> str:
-        """Where a cell is, to begin a message with."""
-        return f"{self.file}, {self.unit} {self.rows[row]}"
-
-    def text(self, row: int) -> str:
-        """Id of a cell."""
-        return str(self.cell_ids[row].as_py())
 
 
 def score_pairs(labels: Sequence[str], scores: Sequence[str], confidence: str | None) -> list[tuple[str, str]]:
@@ -257,78 +242,21 @@ def joined(
         What a reader found.
     labels
         Its labels as ids.
-    cells
-        (n,) ids of the test cells, every one different.
-    missing
-        What happens with test cells that are not in the file: `unknown` (with the lowest confidence and scores), or
-        `error`.
-    surplus
-        What happens with cells of the file that are not test cells: `ignore`, or `error`.
-
-    Raises
-    ------
-    DataError
-        Where a cell is listed twice, where no cell is a test cell, and where missing or surplus cells are an error.
+    cells, missing, surplus
+        As of `matched`; a missing cell that is no error is `unknown`, with the lowest confidence and scores.
     """
-    import pyarrow as pa
-
     _check_scores(given)
-    n, wanted = len(given.cell_ids), pa.array(cells, pa.large_string())
-    row = positions(wanted, given.cell_ids)
-    other = np.ones(n, dtype=bool)
-    other[row[row >= 0]] = False
-    surplus_rows, absent_rows = np.flatnonzero(other), np.flatnonzero(row < 0)
-    _check_unique(given, surplus_rows)
-    absent = take(wanted, absent_rows[:SHOWN]).to_pylist()
-    more = take(given.cell_ids, surplus_rows[:SHOWN]).to_pylist()
-    if len(absent_rows) == len(wanted):
-        raise DataError(
-            f"{given.file}: none of its {n} cells (such as '{given.text(0)}') is among the {len(wanted)} test cells "
-            f"(such as '{absent[0]}'); cells are joined by id: see `cell_id` and `prefix`"
-        )
-    if len(absent_rows) and missing == "error":
-        raise DataError(
-            f"{given.file}: {len(absent_rows)} of {len(wanted)} test cells are missing "
-            f"({_some(absent, len(absent_rows))}), and `missing` is error"
-        )
-    if len(surplus_rows) and surplus == "error":
-        raise DataError(
-            f"{given.place(int(surplus_rows[0]))}: cell '{more[0]}' is not a test cell; {len(surplus_rows)} of {n} "
-            f"cells are not ({_some(more, len(surplus_rows))}), and `surplus` is error"
-        )
-    notes: Notes = {
-        "cells_joined": len(wanted) - len(absent_rows),
-        "cells_missing": len(absent_rows),
-        "missing": tuple(absent),
-        "cells_surplus": len(surplus_rows),
-        "surplus": tuple(more),
-    }
+    match = matched(given, cells, missing=missing, surplus=surplus)
+    n, row = len(given.cell_ids), match.row
     nothing = np.full((1, labels.codes.shape[1]), len(labels.ids) - 1, dtype=np.int32)
-    same = len(wanted) == n and bool((row == np.arange(n)).all())  # then nothing is copied
+    same = len(row) == n and bool((row == np.arange(n)).all())  # then nothing is copied
     chosen = slice(0, n) if same else np.where(row < 0, n, row)
     found = Predictions(cells, labels.ids[np.concatenate([labels.codes, nothing])[chosen]])
     if given.scores is not None:
         found.scores = _without_gaps(given.scores)[chosen]
     if given.confidence is not None:
         found.confidence = _without_gaps(given.confidence)[chosen]
-    return found, notes
-
-
-def _check_unique(given: ImportedPredictions, surplus: "NDArray[np.intp]") -> None:
-    """Raise DataError where a cell is listed twice; only a row that is no test cell's first one can repeat another."""
-    if not len(surplus):
-        return
-    texts = take(given.cell_ids, surplus)
-    alike = np.flatnonzero(positions(given.cell_ids, texts) >= 0)
-    first = alike[positions(texts, take(given.cell_ids, alike), whole=True)]
-    again = np.flatnonzero(first != surplus)
-    if len(again):
-        i = int(again[0])
-        row = int(surplus[i])
-        raise DataError(
-            f"{given.place(row)}: cell '{given.text(row)}' is listed twice, first in {given.unit} "
-            f"{given.rows[int(first[i])]}; expected one {given.unit} per cell"
-        )
+    return found, match.notes()
 
 
 def _check_scores(given: ImportedPredictions) -> None:
@@ -360,7 +288,3 @@ def _without_gaps(values: "NDArray[np.float64]") -> "NDArray[np.float64]":
             column[gaps] = lowest if before is None else before[gaps]
         before = column
     return found
-
-
-def _some(cells: Sequence[str], number: int) -> str:
-    return ", ".join(cells) + (", ..." if number > len(cells) else "")

@@ -20,7 +20,7 @@ from annobench.cells.store.rows import MemoryRows, Rows
 from annobench.cells.stored_cells import StoredCells, is_stored
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.parquet import NOT_GIVEN
-from annobench.fit.method import Abilities, Context, Method, load_state, save_state
+from annobench.fit.method import Abilities, Context, Embedding, Method, load_state, save_state
 from annobench.fit.predictions import Predictions
 from annobench.methods.torch import losses
 from annobench.methods.torch.checkpoint import Checkpoint, Json
@@ -254,6 +254,20 @@ class TorchClassifier(Method, ABC):
             if ready + _ASKED + 1 > _PART or start + ready == len(names):
                 yield self._predictions(names[start : start + ready], np.concatenate(waiting))
                 waiting, start = [], start + ready
+
+    def embed(self, query: "Cells") -> Iterator[Embedding]:
+        _prepare(self._device, self._threads)
+        _check_genes(self._names, gene_names(query))
+        feed = self._feed(self._rows(query), None, batch_size=_ASKED, shuffle=False)
+        names, start = query.obs_names.to_numpy(), 0
+        for values, _ in outputs(self._hidden(), feed, self.recipe.precision):
+            end = start + len(values)
+            yield Embedding(names[start:end], values.cpu().numpy())
+            start = end
+
+    def _hidden(self) -> nn.Module:
+        """The network up to its last hidden layer, (n, units): what a subclass with an embedding has."""
+        raise NotImplementedError(f"{type(self).__name__} has no hidden layer")
 
     def _predictions(self, names: "pd.Index", values: "NDArray[np.float32]") -> Predictions:
         """Predictions from logits."""

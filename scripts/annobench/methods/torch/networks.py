@@ -25,3 +25,9 @@ def mlp(genes: int, classes: int, width: int = 128, blocks: int = 8, dropout: fl
             Dropout(dropout),
         ]
     return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+def hidden(network: nn.Module) -> nn.Module:
+    """An `mlp` without its last affine map, which shares its parameters."""
+    assert isinstance(network, nn.Sequential)
+    return network[:-1]

@@ -80,11 +80,15 @@ class TabNet(nn.Module):
 
     def forward(self, cells: "Batch | Tensor") -> Tensor:
         """Logits (rows, classes) of a sparse Batch or a dense tensor (rows, genes)."""
+        return self.represent(cells) @ self.head.T
+
+    def represent(self, cells: "Batch | Tensor") -> Tensor:
+        """What the head sees, (rows, decision), not negative."""
         products = self._products(cells)
         attention = self.splitter(products.first(), self.shared)[:, self.decision :]
         product, entropy = products.masked(attention)
         self.penalty = -self.sparsity * entropy
-        return functional.relu(self.step(product, self.shared)[:, : self.decision]) @ self.head.T
+        return functional.relu(self.step(product, self.shared)[:, : self.decision])
 
     def _products(self, cells: "Batch | Tensor") -> Products:
         genes = cells.shape[1] if isinstance(cells, Tensor) else cells.genes
@@ -95,6 +99,18 @@ class TabNet(nn.Module):
         from annobench.methods.torch.tabnet_sparse import SparseProducts  # numba takes half a second to import
 
         return SparseProducts(self, cells)
+
+
+class Representation(nn.Module):
+    """A TabNet without its head, which shares its parameters."""
+
+    def __init__(self, network: TabNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, cells: "Batch | Tensor") -> Tensor:
+        """See TabNet.represent."""
+        return self.network.represent(cells)
 
 
 class DenseProducts:
