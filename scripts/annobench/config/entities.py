@@ -10,7 +10,7 @@ from pathlib import Path
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended, shown
-from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
+from annobench.config.names import CONDITION, DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
@@ -135,7 +135,23 @@ def load_dataset(name: str, root: Path, source: str, own: Path | None = None) ->
                 f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
             )
     _check_columns(dataset, file)
+    _check_perturbation(dataset, file)
     return dataset
+
+
+def _check_perturbation(dataset: Document, file: Extended) -> None:
+    """Conditions are of plain datasets, and are named once."""
+    if "perturbation" not in dataset:
+        return
+    if "pair" in dataset:
+        raise ConfigError(
+            f"{file.origin('perturbation')}: perturbation: a pair of datasets has none; declare it in a plain dataset"
+        )
+    if CONDITION in dataset["cells"]["columns"]:
+        raise ConfigError(
+            f"{file.origin('cells', 'columns')}: cells.columns: '{CONDITION}' is the column that `perturbation` makes; "
+            "leave one of them out"
+        )
 
 
 def _check_columns(dataset: Document, file: Extended) -> None:

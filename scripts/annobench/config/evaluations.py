@@ -44,7 +44,8 @@ def splits_of(
     name = evaluation["regime"]
     regime = regime_class(name)
     own = {key: value for key, value in evaluation.items() if key not in COMMON_KEYS}
-    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own)
+    control = dataset.get("perturbation", {}).get("control")
+    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own, control)
     try:
         _check(evaluation, dataset, regime)
         regime.check(entry)

@@ -38,12 +38,15 @@ class Entry:
         Policy by which training cells are balanced.
     own
         Keys that only this regime has, validated, with defaults.
+    control
+        Name of the control, of a dataset that declares `perturbation`; else None.
     """
 
     dataset: str
     families: Mapping[str, Mapping[str, Sequence[str]]]
     policy: str
     own: Params
+    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Regime(Spec, ABC):
         Start of the names of its splits; the name of the regime by default.
     TRAINS
         Whether any cell trains.
+    LEARNS_LABELS
+        Whether labels are what is learned, so that training cells need two classes.
     OF_PAIRS
         Whether it splits pairs of datasets, and only them.
     MAY_TEST_UNLABELLED
@@ -108,6 +113,7 @@ class Regime(Spec, ABC):
     LABEL: ClassVar[str]
     STEM: ClassVar[str] = ""
     TRAINS: ClassVar[bool] = True
+    LEARNS_LABELS: ClassVar[bool] = True
     OF_PAIRS: ClassVar[bool] = False
     MAY_TEST_UNLABELLED: ClassVar[bool] = False
     ADVICE: ClassVar[str] = ""
