@@ -5,7 +5,8 @@ evidence of good annotation, because a control that must not win does. N, no inf
 or noise labels score at least as well as the best method or the truth. M, merging: the truth with subtypes merged
 scores better than the truth. C, circular: labels by the highest markers score better than the truth. T, unrelated
 tissue: a model of another tissue scores at least as well as the best method or the truth. U, unrelated cells: the
-rule accepts half of them or more. Metrics of a family with the same verdicts everywhere share a row. Costs and
+rule accepts half of them or more. Of predicted expression: 0, no effect, A, the mean effect, W, another condition or D,
+effects turned round score at least as well as the best method or the truth. Metrics of a family with the same verdicts everywhere share a row. Costs and
 metrics that only describe are left out.
 """
 
@@ -30,6 +31,10 @@ LETTERS = {
     "circular": "C",
     "unrelated tissue": "T",
     "unrelated cells": "U",
+    "no effect": "0",
+    "mean effect": "A",
+    "wrong condition": "W",
+    "wrong direction": "D",
 }
 MEANINGS = {"informative": "✓  informative", NOT_EVIDENCE: NOT_EVIDENCE, "untested": "–  untested"}
 _LONGEST = 68

@@ -92,7 +92,9 @@ class ImportedExpression(Method):
         }
         for name, value in self.notes.items():
             print(f"{name}: {value}", flush=True)
-        return Expression(query.obs_names.to_numpy(dtype=object), np.asarray(conditions, dtype=object), predicted, STATE)
+        return Expression(
+            query.obs_names.to_numpy(dtype=object), np.asarray(conditions, dtype=object), predicted, STATE
+        )
 
     def _read(self, path: Path) -> "AnnData":
         """The file as cells or conditions by genes, whose index is what rows are joined by."""
@@ -106,7 +108,9 @@ class ImportedExpression(Method):
                 table = (
                     pd.read_parquet(path)
                     if path.suffix == ".parquet"
-                    else pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index_col=0, encoding="utf-8-sig")
+                    else pd.read_csv(
+                        path, sep="\t" if path.suffix == ".tsv" else ",", index_col=0, encoding="utf-8-sig"
+                    )
                 )
                 given = self._of_table(table)
         except (OSError, ValueError, UnicodeError, KeyError) as error:

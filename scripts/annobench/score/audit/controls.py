@@ -12,6 +12,8 @@
 The first knows everything; the next four know nothing of the cell; the last three are what a metric must not prefer to
 the truth. A control is an entry of `CONTROLS` here, with a name for people in `annobench.config.controls`.
 
+Controls of predicted expression are made in `annobench.score.audit.perturbations`.
+
 Where nothing trains (regime zero_shot) the shares are those of the tested labels.
 """
 
@@ -231,6 +233,8 @@ class Control:
         Makes its labelling, or None where it cannot be made. None for a control that is made with the marker metrics.
     rules
         The confidence rules on its answers, where they say something.
+    families
+        Metric families that it is made for, of a control that is no labelling; empty for labellings.
     """
 
     stream: int
@@ -238,9 +242,11 @@ class Control:
     blind: bool = False
     make: Callable[[Basis], Scored | None] | None = None
     rules: Callable[[Basis, Scored], list[RuleConfidences]] | None = None
+    families: tuple[str, ...] = ()
 
 
 NOTHING_KNOWN = "no information"
+PERTURBATIONS = ("perturbation", "perturbation_published")  # see annobench.score.audit.perturbations
 CONTROLS = {
     "oracle": Control(0, None, make=_oracle),
     "majority": Control(1, NOTHING_KNOWN, blind=True, make=_majority),
@@ -250,8 +256,20 @@ CONTROLS = {
     "merged": Control(5, "merging", make=_merged),
     "marker_argmax": Control(6, "circular"),
     "unrelated_tissue": Control(7, "unrelated tissue", blind=True, make=_unrelated_tissue, rules=_rules_of_tissue),
+    "control_mean": Control(20, "no effect", blind=True, families=PERTURBATIONS),
+    "perturbed_mean": Control(21, "mean effect", blind=True, families=PERTURBATIONS),
+    "shuffled_conditions": Control(22, "wrong condition", blind=True, families=PERTURBATIONS),
+    "sign_flipped": Control(23, "wrong direction", blind=True, families=PERTURBATIONS),
 }
 NO_INFORMATION = tuple(name for name, control in CONTROLS.items() if control.rule == NOTHING_KNOWN)
+
+
+def made_for(family: str) -> dict[str, Control]:
+    """The controls of a metric family: its own, with the truth, or those that are labellings."""
+    own = {name: control for name, control in CONTROLS.items() if family in control.families}
+    if own:
+        return {"oracle": CONTROLS["oracle"], **own}
+    return {name: control for name, control in CONTROLS.items() if not control.families}
 
 
 def made(basis: Basis) -> dict[str, Scored]:

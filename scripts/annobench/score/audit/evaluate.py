@@ -17,6 +17,8 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
+from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
+from annobench.score.audit.perturbations import TrainingCells, record_perturbations
 from annobench.score.audit.tables import Recorder, Tables
 from annobench.score.confidence import RECOMMENDED
 from annobench.score.confidence_rules import compared_rules
@@ -24,6 +26,7 @@ from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.confidence import rows as rows_of_rules
+from annobench.score.perturbation.reading import control_name
 from annobench.score.registry import FAMILIES, rows_of
 from annobench.score.scored import Scored
 from annobench.score.spec import AuditedFits, AuditSpec, audited_fits
@@ -92,6 +95,7 @@ class _SplitAudit:
         cells: "AnnData | None",
     ) -> None:
         self.spec, self.split, self.ontology, self.runs, self.obs = spec, split, ontology, runs, dataset["obs"]
+        self.cells = dataset["cells"]
         truths = read_truths(dataset["obs"], split.roles, split.train, ontology, rollup_of(spec.rollup, ontology))
         known = np.flatnonzero(truths.known)
         self.labelled = len(known) > 0
@@ -119,6 +123,7 @@ class _SplitAudit:
                 bins=self.spec.bins,
                 obs=self.obs,
                 columns=self.spec.columns,
+                cells=self.cells if control_name(self.cells) else None,
             )
             for method, run in self.runs.items()
         }
@@ -162,12 +167,14 @@ class _SplitAudit:
         controls = self._record_scores(recorder) if self.labelled else {}
         if self.methods and self.query.n_vars:
             self._record_biology(recorder, {**controls, **self.methods}, table, first)
+        training = TrainingCells(self.cells, self.obs, self.split.roles)
+        record_perturbations(recorder, self.evidence, training, self.split.seed, self.spec.families)
         if first and "spatial" in self.query.obsm:
             self._record_spatial(recorder)
 
     def _record_scores(self, recorder: Recorder) -> dict[str, Scored]:
         """Every metric that compares with the truth, on controls and methods; returns the controls."""
-        controls = made(self.basis)
+        controls = made(self.basis) if self.methods else {}  # there is nothing to compare labels with
         for name, scored in controls.items():
             if rules := CONTROLS[name].rules:
                 recorder.metrics("control", name, rows_of_rules(rules(self.basis, scored), self.spec.bins))
@@ -178,8 +185,8 @@ class _SplitAudit:
         return controls
 
     def _record_families(self, recorder: Recorder, kind: str, name: str, evidence: Evidence) -> None:
-        """All families but `per_class`: values of single classes have no verdict."""
-        allowed = set(FAMILIES if self.spec.families is None else self.spec.families) - {"per_class"}
+        """All families but `per_class`, whose single classes have no verdict, and those that have their own controls."""
+        allowed = set(FAMILIES if self.spec.families is None else self.spec.families) - {"per_class", *OF_PERTURBATIONS}
         recorder.metrics(kind, name, rows_of(evidence, allowed))
 
     def _record_biology(

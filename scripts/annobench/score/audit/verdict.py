@@ -15,7 +15,12 @@ Rules, in this order; the first that holds decides:
 6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of an unrelated tissue (median method).
 
-A metric for which one of 2 to 6 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
+7. Of predicted expression, where some method tells conditions apart better than chance, or else against the truth, which
+   is a technical duplicate: `no effect`, `mean effect`, `wrong condition` and `wrong direction`: the mean of the
+   controls, the mean effect of the training conditions, the cells of another condition, or the effect turned round
+   score at least as well as the best method, or as the truth.
+
+A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
 `untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
 are means over the splits and seeds of an evaluation.
 """
@@ -24,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from annobench.score.audit.controls import CONTROLS, NOTHING_KNOWN
+from annobench.score.audit.controls import NOTHING_KNOWN, made_for
 from annobench.score.metric import Metric
 
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
@@ -74,7 +79,7 @@ def judge(
     accepted
         Of a share of unknown cells: kind of unrelated cells -> share that the rule behind the metric accepts.
     informed
-        Whether a method is more accurate than every control without information. Where none is, losing to such a
+        Whether a method is more accurate than every control without information, or tells conditions apart better. Where none is, losing to such a
         control says something of the methods and nothing of the metric.
     """
     if metric.family in COSTS:
@@ -86,7 +91,8 @@ def judge(
     of_methods = [value for value in methods if isfinite(value)]
     best = min(of_methods, key=metric.loss, default=None)
     truth = known.get("oracle")
-    for name, control in CONTROLS.items():
+    of_family = made_for(metric.family)
+    for name, control in of_family.items():
         if name not in losses or control.rule is None:
             continue
         won = None
@@ -101,10 +107,10 @@ def judge(
             return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
-    notes = [] if informed else ["no method is more accurate than chance here"]
+    notes = [] if informed else ["no method does better than chance here"]
     open_rules = [
         control.rule
-        for name, control in CONTROLS.items()
+        for name, control in of_family.items()
         if control.rule not in (None, NOTHING_KNOWN) and name not in losses
     ]
     if open_rules and metric.family != "confidence":

@@ -214,9 +214,10 @@ def values(compared: Compared) -> "dict[str, Array]":
         found["spearman_difference"].append(measures.spearman(true[i][most], predicted[i][most]))
         places = (compared.placed(cells) for cells in (one.predicted, one.truth))
         found["energy_distance"].append(measures.energy_distance(*places))
-    targets = [one.targets for one in compared]
+    # the perturbed genes of all conditions: of one alone, a prediction that is the same for all would not be at chance
+    targets = np.unique(np.concatenate([one.targets for one in compared])) if compared.conditions else np.arange(0)
     of_metric = {name: np.array(numbers, dtype=float) for name, numbers in found.items()}
-    return of_metric | {"discrimination": measures.discrimination(true, predicted, targets)}
+    return of_metric | {"discrimination": measures.discrimination(true, predicted, [targets] * len(true))}
 
 
 def _log_ratios(compared: Compared, effect: "Array") -> "Array":

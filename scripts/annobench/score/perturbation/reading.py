@@ -116,7 +116,9 @@ class Measured:
         return Compared(self.genes, self.control, conditions)
 
 
-def compare(expression: "AnnData", cells: Path, obs: Path, places: "NDArray[np.intp]", ids: "NDArray[np.object_]") -> Compared:
+def compare(
+    expression: "AnnData", cells: Path, obs: Path, places: "NDArray[np.intp]", ids: "NDArray[np.object_]"
+) -> Compared:
     """What a fit predicts beside what was measured.
 
     Parameters
