@@ -6,8 +6,8 @@ or noise labels score at least as well as the best method or the truth. M, mergi
 scores better than the truth. C, circular: labels by the highest markers score better than the truth. T, unrelated
 tissue: a model of another tissue scores at least as well as the best method or the truth. U, unrelated cells: the
 rule accepts half of them or more. Of predicted expression: 0, no effect, A, the mean effect, W, another condition or D,
-effects turned round score at least as well as the best method or the truth. Metrics of a family with the same verdicts everywhere share a row. Costs and
-metrics that only describe are left out.
+effects turned round score at least as well as the best method or the truth. Metrics of a family with the same verdicts
+everywhere share a row. Costs and metrics that only describe are left out.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,11 @@
 """Perturbations
 
-Every metric of predicted expression on one scale: 0 is the mean of the control cells, that is no effect, and 1 a technical
-duplicate, other cells of the same condition. Coloured: methods, with intervals over conditions. Grey: predictions that know
-nothing of the condition, or know it wrong; where one of them lies right of all methods, the metric does not tell that it
-knows nothing. Arrows: further out. Right: the verdict of the audit, a tick for informative, or in vermilion the control that
-wins. The duplicate is compared with half of the cells of a condition, methods with all of them.
+Every metric of predicted expression on one scale: 0 is the mean of the control cells, that is no effect, and 1 a
+technical duplicate, other cells of the same condition. Coloured: methods, with intervals over conditions. Grey:
+predictions that know nothing of the condition, or know it wrong; where one of them lies right of all methods, the
+metric does not tell that it knows nothing. Arrows: further out. Right: the verdict of the audit, a tick for
+informative, or in vermilion the control that wins. The duplicate is compared with half of the cells of a condition,
+methods with all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,9 +95,7 @@ def _controls(ranking: pd.DataFrame) -> set[str]:
     return set(ranking.loc[ranking["kind"] == "control", "method"])
 
 
-def _drawn(
-    summary: pd.DataFrame, names: Sequence[str], metrics: Sequence[str], places: Sequence[Place]
-) -> list[str]:
+def _drawn(summary: pd.DataFrame, names: Sequence[str], metrics: Sequence[str], places: Sequence[Place]) -> list[str]:
     """Methods with a value in one of the panels."""
     rows = pd.concat([part_of(summary, place) for place in places])
     rows = rows[rows["metric"].isin(metrics)].dropna(subset=["value"])

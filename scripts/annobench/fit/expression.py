@@ -46,8 +46,8 @@ def write_expression(
 ) -> None:
     """Validate predicted expression and write it as expression.h5ad, in the order of `cell_ids`.
 
-    `state` is what the dataset's matrix holds. Raises PredictionError where a cell is missing, unknown or predicted twice,
-    or a value is not a finite number.
+    `state` is what the dataset's matrix holds. Raises PredictionError where a cell is missing, unknown or predicted
+    twice, or a value is not a finite number.
     """
     import pandas as pd
     from anndata import AnnData

@@ -29,8 +29,8 @@ class ImportedExpression(Method):
     ----------
     path
         The file, relative to the repository; `~` and variables such as $ANNOBENCH_DATA are expanded, and `{dataset}`
-        stands for the name of the dataset. An .h5ad, or a table (.csv, .tsv, .parquet) with a row for every condition, or
-        cell, and a column for every gene. A fit is skipped where the file is missing.
+        stands for the name of the dataset. An .h5ad, or a table (.csv, .tsv, .parquet) with a row for every condition,
+        or cell, and a column for every gene. A fit is skipped where the file is missing.
     rows
         What the rows of the file are: `cells`, joined by id; or `conditions`, joined by name. Several rows of one
         condition are predicted cells, and are dealt to the tested cells in turn.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class PerturbationKnn(Method):
     """Mean effect of the nearest training conditions, weighted by their similarity.
 
-    A condition of several genes lies at the mean of its genes. One whose genes the data lacks gets the mean effect of all
-    training conditions; the run record counts them.
+    A condition of several genes lies at the mean of its genes. One whose genes the data lacks gets the mean effect of
+    all training conditions; the run record counts them.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Linear additive models: the effect of a condition is a linear function of features of the genes it perturbs.
 
 With `pca` the bilinear baseline of Ahlmann-Eltze, Huber and Anders (Nature Methods 2025): effects are G W P' plus the
-mean effect, where rows of G are genes in the space of principal components of the training expression, and a row of P is
-the sum of the rows of G of the perturbed genes. An unseen gene is known by what it varies with in the training cells.
+mean effect, where rows of G are genes in the space of principal components of the training expression, and a row of P
+is the sum of the rows of G of the perturbed genes. An unseen gene is known by what it varies with in the training
+cells.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -40,8 +41,8 @@ class PerturbationLinear(Method):
     Parameters
     ----------
     features
-        Of a gene: `pca`, its principal components over the training cells; `one_hot`, the gene itself, which says nothing
-        of genes that no training condition perturbs; `gene_sets`, the sets that hold it.
+        Of a gene: `pca`, its principal components over the training cells; `one_hot`, the gene itself, which says
+        nothing of genes that no training condition perturbs; `gene_sets`, the sets that hold it.
     components
         Principal components.
     ridge

@@ -49,8 +49,8 @@ Key = tuple[Hashable, ...]
 def audit(context: TableContext) -> pd.DataFrame:
     """Every metric on the controls and on the methods of every evaluation, with the verdict. A metric is not evidence
     of good annotation where a control without information wins, merging labels improves it, marker labels beat the
-    truth, a model of an unrelated tissue does as well as the best method, or its rule accepts unrelated cells; nor of good
-    predictions of perturbations where one that knows nothing of the condition does as well.
+    truth, a model of an unrelated tissue does as well as the best method, or its rule accepts unrelated cells; nor of
+    good predictions of perturbations where one that knows nothing of the condition does as well.
 
     Values are means over splits and seeds.
     """

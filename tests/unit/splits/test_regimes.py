@@ -36,7 +36,8 @@ def entry(regime: str, policy: str = "none") -> Entry:
     """The entry of a study that names a regime and nothing else."""
     root = load_schema("config")
     filled = fill({"regime": regime}, root["$defs"]["evaluation"], root)
-    return Entry("d", FAMILIES, policy, {key: value for key, value in filled.items() if key not in COMMON_KEYS})
+    own = {key: value for key, value in filled.items() if key not in COMMON_KEYS}
+    return Entry("d", FAMILIES, policy, own, control="none")
 
 
 def expanded(regime: str) -> list[Regime]:
@@ -86,6 +87,7 @@ def test_every_regime_leaves_unknown_labels_out_of_training_and_repeats_its_draw
         "study": np.array([f"s{i}" for i in studies], dtype=object),
         "donor": np.array([f"d{i}.{j}" for i, j in zip(studies, donors, strict=True)], dtype=object),
         "part": np.where(studies == 3, "query", "reference").astype(object),
+        "condition": rng.choice(np.array(["none", "unknown", *"efghi"], dtype=object), cells),
     }
     for one in expanded(name):
         roles = assign_roles(obs, SplitSpec(one, seed))

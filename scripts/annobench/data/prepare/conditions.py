@@ -101,7 +101,7 @@ class Conditions:
             wrong = [(cell, other) for cell, other in self._paired.items() if other not in self._controls]
             if wrong or not self._paired:
                 what = (
-                    f"cell '{wrong[0][0]}' is paired with '{wrong[0][1]}', which is not a control cell; {len(wrong)} of "
+                    f"cell '{wrong[0][0]}' is paired with '{wrong[0][1]}', which is no control cell; {len(wrong)} of "
                     f"{len(self._paired)} pairs are wrong"
                     if wrong
                     else "no perturbed cell is in a pair"

@@ -14,8 +14,8 @@ from annobench.core.codehash import code_hash
 from annobench.core.files import atomic
 from annobench.core.parquet import NOT_GIVEN, ColumnWriter
 from annobench.core.progress import Report
-from annobench.data.prepare.join import Join, extra_columns
 from annobench.data.prepare.columns import coded, same
+from annobench.data.prepare.join import Join, extra_columns
 from annobench.data.prepare.stored import Block, Cells, ObsTable, finish_stored, link_store, write_store
 from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import Ontology

@@ -1,4 +1,4 @@
-"""What methods learn of perturbed cells: mean profiles of the training conditions, and which genes a condition names."""
+"""What methods learn of perturbed cells: mean profiles of conditions, and which genes a condition names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -185,7 +185,7 @@ class _SplitAudit:
         return controls
 
     def _record_families(self, recorder: Recorder, kind: str, name: str, evidence: Evidence) -> None:
-        """All families but `per_class`, whose single classes have no verdict, and those that have their own controls."""
+        """All families but `per_class`, whose classes have no verdict, and those that have controls of their own."""
         allowed = set(FAMILIES if self.spec.families is None else self.spec.families) - {"per_class", *OF_PERTURBATIONS}
         recorder.metrics(kind, name, rows_of(evidence, allowed))
 

@@ -1,14 +1,14 @@
 """Controls of predicted expression: predictions of a condition whose worth is known.
 
-- `oracle`: other cells of the same condition, a technical duplicate. Everything is compared with one half of the measured
-  cells of a condition, and this control predicts the other half: no method can be expected to do better.
+- `oracle`: other cells of the same condition, a technical duplicate. Everything is compared with one half of the
+  measured cells of a condition, and this control predicts the other half: no method can be expected to do better.
 - `control_mean`: the mean of the control cells, that is no effect.
 - `perturbed_mean`: the mean effect of the training conditions, the same for every condition.
 - `shuffled_conditions`: the other half of the cells of another condition.
 - `sign_flipped`: the other half of the cells, with their mean effect turned round.
 
-The last four know nothing of what the condition does, or know it wrong. What methods predict is compared with the same half
-of the cells, so that the values here differ a little from those of the table `scores`.
+The last four know nothing of what the condition does, or know it wrong. What methods predict is compared with the same
+half of the cells, so that the values here differ a little from those of the table `scores`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -113,11 +113,11 @@ def controls(
     names, none = compared.names, compared.control_mean
     found = {
         "oracle": {name: others[name] for name in names},
-        "control_mean": {name: none[None] for name in names},
+        "control_mean": dict.fromkeys(names, none[None]),
         "sign_flipped": {name: others[name] - 2 * (others[name].mean(axis=0) - none) for name in names},
     }
     if perturbed_mean is not None:
-        found["perturbed_mean"] = {name: perturbed_mean[None] for name in names}
+        found["perturbed_mean"] = dict.fromkeys(names, perturbed_mean[None])
     if len(names) > 1:  # every condition gets that of its neighbour in a random round
         order = np.random.default_rng([seed, _ROUND]).permutation(len(names))
         after = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))

@@ -14,11 +14,10 @@ Rules, in this order; the first that holds decides:
    know something, or as the truth.
 6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of an unrelated tissue (median method).
-
-7. Of predicted expression, where some method tells conditions apart better than chance, or else against the truth, which
-   is a technical duplicate: `no effect`, `mean effect`, `wrong condition` and `wrong direction`: the mean of the
-   controls, the mean effect of the training conditions, the cells of another condition, or the effect turned round
-   score at least as well as the best method, or as the truth.
+7. Of predicted expression: `no effect`, `mean effect`, `wrong condition` and `wrong direction`. The mean of the controls,
+   the mean effect of the training conditions, the cells of another condition or the effect turned round score at least
+   as well as the truth, which is a technical duplicate; or as the best method, where one of them tells conditions apart
+   better than every such control.
 
 A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
 `untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
@@ -79,8 +78,8 @@ def judge(
     accepted
         Of a share of unknown cells: kind of unrelated cells -> share that the rule behind the metric accepts.
     informed
-        Whether a method is more accurate than every control without information, or tells conditions apart better. Where none is, losing to such a
-        control says something of the methods and nothing of the metric.
+        Whether a method is more accurate than every control without information, or tells conditions apart better.
+        Where none is, losing to such a control says something of the methods and nothing of the metric.
     """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")

@@ -1,10 +1,10 @@
 """Perturbations: predicted against measured expression of whole conditions.
 
-Every metric has a value for each condition (level `condition`), and its overall value is their plain mean. `effects` are
-differences of mean log-normalised expression from the mean of the control cells. The strongest genes are those with the
-largest effect, up or down, in units of the spread of the cells; the same spread for prediction and truth, because many
-methods predict means. A condition that has no value of a metric, because nothing varies in the truth, is left out of its
-mean: `n` of the overall row counts the cells that are left.
+Every metric has a value for each condition (level `condition`), and its overall value is their plain mean. `effects`
+are differences of mean log-normalised expression from the mean of the control cells. The strongest genes are those with
+the largest effect, up or down, in units of the spread of the cells; the same spread for prediction and truth, because
+many methods predict means. A condition that has no value of a metric, because nothing varies in the truth, is left out
+of its mean: `n` of the overall row counts the cells that are left.
 
 `perturbation_published` has what cz-benchmarks computes.
 """

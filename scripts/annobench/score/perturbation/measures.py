@@ -77,7 +77,7 @@ def jaccard(first: set[int], second: set[int]) -> float:
 
 
 def directed(strength: "Array", n: int) -> set[int]:
-    """The n genes with the strongest effect, each with its direction: -gene - 1 where it falls; no gene without effect."""
+    """The n genes with the strongest effect, -gene - 1 for one that falls; none without effect."""
     genes = [int(gene) for gene in top_genes(strength, n) if strength[gene] != 0]
     return {gene if strength[gene] > 0 else -gene - 1 for gene in genes}
 
@@ -100,8 +100,8 @@ def discrimination(truth: "Array", predicted: "Array", left_out: "list[Genes]") 
     """How near a prediction is to its own condition, among the true effects of all conditions.
 
     The rank of the right condition by Manhattan distance, as in the Virtual Cell Challenge 2025 (Roohani et al., Cell
-    2025), scaled so that chance is 0.5 whatever the number of conditions: 1 - rank / (conditions - 1), ranks from 0, ties
-    sharing their mean rank.
+    2025), scaled so that chance is 0.5 whatever the number of conditions: 1 - rank / (conditions - 1), ranks from 0,
+    ties sharing their mean rank.
 
     Parameters
     ----------

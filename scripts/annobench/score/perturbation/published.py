@@ -1,8 +1,8 @@
 """Metrics of perturbations as cz-benchmarks computes them, with what makes them differ from ours.
 
 Versions 0.6 to 0.10 look at genes with the highest Wilcoxon score, so that only genes that rise count; from 0.11 a
-Spearman correlation is taken over a random half of the significant genes, a correlation that is not defined counts as 0,
-and ratios of means silently become differences where a mean is 0.
+Spearman correlation is taken over a random half of the significant genes, a correlation that is not defined counts as
+0, and ratios of means silently become differences where a mean is 0.
 """
 
 from typing import TYPE_CHECKING
@@ -65,7 +65,7 @@ def adjusted(scores: "Array") -> "Array":
 
 
 def log2_fold_changes(cells: "Array", control: "Array") -> "Array":
-    """scanpy's fold changes: log2 of the ratio of expm1 of the means, each raised by 1e-9; (genes,) from (cells, genes)."""
+    """Scanpy's fold changes: log2 of the ratio of expm1 of means, each raised by 1e-9; (genes,) of (cells, genes)."""
     return np.log2(
         (np.expm1(cells.mean(axis=0, dtype=np.float64)) + 1e-9)
         / (np.expm1(control.mean(axis=0, dtype=np.float64)) + 1e-9)
@@ -96,7 +96,7 @@ def sampled_genes(tables: "Iterable[tuple[Array, Array]]") -> "list[Genes | None
 
 
 def predicted_changes(predicted: "Array", control: "Array", operation: str) -> "Array":
-    """Predicted changes of means: `ratio`, its logarithm, unless any mean is 0 or less; `difference` then, or on request."""
+    """Predicted changes of means: log ratios with `ratio`, unless any mean is 0 or less; else differences."""
     if operation == "ratio" and (predicted > 0).all() and (control > 0).all():
         return log_ratio(predicted, control)
     return predicted - control

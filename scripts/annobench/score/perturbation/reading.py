@@ -145,7 +145,7 @@ def compare(
     other = np.flatnonzero(stated != measured.conditions)
     if len(other):
         raise DataError(
-            f"expression.h5ad: cell '{ids[other[0]]}' is predicted for the condition '{stated[other[0]]}', but it is of "
+            f"expression.h5ad: cell '{ids[other[0]]}' is predicted for '{stated[other[0]]}', but its condition is "
             f"'{measured.conditions[other[0]]}'; {len(other)} of {len(ids)} cells are"
         )
     state = str(expression.uns["annobench"]["matrix"])

@@ -51,9 +51,10 @@ class Conditions(HeldOut):
     @classmethod
     def expand(cls, entry: Entry) -> Iterable[Expanded]:
         """One split per fold, or one for the conditions that are named."""
-        control = {"control": entry.control}
+        control: dict[str, object] = {"control": entry.control}
         if held_out := entry.own.get("held_out"):
-            return [Expanded("_heldout", {"held_out": held_out, "fold": 1, **control})]
+            return [Expanded("_heldout", {**control, "held_out": held_out, "fold": 1})]
+        control["held_out"] = ()
         return [Expanded(f"_{fold}", {"fold": fold, **control}) for fold in range(1, entry.own["folds"] + 1)]
 
     def label(self) -> str:
