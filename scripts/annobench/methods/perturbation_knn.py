@@ -1,7 +1,7 @@
 """Nearest perturbations: a condition does what the training conditions of similar genes do.
 
-Genes are similar that vary together: the correlation of their principal components over the training cells. An unseen
-perturbed gene is known by this alone.
+Genes are similar that vary together in the training control cells, where no knock-down moves them: the cosine of their
+principal components. An unseen perturbed gene is known by this alone.
 """
 
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class PerturbationKnn(Method):
     def fit(self, train: "AnnData", context: Context) -> None:
         profiles = Profiles.of(train)
         known = named(profiles, "the similarity of perturbed genes")
-        self._genes = _scaled(gene_components(profiles.values, self.components, context.seed))
+        self._genes = _scaled(gene_components(profiles.values[profiles.control], self.components, context.seed))
         self._naming, self._control, self._mean = profiles.naming, profiles.control_mean, profiles.mean_effect
         self._effects = profiles.effects[known]
         self._places = np.array([self._place(profiles.names[i]) for i in known])
