@@ -135,28 +135,21 @@ def load_dataset(name: str, root: Path, source: str, own: Path | None = None) ->
                 f"'{dataset['cells'][key]}'; name the column of the labels, or leave {key} out"
             )
     _check_columns(dataset, file)
-    _check_perturbation(dataset, file)
     return dataset
-
-
-def _check_perturbation(dataset: Document, file: Extended) -> None:
-    """Conditions are of plain datasets, and are named once."""
-    if "perturbation" not in dataset:
-        return
-    if "pair" in dataset:
-        raise ConfigError(
-            f"{file.origin('perturbation')}: perturbation: a pair of datasets has none; declare it in a plain dataset"
-        )
-    if CONDITION in dataset["cells"]["columns"]:
-        raise ConfigError(
-            f"{file.origin('cells', 'columns')}: cells.columns: '{CONDITION}' is the column that `perturbation` makes; "
-            "leave one of them out"
-        )
 
 
 def _check_columns(dataset: Document, file: Extended) -> None:
     """Extra columns of obs neither replace others nor repeat the labels, which methods must not see."""
     cells = dataset["cells"]
+    if "perturbation" in dataset and "pair" in dataset:
+        raise ConfigError(
+            f"{file.origin('perturbation')}: perturbation: a pair of datasets has none; declare it in a plain dataset"
+        )
+    if "perturbation" in dataset and CONDITION in cells["columns"]:
+        raise ConfigError(
+            f"{file.origin('cells', 'columns')}: cells.columns: '{CONDITION}' is the column that `perturbation` makes; "
+            "leave one of them out"
+        )
     for name, column in cells["columns"].items():
         if name in (*OBS_COLUMNS, *OTHER_COLUMNS) or name.startswith("spatial_"):
             raise ConfigError(

@@ -80,7 +80,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     figure = new_figure(3.2 + 3.4 * len(places), 1.6 + 0.34 * len(metrics))
     grid = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
     for axes, place in zip(grid, places, strict=True):
-        _panel(axes, part_of(tables["summary"], place), part_of(audit, place), metrics, drawn, looks)
+        of_place = part_of(tables["summary"], place), part_of(audit, place)
+        _panel(axes, *of_place, metrics=metrics, methods=drawn, looks=looks)
         axes.set_title(evaluation_title(place, settings))
         axes.set_xlabel("0: no effect        1: duplicate")
     doubted = {m for m in metrics if (audit.loc[audit["metric"] == m, "verdict"] == NOT_EVIDENCE).any()}
@@ -103,8 +104,15 @@ def _drawn(summary: pd.DataFrame, names: Sequence[str], metrics: Sequence[str], 
 
 
 def _panel(
-    axes: Axes, summary: pd.DataFrame, audit: pd.DataFrame, metrics: Sequence[str], methods: Sequence[str], looks: Looks
+    axes: Axes,
+    summary: pd.DataFrame,
+    audit: pd.DataFrame,
+    *,
+    metrics: Sequence[str],
+    methods: Sequence[str],
+    looks: Looks,
 ) -> None:
+    """Metrics of one evaluation in rows."""
     light_rows(axes, [-i for i in range(len(metrics))])
     for x in (0, 1):
         axes.axvline(x, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
@@ -124,7 +132,7 @@ def _panel(
         for lane, method in enumerate(methods):
             if (metric, method) in whole.index:
                 y = -i - (lane - (len(methods) - 1) / 2) * _LANE
-                _method(axes, method, whole.loc[(metric, method)], scale, y, looks)
+                _method(axes, whole.loc[(metric, method)], scale, name=method, y=y, looks=looks)
         bad = row["verdict"] == NOT_EVIDENCE
         axes.annotate(
             str(row["because"]) if bad else "✓",
@@ -139,7 +147,8 @@ def _panel(
     axes.set_ylim(-len(metrics) + 0.4, 0.6)
 
 
-def _method(axes: Axes, name: str, row: "pd.Series", scale: Scale, y: float, looks: Looks) -> None:
+def _method(axes: Axes, row: "pd.Series", scale: Scale, *, name: str, y: float, looks: Looks) -> None:
+    """A value of a method with its interval."""
     low, value, high = (scale.of(row[key]) for key in ("low", "value", "high"))
     if np.isfinite([low, high]).all():
         ends = np.clip(sorted([low, high]), *LIMITS)

@@ -82,14 +82,15 @@ def test_pairs_of_uns_and_of_a_column_are_the_same(prepare: Any, tmp_path: Path)
         ({"control": "nome"}, r"perturbation.control: no cell has 'nome' in the column 'guide'; did you mean 'none'"),
         ({"condition": "guid"}, r"perturbation.condition: there is no column 'guid'; did you mean 'guide'"),
         ({"pairs": "partner"}, "perturbation.pairs: there is no column 'partner'"),
-        ({"pairs": "uns/control_cell_map"}, r"there is no 'uns/control_cell_map'; did you mean 'uns/control_cells_map'"),
+        ({"pairs": "uns/control_cell_map"}, r"no 'uns/control_cell_map'; did you mean 'uns/control_cells_map'"),
         ({"pairs": "uns/wrong"}, "'c1' is paired with 'c3', which is no control cell; 1 of 1 pairs are wrong"),
         ({"pairs": "uns/flat"}, "uns/flat/c1 is str, expected a mapping"),
         ({"pairs": "uns/others"}, "no perturbed cell is in a pair"),
     ],
 )
 def test_what_cannot_be_is_refused(prepare: Any, tmp_path: Path, perturbation: dict[str, Any], message: str) -> None:
-    more = {"control_cells_map": PAIRS, "wrong": {"G0": {"c1": "c3"}}, "flat": {"c1": "c0"}, "others": {"G": {"x": "c0"}}}
+    more: dict[str, Any] = {"control_cells_map": PAIRS, "wrong": {"G0": {"c1": "c3"}}}
+    more |= {"flat": {"c1": "c0"}, "others": {"G": {"x": "c0"}}}
     with pytest.raises(DataError, match=message):
         prepare(with_uns(tmp_path / "a.h5ad", **more), **perturbation)
 

@@ -1,4 +1,4 @@
-"""What is promised: methods predict conditions they never saw from control cells and other conditions, and say what not."""
+"""What is promised: methods predict conditions that they never saw, and say of which they know nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ def cells(conditions: Sequence[str], profiles: dict[str, Any], n: int = 4, **fac
 
 def training(*more: str, **facts: Any) -> ad.AnnData:
     profiles = {"none": CONTROL, **{name: CONTROL + effect for name, effect in EFFECTS.items()}}
-    profiles |= {name: CONTROL for name in more}
+    profiles |= dict.fromkeys(more, CONTROL)
     return cells(list(profiles), profiles, **facts)
 
 
@@ -191,7 +191,9 @@ def means_table(path: Path, **changes: Any) -> Path:
     if path.suffix == ".parquet":
         frame.to_parquet(path)
     elif path.suffix == ".h5ad":
-        ad.AnnData(frame.to_numpy(), obs=pd.DataFrame(index=frame.index), var=pd.DataFrame(index=frame.columns)).write(path)
+        ad.AnnData(frame.to_numpy(), obs=pd.DataFrame(index=frame.index), var=pd.DataFrame(index=frame.columns)).write(
+            path
+        )
     else:
         frame.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
     return path

@@ -91,7 +91,7 @@ def test_numbers_of_the_installed_cell_eval() -> None:
 def test_a_worked_case() -> None:
     """Two genes rise and one falls; the prediction has one right, one too weak, and one the wrong way."""
     control = np.array([[1.0, 1, 1, 1], [3, 3, 3, 3]])  # mean 2, standard deviation 1
-    truth = control + [2, 1, -1, 0]
+    truth = control + np.array([2, 1, -1, 0])
     predicted = np.array([[4.0, 2.5, 2.5, 2.0]])
     values = perturbation.values(compared([truth], [predicted], control))
     assert values["mse_expression"][0] == pytest.approx((0 + 0.25 + 2.25 + 0) / 4)
@@ -124,7 +124,7 @@ def test_what_is_not_defined_is_stated() -> None:
 def test_a_condition_without_any_effect_is_left_out_of_means_and_counted() -> None:
     rng = np.random.default_rng(1)
     control = rng.random((6, 4))
-    truth = [rng.random((5, 4)) + [1, 0, 2, 0], control]
+    truth = [rng.random((5, 4)) + np.array([1, 0, 2, 0]), control]
     found = list(perturbation.rows(compared(truth, truth, control)))
     overall = {row.metric: row for row in found if row.level == "overall"}
     assert (overall["pearson_delta"].value, overall["pearson_delta"].n) == (1, 5)
@@ -259,7 +259,9 @@ def fit(tmp_path: Path) -> Path:
     ids = np.array([f"c{i}" for i in range(24)], dtype=object)
     counts = rng.poisson(5, (24, 8)).astype(np.float32)
     obs = pd.DataFrame({"condition": conditions, "label_id": "A"}, index=ids)
-    var = pd.DataFrame({"feature_id": "", "feature_name": [f"G{i}" for i in range(8)]}, index=[f"E{i}" for i in range(8)])
+    var = pd.DataFrame(
+        {"feature_id": "", "feature_name": [f"G{i}" for i in range(8)]}, index=[f"E{i}" for i in range(8)]
+    )
     cells = ad.AnnData(counts, obs=obs, var=var)
     cells.uns["annobench"] = {"matrix": "counts", "control": "none", "separator": "+", "no_gene": []}
     cells.write_h5ad(tmp_path / "cells.h5ad")

@@ -21,9 +21,7 @@ def settings(**changes: Any) -> list[Regime]:
     regime = regime_class("conditions")
     regime.check(entry)
     shared = {key: value for key, value in own.items() if key not in regime.LISTS}
-    return [
-        Regime.from_params({"regime": "conditions", **shared, **part.settings}) for part in regime.expand(entry)
-    ]
+    return [Regime.from_params({"regime": "conditions", **shared, **part.settings}) for part in regime.expand(entry)]
 
 
 def test_every_condition_is_tested_once_and_one_label_is_enough() -> None:
@@ -56,7 +54,11 @@ def test_folds_depend_on_the_seed_and_repeat() -> None:
     [
         ({"held_out": ["bb"]}, CONDITIONS, r"held_out: no cell has 'bb'"),
         ({"folds": 9}, CONDITIONS, "5 conditions beside the control for 9 folds; use fewer"),
-        ({}, np.where(CONDITIONS == "none", "nome", CONDITIONS), r"no cell is a control \('none'\); did you mean 'nome'"),
+        (
+            {},
+            np.where(CONDITIONS == "none", "nome", CONDITIONS),
+            r"no cell is a control \('none'\); did you mean 'nome'",
+        ),
     ],
 )
 def test_what_the_data_cannot_give_is_refused(changes: dict[str, Any], conditions: Any, message: str) -> None:

@@ -14,10 +14,10 @@ Rules, in this order; the first that holds decides:
    know something, or as the truth.
 6. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of an unrelated tissue (median method).
-7. Of predicted expression: `no effect`, `mean effect`, `wrong condition` and `wrong direction`. The mean of the controls,
-   the mean effect of the training conditions, the cells of another condition or the effect turned round score at least
-   as well as the truth, which is a technical duplicate; or as the best method, where one of them tells conditions apart
-   better than every such control.
+7. Of predicted expression: `no effect`, `mean effect`, `wrong condition` and `wrong direction`. The mean of the
+   controls, the mean effect of the training conditions, the cells of another condition or the effect turned round score
+   at least as well as the truth, which is a technical duplicate; or as the best method, where one of them tells
+   conditions apart better than every such control.
 
 A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
 `untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
@@ -85,12 +85,12 @@ def judge(
         return Verdict(COST, "", "says what a method takes, not whether it is right")
     if metric.best is None:
         return Verdict(DESCRIPTIVE, "", "no value is better than another")
-    known = {name: value for name, value in controls.items() if isfinite(value)}
+    of_family = made_for(metric.family)
+    known = {name: value for name, value in controls.items() if name in of_family and isfinite(value)}
     losses = {name: metric.loss(value) for name, value in known.items()}
     of_methods = [value for value in methods if isfinite(value)]
     best = min(of_methods, key=metric.loss, default=None)
     truth = known.get("oracle")
-    of_family = made_for(metric.family)
     for name, control in of_family.items():
         if name not in losses or control.rule is None:
             continue
