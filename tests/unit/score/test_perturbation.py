@@ -118,7 +118,7 @@ def test_what_is_not_defined_is_stated() -> None:
     assert measures.jaccard(set(), set()) == 1
     assert np.isnan(measures.right_direction(flat, moving))
     assert np.isnan(measures.mean_squared_error(np.array([]), np.array([])))
-    assert measures.standardised(np.array([1.0]), np.ones((3, 1)), np.ones((2, 1))).tolist() == [0]
+    assert measures.standardised(np.array([1.0, 2.0]), np.array([0.0, 3.0]), np.array([0.0, 5.0])).tolist() == [0, 1]
 
 
 def test_a_condition_without_any_effect_is_left_out_of_means_and_counted() -> None:

@@ -102,11 +102,11 @@ class Compared:
 
         The same spread for both, so that a prediction of means can be compared with one of cells.
         """
-        true, predicted = [], []
+        true, predicted, of_control = [], [], self.control.var(axis=0, dtype=np.float64)
         for i, one in enumerate(self.conditions):
-            samples = (self.control, one.truth)
-            true.append(standardised(self.effects[0][i], *samples))
-            predicted.append(standardised(self.effects[1][i], *samples))
+            variances = (of_control, one.truth.var(axis=0, dtype=np.float64))
+            true.append(standardised(self.effects[0][i], *variances))
+            predicted.append(standardised(self.effects[1][i], *variances))
         return np.array(true), np.array(predicted)
 
     @cached_property

@@ -19,22 +19,21 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 22  # values of distances that are computed together
 
 
-def standardised(effect: "Array", *samples: "Array") -> "Array":
+def standardised(effect: "Array", *variances: "Array") -> "Array":
     """Effects in units of the standard deviation of cells.
 
     Parameters
     ----------
     effect
         (genes,) differences of means.
-    samples
-        (cells, genes) each: their variances are averaged.
+    variances
+        (genes,) each, of several sets of cells; they are averaged.
 
     Returns
     -------
-    (genes,); 0 for a gene that varies in none of the samples.
+    (genes,); 0 for a gene that varies in none of them.
     """
-    variance = np.mean([sample.var(axis=0, dtype=np.float64) for sample in samples], axis=0)
-    deviation = np.sqrt(variance)
+    deviation = np.sqrt(np.mean(variances, axis=0))
     return np.divide(effect, deviation, out=np.zeros_like(effect), where=deviation > 0)
 
 
