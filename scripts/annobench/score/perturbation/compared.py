@@ -111,10 +111,13 @@ class Compared:
 
     @cached_property
     def axes(self) -> "tuple[Array, Array]":
-        """Centre and principal axes (genes, dimensions) of the measured cells, in which distances are taken."""
+        """Centre and principal axes (genes, dimensions) of (a sample of) the measured cells, for distances."""
         from sklearn.decomposition import PCA
 
-        cells = np.vstack([self.control, *(one.truth for one in self.conditions)]).astype(np.float64)
+        cells = np.vstack([self.control, *(one.truth for one in self.conditions)])
+        if len(cells) > SAMPLED:
+            cells = cells[np.random.default_rng(0).choice(len(cells), SAMPLED, replace=False)]
+        cells = cells.astype(np.float64)
         most = min(DIMENSIONS, min(cells.shape) - 1)
         pca = PCA(most, svd_solver="arpack", random_state=0).fit(cells)
         return pca.mean_, pca.components_.T
@@ -155,7 +158,8 @@ def _mean(cells: "Array") -> "Array":
 
 
 NOTHING = 1e-5  # of log-normalised expression
-DIMENSIONS = 20  # principal axes in which distances between cells are taken
+DIMENSIONS = 20  # principal axes in which distances between cells are taken,
+SAMPLED = 2000  # and the most cells that they are computed from
 _HALVES = 7  # random stream
 
 
