@@ -68,7 +68,10 @@ class Scale:
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """One panel per evaluation, metrics in rows."""
     audit = tables["audit"]
-    audit = audit[audit["family"].isin(FAMILIES) & audit["oracle"].notna() & audit["control_mean"].notna()]
+    audit = audit[audit["family"].isin(FAMILIES)]
+    if audit.empty:
+        return None
+    audit = audit[audit["oracle"].notna() & audit["control_mean"].notna()]
     places = [place for place in evaluations_of(tables["summary"]) if len(part_of(audit, place))]
     if not places:
         return None
