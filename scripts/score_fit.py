@@ -16,7 +16,12 @@ with job(snakemake):
     score_fit(
         ScoreSpec.from_params(snakemake.params.spec),
         Path(given.run).parent,
-        FitTables(obs=Path(given.obs), train=Path(given.train), roles=[Path(path) for path in given.roles]),
+        FitTables(
+            obs=Path(given.obs),
+            train=Path(given.train),
+            roles=[Path(path) for path in given.roles],
+            cells=Path(given.cells) if given.get("cells") else None,
+        ),
         Ontology.load(given.ontology),
         {name: Path(path) for name, path in snakemake.output.items()},
     )

@@ -34,8 +34,8 @@ from helpers import cells, run_record
 METHODS = [
     m
     for m in available("methods", ROOT)
-    if load_method(m, ROOT, "")["abilities"]["predictions"]
-    and load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
+    if load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
+    and load_method(m, ROOT, "")["abilities"]["predictions"]  # the others have tests of what they give
     and m != "spatialcore"
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss

@@ -18,6 +18,9 @@ from annobench.fit.method import Context
 from annobench.fit.predictions import joined
 from annobench.fit.registry import load_class
 from annobench.ontology import Ontology
+from annobench.score.audit.perturbations import controls
+from annobench.score.metrics import perturbation, perturbation_published
+from annobench.score.perturbation.reading import Measured
 from annobench.splits.roles import assign_roles
 from annobench.splits.spec import SplitSpec
 
@@ -79,3 +82,31 @@ def test_pca_and_logistic_regression_on_held_out_families(
     spec = SplitSpec(Regime.from_params(settings), 1)
     found = macro_f1(pancreas, assign_roles(columns(pancreas), spec), ontology)
     assert found == pytest.approx(expected, abs=noise)
+
+
+def test_on_real_perturbations_the_mean_beats_a_duplicate_by_the_published_pearson(
+    real_data: Path, tmp_path: Path, ontology: Ontology
+) -> None:
+    """By ours it does not, and no such mean tells conditions apart."""
+    file = real_data / "perturbation" / "vcc2025_h1_600.h5ad"
+    dataset = load_yaml(ROOT / "config/datasets/vcc_h1.yaml") | {"source": {"kind": "local", "path": str(file)}}
+    spec = DatasetSpec.of(validate(dataset, "dataset", "vcc_h1"))
+    write_json(tmp_path / "source.json", {"sha256": sha256_of(file), "file": file.name})
+    outputs = PreparedFiles.within(tmp_path)
+    prepare_dataset("vcc_h1", spec, file, tmp_path / "source.json", outputs, ontology=ontology)
+    genes = ad.read_h5ad(outputs.cells).var_names.to_numpy(dtype=object)
+    measured = Measured(outputs.cells, outputs.obs, np.arange(600), genes)
+    whole = measured.beside(None)
+    assert whole.names == ["MED12", "SRC", "STAT1", "TET1", "TMSB4X"]
+    assert [len(one.targets) for one in whole] == [0, 0, 0, 0, 1]
+    half, others = whole.halved(1)
+    known = controls(half, others, whole.truth.mean(axis=0), 1)
+    found = {}
+    for name in ("oracle", "perturbed_mean"):
+        compared = half.with_predictions(known[name])
+        values = perturbation.values(compared) | perturbation_published.values(compared)
+        found[name] = {metric: float(np.nanmean(values[metric])) for metric in ("pearson_delta", "discrimination")}
+        found[name]["published"] = float(values["published_pearson_top100"].mean())
+    assert found["perturbed_mean"]["published"] > found["oracle"]["published"]
+    assert found["perturbed_mean"]["discrimination"] == pytest.approx(0.5)
+    assert found["oracle"]["discrimination"] > 0.8

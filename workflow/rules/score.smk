@@ -3,6 +3,7 @@ Score: predictions meet the truth, matched by cell id; and every metric meets co
 
 in   results/fits/<dataset>/<split>/<method>/seed<k>/predictions.parquet, run.json
      the roles of every split that is scored from this fit
+     results/data/<dataset>/cells.h5ad or store, of a dataset with perturbations
      .../probabilities.npz and decisions.npz, where run.json says that there are
 out  results/scores/<dataset>/<split>/<method>/seed<k>.parquet            one row per value
      results/scores/<dataset>/<split>/<method>/seed<k>.confusion.parquet  cells per unit, true and predicted label
@@ -21,6 +22,7 @@ SCORE = ScoreRules(STUDY)
 
 rule score_fit:
     input:
+        unpack(SCORE.measured_cells),
         predictions="results/fits/{dataset}/{split}/{method}/seed{seed}/predictions.parquet",
         run="results/fits/{dataset}/{split}/{method}/seed{seed}/run.json",
         obs="results/data/{dataset}/obs.parquet",

@@ -45,5 +45,9 @@ CONTROLS = {
         Control("random_stratified", "random", "random labels"),
         Control("shuffled", "shuffled truth", "shuffled labels"),
         Control("noise", "noise", "noise"),
+        Control("perturbed_mean", "mean of the perturbed", "the mean effect of perturbations"),
+        Control("control_mean", "mean of the controls", "the mean of the control cells"),
+        Control("shuffled_conditions", "another condition", "the cells of another condition"),
+        Control("sign_flipped", "effect turned round", "effects turned round"),
     )
 }

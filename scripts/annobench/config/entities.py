@@ -10,7 +10,7 @@ from pathlib import Path
 from annobench.config.census import census_source, check_census, release_parts
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended, shown
-from annobench.config.names import DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
+from annobench.config.names import CONDITION, DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
@@ -150,6 +150,15 @@ def load_dataset(name: str, root: Path, source: str, own: Path | None = None) ->
 def _check_columns(dataset: Document, file: Extended) -> None:
     """Extra columns of obs neither replace others nor repeat the labels, which methods must not see."""
     cells = dataset["cells"]
+    if "perturbation" in dataset and "pair" in dataset:
+        raise ConfigError(
+            f"{file.origin('perturbation')}: perturbation: a pair of datasets has none; declare it in a plain dataset"
+        )
+    if "perturbation" in dataset and CONDITION in cells["columns"]:
+        raise ConfigError(
+            f"{file.origin('cells', 'columns')}: cells.columns: '{CONDITION}' is the column that `perturbation` makes; "
+            "leave one of them out"
+        )
     for name, column in cells["columns"].items():
         if name in (*OBS_COLUMNS, *OTHER_COLUMNS) or name.startswith("spatial_"):
             raise ConfigError(

@@ -49,7 +49,10 @@ def splits_of(
     regime = regime_class(name)
     own = {key: value for key, value in evaluation.items() if key not in COMMON_KEYS}
     declared = _declared_texts([dataset, *parts])
-    entry = Entry(evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own, declared)
+    control = dataset.get("perturbation", {}).get("control")
+    entry = Entry(
+        evaluation["dataset"], dataset["families"], evaluation["balance"]["policy"], own, declared, control=control
+    )
     try:
         _check(evaluation, dataset, regime)
         regime.check(entry)

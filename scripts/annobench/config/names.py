@@ -6,7 +6,14 @@ OBS_COLUMNS = (  # of all prepared cells
     *("label_id", "label", "label_original", "study", "donor", "batch"),
     *("assay", "tissue", "disease"),
 )
-OTHER_COLUMNS = ("cell_id", "part", "total_counts", "republished")  # of some; cells.columns may name none of either
+OTHER_COLUMNS = (
+    "cell_id",
+    "part",
+    "total_counts",
+    "republished",
+    "control_cell",
+)  # of some; cells.columns may name none of either
+CONDITION, CONTROL_CELL = "condition", "control_cell"  # columns of obs of perturbed cells
 NO_MATRIX = "none"  # value of matrix.state of a dataset whose expression is not read
 NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels
 STORE_CELLS = 100_000  # `storage: auto` keeps more cells than this in a store,

@@ -40,6 +40,8 @@ class Entry:
         Keys that only this regime has, validated, with defaults.
     declared
         Column of obs -> the texts that the dataset, or the datasets behind it, declare for all their cells (`=text`).
+    control
+        Name of the control, of a dataset that declares `perturbation`; else None.
     """
 
     dataset: str
@@ -47,6 +49,7 @@ class Entry:
     policy: str
     own: Params
     declared: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    control: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Regime(Spec, ABC):
         Start of the names of its splits; the name of the regime by default.
     TRAINS
         Whether any cell trains.
+    LEARNS_LABELS
+        Whether labels are what is learned, so that training cells need two classes.
     OF_PAIRS
         Whether it splits pairs of datasets, and only them.
     MAY_TEST_UNLABELLED
@@ -111,6 +116,7 @@ class Regime(Spec, ABC):
     LABEL: ClassVar[str]
     STEM: ClassVar[str] = ""
     TRAINS: ClassVar[bool] = True
+    LEARNS_LABELS: ClassVar[bool] = True
     OF_PAIRS: ClassVar[bool] = False
     MAY_TEST_UNLABELLED: ClassVar[bool] = False
     ADVICE: ClassVar[str] = ""

@@ -6,8 +6,9 @@ noise labels, or such embeddings, score at least as well as the best method or t
 subtypes merged scores better than the truth. C, circular: labels by the highest markers score better than the truth. T,
 unrelated tissue: a model of another tissue scores at least as well as the best method or the truth. U, unrelated cells:
 the rule accepts half of them or more. B, D: an embedding of nothing but the batch, or the depth, does as well as the
-best method or as one of nothing but the labels. Metrics of a family with the same verdicts everywhere share a row.
-Costs and metrics that only describe are left out.
+best method or as one of nothing but the labels. Of predicted expression: 0, no effect, A, the mean effect, W, another
+condition or S, effects of the other sign score at least as well as the best method or the truth. Metrics of a family
+with the same verdicts everywhere share a row. Costs and metrics that only describe are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,10 @@ LETTERS = {
     "unrelated cells": "U",
     "batch alone": "B",
     "depth alone": "D",
+    "no effect": "0",
+    "mean effect": "A",
+    "wrong condition": "W",
+    "wrong direction": "S",
 }
 MEANINGS = {"informative": "✓  informative", NOT_EVIDENCE: NOT_EVIDENCE, "untested": "–  untested"}
 _LONGEST = 68

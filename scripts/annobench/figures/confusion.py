@@ -25,6 +25,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     names = tables["classes"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
     names |= tables["trees"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
     matrices = [(row, _matrix(tables, (row.dataset, row.evaluation), row.method)) for row in best.itertuples()]
+    matrices = [(row, matrix) for row, matrix in matrices if not matrix.empty]  # a method may predict no labels
     if not matrices:
         return None
     widths = [len(m.columns) for _, m in matrices]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+STATES = ("counts", "log1p_cp10k", "log1p_cpm")
+
+
 @dataclass(frozen=True)
 class Expression:
     """Expression that a method predicts.
@@ -27,12 +30,15 @@ class Expression:
     conditions
         (n,) text: the condition that is predicted for each of them.
     values
-        (n, genes) numbers, over the genes of the query in their order, in the state of the dataset's matrix.
+        (n, genes) numbers, over the genes of the query in their order.
+    state
+        What the values are: `counts`, `log1p_cp10k` or `log1p_cpm`; None for the state of the dataset's matrix.
     """
 
     cell_ids: "NDArray[np.object_]"
     conditions: "NDArray[np.object_]"
     values: "NDArray[np.floating]"
+    state: str | None = None
 
 
 def write_expression(
@@ -40,7 +46,8 @@ def write_expression(
 ) -> None:
     """Validate predicted expression and write it as expression.h5ad, in the order of `cell_ids`.
 
-    Raises PredictionError where a cell is missing, unknown or predicted twice, or a value is not a finite number.
+    `state` is what the dataset's matrix holds. Raises PredictionError where a cell is missing, unknown or predicted
+    twice, or a value is not a finite number.
     """
     import pandas as pd
     from anndata import AnnData
@@ -52,11 +59,15 @@ def write_expression(
         )
     if bad := int((~np.isfinite(values)).sum()):
         raise PredictionError(f"the predicted expression holds {bad} NaN or infinite values")
+    if expression.state not in (None, *STATES):
+        raise PredictionError(
+            f"the predicted expression is stated to be '{expression.state}', expected {', '.join(STATES)}"
+        )
     wanted = np.asarray(cell_ids, dtype=object)
     order = row_order(wanted, np.asarray(expression.cell_ids, dtype=object), "expression")
     rows = slice(None) if order is None else order
     obs = pd.DataFrame({"condition": np.asarray(expression.conditions)[rows].astype(str)}, index=wanted.astype(str))
     cells = AnnData(values[rows].astype(np.float32), obs=obs, var=var[[]].copy())
-    cells.uns["annobench"] = {"matrix": state}
+    cells.uns["annobench"] = {"matrix": expression.state or state}
     with atomic(path) as temporary:
         cells.write_h5ad(temporary)

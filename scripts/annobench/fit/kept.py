@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annobench.config.names import CONDITION
 from annobench.core.errors import MethodSkipped
 from annobench.fit.run_record import OUTPUTS
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from annobench.fit.method import Context, Method
     from annobench.fit.predictions import Predictions
     from annobench.fit.run_record import Note
-
-CONDITION = "condition"  # column of obs: what was done to a cell
 
 
 def keep_decisions(

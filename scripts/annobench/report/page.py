@@ -142,7 +142,7 @@ def render(
         unfinished=read["failed"]["status"].value_counts().to_dict(),
         best=best(read["ranking"], settings.evaluations, 1 - settings.level),
         audit=audited(read["audit"], settings.evaluations),
-        controls=[control.description for control in CONTROLS.values()],
+        controls=[one.description for name, one in CONTROLS.items() if _was_made(name, read["audit"])],
         table_code=generate_init_offline_itables_html(options.dt_bundle),
         tables={name: _interactive(name, table) for name, table in shown.items()},
         figures=[_figure(Path(path), settings.figures) for path in figures],
@@ -152,6 +152,11 @@ def render(
     )
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
+
+
+def _was_made(control: str, audit: pd.DataFrame) -> bool:
+    """Whether a control has a value in any evaluation; of an audit that has no column for it nothing is known."""
+    return control not in audit or bool(audit[control].notna().any())
 
 
 def _finished(resources: pd.DataFrame) -> int:

@@ -8,6 +8,7 @@
 | `decisions` | decision values of tested, validation and unrelated cells |
 | `embedding` | where the fit places cells; with it `neighbours`, made once for all families |
 | `expression` | expression that the fit predicts |
+| `perturbations` | measured expression of the tested conditions and of the control cells, beside `expression` |
 | `cells` | the expression of the tested cells (only in the audit) |
 | `batch`, `order`, `organism` | columns of obs that the evaluation names for families of embeddings |
 
@@ -34,6 +35,8 @@ from annobench.ontology import Ontology
 from annobench.score.confidence_rules import RuleConfidences, compared_rules
 from annobench.score.join import read_scored
 from annobench.score.neighbours import Neighbours, nearest_neighbours
+from annobench.score.perturbation.compared import Compared
+from annobench.score.perturbation.reading import compare
 from annobench.score.scored import Scored
 from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
@@ -147,6 +150,11 @@ class Evidence:
         """Expression that the fit predicts."""
         raise self._absent("expression")
 
+    @cached_property
+    def perturbations(self) -> Compared:
+        """The tested conditions: what the fit predicts beside what was measured."""
+        raise self._absent("perturbations")
+
     def options(self, family: str, defaults: Params) -> Params:
         """Options of a family (`metric_options` of the evaluation) with its defaults."""
         return {**defaults, **self.given_options.get(family, {})}
@@ -195,6 +203,8 @@ class FitEvidence(Evidence):
         Observations of the dataset; None where no family looks at its columns.
     columns
         Which of them are the batch, the order and the organism.
+    cells
+        The cells of a dataset that declares perturbations; None where no family looks at them.
     options
         Family -> its options that differ from the defaults.
     seed
@@ -213,9 +223,11 @@ class FitEvidence(Evidence):
         decoding: str = ARGMAX,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
+        cells: Path | None = None,
         options: Mapping[str, Params] | None = None,
         seed: int = 0,
     ) -> None:
+        self._cells = cells
         self.given_options, self.seed, self._made = options or {}, seed, {}
         self._obs, there = obs, column_names(obs) if obs else []
         named = asdict(columns or ColumnSettings())
@@ -231,6 +243,8 @@ class FitEvidence(Evidence):
         yield from self._columns
         if self.run.ok:
             yield from (name for name in ("embedding", "expression") if self.run.has(name))
+            if self._cells is not None and self.run.has("expression"):
+                yield "perturbations"
             if len(self.truths.known):  # a query may have no labels at all
                 yield "labels"
                 if self.run.has("predictions"):
@@ -275,6 +289,14 @@ class FitEvidence(Evidence):
         from anndata import read_h5ad
 
         return read_h5ad(self._folder / "expression.h5ad")
+
+    @cached_property
+    def perturbations(self) -> Compared:
+        """The tested conditions: what the fit predicts beside what was measured."""
+        if self._cells is None or self._obs is None:
+            raise self._absent("perturbations")
+        ids = self.truths.ids.to_numpy(zero_copy_only=False)
+        return compare(self.expression, self._cells, self._obs, self.truths.places, ids)
 
     def column(self, role: str) -> Categorical:
         """The column of obs that the evaluation names as `batch`, `order` or `organism`, of the cells of `truths`."""

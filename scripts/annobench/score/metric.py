@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from annobench.score.counts import Counts
     from annobench.score.evidence import Evidence
+    from annobench.score.units import Units
 
     Array = NDArray[np.float64]
 
@@ -53,7 +54,8 @@ class Metric:
         The label set of the value that ranks; see the module.
     level
         What has a value: `overall` (the test cells of a view), `fit` (the run record), `class`, `bin`, `rule` (a
-        confidence rule), or `audit` (a labelling, in the audit only). Metrics of the first two levels can rank.
+        confidence rule), or `audit` (a labelling, in the audit only). Metrics of the first two levels can rank. Rows of
+        other levels, such as `condition`, may stand beside those of `overall`.
     needs
         Evidence that it needs beyond what its family needs.
     from_counts
@@ -103,9 +105,9 @@ class Row:
     label_set
         Over which classes an average is taken; of a confidence rule or a marker metric which reading it is.
     level
-        overall, class, a column of `Scored.groups`, bin, rule or fit.
+        overall, class, a column of `Scored.groups`, bin, rule, condition or fit.
     group
-        Which class, group, bin or rule; `all` for the levels overall and fit.
+        Which class, group, bin, rule or condition; `all` for the levels overall and fit.
     value
         The value.
     n
@@ -142,6 +144,8 @@ class Family:
         and on fits that predict no labels where the evaluation names none.
     unit_sums
         Evidence -> metric -> part -> sums over the cells of every unit, (units,): for the metrics with `from_sums`.
+    units
+        Evidence -> what these sums are over, where it is not the units of the tested cells.
     """
 
     name: str
@@ -151,6 +155,7 @@ class Family:
     order: int = 100
     unit_sums: "Callable[[Evidence], Mapping[str, Mapping[str, Array]]] | None" = None
     on_request: bool = False
+    units: "Callable[[Evidence], Units] | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(replace(metric, family=self.name) for metric in self.metrics))

@@ -49,11 +49,14 @@ class FitTables:
         Training cells of the split.
     roles
         Roles of the cells, one file for each view of the spec.
+    cells
+        The cells themselves, where the dataset declares perturbations; else None.
     """
 
     obs: Path
     train: Path
     roles: Sequence[Path]
+    cells: Path | None = None
 
 
 def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology, outputs: Mapping[str, Path]) -> None:
@@ -107,6 +110,7 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
                     decoding=decoding,
                     obs=tables.obs,
                     columns=view.columns,
+                    cells=tables.cells,
                     options=view.options,
                     seed=spec.seed,
                 )

@@ -91,16 +91,15 @@ def _stacked(parts: "Sequence[Column]") -> Categorical:
 
 def sums_columns(view: ScoredView, evidence: Evidence, families: Iterable[Family]) -> "dict[str, Column]":
     """Columns of `sums`: what metrics with `from_sums` are computed from, for every unit; zeros are left out."""
-    rows: list[tuple[str, str, str, float]] = []
-    kind = "cell"
+    rows: list[tuple[str, str, str, str, float]] = []
     for family in (one for one in families if one.unit_sums):
         assert family.unit_sums is not None
         for metric, parts in evidence.sums(family.name, family.unit_sums).items():
-            kind = evidence.units.kind
+            units = family.units(evidence) if family.units else evidence.units
             for part, values in parts.items():
-                pairs = zip(evidence.units.names, values.tolist(), strict=True)
-                rows += [(unit, metric, part, value) for unit, value in pairs if value]
-    return _repeated({"split": view.split, "method": view.method, "unit_kind": kind}, _by_name(SUMS, rows))
+                pairs = zip(units.names, values.tolist(), strict=True)
+                rows += [(units.kind, unit, metric, part, value) for unit, value in pairs if value]
+    return _repeated({"split": view.split, "method": view.method}, _by_name(["unit_kind", *SUMS], rows))
 
 
 def confidence_columns(view: ScoredView, evidence: Evidence, merge: Rollup | None) -> "dict[str, Column]":

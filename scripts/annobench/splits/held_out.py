@@ -49,7 +49,8 @@ class HeldOut(Regime):
         train, val = self.train_cells(obs, test), np.zeros(len(labels), dtype=bool)
         if group_by := self.kept_apart():  # cells of unknown donor could be of a donor that is tested
             train &= ~(obs[group_by] == NOT_GIVEN)
-        val[share_of_each_class(labels, train, self.val_fraction, stream(seed, VAL))] = True
+        if self.val_fraction:
+            val[share_of_each_class(labels, train, self.val_fraction, stream(seed, VAL))] = True
         train &= ~val
         roles = np.full(len(labels), "unused", dtype=object)
         for role, cells in (("train", train), ("val", val), ("test", test)):

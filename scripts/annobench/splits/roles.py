@@ -98,7 +98,7 @@ def check_roles(obs: "Columns", roles: "NDArray[np.object_]", settings: "Regime"
             f"splits: {name}: no test cell has a known label, so nothing can be scored; map the labels, or test on "
             "other cells"
         )
-    if settings.TRAINS and len(classes := list(labels[train].counts())) < 2:
+    if settings.TRAINS and settings.LEARNS_LABELS and len(classes := list(labels[train].counts())) < 2:
         raise DataError(
             f"splits: {name}: the training cells have one class only ({classes[0]}); a classifier needs two"
         )

@@ -49,7 +49,8 @@ Key = tuple[Hashable, ...]
 def audit(context: TableContext) -> pd.DataFrame:
     """Every metric on the controls and on the methods of every evaluation, with the verdict. A metric is not evidence
     of good annotation where a control without information wins, merging labels improves it, marker labels beat the
-    truth, a model of an unrelated tissue does as well as the best method, or its rule accepts unrelated cells.
+    truth, a model of an unrelated tissue does as well as the best method, or its rule accepts unrelated cells; nor of
+    good predictions of perturbations where one that knows nothing of the condition does as well.
 
     Values are means over splits and seeds.
     """
@@ -139,9 +140,17 @@ def _accepted(means: pd.DataFrame) -> dict[Key, dict[str, float]]:
 
 
 def _informed(means: pd.DataFrame) -> dict[Key, bool]:
-    """Whether a method is more accurate than every control without information, by evaluation."""
-    accuracy = means[means["metric"] == "accuracy"]
-    methods = accuracy[accuracy["kind"] == "method"]
-    blind = accuracy[accuracy["name"].isin(NO_INFORMATION) & (accuracy["kind"] == "control")]
-    best, chance = (part.groupby(EVALUATION)["value"].max() for part in (methods, blind))
-    return {key: bool(value > chance.get(key, -1.0)) for key, value in best.items()}
+    """Whether a method is more accurate than every control without information, by evaluation.
+
+    Where no labels are predicted: whether one tells conditions apart better than every control that knows nothing of
+    them.
+    """
+    informed: dict[Key, bool] = {}
+    blind_of_conditions = [name for name, control in CONTROLS.items() if control.blind and control.families]
+    for metric, names in (("discrimination", blind_of_conditions), ("accuracy", list(NO_INFORMATION))):
+        rows = means[means["metric"] == metric]
+        methods = rows[rows["kind"] == "method"]
+        blind = rows[rows["name"].isin(names) & (rows["kind"] == "control")]
+        best, chance = (part.groupby(EVALUATION)["value"].max() for part in (methods, blind))
+        informed |= {key: bool(value > chance.get(key, -1.0)) for key, value in best.items()}
+    return informed

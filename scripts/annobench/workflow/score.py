@@ -15,7 +15,15 @@ class ScoreRules(Chapter):
 
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
-        return int((1500 + self.study.datasets[wildcards.dataset]["resources"]["cells"] / 2500) * attempt)
+        dataset = self.study.datasets[wildcards.dataset]
+        dense = dataset["resources"]["memory_mb"] if "perturbation" in dataset else 0
+        return int((1500 + dense + dataset["resources"]["cells"] / 2500) * attempt)
+
+    def measured_cells(self, wildcards: Wildcards) -> dict[str, str]:
+        """The cells, of a dataset that declares perturbations: predicted expression is compared with theirs."""
+        if "perturbation" not in self.study.datasets[wildcards.dataset]:
+            return {}
+        return {"cells": self.results.cells(wildcards.dataset), "store": self.results.store(wildcards.dataset)}
 
     def scored_roles(self, wildcards: Wildcards) -> list[str]:
         """Roles of the splits that a fit is scored on, in the order of `ScoreSpec.views`."""

@@ -379,7 +379,8 @@ def test_figures_without_data_are_not_asked_for() -> None:
     smoke, default = Targets(resolve("smoke")), Targets(resolve(None))
     assert "low_label" in smoke.figure_names
     assert "markers" not in smoke.figure_names  # simulated genes mark nothing
-    assert set(default.figure_names) == set(OTHERS) - {"published", "spatial_map", "effects", *OF_EMBEDDINGS}
+    absent = {"published", "spatial_map", "effects", "perturbation", *OF_EMBEDDINGS}
+    assert set(default.figure_names) == set(OTHERS) - absent
     assert {"published", "spatial_map", "effects", "markers"} <= set(Targets(resolve("spatial")).figure_names)
     lung = Targets(resolve("lung"))
     assert "low_label" not in lung.figure_names

@@ -23,6 +23,7 @@ from annobench.score.audit.controls import (
     Basis,
     Control,
     made,
+    made_for,
     merged_labels,
     noise_rules,
     tissue_rules,
@@ -380,7 +381,6 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
 
 
 METHODS = {"good": 0.9, "fair": 0.6}
-LABELLINGS = {name for name, control in CONTROLS.items() if control.make} | {"marker_argmax"}
 NOTHING = pd.DataFrame(columns=["dataset", "evaluation", "regime", "method", "status"])  # took nothing
 
 
@@ -418,7 +418,7 @@ def _fit(folder: Path, ids: Any, truth: Any, role: Any, types: list[str], share:
 def test_an_evaluation_end_to_end(evaluation: Callable[..., dict[str, pd.DataFrame]], ontology: Ontology) -> None:
     found = evaluation()
     metrics = found["metrics"]
-    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == LABELLINGS
+    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == set(made_for("flat"))
     assert set(metrics.loc[metrics["kind"] == "method", "name"]) == set(METHODS)
     assert not metrics.duplicated(["name", "family", "metric", "variant", "rule"]).any()
     assert metrics["value"].notna().all()
@@ -535,7 +535,7 @@ def test_where_nothing_trains_the_controls_follow_the_tested_labels(
 ) -> None:
     metrics = evaluation(trains=False)["metrics"]
     assert set(metrics["shares_of"]) == {"tested"}
-    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == LABELLINGS
+    assert set(metrics.loc[metrics["kind"] == "control", "name"]) == set(made_for("flat"))
     truth = read_columns(tmp_path / "obs.parquet")["label_id"]
     shares = np.array([(truth == label).mean() for label in sorted(set(truth))])
     value = metrics[(metrics["metric"] == "accuracy") & (metrics["variant"] == "-")].set_index("name")["value"]

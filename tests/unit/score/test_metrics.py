@@ -19,6 +19,8 @@ from annobench.score.metrics import (
     markers,
     ontology_aware,
     per_class,
+    perturbation,
+    perturbation_published,
     resources,
     status,
     topk,
@@ -289,6 +291,7 @@ def test_every_row_is_a_registered_metric_within_its_range() -> None:
     seen = {row.metric for row in rows}
     elsewhere = [*resources.METRICS, *status.METRICS, *confidence.METRICS, *markers.METRICS]  # need more than labels
     elsewhere += [m for m in METRICS.values() if "embedding" in FAMILIES[m.family].needs]
+    elsewhere += [*perturbation.METRICS, *perturbation_published.METRICS]
     silent = {m.name for m in METRICS.values()} - seen - {m.name for m in elsewhere}
     assert not silent
 

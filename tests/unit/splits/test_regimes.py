@@ -37,7 +37,8 @@ def entry(regime: str, policy: str = "none") -> Entry:
     root = load_schema("config")
     filled = fill({"regime": regime}, root["$defs"]["evaluation"], root)
     own = {key: value for key, value in filled.items() if key not in COMMON_KEYS}
-    return Entry("d", FAMILIES, policy, own, {"organism": ["Homo sapiens", "Mus musculus"]})
+    organisms = {"organism": ["Homo sapiens", "Mus musculus"]}
+    return Entry("d", FAMILIES, policy, own, organisms, control="none")
 
 
 def expanded(regime: str) -> list[Regime]:
@@ -88,6 +89,7 @@ def test_every_regime_leaves_unknown_labels_out_of_training_and_repeats_its_draw
         "donor": np.array([f"d{i}.{j}" for i, j in zip(studies, donors, strict=True)], dtype=object),
         "organism": rng.choice(np.array(["Homo sapiens", "Mus musculus", "unknown"], dtype=object), cells),
         "part": np.where(studies == 3, "query", "reference").astype(object),
+        "condition": rng.choice(np.array(["none", "unknown", *"efghi"], dtype=object), cells),
     }
     for one in expanded(name):
         roles = assign_roles(obs, SplitSpec(one, seed))

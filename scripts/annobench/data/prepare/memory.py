@@ -9,7 +9,7 @@ from annobench.cells.matrix import check_counts, check_finite, check_log1p, reco
 from annobench.cells.spec import MatrixSpec
 from annobench.config.names import NO_MATRIX
 from annobench.core.errors import DataError, nearest
-from annobench.data.prepare.card import read_h5ad, read_observations, source_notes, write_cells
+from annobench.data.prepare.card import Notes, read_h5ad, read_observations, source_notes, write_cells
 from annobench.data.prepare.observations import duplicate_ids
 from annobench.data.prepare.task import Task
 from annobench.ontology.labels import MappedLabels
@@ -32,12 +32,12 @@ def prepare_in_memory(task: Task) -> None:
     matrix, var = take_slot(adata, task.spec.matrix.slot, task.file)
     matrix, state = _checked(matrix, task.spec.matrix, adata.obs, task.file)
     genes = chosen_genes(var, task.spec.genes, lambda: np.asarray(matrix.sum(axis=0)).ravel(), task.file)
-    obs, mapping = _mapped(adata, task)
+    obs, mapping, observed = _mapped(adata, task)
     cells = AnnData(matrix[:, genes.positions], obs=obs, var=genes.table)
-    cells.uns["annobench"] = {"matrix": state, "ontology": task.ontology.release}
+    cells.uns["annobench"] = task.facts(state)
     if "spatial" in adata.obsm:
         cells.obsm["spatial"] = adata.obsm["spatial"]
-    notes = source_notes(task.fetched, genes, mapping)
+    notes = source_notes(task.fetched, genes, mapping) | observed
     write_cells(task.name, cells, task.outputs, task.ontology, notes)
 
 
@@ -49,22 +49,23 @@ def _prepare_observations(task: Task) -> None:
 
     read = read_observations(task.source)
     _check_ids(read, task.spec.cells.duplicated_ids, task.file)
-    obs, mapping = _mapped(read, task)
+    obs, mapping, observed = _mapped(read, task)
     table = pd.DataFrame({"feature_id": [], "feature_name": []}, dtype=str, index=pd.Index([], dtype=str))
     genes = ChosenGenes(table, np.arange(0), 0, 0)
     cells = AnnData(csr_matrix((len(obs), 0), dtype=np.float32), obs=obs, var=genes.table)
-    cells.uns["annobench"] = {"matrix": NO_MATRIX, "ontology": task.ontology.release}
-    write_cells(task.name, cells, task.outputs, task.ontology, source_notes(task.fetched, genes, mapping))
+    cells.uns["annobench"] = task.facts(NO_MATRIX)
+    write_cells(task.name, cells, task.outputs, task.ontology, source_notes(task.fetched, genes, mapping) | observed)
 
 
-def _mapped(adata: "AnnData", task: Task) -> "tuple[pd.DataFrame, MappedLabels]":
-    """Observations of the contract, and how their labels were mapped."""
+def _mapped(adata: "AnnData", task: Task) -> "tuple[pd.DataFrame, MappedLabels, Notes]":
+    """Observations of the contract, how their labels were mapped, and what the card says of conditions."""
     import pandas as pd
 
     observations = task.observations(list(adata.obs.columns))
     columns = {key: values.to_text() for key, values in observations.block(adata.obs).items()}
     mapping = observations.finish()
-    return pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id")), mapping
+    table = pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id"))
+    return table, mapping, observations.notes()
 
 
 def _checked(matrix: "csr_matrix", spec: MatrixSpec, obs: "pd.DataFrame", file: str) -> "tuple[csr_matrix, str]":

@@ -14,6 +14,8 @@ from annobench.cells.store.ids import hashed, repeated
 from annobench.config.names import NO_LABELS
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import NOT_GIVEN, Categorical
+from annobench.data.prepare.columns import coded, same
+from annobench.data.prepare.conditions import Conditions
 from annobench.data.prepare.spec import CellsSpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import MappedLabels, map_labels, read_table
@@ -42,6 +44,8 @@ class Observations:
         A table of config/labels.
     file
         Named in messages.
+    conditions
+        What was done to the cells, where the dataset says so.
 
     Attributes
     ----------
@@ -65,7 +69,9 @@ class Observations:
         ontology: Ontology,
         label_table: Path | None,
         file: str,
+        conditions: Conditions | None = None,
     ) -> None:
+        self._conditions = conditions
         self._name, self._spec, self._ontology, self._file = name, spec, ontology, file
         self._declared = spec.label not in NO_LABELS
         self._table = read_table(label_table, ontology) if label_table and self._declared else None
@@ -79,7 +85,7 @@ class Observations:
             **{key: getattr(spec, key) for key in ("study", "donor", "batch", "assay", "tissue", "disease")},
             **spec.extra,
         }
-        self.needed: list[str] = []
+        self.needed: list[str] = [] if conditions is None else conditions.needed
         for key, column in self._values.items():
             if column is None or column.startswith("="):
                 continue
@@ -107,7 +113,11 @@ class Observations:
         columns |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease", *self._spec.extra)}
         for key, counter in self.counts.items():
             counter.update(columns[key].counts())
-        return columns
+        return columns if self._conditions is None else columns | self._conditions.block(obs)
+
+    def notes(self) -> dict[str, object]:
+        """What the card says of conditions; after the last block. Raises DataError where they cannot be used."""
+        return {} if self._conditions is None else {"perturbation": self._conditions.finish()}
 
     def _text(self, key: str, obs: "pd.DataFrame") -> Categorical | None:
         """A column under new names where the dataset has some; None where nothing is declared."""
@@ -166,29 +176,6 @@ class Observations:
                 "with `cells.label: null` that there are no labels"
             )
         return self._mapped(list(self._pairs), list(self._pairs.values()))
-
-
-def same(text: str, n: int) -> Categorical:
-    """The same text for n cells."""
-    return Categorical(np.zeros(n, dtype=np.int32), [text])
-
-
-def coded(column: "pd.Series") -> Categorical:
-    """A column as text; missing values become `unknown`."""
-    import pandas as pd
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        codes, values = column.cat.codes.to_numpy(), column.cat.categories
-    else:
-        codes, values = pd.factorize(column, use_na_sentinel=True)
-    used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(values)))
-    names = list(pd.Series(values[used]).astype(object).astype(str))
-    if (codes < 0).any():
-        names.append(NOT_GIVEN)
-    place = np.full(len(values) + 1, len(names) - 1, dtype=np.int32)
-    place[used] = np.arange(len(used))
-    whole = Categorical.of(names)  # two values may read the same
-    return Categorical(whole.codes[place[codes]], whole.names)
 
 
 class CellIds:

@@ -46,6 +46,22 @@ class CellsSpec(Spec):
 
 
 @dataclass(frozen=True)
+class PerturbationSpec(Spec):
+    """What was done to the cells: `perturbation` of a dataset file, whose schema describes the fields."""
+
+    condition: str
+    control: str
+    separator: str = "+"
+    no_gene: tuple[str, ...] = ()
+    pairs: str | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What methods are told of it, in `uns["annobench"]`."""
+        return {"control": self.control, "separator": self.separator, "no_gene": list(self.no_gene)}
+
+
+@dataclass(frozen=True)
 class PairSpec(Spec):
     """How the references and the query of a pair are joined."""
 
@@ -80,6 +96,7 @@ class DatasetSpec(Spec):
     genes: GenesSpec
     cells: CellsSpec
     pair: PairSpec | None = None
+    perturbation: PerturbationSpec | None = None
     combined: CombinedSpec | None = None
 
     @property

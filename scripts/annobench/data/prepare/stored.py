@@ -77,11 +77,11 @@ def prepare_stored(task: Task) -> None:
         origin = _origin(task)
         if isinstance(file, StoreFile) and whole:
             with ObsTable(outputs.obs) as obs:
-                link_store(outputs, [task.source], genes.table, obs.rows, origin=origin, ontology=task.ontology)
+                link_store(outputs, [task.source], genes.table, obs.rows, origin=origin, uns=task.facts("counts"))
         else:
             cells = Cells(blocks, file.n, genes.table)
-            write_store(outputs, cells, origin=origin, ontology=task.ontology, report=task.report)
-    notes = source_notes(task.fetched, genes, mapping)
+            write_store(outputs, cells, origin=origin, uns=task.facts("counts"), report=task.report)
+    notes = source_notes(task.fetched, genes, mapping) | observations.notes()
     finish_stored(task.name, outputs, task.ontology, genes=genes.table, counts=observations.counts, notes=notes)
 
 
@@ -205,13 +205,12 @@ class Cells:
 
 
 def write_store(
-    outputs: PreparedFiles, cells: Cells, *, origin: Mapping[str, object], ontology: Ontology, report: Report
+    outputs: PreparedFiles, cells: Cells, *, origin: Mapping[str, object], uns: Mapping[str, object], report: Report
 ) -> None:
     """Write the store beside cells.h5ad, resuming where an interrupted run with the same `origin` stopped."""
     begun = outputs.begun
     if (begun / MANIFEST).is_file() and not Manifest.read(begun).ends_with(dict(origin)):
         rmtree(begun)  # of another source, which was killed before the last line of this function
-    uns = {"matrix": "counts", "ontology": ontology.release}
     with StoreWriter(begun, cells.genes, uns=uns, source=origin) as writer:
         done = stop = writer.done
         begin = said = time.monotonic()
@@ -236,10 +235,9 @@ def link_store(
     annotations: "Callable[[int, int], pd.DataFrame]",
     *,
     origin: Mapping[str, object],
-    ontology: Ontology,
+    uns: Mapping[str, object],
 ) -> None:
     """Make the store beside cells.h5ad of stores whose counts stay as they are: only annotations are written."""
-    uns = {"matrix": "counts", "ontology": ontology.release}
     link_stores(parts, outputs.begun, uns=uns, source=origin, genes=genes, annotations=annotations)
     rmtree(outputs.store, ignore_errors=True)
     outputs.begun.rename(outputs.store)

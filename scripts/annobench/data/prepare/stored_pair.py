@@ -14,8 +14,8 @@ from annobench.core.codehash import code_hash
 from annobench.core.files import atomic
 from annobench.core.parquet import NOT_GIVEN, ColumnWriter
 from annobench.core.progress import Report
+from annobench.data.prepare.columns import coded, same
 from annobench.data.prepare.join import Join, extra_columns
-from annobench.data.prepare.observations import coded, same
 from annobench.data.prepare.stored import Block, Cells, ObsTable, finish_stored, link_store, write_store
 from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import Ontology
@@ -61,14 +61,15 @@ def prepare_stored_pair(
         "columns": sorted(join.genes.columns),
         "code": code_hash(__name__),
     }
+    uns = {"matrix": "counts", "ontology": ontology.release}
     folders = [cells.whole_store(join.columns[part], len(join.genes)) for part, cells in opened.items()]
     if not places and all(folders):
         whole = [folder for folder in folders if folder]
         with ObsTable(outputs.obs) as obs:
-            link_store(outputs, whole, join.genes, obs.rows, origin=origin, ontology=ontology)
+            link_store(outputs, whole, join.genes, obs.rows, origin=origin, uns=uns)
     else:
         cells = Cells(blocks, sum(part.n for part in opened.values()), join.genes)
-        write_store(outputs, cells, origin=origin, ontology=ontology, report=report)
+        write_store(outputs, cells, origin=origin, uns=uns, report=report)
     finish_stored(join.name, outputs, ontology, genes=join.genes, counts=counts, notes=join.notes)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annobench.core.progress import Report
+from annobench.data.prepare.conditions import Conditions
 from annobench.data.prepare.observations import Observations
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.ontology import Ontology
@@ -75,8 +76,15 @@ class Task:
         """Name of the source, for messages."""
         return self.source.name
 
+    def facts(self, matrix: str) -> dict[str, object]:
+        """What the cells contract keeps in `uns["annobench"]`; `matrix` is what the values are."""
+        done = self.spec.perturbation
+        return {"matrix": matrix, "ontology": self.ontology.release, **(done.facts if done else {})}
+
     def observations(self, columns: Sequence[str]) -> Observations:
         """The mapping of a source's obs with these columns."""
+        done = self.spec.perturbation
+        conditions = None if done is None else Conditions(done, columns, self.source)
         return Observations(
             self.name,
             self.spec.cells,
@@ -84,4 +92,5 @@ class Task:
             ontology=self.ontology,
             label_table=self.label_table,
             file=self.file,
+            conditions=conditions,
         )

@@ -14,6 +14,8 @@ The first knows everything; the next four know nothing of the cell; the others a
 truth. `oracle`, `shuffled` and `noise` are embeddings as well (see embeddings.py). A control is an entry of `CONTROLS`
 here, with a name for people in `annobench.config.controls`.
 
+Controls of predicted expression are made in `annobench.score.audit.perturbations`.
+
 Where nothing trains (regime zero_shot) the shares are those of the tested labels.
 """
 
@@ -42,6 +44,7 @@ from annobench.score.audit.tissue import TissueModel, train_on
 from annobench.score.confidence import by_rule
 from annobench.score.confidence_rules import RuleConfidences
 from annobench.score.join import rolled_up
+from annobench.score.registry import FAMILIES
 from annobench.score.scored import Probabilities, Scored
 
 if TYPE_CHECKING:
@@ -244,6 +247,8 @@ class Control:
         Makes its embedding, or None where it cannot be made. None for a control that is no embedding.
     rules
         The confidence rules on its answers, where they say something.
+    families
+        Metric families that it is made for, of a control that is no labelling; empty for labellings.
     """
 
     stream: int
@@ -252,9 +257,11 @@ class Control:
     make: Callable[[Basis], Scored | None] | None = None
     embed: EmbeddingMaker | None = None
     rules: Callable[[Basis, Scored], list[RuleConfidences]] | None = None
+    families: tuple[str, ...] = ()
 
 
 NOTHING_KNOWN = "no information"
+PERTURBATIONS = ("perturbation", "perturbation_published")  # see annobench.score.audit.perturbations
 CONTROLS = {
     "oracle": Control(0, None, make=_oracle, embed=labels_alone),
     "majority": Control(1, NOTHING_KNOWN, blind=True, make=_majority),
@@ -266,8 +273,23 @@ CONTROLS = {
     "unrelated_tissue": Control(7, "unrelated tissue", blind=True, make=_unrelated_tissue, rules=_rules_of_tissue),
     "batch_alone": Control(8, "batch alone", blind=True, embed=batches_alone),
     "depth_alone": Control(9, "depth alone", blind=True, embed=depth_alone),
+    "control_mean": Control(20, "no effect", blind=True, families=PERTURBATIONS),
+    "perturbed_mean": Control(21, "mean effect", blind=True, families=PERTURBATIONS),
+    "shuffled_conditions": Control(22, "wrong condition", blind=True, families=PERTURBATIONS),
+    "sign_flipped": Control(23, "wrong direction", blind=True, families=PERTURBATIONS),
 }
 NO_INFORMATION = tuple(name for name, control in CONTROLS.items() if control.rule == NOTHING_KNOWN)
+
+
+def made_for(family: str) -> dict[str, Control]:
+    """The controls of a metric family: its own, with the truth, or those that are embeddings, or labellings."""
+    own = {name: control for name, control in CONTROLS.items() if family in control.families}
+    if own:
+        return {"oracle": CONTROLS["oracle"], **own}
+    others = {name: control for name, control in CONTROLS.items() if not control.families}
+    if "embedding" in FAMILIES[family].needs:
+        return {name: control for name, control in others.items() if control.embed}
+    return {name: control for name, control in others.items() if control.make or not control.embed}
 
 
 def made(basis: Basis) -> dict[str, Scored]:

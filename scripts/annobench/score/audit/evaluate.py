@@ -18,6 +18,8 @@ from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
 from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn
+from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
+from annobench.score.audit.perturbations import TrainingCells, record_perturbations
 from annobench.score.audit.tables import Recorder, Tables
 from annobench.score.confidence import RECOMMENDED
 from annobench.score.confidence_rules import compared_rules
@@ -25,6 +27,7 @@ from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.confidence import rows as rows_of_rules
+from annobench.score.perturbation.reading import control_name
 from annobench.score.registry import rows_of, runnable
 from annobench.score.scored import Scored
 from annobench.score.spec import AuditedFits, AuditSpec, audited_fits
@@ -67,7 +70,7 @@ def audit_evaluation(
     tables.write(outputs)
 
 
-_NOT_JUDGED = ("per_class",)  # values of single classes have no verdict
+_NOT_JUDGED = ("per_class", *OF_PERTURBATIONS)  # values of single classes have no verdict; the others own controls
 
 
 class _SplitAudit:
@@ -96,6 +99,7 @@ class _SplitAudit:
         cells: "AnnData | None",
     ) -> None:
         self.spec, self.split, self.ontology, self.runs, self.obs = spec, split, ontology, runs, dataset["obs"]
+        self.cells = dataset["cells"]
         truths = read_truths(dataset["obs"], split.roles, split.train, ontology, rollup_of(spec.rollup, ontology))
         known = np.flatnonzero(truths.known)
         self.labelled = len(known) > 0
@@ -125,6 +129,7 @@ class _SplitAudit:
                 columns=self.spec.columns,
                 options=self.spec.options,
                 seed=self.split.seed,
+                cells=self.cells if control_name(self.cells) else None,
             )
             for method, run in self.runs.items()
         }
@@ -170,12 +175,14 @@ class _SplitAudit:
             self._record_embeddings(recorder, first)
         if self.methods and self.query.n_vars and self._wants("markers"):
             self._record_biology(recorder, {**controls, **self.methods}, table, first)
+        training = TrainingCells(self.cells, self.obs, self.split.roles)
+        record_perturbations(recorder, self.evidence, training, self.split.seed, self.spec.families)
         if first and "spatial" in self.query.obsm:
             self._record_spatial(recorder)
 
     def _record_scores(self, recorder: Recorder) -> dict[str, Scored]:
         """Every metric that compares with the truth, on controls and methods; returns the controls."""
-        controls = made(self.basis) if self.methods else {}
+        controls = made(self.basis) if self.methods else {}  # there is nothing to compare labels with
         for name, scored in controls.items():
             if (rules := CONTROLS[name].rules) and self._wants("confidence"):
                 recorder.metrics("control", name, rows_of_rules(rules(self.basis, scored), self.spec.bins))
@@ -190,7 +197,7 @@ class _SplitAudit:
         return self.spec.families is None or family in self.spec.families
 
     def _record_families(self, recorder: Recorder, kind: str, name: str, evidence: Evidence) -> None:
-        """All families that are judged."""
+        """All families that are judged, but those that have controls of their own."""
         recorder.metrics(kind, name, rows_of(evidence, self.spec.families, but=_NOT_JUDGED))
 
     def _record_embeddings(self, recorder: Recorder, first: bool) -> None:

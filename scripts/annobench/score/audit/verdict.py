@@ -16,6 +16,10 @@ Rules, in this order; the first that holds decides:
    method, or as one of nothing but the labels.
 7. `unrelated cells`: for the share of unknown cells, the same rule with the same cut accepts half or more of noise, of
    shuffled cells or of cells of an unrelated tissue (median method).
+7. Of predicted expression: `no effect`, `mean effect`, `wrong condition` and `wrong direction`. The mean of the
+   controls, the mean effect of the training conditions, the cells of another condition or the effect turned round score
+   at least as well as the truth, which is a technical duplicate; or as the best method, where one of them tells
+   conditions apart better than every such control.
 
 A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
 `untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
@@ -26,9 +30,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from annobench.score.audit.controls import CONTROLS, NOTHING_KNOWN
+from annobench.score.audit.controls import NOTHING_KNOWN, made_for
 from annobench.score.metric import Metric
-from annobench.score.registry import FAMILIES
 
 INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
@@ -77,19 +80,20 @@ def judge(
     accepted
         Of a share of unknown cells: kind of unrelated cells -> share that the rule behind the metric accepts.
     informed
-        Whether a method is more accurate than every control without information. Where none is, losing to such a
-        control says something of the methods and nothing of the metric.
+        Whether a method is more accurate than every control without information, or tells conditions apart better.
+        Where none is, losing to such a control says something of the methods and nothing of the metric.
     """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")
     if metric.best is None:
         return Verdict(DESCRIPTIVE, "", "no value is better than another")
-    known = {name: value for name, value in controls.items() if isfinite(value)}
+    of_family = made_for(metric.family)
+    known = {name: value for name, value in controls.items() if name in of_family and isfinite(value)}
     losses = {name: metric.loss(value) for name, value in known.items()}
     of_methods = [value for value in methods if isfinite(value)]
     best = min(of_methods, key=metric.loss, default=None)
     truth = known.get("oracle")
-    for name, control in CONTROLS.items():
+    for name, control in of_family.items():
         if name not in losses or control.rule is None:
             continue
         won = None
@@ -104,12 +108,11 @@ def judge(
             return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
-    notes = [] if informed else ["no method is more accurate than chance here"]
-    of_embedding = "embedding" in FAMILIES[metric.family].needs
+    notes = [] if informed else ["no method does better than chance here"]
     open_rules = [
         control.rule
-        for name, control in CONTROLS.items()
-        if control.rule not in (None, NOTHING_KNOWN) and name not in losses and of_embedding == bool(control.embed)
+        for name, control in of_family.items()
+        if control.rule not in (None, NOTHING_KNOWN) and name not in losses
     ]
     if open_rules and metric.family != "confidence":
         notes.append(f"not tested: {', '.join(open_rules)}")

@@ -1,0 +1,33 @@
+"""A column of a source's obs as categories."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annobench.core.parquet import NOT_GIVEN, Categorical
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def same(text: str, n: int) -> Categorical:
+    """The same text for n cells."""
+    return Categorical(np.zeros(n, dtype=np.int32), [text])
+
+
+def coded(column: "pd.Series") -> Categorical:
+    """A column as text; missing values become `unknown`."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, values = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, values = pd.factorize(column, use_na_sentinel=True)
+    used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(values)))
+    names = list(pd.Series(values[used]).astype(object).astype(str))
+    if (codes < 0).any():
+        names.append(NOT_GIVEN)
+    place = np.full(len(values) + 1, len(names) - 1, dtype=np.int32)
+    place[used] = np.arange(len(used))
+    whole = Categorical.of(names)  # two values may read the same
+    return Categorical(whole.codes[place[codes]], whole.names)
