@@ -34,8 +34,8 @@ def test_what_a_probe_reads_is_fitted_and_not_shown(crossed: Repo) -> None:
     assert {row["method"] for row in crossed.table("ranking", "crossed")} == {"probe_pca", "majority"}
     assert crossed.table("failed", "crossed") == []
     for pair in PAIRS:
-        assert record(crossed, pair, "knn")["status"] == "ok"
-        assert list(record(crossed, pair, "probe_pca")["uses"]) == ["knn"]
+        assert record(crossed, pair, "pca_train")["status"] == "ok"
+        assert list(record(crossed, pair, "probe_pca")["uses"]) == ["pca_train"]
     assert not list((crossed.folder / "results/scores").glob("*/*/knn"))
     scores = {row["method"]: float(row["score"]) for row in crossed.table("ranking", "crossed")}
     assert scores["probe_pca"] > 0.8 > 0.2 > scores["majority"]
@@ -55,7 +55,7 @@ def test_classes_of_one_organism_are_counted(crossed: Repo) -> None:
 
 def test_a_new_fit_of_what_it_reads_refits_a_probe(crossed: Repo) -> None:
     assert crossed.jobs("crossed") == {}
-    path = crossed.folder / FITS.format(PAIRS[0], "knn")
+    path = crossed.folder / FITS.format(PAIRS[0], "pca_train")
     text, times = path.read_text(), path.stat()
     path.write_text(json.dumps(json.loads(text) | {"host": "another"}))
     assert crossed.jobs("crossed")["fit_method"] == 1
@@ -71,10 +71,10 @@ def test_a_probe_without_what_it_reads_is_skipped_and_both_are_tried_again(
     runs = [FITS.format(pair, "probe_pca") for pair in PAIRS]
     crossed.snakemake(*runs, study="crossed")
     for pair in PAIRS:
-        base, probe = record(crossed, pair, "knn"), record(crossed, pair, "probe_pca")
+        base, probe = record(crossed, pair, "pca_train"), record(crossed, pair, "probe_pca")
         assert (base["status"], probe["status"]) == ("failed", "skipped")
         reason = f"it reads the embedding of 'knn' (uses.embedding), whose fit failed: {base['reason']}"
         assert probe["reason"] == reason
     monkeypatch.chdir(crossed.folder)
     again = failed_records(str(Path("config/studies/crossed.yaml").absolute()))
-    assert sorted(again) == sorted([*runs, *(FITS.format(pair, "knn") for pair in PAIRS)])
+    assert sorted(again) == sorted([*runs, *(FITS.format(pair, "pca_train") for pair in PAIRS)])

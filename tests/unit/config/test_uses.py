@@ -45,26 +45,26 @@ def place(method: str) -> SimpleNamespace:
 
 def test_what_is_read_is_fitted_first_and_not_shown() -> None:
     found = load_study(study(), ROOT)
-    fits = [Fit("simulated_small", "holdout", name, 1) for name in ("knn", "probe_pca")]
+    fits = [Fit("simulated_small", "holdout", name, 1) for name in ("pca_train", "probe_pca")]
     assert list(found.fits()) == fits
     assert list(found.scored_fits()) == fits[1:]
     assert found.fits_used_by(fits[1]) == fits[:1]
-    assert (found.only_used, found.shown_methods()) == (frozenset({"knn"}), ["probe_pca"])
-    assert constraints_of(found)["method"] == "probe_pca|knn"
+    assert (found.only_used, found.shown_methods()) == (frozenset({"pca_train"}), ["probe_pca"])
+    assert constraints_of(found)["method"] == "probe_pca|pca_train"
     rules = FitRules(found)
     assert rules.inputs(place("probe_pca"))["uses"] == [Results().run(fits[0])]
-    assert rules.inputs(place("knn"))["uses"] == []
+    assert rules.inputs(place("pca_train"))["uses"] == []
     settings = FitSettings.from_params(rules.settings(place("probe_pca")))
-    assert settings.method.uses == {"embedding": Use(output="embedding", methods=("knn",))}
+    assert settings.method.uses == {"embedding": Use(output="embedding", methods=("pca_train",))}
 
 
 def test_tables_show_it_only_where_it_is_listed(tmp_path: Path) -> None:
-    for methods in (["probe_pca"], ["probe_pca", "knn"]):
+    for methods in (["probe_pca"], ["probe_pca", "pca_train"]):
         found = load_study(study(methods=methods), ROOT)
         assert list(TableRules(found).spec(None).methods) == methods
         assert len(TableRules(found).fit_files()["run"]) == len(methods)
         plan = Plan(found, Results(tmp_path))
-        assert {one.method: one.fits for one in plan.methods} == {"knn": 1, "probe_pca": 1}
+        assert {one.method: one.fits for one in plan.methods} == {"pca_train": 1, "probe_pca": 1}
         assert f"2, {len(methods)} (2 fits left)" in plan.text()
 
 
@@ -76,7 +76,9 @@ def test_a_chain_is_fitted_from_its_end(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("study: s\n")
     found: Study = load_study(study(methods=["probe_pca", "mine"], seeds=[1, 2]), ROOT, str(tmp_path / "s.yaml"))
     order = [(fit.method, fit.seed) for fit in found.fits()]
-    assert order == [(m, s) for pair in (("knn", "probe_pca"), ("pca_logistic", "mine")) for s in (1, 2) for m in pair]
+    assert order == [
+        (m, s) for pair in (("pca_train", "probe_pca"), ("pca_logistic", "mine")) for s in (1, 2) for m in pair
+    ]
 
 
 def test_a_decoding_alone_has_its_fit_known() -> None:
@@ -88,9 +90,12 @@ def test_a_decoding_alone_has_its_fit_known() -> None:
 @pytest.mark.parametrize(
     ("uses", "part"),
     [
-        ({"embeding": "knn"}, "mine.yaml: uses: unknown key 'embeding'; did you mean 'embedding'?"),
+        ({"embeding": "pca_train"}, "mine.yaml: uses: unknown key 'embeding'; did you mean 'embedding'?"),
         (None, "mine.yaml: uses: key 'embedding' is missing; name the method whose embedding is read"),
-        ({"embedding": ["knn", "pca_logistic"]}, "mine.yaml: uses.embedding: expected one method, found a list of 2"),
+        (
+            {"embedding": ["pca_train", "pca_logistic"]},
+            "mine.yaml: uses.embedding: expected one method, found a list of 2",
+        ),
         (
             {"embedding": "pca_logistc"},
             "uses.embedding: methods: no file config/methods/pca_logistc.yaml; did you mean",
@@ -106,8 +111,10 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, uses: dict[str, Any] | N
 
 
 def test_a_method_without_uses_takes_none(tmp_path: Path) -> None:
-    text = PROBE | {"implementation": "knn", "uses": {"embedding": "knn"}}
-    assert "the implementation 'knn' reads no other fits" in refused(tmp_path, {"embedding": "knn"}, {"mine": text})
+    text = PROBE | {"implementation": "knn", "uses": {"embedding": "pca_train"}}
+    assert "the implementation 'knn' reads no other fits" in refused(
+        tmp_path, {"embedding": "pca_train"}, {"mine": text}
+    )
 
 
 def test_a_method_may_read_several_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,16 +133,16 @@ def test_rings_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "part"),
     [
-        ({"embedding": False}, "keep.embedding: false, but 'mine' reads the embedding of 'knn'; set it to true"),
+        ({"embedding": False}, "keep.embedding: false, but 'mine' reads the embedding of 'pca_train'; set it to true"),
         ({"embedding_roles": ["test"]}, "keep.embedding_roles: has no train cells, but 'mine' reads the embedding of"),
         ({"embedding_roles": ["train", "val"]}, "keep.embedding_roles: has no test cells"),
     ],
 )
 def test_what_is_read_has_to_be_kept(tmp_path: Path, keep: dict[str, Any], part: str) -> None:
-    assert part in refused(tmp_path, {"embedding": "knn"}, keep=keep)
+    assert part in refused(tmp_path, {"embedding": "pca_train"}, keep=keep)
 
 
 def test_nothing_that_learns_runs_where_nothing_trains(tmp_path: Path) -> None:
     zero_shot = [{"dataset": "simulated_small", "regime": "zero_shot"}]
-    message = refused(tmp_path, {"embedding": "knn"}, evaluations=zero_shot)
+    message = refused(tmp_path, {"embedding": "pca_train"}, evaluations=zero_shot)
     assert "'mine' learns from training cells, and the regime zero_shot has none" in message

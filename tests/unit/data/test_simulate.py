@@ -55,6 +55,18 @@ def test_absent_types_have_no_cells_and_all_others_stay_as_they_are(parameters: 
         simulate(**parameters, absent=TYPES, ontology=ontology)
 
 
+def test_times_move_a_fifth_of_the_genes_and_nothing_else(ontology: Ontology) -> None:
+    more = MANY | {"cells": 800}
+    still, moving = (simulate(**more, **times, ontology=ontology) for times in ({}, {"times": 5, "time_strength": 3.0}))
+    assert "time" not in still.obs
+    assert set(moving.obs["time"]) == set(range(5))
+    assert (still.obs["cell_type"] == moving.obs["cell_type"]).all()
+    first = (moving.obs["time"] == 0).to_numpy()
+    rates = [np.log1p(np.asarray(moving.X[rows].mean(axis=0)).ravel()) for rows in (first, ~first)]
+    moved = np.abs(rates[1] - rates[0]) > 0.5
+    assert 0.05 < moved.mean() < 0.35
+
+
 @pytest.mark.parametrize("parameters", [MANY, RELEASE], ids=["mixed", "numbered"])
 def test_the_file_holds_what_is_drawn_in_memory(parameters: Any, tmp_path: Path, ontology: Ontology) -> None:
     write_simulated(tmp_path / "a.h5ad", source(**parameters), ontology)

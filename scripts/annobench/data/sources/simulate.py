@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "Simulation", "Source", "simulate", "write_simulated"]
 
 _PROGRAM_GENES = 0.1  # share of the genes that one program moves
+_TIME_GENES = 0.2  # share of the genes that change with time
 _DEPTH_SPREAD = 0.3  # standard deviation of the log depth between cells
 
 
@@ -52,6 +53,8 @@ class Source(SourceSpec):
     depth: float = 1500
     dispersion: float = 0.5
     unlabelled: float = 0.0
+    times: int = 0
+    time_strength: float = 1.0
     seed: int = 0
 
     real: ClassVar[bool] = False
@@ -109,6 +112,7 @@ class Simulation:
         self._drawn_as = _without(source.absent, kinds)
         shape = (source.genes, source.mean_spread, source.program_strength)
         self._log_mean = _log_means(kinds, ontology, rng, shape)
+        self._slope = _slopes(source)
         cohort = Shape(
             cells=source.cells,
             kinds=len(kinds),
@@ -137,11 +141,16 @@ class Simulation:
         block.kind = self._drawn_as[block.kind]
         rate, rng, cells = block.effect, block.rng, len(block.kind)
         rate += self._log_mean[block.kind]
+        # a stream of its own: without times the cells are what they were before there were any
+        time = np.random.default_rng([self._source.seed, 0x71, number]).integers(0, max(self._source.times, 1), cells)
+        if self._source.times:
+            rate += (time / max(self._source.times - 1, 1))[:, None] * self._slope
         np.exp(rate, out=rate)
         rate *= (self._source.depth * np.exp(rng.normal(0, _DEPTH_SPREAD, cells)) / rate.sum(axis=1))[:, None]
         rate *= self._source.dispersion
         counts = rng.poisson(rng.gamma(1 / self._source.dispersion, rate))
-        return csr_matrix(counts, dtype=np.float32), self._obs(block, rng.random(cells) < self._source.unlabelled)
+        obs = self._obs(block, rng.random(cells) < self._source.unlabelled)
+        return csr_matrix(counts, dtype=np.float32), obs.assign(time=time) if self._source.times else obs
 
     def _obs(self, block: Block, unlabelled: "NDArray[np.bool_]") -> "pd.DataFrame":
         import numpy as np
@@ -183,6 +192,15 @@ def _without(absent: tuple[str, ...], kinds: list[str]) -> "NDArray[np.intp]":
     return np.array(present)[after]
 
 
+def _slopes(source: Source) -> "NDArray[np.float64]":
+    """Log fold change of every gene between the first time and the last, (genes,)."""
+    import numpy as np
+
+    rng = np.random.default_rng([source.seed, 0x72])
+    slopes: NDArray[np.float64] = rng.normal(0, source.time_strength, source.genes)
+    return slopes * (rng.random(source.genes) < _TIME_GENES)
+
+
 def _log_means(
     kinds: list[str], ontology: Ontology, rng: "np.random.Generator", shape: tuple[int, float, float]
 ) -> "NDArray[np.float64]":
@@ -204,7 +222,7 @@ def _log_means(
 def simulate(ontology: Ontology, **parameters: object) -> "AnnData":
     """Draw a `Simulation` from the parameters of a `Source`.
 
-    obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay and true_type.
+    obs has cell_type, cell_type_ontology_term_id, study, donor_id, assay, true_type and, where there are times, time.
     """
     import pandas as pd
     from anndata import AnnData

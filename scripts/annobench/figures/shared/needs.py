@@ -8,6 +8,7 @@ from typing import Any
 
 from annobench.config.entities import parts_of
 from annobench.config.figures import figure_facts
+from annobench.config.schema import Document
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
 from annobench.data.spec import has_real_cells
@@ -82,7 +83,7 @@ def sweep(study: Study) -> bool:
     return any(split.metric_options.get("clustering", {}).get("sweep") for split in study.splits.values())
 
 
-def _only_embeds(method: Mapping[str, Any]) -> bool:
+def _only_embeds(method: Document) -> bool:
     can = method["abilities"]
     return bool(can["embedding"] and not can["predictions"])
 
