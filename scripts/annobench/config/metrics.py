@@ -8,7 +8,7 @@ from pathlib import Path
 
 from annobench.config.plugins import plugin_path, plugins
 from annobench.config.schema import Value, kind_of
-from annobench.config.syntax import literals, tree_of
+from annobench.config.syntax import tree_of
 from annobench.core.errors import ConfigError, nearest
 
 FAMILIES = "score/metrics"
@@ -90,9 +90,16 @@ def check_metric(name: str, source: str, *, ranks: bool) -> None:
 
 
 @cache
-def family_options(family: str) -> dict[str, Value]:
-    """Options of a family with their defaults: what its file says in OPTIONS; empty for none."""
-    found: dict[str, Value] = literals(plugin_path(FAMILIES, family), ["OPTIONS"]).get("OPTIONS", {})
+def family_options(family: str) -> Mapping[str, Value]:
+    """Options of a family with their defaults: the fields of the class `Options` of its file; empty for none."""
+    path = plugin_path(FAMILIES, family)
+    found: dict[str, Value] = {}
+    for kind in tree_of(path).body:
+        if isinstance(kind, ast.ClassDef) and kind.name == "Options":
+            for field in kind.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value:
+                    value = ast.literal_eval(field.value)
+                    found[field.target.id] = list(value) if isinstance(value, tuple) else value
     return found
 
 

@@ -16,7 +16,7 @@ A family names what it needs, and runs where that is there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -42,12 +42,14 @@ from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from anndata import AnnData
     from numpy.typing import NDArray
 
     SumsOfFamily = Mapping[str, Mapping[str, NDArray[np.float64]]]
 
 Made = TypeVar("Made")
+Options = TypeVar("Options", bound="DataclassInstance")
 
 
 class Rules(NamedTuple):
@@ -86,7 +88,7 @@ class Evidence:
     """
 
     seed = 0
-    given_options: Mapping[str, Params] = {}
+    given_options: Mapping[str, Mapping[str, object]] = {}
 
     def __init__(self, scored: Scored) -> None:
         self.has, self.bins = frozenset({"labels", "predictions"}), scored.bins
@@ -155,9 +157,10 @@ class Evidence:
         """The tested conditions: what the fit predicts beside what was measured."""
         raise self._absent("perturbations")
 
-    def options(self, family: str, defaults: Params) -> Params:
-        """Options of a family (`metric_options` of the evaluation) with its defaults."""
-        return {**defaults, **self.given_options.get(family, {})}
+    def options(self, family: str, defaults: Options) -> Options:
+        """Options of a family (`metric_options` of the evaluation); `defaults` is its dataclass with the defaults."""
+        given = self.given_options.get(family, {})
+        return replace(defaults, **{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` gives, made once."""
@@ -224,7 +227,7 @@ class FitEvidence(Evidence):
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
         cells: Path | None = None,
-        options: Mapping[str, Params] | None = None,
+        options: Mapping[str, Mapping[str, object]] | None = None,
         seed: int = 0,
     ) -> None:
         self._cells = cells

@@ -34,9 +34,9 @@ COUNTS, SUMS, FITS = "unit counts", "unit sums", "fits"  # what intervals and te
 class Metric:
     """A metric, described once for scores, intervals, ranking, tests, figures and the report.
 
-    A family lists its metrics in `METRICS`, and its options, if it has any, in `OPTIONS` (name -> default, literals).
-    Configuration reads `name`, `label`, `low`, `high`, `best`, `label_set` and
-    `level` from the syntax tree, so they are written as literals (or `INFINITE`).
+    A family lists its metrics in `METRICS`; its options, if it has any, are fields of a dataclass `Options` with
+    literal defaults. Configuration reads `name`, `label`, `low`, `high`, `best`, `label_set` and `level` from the
+    syntax tree, so they are written as literals (or `INFINITE`).
 
     Parameters
     ----------

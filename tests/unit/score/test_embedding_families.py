@@ -377,7 +377,7 @@ def test_a_sweep_has_rows_for_every_resolution(cells: Cells) -> None:
 
 
 def test_options_of_families_are_checked() -> None:
-    assert family_options("clustering") == clustering.OPTIONS
+    assert family_options("clustering") == {"seeds": 3, "resolution": 1.0, "sweep": []}
     check_options("clustering", {"seeds": 5, "sweep": [0.5], "resolution": 2}, "here")
     with pytest.raises(ConfigError, match=r"here.clustering: there is no option 'seed'; did you mean 'seeds'"):
         check_options("clustering", {"seed": 5}, "here")

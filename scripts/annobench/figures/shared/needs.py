@@ -8,7 +8,6 @@ from typing import Any
 
 from annobench.config.entities import parts_of
 from annobench.config.figures import figure_facts
-from annobench.config.schema import Document
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
 from annobench.data.spec import has_real_cells
@@ -69,10 +68,11 @@ def factors(study: Study) -> bool:
 def embeddings(study: Study) -> bool:
     """Scores of embeddings: an evaluation names such a family, or names none and a method predicts no labels."""
     wanted = {"clustering", "silhouette", "integration", "probes", "ordering"}
+    of = {name: method["abilities"] for name, method in study.methods.items()}
     return any(
         wanted & set(split.metric_families)
         if split.metric_families is not None
-        else any(_only_embeds(study.methods[name]) for name in split.methods)
+        else any(of[name]["embedding"] and not of[name]["predictions"] for name in split.methods)
         for split in study.splits.values()
     )
 
@@ -81,11 +81,6 @@ def embeddings(study: Study) -> bool:
 def sweep(study: Study) -> bool:
     """A sweep of the resolution of clusters."""
     return any(split.metric_options.get("clustering", {}).get("sweep") for split in study.splits.values())
-
-
-def _only_embeds(method: Document) -> bool:
-    can = method["abilities"]
-    return bool(can["embedding"] and not can["predictions"])
 
 
 @need

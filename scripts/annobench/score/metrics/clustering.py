@@ -13,6 +13,7 @@ Source of the defaults: cz-benchmarks 0.15.1, which takes one seed.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,25 @@ if TYPE_CHECKING:
 K = 15  # neighbours, the cell itself among them
 ITERATIONS = 2
 
-OPTIONS = {"seeds": 3, "resolution": 1.0, "sweep": []}
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the family.
+
+    Parameters
+    ----------
+    seeds
+        Seeds of Leiden, over which values are means.
+    resolution
+        At which the embedding is scored.
+    sweep
+        Further resolutions, which have rows of their own.
+    """
+
+    seeds: int = 3
+    resolution: float = 1.0
+    sweep: tuple[float, ...] = ()
+
 
 METRICS = [
     Metric(
@@ -157,18 +176,18 @@ def clustering(
 
 def compute(evidence: Evidence) -> Iterator[Row]:
     """The mean over seeds; and, of a sweep, of every resolution."""
-    options = evidence.options("clustering", OPTIONS)
+    options = evidence.options("clustering", Options())
     n, start = len(evidence.embedding), evidence.seed
-    seeds = [start + i for i in range(options["seeds"])]
-    resolutions = list(dict.fromkeys([options["resolution"], *options["sweep"]]))
+    seeds = [start + i for i in range(options.seeds)]
+    resolutions = list(dict.fromkeys([options.resolution, *options.sweep]))
     labels = evidence.label_codes
     found = clustering(evidence.neighbours, labels, seeds=seeds, resolutions=resolutions)
     for resolution, of_seeds in found.items():
         for metric in METRICS:
             value = float(np.mean([values[metric.name] for values in of_seeds.values()]))
-            if resolution == options["resolution"]:
+            if resolution == options.resolution:
                 yield Row("clustering", metric.name, "-", "overall", "all", value, n)
-            if options["sweep"]:
+            if options.sweep:
                 yield Row("clustering", metric.name, "-", "resolution", f"{resolution:g}", value, n)
 
 

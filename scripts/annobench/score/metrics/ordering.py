@@ -11,6 +11,7 @@ more neighbours where cells are sparse, is an option.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-OPTIONS = {"k": 15, "adaptive_k": False}
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the family: neighbours of a cell, and whether their number is adapted to the density."""
+
+    k: int = 15
+    adaptive_k: bool = False
+
+
 _MOST, _LEAST = 50, 3  # neighbours of a cell, where their number is adapted
 
 METRICS = [
@@ -122,7 +131,7 @@ def positions_of(names: list[str], column: str = "order") -> "Array":
 
 def compute(evidence: Evidence) -> Iterator[Row]:
     """Both values; the log says where there is none."""
-    options = evidence.options("ordering", OPTIONS)
+    options = evidence.options("ordering", Options())
     part = cells_with(evidence, "order")
     if part is None:
         return
@@ -132,10 +141,10 @@ def compute(evidence: Evidence) -> Iterator[Row]:
         return Row("ordering", metric, "-", "overall", "all", value, n)
 
     yield row("silhouette_order", float(label_silhouettes(evidence.embedding[part.cells], part.codes).mean()))
-    if n <= options["k"]:
-        print(f"sequential_alignment: {n} cells, each is compared with {options['k']} others", flush=True)
+    if n <= options.k:
+        print(f"sequential_alignment: {n} cells, each is compared with {options.k} others", flush=True)
         return
-    value = sequential_alignment(part.neighbours, x, options["k"], adaptive_k=options["adaptive_k"])
+    value = sequential_alignment(part.neighbours, x, options.k, adaptive_k=options.adaptive_k)
     yield row("sequential_alignment", value)
 
 

@@ -18,13 +18,13 @@ one in the alphabet) and a negative one (option `binary`).
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annobench.core.parquet import NOT_GIVEN
-from annobench.core.spec import Params
 from annobench.score.evidence import Evidence
 from annobench.score.forest import grow_forest
 from annobench.score.metric import INFINITE, Family, Metric, Row
@@ -39,9 +39,34 @@ if TYPE_CHECKING:
     Codes = NDArray[np.intp]
     Classifier = Callable[["Array", "Codes", "Array", int, int], "Array"]
 
-OPTIONS = {"folds": 5, "min_cells": 10, "donors": True, "aggregate": "none", "binary": False}
 NEIGHBOURS = 5
 CELLS, DONORS = "cells", "donors"  # what folds are drawn of
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the family.
+
+    Parameters
+    ----------
+    folds
+        Number of folds.
+    min_cells
+        Labels with fewer cells are left out.
+    donors
+        Whether folds of whole donors are drawn as well.
+    aggregate
+        `none`; or `mean` or `median`: a point for every label of every donor instead of one for every cell.
+    binary
+        Score two labels as a negative and a positive one, as the source does.
+    """
+
+    folds: int = 5
+    min_cells: int = 10
+    donors: bool = True
+    aggregate: str = "none"
+    binary: bool = False
+
 
 METRICS = [
     Metric(
@@ -293,19 +318,19 @@ def aggregated(
 
 def compute(evidence: Evidence) -> Iterator[Row]:
     """Probes over folds of cells and, where there are donors enough, of donors."""
-    options = evidence.options("probes", OPTIONS)
+    options = evidence.options("probes", Options())
     points: NDArray[np.floating] = evidence.embedding
     labels, donors = evidence.label_codes, _donors(evidence)
-    if options["aggregate"] != "none":
+    if options.aggregate != "none":
         if donors is None:
             print("probes: there are no donors to aggregate over; nothing is probed", flush=True)
             return
-        points, labels, donors = aggregated(points, labels, donors, options["aggregate"])
-    folds, names = options["folds"], evidence.label_names
-    settings: Params = {"options": options, "seed": evidence.seed}
-    yield from _of_folds(points, labels, names, kind=CELLS, **settings)
-    if options["donors"] and donors is not None and len(np.unique(donors)) >= folds:
-        yield from _of_folds(points, labels, names, kind=DONORS, groups=donors, **settings)
+        points, labels, donors = aggregated(points, labels, donors, options.aggregate)
+    folds, names = options.folds, evidence.label_names
+    drawn = partial(_of_folds, points, labels, names, options=options, seed=evidence.seed)
+    yield from drawn(kind=CELLS)
+    if options.donors and donors is not None and len(np.unique(donors)) >= folds:
+        yield from drawn(kind=DONORS, groups=donors)
 
 
 def _of_folds(
@@ -315,12 +340,12 @@ def _of_folds(
     *,
     kind: str,
     groups: "NDArray[np.integer] | None" = None,
-    options: Params,
+    options: Options,
     seed: int,
 ) -> Iterator[Row]:
     """Rows of one kind of folds."""
     sizes = np.bincount(labels, minlength=len(names))
-    least = max(options["min_cells"], 2) if options["aggregate"] == "none" else 2
+    least = max(options.min_cells, 2) if options.aggregate == "none" else 2
     kept = np.flatnonzero(sizes >= least)
     cells = np.flatnonzero(np.isin(labels, kept))
     left_out = [f"{names[i]} ({sizes[i]})" for i in np.flatnonzero((sizes > 0) & (sizes < least)).tolist()]
@@ -328,12 +353,12 @@ def _of_folds(
         print(f"probes: labels with fewer than {least} cells are left out: {', '.join(left_out)}", flush=True)
     yield Row("probes", "probe_cells_left_out", kind, "overall", "all", float(len(labels) - len(cells)), len(labels))
     yield Row("probes", "probe_classes_left_out", kind, "overall", "all", float(len(left_out)), len(labels))
-    if len(kept) < 2 or len(cells) < options["folds"]:
+    if len(kept) < 2 or len(cells) < options.folds:
         print(f"probes: {len(kept)} labels are left, two are needed; nothing is probed", flush=True)
         return
     codes = np.searchsorted(kept, labels[cells])
     donors = None if groups is None else groups[cells]
-    found = probe(points[cells], codes, seed=seed, folds=options["folds"], groups=donors, binary=options["binary"])
+    found = probe(points[cells], codes, seed=seed, folds=options.folds, groups=donors, binary=options.binary)
     n = len(cells)
     for metric in SCORES:
         rows = [("overall", "all", found.mean(metric))]
