@@ -162,7 +162,7 @@ def _columns(axes: Axes, columns: Sequence[Place], settings: FigureSettings) -> 
     axes.set_xticks(range(len(columns)), names, rotation=45, ha="left", rotation_mode="anchor", fontsize=7)
     below = axes.secondary_xaxis("bottom")
     titles = [wrapped(settings.dataset_label(d), max(12, 6 * len(places))) for d, places in at.items()]
-    below.set_xticks([(places[0] + places[-1]) / 2 for places in at.values()], titles, fontsize=7.5)
+    below.set_xticks([(places[0] + places[-1]) / 2 for places in at.values()], titles, fontsize=6.5)
     clean_axes(below)
 
 

@@ -53,7 +53,12 @@ def _row(figure: Figure, cells: pd.DataFrame, place: Place, ranking: pd.DataFram
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=4, label=shortened(name))
         for name, (colour, marker) in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside right center", fontsize=7)
+    if len(shown) == 1:  # the legend takes the place of the second map
+        grid[1].set_visible(True)
+        grid[1].set_axis_off()
+        grid[1].legend(handles=handles, loc="center left", fontsize=7)
+    else:
+        figure.legend(handles=handles, loc="outside right center", fontsize=7)
     figure.suptitle(place_title(place, settings), fontsize=9.5, x=0.01, ha="left", fontweight="bold")
 
 

@@ -349,6 +349,7 @@ def evaluation(ontology: Ontology, tmp_path: Path) -> Callable[..., dict[str, pd
         cells(ontology, types=["CL:0000066", "CL:0000057"], cells=120, genes=80, seed=9).write_h5ad(tmp_path / "f.h5ad")
         ids = np.array(data.obs_names, dtype=object)
         obs = {"cell_id": ids, "label_id": seen, "study": data.obs["study"], "donor": data.obs["donor"]}
+        obs |= {"place": np.array([str(i % 7) for i in range(300)], dtype=object)}
         write_columns(tmp_path / "obs.parquet", obs)
         results = Results(tmp_path / "results")
         for path, columns in (
@@ -522,6 +523,15 @@ def test_embeddings_meet_their_controls(evaluation: Callable[..., dict[str, pd.D
     assert verdicts.loc[("probe_f1", "cells"), "verdict"] == INFORMATIVE
     # noise mixes batches better than any embedding that knows cells
     assert verdicts.loc[("ilisi", "-"), ["verdict", "because"]].tolist() == [NOT_EVIDENCE, "no information"]
+
+
+def test_the_truth_of_an_order_is_the_order(evaluation: Callable[..., dict[str, pd.DataFrame]]) -> None:
+    found = evaluation(families=("ordering",), columns=ColumnSettings(order="place"), markers=False)["metrics"]
+    values = found[found["metric"] == "sequential_alignment"].set_index("name")["value"]
+    assert values["oracle"] > 0.9
+    assert values[["shuffled", "noise"]].max() < 0.3
+    verdicts = audited(found, NOTHING).set_index("metric")
+    assert verdicts.loc["sequential_alignment", "oracle"] == values["oracle"]
 
 
 def test_families_of_embeddings_that_are_not_asked_for_are_not_audited(

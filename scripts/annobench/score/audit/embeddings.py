@@ -1,6 +1,7 @@
 """Embeddings whose worth is known: what families of embeddings are computed on beside those of the methods.
 
-- `oracle`: a corner for every label, and a little noise; nothing else.
+- `oracle`: a corner for every label, and a little noise; nothing else. For metrics of an order, the position of the
+  cell.
 - `shuffled`: the embedding of the first method, its cells exchanged: the same shape, but nothing is where it was.
 - `noise`: draws from a normal distribution.
 - `batch_alone`: a corner for every batch, and a little noise; nothing else.
@@ -10,7 +11,7 @@ A metric of labels that one of the last four wins says nothing of labels. A metr
 nothing by itself: an embedding must keep the labels apart as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -59,6 +60,20 @@ class EmbeddingBasis:
 def labels_alone(basis: EmbeddingBasis) -> "Points | None":
     """A corner for every label."""
     return basis.corners(basis.like.label_codes)
+
+
+def positions_alone(basis: EmbeddingBasis) -> "Points":
+    """The place of every cell in the order of the evaluation, by rank, and a little noise."""
+    column = basis.like.column("order")
+    ranks = np.unique([_number(name) for name in column.names], return_inverse=True)[1][column.codes]
+    return (ranks + basis.rng.normal(0, _SPREAD, len(ranks))).reshape(-1, 1).astype(np.float32)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def cells_exchanged(basis: EmbeddingBasis) -> "Points | None":
@@ -137,10 +152,12 @@ class ControlEvidence(Evidence):
         Evidence of a fit on the same cells.
     points
         (n, dimensions) the embedding.
+    but
+        Evidence that it does not have, so that families that need it do not run.
     """
 
-    def __init__(self, like: FitEvidence, points: "Points") -> None:
-        self.has = (like.has & {"labels", "batch", "order", "organism"}) | {"embedding"}
+    def __init__(self, like: FitEvidence, points: "Points", but: Collection[str] = ()) -> None:
+        self.has = (like.has & {"labels", "batch", "order", "organism"} - set(but)) | {"embedding"}
         self.tested, self.unknown, self.bins = like.tested, like.unknown, like.bins
         self.given_options, self.seed = like.given_options, like.seed
         self.truths, self._like, self._points = like.truths, like, points

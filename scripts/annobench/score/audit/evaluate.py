@@ -17,7 +17,7 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
-from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn
+from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn, positions_alone
 from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
 from annobench.score.audit.perturbations import TrainingCells, record_perturbations
 from annobench.score.audit.tables import Recorder, Tables
@@ -214,8 +214,13 @@ class _SplitAudit:
         for name, control in CONTROLS.items():
             basis = EmbeddingBasis(like, self.query, self.basis.rng(name))
             points = control.embed(basis) if control.embed else None
+            truth = control.rule is None  # of labels and of an order it is not the same
             if points is not None:
-                self._record_families(recorder, "control", name, ControlEvidence(like, points))
+                evidence = ControlEvidence(like, points, but=("order",) if truth else ())
+                self._record_families(recorder, "control", name, evidence)
+            if truth and "order" in like.has:
+                evidence = ControlEvidence(like, positions_alone(basis), but=("labels",))
+                self._record_families(recorder, "control", name, evidence)
         for name, one in of_methods.items() if first else ():
             cells, places = drawn(one.embedding, self.split.seed)
             labels = [one.label_names[code] for code in one.label_codes[cells]]
