@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from annobench.core.paths import ROOT
+from annobench.core.processes import THREAD_VARIABLES
+
+# Read when numpy is imported, below: tests run side by side, and threads of a library that wait for work keep the
+# cores busy meanwhile.
+for variable in THREAD_VARIABLES:
+    os.environ.setdefault(variable, "1")
+
 from annobench.data.ontology import from_wheel
 from annobench.ontology import Ontology
 

@@ -92,7 +92,7 @@ def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[Fin
     found = {}
     for role, others in load_method(name, ROOT, "")["uses"].items():
         folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
-        method, _ = fitted(others[0], data, ontology)
+        method = trained(others[0], data, ontology)  # it may give an embedding and nothing else
         ids = {role: part.obs_names.to_numpy(object) for role, part in (("train", train), ("test", query))}
         write_embedding(folder / "embedding.npz", ids, (one for part in (train, query) for one in method.embed(part)))
         run_record(folder / "run.json", method=others[0], outputs=("embedding",))
@@ -100,15 +100,20 @@ def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[Fin
     return found
 
 
+def trained(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1, whole: ad.AnnData | None = None) -> Method:
+    """A fitted method; `whole` is for the fits that it reads, where `data` has no matrix."""
+    method = build(name)
+    uses = used(name, data if whole is None else whole, ontology)
+    method.fit(parts(data)[0], context(data, ontology, seed, uses=uses))
+    return method
+
+
 def fitted(
     name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1, whole: ad.AnnData | None = None
 ) -> tuple[Method, Predictions]:
-    """A fitted method and its predictions; `whole` is for the fits that it reads, where `data` has no matrix."""
-    train, _, query = parts(data)
-    method = build(name)
-    uses = used(name, data if whole is None else whole, ontology)
-    method.fit(train, context(data, ontology, seed, uses=uses))
-    return method, joined(method.predict(query))
+    """A fitted method and its predictions."""
+    method = trained(name, data, ontology, seed, whole)
+    return method, joined(method.predict(parts(data)[2]))
 
 
 @pytest.fixture(scope="module")
