@@ -13,8 +13,8 @@ from annobench.core.processes import THREAD_VARIABLES
 for variable in THREAD_VARIABLES:
     os.environ.setdefault(variable, "1")
 
-from annobench.data.ontology import from_wheel
-from annobench.ontology import Ontology
+from annobench.data.ontology import from_wheel  # noqa: E402
+from annobench.ontology import Ontology  # noqa: E402
 
 RELEASE = "2026-03-26"
 
