@@ -66,14 +66,13 @@ def test_a_new_fit_of_what_it_reads_refits_a_probe(crossed: Repo) -> None:
 def test_a_probe_without_what_it_reads_is_skipped_and_both_are_tried_again(
     crossed: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = "implementation: knn\nparameters: {n_neighbors: 0}\n"
-    crossed.edit("config/methods/knn.yaml", "implementation: knn\n", broken)
+    crossed.edit("config/methods/pca_train.yaml", "fitted_on: train", "fitted_on: train, n_components: 0")
     runs = [FITS.format(pair, "probe_pca") for pair in PAIRS]
     crossed.snakemake(*runs, study="crossed")
     for pair in PAIRS:
         base, probe = record(crossed, pair, "pca_train"), record(crossed, pair, "probe_pca")
         assert (base["status"], probe["status"]) == ("failed", "skipped")
-        reason = f"it reads the embedding of 'knn' (uses.embedding), whose fit failed: {base['reason']}"
+        reason = f"it reads the embedding of 'pca_train' (uses.embedding), whose fit failed: {base['reason']}"
         assert probe["reason"] == reason
     monkeypatch.chdir(crossed.folder)
     again = failed_records(str(Path("config/studies/crossed.yaml").absolute()))

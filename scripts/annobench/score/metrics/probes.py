@@ -26,7 +26,6 @@ import numpy as np
 
 from annobench.core.parquet import NOT_GIVEN
 from annobench.score.evidence import Evidence
-from annobench.score.forest import grow_forest
 from annobench.score.metric import INFINITE, Family, Metric, Row
 from annobench.score.ranks import auroc
 
@@ -165,6 +164,8 @@ def _nearest(train: "Array", labels: "Codes", test: "Array", classes: int, seed:
 
 
 def _random_forest(train: "Array", labels: "Codes", test: "Array", classes: int, seed: int) -> "Array":
+    from annobench.score.forest import grow_forest  # numba takes long to import, and few jobs need it
+
     return grow_forest(train, labels, classes, seed=seed).predict_proba(test)
 
 
