@@ -231,6 +231,7 @@ def test_peak_memory_is_that_of_the_fit_alone(library: Runner, inputs: dict[str,
     assert again == pytest.approx(small, abs=10)  # it does not grow from fit to fit
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
 @pytest.mark.parametrize("method", ["majority", "logistic_regression", "linear", "xgboost"])
 def test_peak_memory_is_the_same_in_a_warm_process(

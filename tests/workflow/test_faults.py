@@ -57,6 +57,7 @@ def test_failing_methods_are_rows_and_the_study_is_complete(repo: Repo) -> None:
     assert "nothing to be done" in repo.run()  # a recorded failure is a result
 
 
+@pytest.mark.slow
 def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
     add_broken(repo, "forever")
     repo.study("tiny", methods=["nearest_centroid", "forever"])
@@ -125,6 +126,7 @@ def test_a_method_that_fails_on_some_fits_has_no_rank(repo: Repo) -> None:
     assert row["score"]
 
 
+@pytest.mark.slow
 def test_on_failure_raise_stops_and_names_the_log(repo: Repo) -> None:
     add_broken(repo, "raises")
     repo.study("tiny", methods=["nearest_centroid", "raises"], on_failure="raise")
@@ -145,6 +147,7 @@ def test_the_profile_for_continuous_integration_raises(repo: Repo) -> None:
     assert "ValueError: a bad day (on_failure is raise)" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_jobs_that_a_cluster_killed_are_missing_in_a_partial_table_and_done_by_the_next_run(repo: Repo) -> None:
     repo.study("tiny", seeds=[1, 2])
     repo.run()
@@ -206,6 +209,7 @@ def test_kill_nine_in_the_middle_and_again_gives_the_same_scores(tmp_path: Path)
         assert repo.table(name) == undisturbed.table(name), name
 
 
+@pytest.mark.slow
 def test_two_runs_at_once(repo: Repo) -> None:
     add_broken(repo, "forever")
     repo.study("tiny", methods=["forever"])
@@ -272,6 +276,7 @@ def test_one_class_only_is_a_message(repo: Repo, tmp_path: Path) -> None:
     assert "the training cells have one class only (CL:0000236); a classifier needs two" in repo.run(ok=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_message_and_the_next_run_finishes(repo: Repo) -> None:
     small = repo.folder / "results" / "fits"
     shutil.rmtree(small)

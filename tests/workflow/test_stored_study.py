@@ -20,7 +20,7 @@ from annobench.core.files import sha256_of
 from helpers import annobench
 from repo import Repo, environment
 
-pytestmark = pytest.mark.xdist_group("store")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("store")]
 METHODS = ["nearest_centroid", "linear_hce"]
 CONTROLS = ["majority", "oracle"]
 

@@ -14,7 +14,10 @@ import pytest
 from annobench.fit import predictions_file
 from repo import Repo, environment
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only"),
+]
 
 
 def forks(repo: Repo) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 import xenium_bundle as bundle
@@ -29,6 +30,7 @@ def section(repo: Repo, folder: Path, ontology: Ontology) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_unlabelled_query_is_predicted_and_not_ranked(repo: Repo, tmp_path: Path, ontology: Ontology) -> None:
     path = section(repo, tmp_path, ontology)
     entries = [{"dataset": "to_section", "regime": "pair"}, {"dataset": "simulated_small", "regime": "holdout"}]
