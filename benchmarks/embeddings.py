@@ -29,7 +29,8 @@ points += rng.normal(size=({BATCHES}, {DIMENSIONS}))[batches] * 0.3
 points = (points + rng.normal(size=(n, {DIMENSIONS}))).astype(np.float32)
 """
 REPORT = """
-print(json.dumps({**found, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}))
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({**found, "cpu_s": used.ru_utime + used.ru_stime, "rss_mb": used.ru_maxrss / 1e3}))
 """
 OURS = {
     "probes": f"""
@@ -113,9 +114,10 @@ def run(python: Path, code: str, arguments: argparse.Namespace) -> dict[str, flo
 
 
 def described(found: dict[str, float]) -> str:
-    """Seconds, memory and values."""
-    values = ", ".join(f"{name} {value:.4f}" for name, value in found.items() if name not in ("seconds", "rss_mb"))
-    return f"{found['seconds']:.1f} s, {found['rss_mb']:,.0f} MB; {values}"
+    """Seconds, processor seconds, memory and values."""
+    taken = ("seconds", "cpu_s", "rss_mb")
+    values = ", ".join(f"{name} {value:.4f}" for name, value in found.items() if name not in taken)
+    return f"{found['seconds']:.1f} s, {found['cpu_s']:.1f} s of processor time, {found['rss_mb']:,.0f} MB; {values}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BINS = 256
 TREES = 100
-_FEW = 24  # rows of a node that are sorted by insertion instead of counting
+_FEW = 16  # rows of a node that are sorted by insertion instead of counting
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def grow_forest(
     labels
         (n,) numbers of the classes, from 0 on.
     classes
-        Number of classes.
+        Number of classes, fewer than 32,768.
     seed
         Of the bootstrap samples and the features that are tried. The forest does not depend on the threads.
     trees
@@ -92,7 +92,8 @@ def grow_forest(
             weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.int32)
             rows = np.flatnonzero(weights).astype(np.int32)
             state = np.uint64(rng.integers(1, 2**63))
-            counts[tree] = _grow(codes, y, weights, rows, classes, tried, state, nodes[tree], leaves)
+            answers = (y << 16) | np.minimum(weights, 0xFFFF)
+            counts[tree] = _grow(codes, answers, rows, classes, tried, state, nodes[tree], leaves)
             of_leaf[tree] = leaves[: counts[tree, 1]].copy()
 
     kernels.run(grow, trees, threads)
@@ -128,79 +129,83 @@ def _random(state: "NDArray[np.uint64]", below: int) -> int:
 
 
 @njit
-def _sorted_by(column, rows, start, stop, out, count):  # type: ignore[no-untyped-def]
-    """Put the rows of a node into `out[start:stop]` in the order of a feature; returns whether it varies."""
-    low, high = column[rows[start]], column[rows[start]]
-    for i in range(start + 1, stop):
-        value = column[rows[i]]
-        low, high = min(low, value), max(high, value)
+def _sorted_by(bins, answers, n, ordered_bins, ordered, count):  # type: ignore[no-untyped-def]
+    """Put the answers of a node into the order of their bins; returns whether there is more than one bin."""
+    low, high = bins[0], bins[0]
+    for i in range(1, n):
+        low, high = min(low, bins[i]), max(high, bins[i])
     if low == high:
         return False
-    if stop - start <= _FEW:
-        for i in range(start, stop):
-            row, j = rows[i], i
-            value = column[row]
-            while j > start and column[out[j - 1]] > value:
-                out[j] = out[j - 1]
+    if n <= _FEW:
+        for i in range(n):
+            b, answer, j = bins[i], answers[i], i
+            while j > 0 and ordered_bins[j - 1] > b:
+                ordered_bins[j], ordered[j] = ordered_bins[j - 1], ordered[j - 1]
                 j -= 1
-            out[j] = row
+            ordered_bins[j], ordered[j] = b, answer
         return True
     for b in range(low, high + 2):
         count[b] = 0
-    for i in range(start, stop):
-        count[column[rows[i]] + 1] += 1
+    for i in range(n):
+        count[bins[i] + 1] += 1
     for b in range(low + 1, high + 1):
         count[b] += count[b - 1]
-    for i in range(start, stop):
-        b = column[rows[i]]
-        out[start + count[b]] = rows[i]
-        count[b] += 1
+    for i in range(n):
+        b = bins[i]
+        place = count[b]
+        count[b] = place + 1
+        ordered_bins[place], ordered[place] = b, answers[i]
     return True
 
 
 @njit
-def _best_bin(column, ordered, start, stop, y, weights, total, left):  # type: ignore[no-untyped-def]
-    """The best split of sorted rows: its score (sum of squares over weight, both sides), and the bin below it."""
-    classes = len(total)
-    weight, squares = 0, 0.0
-    for c in range(classes):
+def _best_bin(ordered_bins, ordered, n, total, weight, left):  # type: ignore[no-untyped-def]
+    """The best split of sorted answers: its score (sum of squares over weight, both sides), and the bin below it."""
+    squares = 0
+    for c in range(len(total)):
         left[c] = 0
-        weight += total[c]
-        squares += float(total[c]) * total[c]
+        squares += total[c] * total[c]
     best, place = -1.0, -1
-    w_left, sq_left, sq_right = 0, 0.0, squares
-    for i in range(start, stop - 1):
-        row = ordered[i]
-        c, w = y[row], weights[row]
-        before, after = left[c], total[c] - left[c]
-        sq_left += w * (2.0 * before + w)
-        sq_right += w * (w - 2.0 * after)
-        left[c] += w
+    w_left, sq_left, sq_right = 0, 0, squares
+    for i in range(n - 1):
+        c, w = ordered[i] >> 16, ordered[i] & 0xFFFF
+        before = left[c]
+        sq_left += w * (2 * before + w)
+        sq_right += w * (w - 2 * (total[c] - before))
+        left[c] = before + w
         w_left += w
-        if column[row] != column[ordered[i + 1]]:
+        if ordered_bins[i] != ordered_bins[i + 1]:
             score = sq_left / w_left + sq_right / (weight - w_left)
             if score > best:
-                best, place = score, int(column[row])
+                best, place = score, int(ordered_bins[i])
     return best, place
 
 
 @njit
-def _grow(codes, y, weights, rows, classes, tried, seed, nodes, leaves):  # type: ignore[no-untyped-def]
-    """Grow one tree in place; returns the numbers of its nodes and of its leaves."""
+def _grow(codes, answers, rows, classes, tried, seed, nodes, leaves):  # type: ignore[no-untyped-def]
+    """Grow one tree in place; returns the numbers of its nodes and of its leaves.
+
+    `answers` holds the class of every row in its upper bits and its weight in the lower sixteen.
+    """
     dimensions, n = codes.shape[0], len(rows)
     state = np.array([seed], dtype=np.uint64)
     features = np.arange(dimensions)
     count, total, left = np.zeros(BINS + 1, np.int64), np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    ordered, best_order = np.empty(n, np.int32), np.empty(n, np.int32)
+    own, ordered, right = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    bins, ordered_bins = np.empty(n, np.uint8), np.empty(n, np.uint8)
     stack = np.empty((n + 1, 3), np.int64)  # node, start, stop
     stack[0] = 0, 0, n
     depth, used, leaf = 1, 1, 0
     while depth > 0:
         depth -= 1
         node, start, stop = stack[depth]
+        size, weight = stop - start, 0
         total[:] = 0
-        for i in range(start, stop):
-            total[y[rows[i]]] += weights[rows[i]]
+        for i in range(size):
+            answer = answers[rows[start + i]]
+            own[i] = answer
+            total[answer >> 16] += answer & 0xFFFF
+            weight += answer & 0xFFFF
         pure = (total > 0).sum() <= 1
         feature, best, place, found, drawn = -1, -1.0, -1, 0, 0
         while not pure and drawn < dimensions and found < tried:
@@ -209,24 +214,30 @@ def _grow(codes, y, weights, rows, classes, tried, seed, nodes, leaves):  # type
             features[drawn], features[j] = features[j], features[drawn]
             column = codes[features[drawn]]
             drawn += 1
-            if not _sorted_by(column, rows, start, stop, ordered, count):
+            for i in range(size):
+                bins[i] = column[rows[start + i]]
+            if not _sorted_by(bins, own, size, ordered_bins, ordered, count):
                 continue
             found += 1
-            score, at = _best_bin(column, ordered, start, stop, y, weights, total, left)
+            score, at = _best_bin(ordered_bins, ordered, size, total, weight, left)
             if at >= 0 and score > best:
                 best, place, feature = score, at, features[drawn - 1]
-                best_order[start:stop] = ordered[start:stop]
         if feature < 0:
-            weight = total.sum()
             for c in range(classes):
                 leaves[leaf, c] = total[c] / weight
             nodes[node, 0], nodes[node, 1], nodes[node, 2] = -1, 0, leaf
             leaf += 1
             continue
-        rows[start:stop] = best_order[start:stop]
-        column, middle = codes[feature], start
-        while column[rows[middle]] <= place:
-            middle += 1
+        column, middle, others = codes[feature], start, 0
+        for i in range(start, stop):
+            row = rows[i]
+            if column[row] <= place:
+                rows[middle] = row
+                middle += 1
+            else:
+                right[others] = row
+                others += 1
+        rows[middle:stop] = right[:others]
         nodes[node, 0], nodes[node, 1], nodes[node, 2] = feature, place, used
         stack[depth] = used, start, middle
         stack[depth + 1] = used + 1, middle, stop

@@ -244,6 +244,7 @@ def probe(
     from concurrent.futures import ThreadPoolExecutor
 
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
     classes = int(labels.max(initial=-1)) + 1
     if classes < 2:
@@ -265,7 +266,8 @@ def probe(
     if threads == 1:
         answers = dict(zip(jobs, map(run, jobs), strict=True))
     else:
-        with ThreadPoolExecutor(threads) as pool:
+        # each computes on one thread: threads of BLAS inside of ours would wait for each other
+        with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
             answers = dict(zip(jobs, pool.map(run, jobs), strict=True))
     predicted = {name: np.full(len(x), -1, dtype=np.intp) for name in classifiers}
     values: dict[tuple[str, int], dict[str, float]] = {}
