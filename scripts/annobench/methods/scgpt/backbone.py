@@ -140,7 +140,10 @@ class Backbone(nn.Module):
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__()
         self.shape = shape
-        self.gene_embedding = nn.Embedding(shape.tokens, shape.width, padding_idx=shape.pad)
+        # drawn here: the draw inside Embedding imports the compiler on the meta device, 1.7 s
+        weight = torch.randn(shape.tokens, shape.width)
+        weight[shape.pad] = 0
+        self.gene_embedding = nn.Embedding(shape.tokens, shape.width, padding_idx=shape.pad, _weight=weight)
         self.gene_norm = nn.LayerNorm(shape.width)
         self.value_linear1, self.value_linear2 = nn.Linear(1, shape.width), nn.Linear(shape.width, shape.width)
         self.value_norm = nn.LayerNorm(shape.width)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from annobench.core.errors import ConfigError
 from annobench.methods.torch.dropout import Dropout
 
 
@@ -30,7 +31,9 @@ class LowRankLinear(nn.Module):
     def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float) -> None:
         super().__init__()
         if not 1 <= rank <= min(base.weight.shape):
-            raise ValueError(f"rank is {rank}, expected 1 to {min(base.weight.shape)} for a layer of this size")
+            raise ConfigError(
+                f"parameters.options.rank is {rank}, expected 1 to {min(base.weight.shape)} for a layer of this size"
+            )
         self.base, self.scale, self.dropout = base, scale, Dropout(dropout)
         self.lora_a = nn.Parameter(torch.empty(rank, base.in_features))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank))

@@ -14,4 +14,4 @@ def adapt(
     backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.05
 ) -> None:
     """Train changes of rank `rank` and scale alpha / rank, and the length of every row."""
-    replace_layers(backbone, target_layers(target), lambda layer: MagnitudeLinear(layer, rank, alpha / rank, dropout))
+    replace_layers(backbone, target_layers(target), lambda layer: MagnitudeLinear(layer, rank, alpha / max(rank, 1), dropout))
