@@ -36,7 +36,6 @@ def adapt(
         There is no such method, or it has no such parameter.
     """
     try:
-        from peft import inject_adapter_in_model
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
     except ImportError as error:
         raise MethodSkipped(
@@ -51,4 +50,5 @@ def adapt(
         made = PEFT_TYPE_TO_CONFIG_MAPPING[known[kind]](**given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"parameters.options.config: peft refuses it for {kind}: {error}") from error
-    inject_adapter_in_model(made, backbone)
+    # puts its modules into the backbone in place; inject_adapter_in_model does the same but for a few methods
+    PEFT_TYPE_TO_TUNER_MAPPING[known[kind]](backbone, made, "default")
