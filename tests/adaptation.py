@@ -48,7 +48,7 @@ def cell_tokens(
     sizes = rng.integers(*lengths, size=n)
     ids, values = [], []
     for code, size in zip(codes, sizes, strict=True):
-        share = np.where(np.arange(CLS) % classes == code, 6.0, 1.0)
+        share = np.where(np.arange(CLS) % classes == code, 40.0, 1.0)
         genes = rng.choice(CLS, size - 1, replace=False, p=share / share.sum())
         ids += [CLS, *genes]
         values += [-2.0, *rng.integers(1, 51, size - 1)]

@@ -1,4 +1,4 @@
-"""What is promised: the encoder is PyTorch's on the same weights, of scGPT's size, and its short cuts change nothing."""
+"""What is promised: the encoder is PyTorch's on the same weights, of scGPT's size; short cuts change nothing."""
 
 import numpy as np
 import pytest

@@ -195,7 +195,7 @@ class Trainer:
 
     def _gradients(self, rows: "NDArray[np.int64]", number: int) -> float:
         """Set the gradients of the mean loss over a batch, piece by piece; returns the loss."""
-        self._modes()
+        self._train_mode()
         self.model.zero_grad(set_to_none=True)
         codes = torch.from_numpy(self.train.codes[rows]).to(self.device)
         weight = self.loss.weight
@@ -225,11 +225,11 @@ class Trainer:
             result = self.model.head(torch.from_numpy(data.cells[rows]).to(self.device))
         return result
 
-    def _modes(self) -> None:
-        """Dropout everywhere, but not in a frozen backbone."""
-        self.model.train()
-        if not isinstance(self.train.cells, TokenTable):
-            self.model.backbone.eval()
+    def _train_mode(self) -> None:
+        """Dropout everywhere, but not in a frozen backbone; visiting all modules takes a small model as long as a step."""
+        part = self.model if isinstance(self.train.cells, TokenTable) else self.model.head
+        if not self.model.head.training:
+            part.train()
 
     @torch.inference_mode()
     def score(self, data: Labelled) -> tuple[float, float]:

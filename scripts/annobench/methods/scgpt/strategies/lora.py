@@ -14,4 +14,5 @@ def adapt(
     backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.05
 ) -> None:
     """Train changes of rank `rank` and scale alpha / rank in the layers of a target set."""
-    replace_layers(backbone, target_layers(target), lambda layer: LowRankLinear(layer, rank, alpha / max(rank, 1), dropout))
+    scale = alpha / max(rank, 1)
+    replace_layers(backbone, target_layers(target), lambda layer: LowRankLinear(layer, rank, scale, dropout))
