@@ -30,11 +30,11 @@ from helpers import cells, run_record
 # what gives an embedding only is tested in tests/contract/test_embedders.py; a pre-trained model needs its file and
 # real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported predictions need a table: see
 # tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
-# tests/contract/test_spatialcore.py
+# tests/contract/test_spatialcore.py; adapted backbones need tokens: see tests/unit/methods/test_adapted.py
 METHODS = [
     m
     for m in available("methods", ROOT)
-    if load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
+    if load_method(m, ROOT, "")["implementation"] not in ("adapted", "celltypist_pretrained", "imported")
     and load_method(m, ROOT, "")["abilities"]["predictions"]  # the others have tests of what they give
     and m != "spatialcore"
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py

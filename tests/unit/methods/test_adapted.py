@@ -242,9 +242,9 @@ def test_gradients_of_pieces_add_up_to_those_of_the_batch(weight: Any, loss: str
         for layer in one.model.modules():
             if hasattr(layer, "p"):
                 layer.p = 0.0
-        value = one._gradients(np.arange(24), 1)
+        value = one.gradients(np.arange(24), 1)
         found.append((value, [p.grad.clone() for p in one.model.parameters() if p.requires_grad]))
-    assert len(list(trainer(tokens=30)._pieces(np.arange(24)))) > 5
+    assert len(list(trainer(tokens=30).pieces(np.arange(24)))) > 5
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     for whole, pieces in zip(found[0][1], found[1][1], strict=True):
         assert torch.allclose(whole, pieces, atol=1e-6)
@@ -302,7 +302,7 @@ def test_a_loss_that_is_not_finite_ends_the_fit() -> None:
 
 def test_every_cell_is_seen_before_any_is_seen_again() -> None:
     one = trainer(batch_size=10)
-    rows = np.concatenate(list(one._batches(12)))
+    rows = np.concatenate(list(one.batches(12)))
     assert len(rows) == 120
     for start in range(0, 120, 24):
         assert sorted(rows[start : start + 24].tolist()) == list(range(24))

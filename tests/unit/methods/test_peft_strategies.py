@@ -45,11 +45,11 @@ PAIRS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
 }
 # sum of |features|, and norm of all gradients of the sum of squares of features times 1, 2, …, width
 GOLDEN = {
-    "lora": (74.124184, 327.72419),
-    "rslora": (74.685196, 686.22785),
-    "dora": (72.232300, 398.94310),
-    "ia3": (74.647110, 32.473169),
-    "ln_tuning": (77.988617, 909.85897),
+    "lora": (78.695923, 254.43330),
+    "rslora": (79.122360, 549.62072),
+    "dora": (78.165565, 280.86504),
+    "ia3": (78.388519, 20.568773),
+    "ln_tuning": (81.512550, 800.02914),
 }
 
 
@@ -59,7 +59,12 @@ def one_thread() -> None:
 
 
 def batch() -> Batch:
-    return cell_tokens(6)[0].batch(np.arange(6), SHAPE.pad)
+    """Six cells of four to nine tokens, whose tokens need no generator either."""
+    steps, lengths = np.arange(9), np.arange(4, 10)[:, None]
+    genes = np.where(steps < lengths, (7 * steps + 5 * lengths) % 28, SHAPE.pad)
+    values = np.where(steps, (3 * steps * lengths) % 50 + 1, -2.0)
+    mask = torch.from_numpy(np.broadcast_to(steps < lengths, genes.shape).copy())
+    return Batch(torch.from_numpy(genes), torch.from_numpy(values).float(), mask)
 
 
 def fill(tensor: Tensor, number: int) -> None:

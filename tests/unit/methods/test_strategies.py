@@ -206,7 +206,7 @@ def test_lora_by_hand() -> None:
         layer.lora_a.copy_(torch.tensor([[1.0, -1.0]]))
         layer.lora_b.copy_(torch.tensor([[2.0], [0.0]]))
     # W + 3 B A = [[7, -4], [3, 4]]
-    assert layer(torch.tensor([1.0, 2.0])).tolist() == [7 - 8 + 0.5, 3 + 8 - 0.5]
+    assert layer(torch.tensor([[1.0, 2.0]]))[0].tolist() == [7 - 8 + 0.5, 3 + 8 - 0.5]
     assert layer.merged().weight.tolist() == [[7, -4], [3, 4]]
 
 
@@ -219,7 +219,7 @@ def test_dora_by_hand() -> None:
         layer.lora_b.copy_(torch.tensor([[1.0], [0.0]]))
         layer.magnitude.copy_(torch.tensor([10.0, 6.0]))
     # rows (3, 4) of length 5 and (0, 2) of length 2 become (6, 8) and (0, 6)
-    assert torch.allclose(layer(torch.tensor([1.0, 1.0])), torch.tensor([15.0, 7.0]))
+    assert torch.allclose(layer(torch.tensor([[1.0, 1.0]]))[0], torch.tensor([15.0, 7.0]))
     assert torch.allclose(layer.merged().weight, torch.tensor([[6.0, 8.0], [0.0, 6.0]]))
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from annobench.core.counts import class_counts, macro_f1
-from annobench.methods.scgpt.batches import TokenTable, pieces
+from annobench.methods.scgpt.batches import TokenTable
+from annobench.methods.scgpt.batches import pieces as groups
 from annobench.methods.scgpt.model import Annotator, features_of, is_out_of_memory
 from annobench.methods.scgpt.recipe import AdaptationRecipe
 from annobench.methods.torch.inference import precision
@@ -142,8 +143,8 @@ class Trainer:
         optimiser = AdamW(self.model, self.recipe.weight_decay)
         outcome, kept = Outcome(rate), self._state()
         stale, done = 0, 0
-        for done, rows in enumerate(self._batches(steps), 1):
-            self._step(rows, done, optimiser, rate * schedule(done, steps, self.recipe.warmup))
+        for done, rows in enumerate(self.batches(steps), 1):
+            self.step(rows, done, optimiser, rate * schedule(done, steps, self.recipe.warmup))
             if self.validation is not None and (done % self.recipe.validate_every == 0 or done == steps):
                 score = self.score(self.validation)
                 stale += 1
@@ -159,7 +160,7 @@ class Trainer:
         outcome.steps, outcome.halvings = done, self.halvings
         return outcome
 
-    def _batches(self, steps: int) -> "Iterator[NDArray[np.int64]]":
+    def batches(self, steps: int) -> "Iterator[NDArray[np.int64]]":
         """Rows of each step: the cells in random order, again and again."""
         n, size = len(self.train.codes), min(self.recipe.batch_size, len(self.train.codes))
         rng = np.random.default_rng([self.seed, _ORDER])
@@ -170,11 +171,11 @@ class Trainer:
             yield waiting[:size]
             waiting = waiting[size:]
 
-    def _step(self, rows: "NDArray[np.int64]", number: int, optimiser: AdamW, rate: float) -> None:
+    def step(self, rows: "NDArray[np.int64]", number: int, optimiser: AdamW, rate: float) -> None:
         """One step; where memory runs out it is taken again in smaller pieces."""
         while True:
             try:
-                value = self._gradients(rows, number)
+                value = self.gradients(rows, number)
                 break
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.budget < 2:
@@ -193,7 +194,7 @@ class Trainer:
         if torch.device(self.device).type == "cuda":
             torch.cuda.empty_cache()
 
-    def _gradients(self, rows: "NDArray[np.int64]", number: int) -> float:
+    def gradients(self, rows: "NDArray[np.int64]", number: int) -> float:
         """Set the gradients of the mean loss over a batch, piece by piece; returns the loss."""
         self._train_mode()
         self.model.zero_grad(set_to_none=True)
@@ -202,7 +203,7 @@ class Trainer:
         each = weight[codes] if isinstance(weight, Tensor) else torch.ones_like(codes, dtype=torch.float32)
         whole = each.sum()
         total = torch.zeros((), device=self.device)
-        for piece, part in enumerate(self._pieces(rows)):
+        for piece, part in enumerate(self.pieces(rows)):
             seed_step(self.seed, number, piece)
             own = torch.from_numpy(part).to(self.device)
             with precision(self.recipe.precision, self.device):
@@ -212,10 +213,10 @@ class Trainer:
             total += value.detach()
         return float(total)
 
-    def _pieces(self, rows: "NDArray[np.int64]") -> "Iterator[NDArray[np.int64]]":
+    def pieces(self, rows: "NDArray[np.int64]") -> "Iterator[NDArray[np.int64]]":
         """Places in `rows` that are computed together."""
         if isinstance(self.train.cells, TokenTable):
-            return pieces(self.train.cells.rows(rows).lengths(), self.budget)
+            return groups(self.train.cells.rows(rows).lengths(), self.budget)
         return iter([np.arange(len(rows))])
 
     def _logits(self, data: Labelled, rows: "NDArray[np.int64]") -> Tensor:
@@ -226,7 +227,7 @@ class Trainer:
         return result
 
     def _train_mode(self) -> None:
-        """Dropout everywhere, but not in a frozen backbone; visiting all modules takes a small model as long as a step."""
+        """Dropout everywhere, but not in a frozen backbone. Visiting all modules takes time."""
         part = self.model if isinstance(self.train.cells, TokenTable) else self.model.head
         if not self.model.head.training:
             part.train()

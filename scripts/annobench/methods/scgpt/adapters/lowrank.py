@@ -39,13 +39,15 @@ class LowRankLinear(nn.Module):
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as a Linear layer begins
 
-    def _change(self, values: Tensor) -> Tensor:
-        return functional.linear(functional.linear(self.dropout(values), self.lora_a), self.lora_b) * self.scale
+    def _changed(self, result: Tensor, values: Tensor) -> Tensor:
+        """What the layer gives plus the change, (…, out), added in the same product."""
+        low = functional.linear(self.dropout(values), self.lora_a)
+        flat = torch.addmm(result.flatten(0, -2), low.flatten(0, -2), self.lora_b.t(), alpha=self.scale)
+        return flat.view_as(result)
 
     def forward(self, values: Tensor) -> Tensor:
         """(…, in) to (…, out)."""
-        result: Tensor = self.base(values) + self._change(values)
-        return result
+        return self._changed(self.base(values), values)
 
     def _weight(self) -> Tensor:
         return self.base.weight + self.scale * self.lora_b @ self.lora_a
@@ -71,7 +73,7 @@ class MagnitudeLinear(LowRankLinear):
 
     def forward(self, values: Tensor) -> Tensor:
         """(…, in) to (…, out); dropout is before A only."""
-        result = (functional.linear(values, self.base.weight) + self._change(values)) * self._factor()
+        result = self._changed(functional.linear(values, self.base.weight), values) * self._factor()
         return result if self.base.bias is None else result + self.base.bias
 
     def merged(self) -> nn.Linear:

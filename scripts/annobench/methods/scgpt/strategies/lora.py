@@ -11,7 +11,7 @@ MERGES = True
 
 
 def adapt(
-    backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.05
+    backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.0
 ) -> None:
     """Train changes of rank `rank` and scale alpha / rank in the layers of a target set."""
     scale = alpha / max(rank, 1)
