@@ -52,7 +52,7 @@ class AdaptationRecipe:
     patience: int = 5
     head_dropout: float = 0.1
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    inverse_strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0)
+    inverse_strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
     def __post_init__(self) -> None:
         for name in ("steps", "trial_steps", "batch_size", "tokens", "validate_every", "patience"):

@@ -4,7 +4,7 @@ from annobench.methods.scgpt.adapters.bottleneck import Bottleneck
 from annobench.methods.scgpt.backbone import Backbone
 
 LABEL = "adapter"
-RATES = (5e-4, 2e-3, 8e-3)
+RATES = (1e-3, 4e-3, 1.6e-2)
 STARTS_AS_BASE = True
 
 

@@ -5,7 +5,7 @@ from annobench.methods.scgpt.adapters.places import replace_layers, target_layer
 from annobench.methods.scgpt.backbone import Backbone
 
 LABEL = "LoRA"
-RATES = (5e-4, 2e-3, 8e-3)
+RATES = (1e-3, 4e-3, 1.6e-2)
 STARTS_AS_BASE = True
 MERGES = True
 
