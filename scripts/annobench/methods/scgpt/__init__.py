@@ -1,0 +1,1 @@
+"""Backbones in the manner of scGPT: the encoder, its weights, its pretraining."""
