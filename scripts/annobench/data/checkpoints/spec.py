@@ -13,6 +13,7 @@ from annobench.core.spec import Spec
 
 RECORD, WEIGHTS, VOCABULARY = "checkpoint.json", "weights.safetensors", "vocabulary.json"
 ANY_ORGANISM = "any"
+GENE_TABLES = ("config/genes/symbols.tsv", "config/genes/other_symbols.tsv")  # symbols of human genes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,13 @@ import numpy as np
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
-from annobench.data.checkpoints.spec import ANY_ORGANISM
+from annobench.data.checkpoints.spec import ANY_ORGANISM, GENE_TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 HUMAN = "Homo sapiens"
-TABLES = ("config/genes/symbols.tsv", "config/genes/other_symbols.tsv")  # of human genes
 _PREFIX = {HUMAN: "ENSG", "Mus musculus": "ENSMUSG"}
 _ID = re.compile(r"(ENS[A-Z]*G)\d{11}")
 _SPECIAL = re.compile(r"<.*>")
@@ -122,7 +121,7 @@ def gene_tokens(var: "pd.DataFrame", vocabulary: Mapping[str, int], organism: st
 def human_ids() -> dict[str, str]:
     """Symbol of a human gene, of today or retired -> its Ensembl id; a symbol of several genes is left out."""
     found: dict[str, set[str]] = {}
-    for table in TABLES:
+    for table in GENE_TABLES:
         with open(ROOT / table, encoding="utf-8", newline="") as handle:
             for row in csv.DictReader(handle, delimiter="\t"):
                 found.setdefault(row["feature_name"], set()).add(row["feature_id"])

@@ -55,6 +55,8 @@ class TokensCard(Spec):
         `mean`, `median` and `largest` number of tokens of a cell.
     rules
         How values became tokens, in words.
+    pretrained_on
+        Datasets among this one and its parts whose cells the backbone was trained on here.
     data_sha256, weights_sha256, vocabulary_sha256, input
         Of the prepared cells, and of the checkpoint.
     """
@@ -70,6 +72,7 @@ class TokensCard(Spec):
     such_as: tuple[str, ...] = ()
     length: Mapping[str, float] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    pretrained_on: tuple[str, ...] = ()
     data_sha256: str | None = None
     weights_sha256: str | None = None
     vocabulary_sha256: str | None = None

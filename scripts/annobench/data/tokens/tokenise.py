@@ -1,8 +1,9 @@
 """Turning the prepared cells of a dataset into tokens, from memory or from a store, in parts."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.bins import TIES
 from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import CELLS, TOKENS, LostGene, TokensCard
-from annobench.data.tokens.tokeniser import Tokeniser
+from annobench.data.tokens.tokeniser import Tokeniser, Tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,14 @@ _SHOWN = 10
 
 
 def tokenise_dataset(
-    dataset: str, cells: Path, card: Path, checkpoint: Path, folder: Path, *, report: Report = silent
+    dataset: str,
+    cells: Path,
+    card: Path,
+    checkpoint: Path,
+    folder: Path,
+    *,
+    parts: Sequence[str] = (),
+    report: Report = silent,
 ) -> None:
     """Fill a folder with the tokens of all cells of a dataset.
 
@@ -53,6 +61,8 @@ def tokenise_dataset(
         Folder of a checkpoint.
     folder
         Gets tokens.npz, cells.parquet and card.json.
+    parts
+        The dataset and those that it is made of, some of which the backbone may have been trained on.
     report
         Says one line of progress.
     """
@@ -66,7 +76,8 @@ def tokenise_dataset(
         made = TokensCard(dataset=dataset, checkpoint=name, status="failed", reason=reason)
     else:
         _say(made, report)
-    made.write(folder)
+    seen = CheckpointRecord.read(checkpoint).cells_seen
+    replace(made, pretrained_on=tuple(name for name in parts if name in seen)).write(folder)
 
 
 class PreparedCells:
@@ -146,6 +157,14 @@ def _tokenised(
             writer.add(tokeniser, matrix, ids[rows.start : rows.stop])
     write_columns(folder / CELLS, {"cell_id": ids})
     return _card(dataset, checkpoint, tokeniser, cells, expressed=expressed, writer=writer, ids=ids, about=about)
+
+
+def all_tokens(cells: PreparedCells, tokeniser: Tokeniser) -> Tokens:
+    """Tokens of all cells, in memory."""
+    ids = cells.ids()
+    made = [tokeniser.tokens(matrix, ids[rows.start : rows.stop]) for rows, matrix in cells.parts()]
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([one.lengths for one in made]))])
+    return Tokens(offsets, *(np.concatenate([getattr(one, key) for one in made]) for key in ("ids", "values", "known")))
 
 
 class TokensWriter:
