@@ -101,8 +101,8 @@ class FitSettings(Spec):
 class FitFiles(Spec):
     """Absolute paths of what a fit reads: `panel` and `unrelated` (cells of another tissue) where there are any.
 
-    `uses` holds the folders of fits of other methods, by method; `tokens` and `weights` are the folders of the tokens of
-    the cells and of their checkpoint, where the method reads tokens.
+    `uses` holds the folders of fits of other methods, by method; `tokens` and `weights` are the folders of tokens of
+    the cells and of their checkpoint, where there are any.
     """
 
     cells: str

@@ -1,6 +1,7 @@
 """The files of a checkpoint by others: weights without execution of code, arguments, vocabulary."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_UNSAFE = re.compile(r"(?:GLOBAL|global|function|class) `?([A-Za-z_][\w.]*\.[\w.]+)`?")
+_UNSAFE = re.compile(r"Unsupported global: GLOBAL (\S+)")
 _NEEDED = {"embsize": int, "d_hid": int, "nlayers": int, "nheads": int, "pad_token": str}
 
 
@@ -41,17 +42,19 @@ def _read_state_dict(path: Path) -> object:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the message below says more
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         text = str(error)
         unsafe = _UNSAFE.search(text)
-        if "nsupported" in text or unsafe:
-            named = f"'{unsafe[1]}'" if unsafe else "something that is not a tensor"
+        if unsafe or "Unsupported" in text:
+            named = f"'{unsafe[1]}'" if unsafe else "more than a state dict holds"
             raise DataError(
                 f"{path.name}: is refused: it asks for {named}, and to build that would run code of the file; only "
                 "plain tensors are read. Save the state dict alone, best as .safetensors"
             ) from error
-        raise DataError(f"{path.name}: is not a state dict of PyTorch ({text.splitlines()[0]})") from error
+        raise DataError(f"{path.name}: is not a state dict of PyTorch ({text[-200:]})") from error
     except Exception as error:  # a damaged archive can raise anything
         raise DataError(f"{path.name}: cannot be read as a state dict ({type(error).__name__}: {error})") from error
 
@@ -108,8 +111,8 @@ def shape_of(arguments: Mapping[str, object], file: str, vocabulary: Mapping[str
     sizes = {key: int(str(arguments[key])) for key in ("embsize", "d_hid", "nlayers", "nheads")}
     if min(sizes.values()) < 1 or sizes["embsize"] % sizes["nheads"]:
         raise DataError(
-            f"{file}: embsize is {sizes['embsize']} and nheads {sizes['nheads']}; expected positive numbers, the second "
-            "a divisor of the first"
+            f"{file}: embsize is {sizes['embsize']} and nheads {sizes['nheads']}; expected positive numbers, "
+            "the second a divisor of the first"
         )
     pad = str(arguments["pad_token"])
     if pad not in vocabulary:

@@ -114,7 +114,9 @@ def own_weights(found: "Mapping[str, NDArray[np.generic]]", shape: Shape, file: 
             continue
         for name, part in zip(names, np.split(np.asarray(values, dtype=np.float32), len(names)), strict=True):
             if name in used:
-                raise DataError(f"{file}: '{key}' and '{used[name]}' hold the same weights ({name}); remove one of them")
+                raise DataError(
+                    f"{file}: '{key}' and '{used[name]}' hold the same weights ({name}); remove one of them"
+                )
             arrays[name], used[name] = np.ascontiguousarray(part), key
     stated = f"{shape.layers} layers, {shape.width} wide, {shape.hidden} inside, {shape.tokens} tokens"
     if unknown:

@@ -79,6 +79,9 @@ def write_checkpoint(
     with atomic(folder / WEIGHTS) as temporary:
         save_file(dict(weights), temporary)
     write_json(folder / VOCABULARY, dict(vocabulary))
-    hashes = {"weights_sha256": sha256_of(folder / WEIGHTS), "vocabulary_sha256": sha256_of(folder / VOCABULARY)}
-    parameters = sum(values.size for values in weights.values())
-    replace(record, parameters=parameters, **hashes).write(folder)
+    replace(
+        record,
+        parameters=sum(values.size for values in weights.values()),
+        weights_sha256=sha256_of(folder / WEIGHTS),
+        vocabulary_sha256=sha256_of(folder / VOCABULARY),
+    ).write(folder)

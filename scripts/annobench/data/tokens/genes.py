@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -79,7 +79,9 @@ def gene_tokens(var: "pd.DataFrame", vocabulary: Mapping[str, int], organism: st
     organism
         Of the vocabulary.
     """
-    tokens = {strip_version(name) or name: number for name, number in vocabulary.items() if not _SPECIAL.fullmatch(name)}
+    tokens = {
+        strip_version(name) or name: number for name, number in vocabulary.items() if not _SPECIAL.fullmatch(name)
+    }
     ids, symbols = (var[column].astype(str).tolist() for column in ("feature_id", "feature_name"))
     often = Counter(symbols)
     known_ids = human_ids() if organism == HUMAN else {}
@@ -88,33 +90,44 @@ def gene_tokens(var: "pd.DataFrame", vocabulary: Mapping[str, int], organism: st
     for name, number in tokens.items():
         if gene := known_ids.get(name):
             by_gene.setdefault(gene, number)
-    chosen: dict[int, int] = {}  # gene -> token
-    given: set[int] = set()
-    counts = []
-    rejected: set[int] = set()
-    for find in (
-        lambda i: tokens.get(symbols[i]) if often[symbols[i]] == 1 else None,
-        lambda i: tokens.get(ids[i]) if ids[i] else None,
-        lambda i: by_gene.get(ids[i]) if ids[i] else None,
-    ):
-        before = len(chosen)
-        for i in range(len(ids)):
-            token = None if i in chosen else find(i)
-            if token is not None and token in given:
-                rejected.add(i)
-            elif token is not None:
-                chosen[i] = token
-                given.add(token)
-        counts.append(len(chosen) - before)
-    columns = sorted(chosen, key=lambda i: chosen[i])  # tokens of a cell come in one order, whatever the file's
+    asked = [tokens.get(name) if often[name] == 1 else None for name in symbols]
+    chosen = _Chosen()
+    by_symbol = chosen.add(asked)
+    by_id = chosen.add([tokens.get(one) if one else None for one in ids])
+    by_other_symbol = chosen.add([by_gene.get(one) for one in ids])
+    columns = sorted(chosen.token, key=lambda i: chosen.token[i])  # tokens come in one order, whatever the file's
     return GeneTokens(
         np.array(columns, dtype=np.int64),
-        np.array([chosen[i] for i in columns], dtype=np.int64),
-        *counts,
-        taken=len(rejected - set(chosen)),
-        genes=len(ids),
-        vocabulary=len(tokens),
+        np.array([chosen.token[i] for i in columns], dtype=np.int64),
+        by_symbol,
+        by_id,
+        by_other_symbol,
+        len(chosen.rejected - set(chosen.token)),
+        len(ids),
+        len(tokens),
     )
+
+
+class _Chosen:
+    """Tokens of genes so far: gene -> token, and genes that asked for the token of another one."""
+
+    def __init__(self) -> None:
+        self.token: dict[int, int] = {}
+        self.rejected: set[int] = set()
+        self._given: set[int] = set()
+
+    def add(self, asked: Sequence[int | None]) -> int:
+        """Give each gene without a token the one that it asks for, if that is free; returns how many got one."""
+        before = len(self.token)
+        for gene, token in enumerate(asked):
+            if token is None or gene in self.token:
+                continue
+            if token in self._given:
+                self.rejected.add(gene)
+            else:
+                self.token[gene] = token
+                self._given.add(token)
+        return len(self.token) - before
 
 
 @cache

@@ -131,9 +131,7 @@ class StoredTokens:
         card = TokensCard.read(folder)
         if card.status != "ok":
             raise DataError(f"{folder}: there are no tokens: {card.reason}")
-        arrays: dict[str, Any] = {
-            name: mapped(folder / TOKENS, name) for name in ("offsets", "ids", "values", "known")
-        }
+        arrays: dict[str, Any] = {name: mapped(folder / TOKENS, name) for name in ("offsets", "ids", "values", "known")}
         cells = read_columns(folder / CELLS, ["cell_id"], texts=["cell_id"])["cell_id"]
         return cls(Tokens(**arrays), cells, str(folder))
 

@@ -126,9 +126,7 @@ class Tokeniser:
             found[start:end] = binned(values[start:end], self.input.bins)
         return found
 
-    def _sample(
-        self, ids: "NDArray[np.int32]", starts: "NDArray[np.int64]", cells: "pa.Array"
-    ) -> "NDArray[np.bool_]":
+    def _sample(self, ids: "NDArray[np.int32]", starts: "NDArray[np.int64]", cells: "pa.Array") -> "NDArray[np.bool_]":
         """Which tokens of genes are kept: of a cell that has too many a draw of its own."""
         kept = np.ones(len(ids), dtype=bool)
         most = self.input.max_length - 1

@@ -7,7 +7,6 @@ encoded by layers of attention that normalise after each step.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 from torch.nn import functional
 
@@ -35,8 +34,7 @@ class _Layer(nn.Module):
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__()
         self.heads, self.rate = shape.heads, shape.dropout
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            setattr(self, name, nn.Linear(shape.width, shape.width))
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(shape.width, shape.width) for _ in range(4))
         self.linear1, self.linear2 = nn.Linear(shape.width, shape.hidden), nn.Linear(shape.hidden, shape.width)
         self.norm1, self.norm2 = (nn.LayerNorm(shape.width, eps=_EPSILON) for _ in range(2))
         self.dropout = nn.Dropout(shape.dropout)

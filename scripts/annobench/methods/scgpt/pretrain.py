@@ -88,8 +88,8 @@ def pretrain_checkpoint(
         record = replace(
             blank_record(name, spec),
             shape=shape,
-            pretraining=f"here, on {prepared.n:,} unlabelled cells of {source.dataset}: hidden values, {source.steps:,} "
-            f"steps of {source.batch} cells; not scGPT, and no foundation model",
+            pretraining=f"here, on {prepared.n:,} unlabelled cells of {source.dataset}: hidden values, "
+            f"{source.steps:,} steps of {source.batch} cells; not scGPT, and no foundation model",
             cells_seen=(source.dataset,),
             notes=training.notes,
         )
@@ -100,19 +100,18 @@ def pretrain_checkpoint(
 
 def _vocabulary(cells: PreparedCells, source: Pretraining, given: InputSpec) -> dict[str, int]:
     """Tokens for the genes whose log-normalised values vary most, in the order of the dataset, then special ones."""
-    from annobench.cells.expression import moments, to_cp10k
+    from annobench.cells.expression import to_cp10k
 
     names = cells.var["feature_name"].astype(str)
     usable = ~names.duplicated(keep=False).to_numpy()
-    total, square, n = np.zeros(len(names)), np.zeros(len(names)), 0
+    total, square = np.zeros(len(names)), np.zeros(len(names))
     for _, matrix in cells.parts():
-        mean, variance = moments(to_cp10k(matrix, cells.state))
-        total += mean * matrix.shape[0]
-        square += (variance + mean**2) * matrix.shape[0]
-        n += matrix.shape[0]
-    if n < 2:
-        raise DataError(f"{source.dataset}: has {n} cells; a backbone is trained on more")
-    variance = np.where(usable, square / n - (total / n) ** 2, -1.0)
+        values = to_cp10k(matrix, cells.state)
+        total += np.bincount(values.indices, values.data, len(names))
+        square += np.bincount(values.indices, values.data.astype(np.float64) ** 2, len(names))
+    if cells.n < 2:
+        raise DataError(f"{source.dataset}: has {cells.n} cells; a backbone is trained on more")
+    variance = np.where(usable, square / cells.n - (total / cells.n) ** 2, -1.0)
     chosen = np.sort(np.argsort(-variance, kind="stable")[: min(source.genes, int(usable.sum()))])
     tokens = [*names.iloc[chosen], PAD, given.cls]
     return {token: number for number, token in enumerate(tokens)}
@@ -150,7 +149,7 @@ class _Training:
     def run(self, report: Report) -> None:
         """Train; raises DataError where no cell has two genes of the vocabulary."""
         source, losses = self._source, []
-        rows = np.flatnonzero(self._tokens.lengths > 2)  # noqa: PLR2004 - the cell, a hidden gene and one that is seen
+        rows = np.flatnonzero(self._tokens.lengths > 2)  # the cell, a hidden gene and one that is seen
         if len(rows) == 0:
             raise DataError(f"{source.dataset}: no cell has two genes of the vocabulary; there is nothing to learn")
         parameters = [*self._backbone.parameters(), *self._heads.parameters()]
@@ -160,7 +159,7 @@ class _Training:
         for step, batch in enumerate(self._batches(rows)):
             loss = self._loss(batch)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, _CLIP)
             optimiser.step()
             schedule.step()
@@ -171,8 +170,8 @@ class _Training:
         if not math.isfinite(last):
             raise DataError(f"{source.dataset}: the training diverged; lower source.learning_rate")
         self.notes = (
-            f"mean squared error of the hidden values, both heads: {first:.4f} in the first 20 steps, {last:.4f} in the "
-            f"last ({self._largest:g} taken as 1)",
+            f"mean squared error of the hidden values, both heads: {first:.4f} in the first 20 steps, {last:.4f} in "
+            f"the last ({self._largest:g} taken as 1)",
             "heads that predict hidden values: left behind",
         )
 
