@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_UNSAFE = re.compile(r"Unsupported global: GLOBAL (\S+)")
+_UNSAFE = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)")
 _NEEDED = {"embsize": int, "d_hid": int, "nlayers": int, "nheads": int, "pad_token": str}
 
 
@@ -48,7 +48,7 @@ def _read_state_dict(path: Path) -> object:
     except pickle.UnpicklingError as error:
         text = str(error)
         unsafe = _UNSAFE.search(text)
-        if unsafe or "Unsupported" in text:
+        if unsafe or "nsupported" in text:
             named = f"'{unsafe[1]}'" if unsafe else "more than a state dict holds"
             raise DataError(
                 f"{path.name}: is refused: it asks for {named}, and to build that would run code of the file; only "
