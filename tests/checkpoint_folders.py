@@ -51,7 +51,14 @@ def theirs(own: Mapping[str, np.ndarray], layout: str, *, heads: bool = True) ->
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    known = {"embsize": WIDTH, "d_hid": HIDDEN, "nlayers": LAYERS, "nheads": HEADS, "dropout": 0.1, "pad_token": "<pad>"}
+    known = {
+        "embsize": WIDTH,
+        "d_hid": HIDDEN,
+        "nlayers": LAYERS,
+        "nheads": HEADS,
+        "dropout": 0.1,
+        "pad_token": "<pad>",
+    }
     return known | changes
 
 

@@ -50,7 +50,10 @@ def fitted(
     files: dict[str, str], folders: dict[str, Path], storage: str, folder: Path, **changes: Any
 ) -> tuple[RunRecord, Path]:
     """The record of a frozen backbone on these cells, and its folder."""
-    changes = {"keep": KEEP | {"embedding_roles": ["train", "test"]}, "needs": {"cells": "none", "tokens": True}} | changes
+    changes = {
+        "keep": KEEP | {"embedding_roles": ["train", "test"]},
+        "needs": {"cells": "none", "tokens": True},
+    } | changes
     abilities = {"predictions": False, "embedding": True, "probabilities": False, "trains": False}
     whole = fit_job(files, "frozen_backbone", abilities=abilities, **changes).to_params()
     whole["files"] |= {"tokens": str(folders[storage]), "weights": str(folders["checkpoint"])}

@@ -142,7 +142,9 @@ def cells_of(tokens: Tokens) -> list[list[tuple[int, int]]]:
 
 def test_tokens_of_three_cells_by_hand() -> None:
     counts = csr_matrix(np.array([[3, 40, 9, 0, 1], [0, 0, 6, 6, 0], [0, 0, 0, 0, 2]], dtype=np.float32))
-    made = tokeniser(TABLE, VOCABULARY, values="counts", clip=13, cls_value=-2).tokens(counts, to_arrow(["a", "b", "c"]))
+    made = tokeniser(TABLE, VOCABULARY, values="counts", clip=13, cls_value=-2).tokens(
+        counts, to_arrow(["a", "b", "c"])
+    )
     assert cells_of(made) == [[(5, -2), (0, 1), (1, 13), (2, 3)], [(5, -2)], [(5, -2), (0, 2)]]
     assert made.known.tolist() == [3, 0, 1]
     made = tokeniser(TABLE, VOCABULARY, bins=5, cls_value=0).tokens(counts, to_arrow(["a", "b", "c"]))
@@ -216,7 +218,9 @@ def made(
     folder: Path, counts: Any, table: pd.DataFrame = TABLE, state: str = "counts", **given: Any
 ) -> tuple[TokensCard, list[str]]:
     """The card of the tokens of these cells, and what was said."""
-    genes, organism, obs = (given.pop(key, new) for key, new in (("genes", ["G4", "G1", "G0"]), ("organism", HUMAN), ("obs", {})))
+    genes, organism, obs = (
+        given.pop(key, new) for key, new in (("genes", ["G4", "G1", "G0"]), ("organism", HUMAN), ("obs", {}))
+    )
     said: list[str] = []
     cells, card = prepared(folder, counts, table, state, **obs)
     target = checkpoint(folder, genes, organism, **given)
@@ -262,7 +266,10 @@ def test_expression_of_logarithmic_values_is_that_before_the_logarithm(tmp_path:
     [
         ({"genes": ["G0", "A", "B", "C"]}, "d: 1 of its 5 genes are among the 4 of the vocabulary, which is 25.0%"),
         ({"genes": ["A", "B"], "least_known": 0.0}, "d: 0 of its 5 genes are among the 2 of the vocabulary"),
-        ({"genes": ["G0"], "values": "counts", "state": "log1p_cpm"}, "d: holds log1p_cpm, but the checkpoint reads counts"),
+        (
+            {"genes": ["G0"], "values": "counts", "state": "log1p_cpm"},
+            "d: holds log1p_cpm, but the checkpoint reads counts",
+        ),
         ({"obs": {"organism": ["Mus musculus"] * 3}}, "3 cells are of Mus musculus (obs column 'organism')"),
         ({"cls": "[CLS]"}, "there is no checkpoint: vocab.json: has no token '[CLS]'"),
         ({"state": "none"}, "the dataset has no expression (matrix.state: none)"),
