@@ -50,12 +50,9 @@ def fitted(
     files: dict[str, str], folders: dict[str, Path], storage: str, folder: Path, **changes: Any
 ) -> tuple[RunRecord, Path]:
     """The record of a frozen backbone on these cells, and its folder."""
-    changes = {
-        "keep": KEEP | {"embedding_roles": ["train", "test"]},
-        "needs": {"cells": "none", "tokens": True},
-    } | changes
+    keep, needs = KEEP | {"embedding_roles": ["train", "test"]}, {"cells": "none", "tokens": True}
     abilities = {"predictions": False, "embedding": True, "probabilities": False, "trains": False}
-    whole = fit_job(files, "frozen_backbone", abilities=abilities, **changes).to_params()
+    whole = fit_job(files, "frozen_backbone", abilities=abilities, keep=keep, needs=needs, **changes).to_params()
     whole["files"] |= {"tokens": str(folders[storage]), "weights": str(folders["checkpoint"])}
     whole["facts"]["data_sha256"] = TokensCard.read(folders[storage]).data_sha256
     run_fit(FitJob.from_params(whole), folder / "fit", folder / "attempt.json")

@@ -60,7 +60,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
     method |= _facts(method, file.origin)
     method["uses"] = resolved_uses(method["implementation"], method["uses"], file.origin)
-    check_checkpoint(method, file.origin)
+    check_checkpoint(method["implementation"], method["checkpoint"], file.origin)
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(
             f"{file.origin('kind')}: kind: the implementation needs the labels of the test cells (needs.truth), and "

@@ -45,16 +45,17 @@ def used_outputs(implementation: str) -> dict[str, str]:
     return {role: output if isinstance(output, str) else output[0] for role, output in known.items()}
 
 
-def check_checkpoint(method: Document, origin: Origin) -> None:
+def check_checkpoint(implementation: str, checkpoint: str | None, origin: Origin) -> None:
     """Raise ConfigError for a method that names no checkpoint although it reads tokens, or the other way round."""
-    if method["needs"]["tokens"] and not method["checkpoint"]:
+    tokens = method_facts(implementation).needs.tokens
+    if tokens and not checkpoint:
         raise ConfigError(
-            f"{origin('checkpoint')}: key 'checkpoint' is missing: the implementation '{method['implementation']}' "
+            f"{origin('checkpoint')}: key 'checkpoint' is missing: the implementation '{implementation}' "
             f"reads tokens (needs.tokens); name a file of {CHECKPOINTS}"
         )
-    if method["checkpoint"] and not method["needs"]["tokens"]:
+    if checkpoint and not tokens:
         raise ConfigError(
-            f"{origin('checkpoint')}: checkpoint: the implementation '{method['implementation']}' reads no tokens "
+            f"{origin('checkpoint')}: checkpoint: the implementation '{implementation}' reads no tokens "
             "(needs.tokens), so it has no use for one; leave it out"
         )
 

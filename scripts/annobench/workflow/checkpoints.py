@@ -5,7 +5,6 @@ import re
 
 from annobench.config.entities import parts_of
 from annobench.core.files import sha256_of
-from annobench.core.spec import Params
 from annobench.data.checkpoints.spec import GENE_TABLES, CheckpointSpec
 from annobench.workflow.common import Chapter, Wildcards
 
@@ -28,7 +27,7 @@ class CheckpointRules(Chapter):
     def _spec(self, wildcards: Wildcards) -> CheckpointSpec:
         return CheckpointSpec.of(self.study.checkpoints[wildcards.checkpoint])
 
-    def spec(self, wildcards: Wildcards) -> Params:
+    def spec(self, wildcards: Wildcards) -> dict[str, object]:
         """What making a checkpoint uses of its file."""
         return self._spec(wildcards).to_params()
 

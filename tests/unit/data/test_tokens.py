@@ -196,9 +196,9 @@ def test_batches_are_padded_and_of_like_length() -> None:
 # datasets
 
 
-def checkpoint(folder: Path, genes: list[str], organism: str = HUMAN, **given: Any) -> Path:
+def checkpoint(folder: Path, genes: list[str], **given: Any) -> Path:
     write_folder(folder / "theirs", genes)
-    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, organism, **given)
+    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, HUMAN, **given)
     fetch_checkpoint("tiny", spec, folder / "checkpoint", lock_file=folder / "lock.yaml")
     return folder / "checkpoint"
 

@@ -38,7 +38,7 @@ class CheckpointSource(Spec):
     kind: str
 
     @classmethod
-    def variant(cls, params: Mapping[str, Any]) -> type[Self]:
+    def variant(cls, params: Mapping[str, object]) -> type[Self]:
         """The class of the kind that `params` name."""
         kinds: dict[object, Any] = {"local": LocalFiles, "url": Downloads, "random": Random, "pretrain": Pretraining}
         return kinds[params["kind"]] if cls is CheckpointSource else cls
@@ -127,7 +127,7 @@ class CheckpointSpec(Spec):
     input: InputSpec
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "CheckpointSpec":
+    def of(cls, document: Mapping[str, object]) -> "CheckpointSpec":
         """From a resolved YAML file."""
         about = {key: document[key] for key in ("label", "citation", "licence")}
         return cls.from_params({"about": about, **{key: document[key] for key in ("organism", "source", "input")}})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -131,9 +131,9 @@ class StoredTokens:
         card = TokensCard.read(folder)
         if card.status != "ok":
             raise DataError(f"{folder}: there are no tokens: {card.reason}")
-        arrays: dict[str, Any] = {name: mapped(folder / TOKENS, name) for name in ("offsets", "ids", "values", "known")}
+        arrays = (mapped(folder / TOKENS, name) for name in ("offsets", "ids", "values", "known"))
         cells = read_columns(folder / CELLS, ["cell_id"], texts=["cell_id"])["cell_id"]
-        return cls(Tokens(**arrays), cells, str(folder))
+        return cls(Tokens(*arrays), cells, str(folder))
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -178,7 +178,7 @@ class TokensWriter:
 
     def __init__(self, path: Path) -> None:
         self._path, self._files = path, ExitStack()
-        self._spools: dict[str, Any] = {}
+        self._spools: dict[str, IO[bytes]] = {}
         self.lengths: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.known: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
