@@ -218,12 +218,10 @@ def made(
     folder: Path, counts: Any, table: pd.DataFrame = TABLE, state: str = "counts", **given: Any
 ) -> tuple[TokensCard, list[str]]:
     """The card of the tokens of these cells, and what was said."""
-    genes, organism, obs = (
-        given.pop(key, new) for key, new in (("genes", ["G4", "G1", "G0"]), ("organism", HUMAN), ("obs", {}))
-    )
+    genes, obs = given.pop("genes", ["G4", "G1", "G0"]), given.pop("obs", {})
     said: list[str] = []
     cells, card = prepared(folder, counts, table, state, **obs)
-    target = checkpoint(folder, genes, organism, **given)
+    target = checkpoint(folder, genes, **given)
     tokenise_dataset("d", cells, card, target, folder / "tokens", parts=["d", "e"], report=said.append)
     return TokensCard.read(folder / "tokens"), said
 
