@@ -1,6 +1,7 @@
 """Tokens: genes find their token, bins follow scGPT's rule, and the same cell gives the same tokens from anywhere."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,16 @@ def test_bins_of_a_cell_by_hand() -> None:
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=80), st.integers(3, 60))
 def test_bins_are_among_those_that_scgpt_may_draw(values: list[int], bins: int) -> None:
     """scGPT draws ceil(u * (right - left) + left) with u in [0, 1), of two calls of numpy.digitize."""
-    cell = np.array(values, dtype=float)
-    edges = np.quantile(cell, np.linspace(0, 1, bins - 1))
+    cell, rising = np.array(values, dtype=float), sorted(values)
+    places = [Fraction(number * (len(values) - 1), bins - 2) for number in range(bins - 1)]  # without rounding
+    above = [min(int(place) + 1, len(values) - 1) for place in places]
+    edges = np.array(
+        [
+            float(rising[int(p)] + (p - int(p)) * (rising[a] - rising[int(p)]))
+            for p, a in zip(places, above, strict=True)
+        ]
+    )
+    assert edges == pytest.approx(np.quantile(cell, np.linspace(0, 1, bins - 1)))
     upper, lower = np.digitize(cell, edges), np.digitize(cell, edges, right=True)
     found = binned(cell, bins)
     assert (np.minimum(lower + 1, upper) <= found).all()

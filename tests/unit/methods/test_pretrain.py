@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -121,10 +122,16 @@ def test_genes_of_the_vocabulary_vary_most(file: Path, trained: Path) -> None:
 
 
 def test_every_cell_comes_once_before_any_comes_again() -> None:
-    source = spec(steps=10, batch=4).source
-    training = pretrain._Training(shape_for(9), source, None, 1.0)  # type: ignore[arg-type]
-    drawn = np.concatenate(list(training._batches(np.arange(8))))
-    assert all(sorted(part) == list(range(8)) for part in drawn.reshape(5, 8).tolist())
-    rates = [training._rate(step) for step in range(10)]
-    assert rates[0] == 1.0
+    source = spec(steps=20, batch=4).source
+    tokens = SimpleNamespace(lengths=np.arange(80)[::-1])
+    training = pretrain._Training(shape_for(9), source, tokens, 1.0)  # type: ignore[arg-type]
+    batches = list(training._batches(np.arange(80)))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(80))
+    assert (
+        max(np.ptp(one) for one in batches) < 30
+    )  # of like length: of 32 cells at a time, four that follow each other
+    twice = list(pretrain._Training(shape_for(9), replace(source, steps=40), tokens, 1.0)._batches(np.arange(80)))
+    assert np.bincount(np.concatenate(twice)).tolist() == [2] * 80
+    rates = [training._rate(step) for step in range(2, 20)]
+    assert (training._rate(0), rates[0]) == (0.5, 1.0)
     assert rates == sorted(rates, reverse=True)

@@ -32,10 +32,10 @@ def binned(values: "NDArray[np.floating]", bins: int) -> "NDArray[np.int16]":
     if len(values) == 0:
         return np.empty(0, dtype=np.int16)
     rising = np.sort(values.astype(np.float64))
-    place = np.linspace(0, 1, bins - 1) * (len(rising) - 1)
-    below = np.floor(place).astype(np.int64)
+    # in whole numbers: an edge that lies at a value is that value, and rounding moves it past none
+    below, rest = np.divmod(np.arange(bins - 1) * (len(rising) - 1), bins - 2)
     above = np.minimum(below + 1, len(rising) - 1)
-    edges = rising[below] + (rising[above] - rising[below]) * (place - below)
+    edges = rising[below] + (rising[above] - rising[below]) * (rest / (bins - 2))
     left, right = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
     lowest = np.minimum(left + 1, right)
     return ((lowest + right) // 2).astype(np.int16)

@@ -35,6 +35,7 @@ PAD = "<pad>"
 _CLIP = 1.0  # largest norm of the gradient
 _WARM_UP = 0.1  # share of the steps in which the learning rate rises
 _DECAY = 0.01  # weight decay of AdamW
+_POOL = 8  # batches whose cells are sorted by length, so that little is filled up
 _REPORTED = 10  # lines of progress
 
 
@@ -182,13 +183,15 @@ class _Training:
         return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / rest))
 
     def _batches(self, rows: "NDArray[np.int64]") -> "Iterator[NDArray[np.int64]]":
-        """Batches of cells, all cells in an order of their own before any comes again."""
-        left: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        for _ in range(self._source.steps):
-            while len(left) < min(self._source.batch, len(rows)):
+        """Batches of cells of like length, all cells in an order of their own before any comes again."""
+        size, left = self._source.batch, np.empty(0, dtype=np.int64)
+        for step in range(0, self._source.steps, _POOL):
+            batches = min(_POOL, self._source.steps - step)
+            while len(left) < batches * size:
                 left = np.concatenate([left, self._rng.permutation(rows)])
-            yield left[: self._source.batch]
-            left = left[self._source.batch :]
+            pool, left = left[: batches * size], left[batches * size :]
+            pool = pool[np.argsort(self._tokens.lengths[pool], kind="stable")]
+            yield from pool.reshape(batches, size)[self._rng.permutation(batches)]
 
     def _loss(self, rows: "NDArray[np.int64]") -> "Tensor":
         batch = self._tokens.padded(rows, self._pad)
