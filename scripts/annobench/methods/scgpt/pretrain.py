@@ -137,7 +137,8 @@ class _Training:
         self._source, self._tokens, self._largest, self._pad = source, tokens, largest, shape.pad
         torch.manual_seed(source.seed)
         self._rng = np.random.default_rng([source.seed, 1])
-        self._backbone = Backbone(BackboneShape(**vars(shape)))
+        # without dropout: few passes do not overfit, and attention is several times faster on a CPU
+        self._backbone = Backbone(BackboneShape(**vars(replace(shape, dropout=0.0))))
         state = {key: torch.from_numpy(value) for key, value in initial_weights(shape, source.seed).items()}
         self._backbone.load_state_dict(state, strict=True)
         self._heads = _Heads(shape.width)
