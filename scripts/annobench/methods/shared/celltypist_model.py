@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.methods.shared.restricted_pickle import Call, RefusedError, check_numbers
+from annobench.methods.shared.restricted_pickle import ArrayType, Call, RefusedError, check_numbers, scalar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-_DTYPE = re.compile(r"[<>|=]?([?biuf]\d*|[USO]\d*)")
 # linear models, the scaler, and the loss that a fitted SGDClassifier holds; all become bags
 _ESTIMATORS = re.compile(r"sklearn\.(linear_model|preprocessing|_loss)(\.\w+)*|_loss(\.\w+)*")
 _BLOCK = 4096  # cells per dense block
@@ -130,23 +129,6 @@ class _Bag:
             self.state = state
 
 
-class _Type:
-    """Stands in for numpy.dtype."""
-
-    def __init__(self, code: object = "", *_: object) -> None:
-        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise RefusedError(f"an array type {code!r}")
-        self.dtype = np.dtype(code)
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, tuple) or len(state) < 5:
-            raise RefusedError("an array type without a state")
-        order, *rest = state[1:5]
-        if any(part is not None for part in rest) or order not in ("<", ">", "|", "="):
-            raise RefusedError("a structured array type")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
 class _Array:
     """Stands in for numpy.ndarray; `value` is built from shape, type and bytes, or from a list of texts."""
 
@@ -157,7 +139,7 @@ class _Array:
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedError("an array without a state")
         _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Type) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        if not isinstance(kind, ArrayType) or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise RefusedError("an array without a plain type or shape")
         if kind.dtype.kind == "O":
             if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
@@ -176,13 +158,6 @@ def _reconstruct(kind: object, *_: object) -> _Array:
     return _Array()
 
 
-def _scalar(kind: object, data: object = b"") -> object:
-    if not isinstance(kind, _Type) or kind.dtype.kind not in "biuf" or not isinstance(data, bytes):
-        raise RefusedError("a number without a plain type")
-    number: object = np.frombuffer(data, dtype=kind.dtype)[0]
-    return number
-
-
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
         raise RefusedError("an encoding")
@@ -197,14 +172,14 @@ def _new(kind: object, *_: object) -> _Bag:
 
 _NAMES = {
     ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Type,
+    ("numpy", "dtype"): ArrayType,
     ("_codecs", "encode"): Call(_encode),
     ("copyreg", "_reconstructor"): Call(_new),
     ("copy_reg", "_reconstructor"): Call(_new),
     ("builtins", "object"): None,
     ("__builtin__", "object"): None,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): Call(_reconstruct) for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): Call(_scalar) for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): Call(scalar) for core in ("core", "_core")},
 }
 
 

@@ -2,8 +2,12 @@
 
 import pickle
 import pickletools
+import re
 from collections.abc import Callable
 
+import numpy as np
+
+_DTYPE = re.compile(r"[<>|=]?([?biuf]\d*|[USO]\d*)")
 _NUMBERED = {"PUT", "BINPUT", "LONG_BINPUT"}  # opcodes that store an object under a number
 
 
@@ -35,3 +39,28 @@ class Call:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise RefusedError("an attribute of a function")
+
+
+class ArrayType:
+    """Stands in for numpy.dtype."""
+
+    def __init__(self, code: object = "", *_: object) -> None:
+        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+            raise RefusedError(f"an array type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) < 5:
+            raise RefusedError("an array type without a state")
+        order, *rest = state[1:5]
+        if any(part is not None for part in rest) or order not in ("<", ">", "|", "="):
+            raise RefusedError("a structured array type")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+def scalar(kind: object, data: object = b"") -> object:
+    """Stands in for numpy's function of this name: a number of a plain type."""
+    if not isinstance(kind, ArrayType) or kind.dtype.kind not in "biuf" or not isinstance(data, bytes):
+        raise RefusedError("a number without a plain type")
+    number: object = np.frombuffer(data, dtype=kind.dtype)[0]
+    return number
