@@ -24,8 +24,8 @@ _SCALE = 1e4
 class FrozenGeneformer(Method):
     """Counts per 10,000 over all genes of the cell, divided by the median of each gene, rank its genes.
 
-    Genes are found by Ensembl id. Cells without a known gene are counted (`notes`), and all get the same embedding. Three
-    conventions of layer and pooling are in use, so that both are stated.
+    Genes are found by Ensembl id. Cells without a known gene are counted (`notes`) and all get one embedding. Three
+    conventions of layer and pooling are in use, so that files of methods state both.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class FrozenGeneformer(Method):
         folder: str,
         tokens: str,
         medians: str,
-        layer: int,
-        pooling: Literal["mean", "cls"],
-        special_tokens: bool,
+        layer: int = 11,
+        pooling: Literal["mean", "cls"] = "mean",
+        special_tokens: bool = True,
         max_length: int = 4096,
         least_known: float = 0.5,
         tokens_per_batch: int = 8192,

@@ -15,7 +15,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class _Reader(pickle.Unpickler):
         super().__init__(io.BytesIO(content))
         self._archive, self._folder = archive, folder
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if match := _STORAGE.fullmatch(name if module == "torch" else ""):
             return _Storage(_DTYPES[match[1]])
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
