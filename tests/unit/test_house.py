@@ -147,7 +147,8 @@ def examples() -> list[tuple[str, str]]:
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         keys = set(yaml.safe_load(block))
         marks = {"study": "config", "implementation": "method", "extends": "variant", "targets": "rollup"}
-        marks |= {"releases": "release", "columns": "panel", "source": "dataset"}
+        marks |= {"releases": "release", "columns": "panel", "organism": "checkpoint"}
+        marks["source"] = "dataset"
         found.append((next(kind for key, kind in marks.items() if key in keys), block))
     return found
 
@@ -165,7 +166,8 @@ def test_examples_of_the_manual_are_valid(kind: str, text: str) -> None:
 
 
 def test_every_kind_of_file_has_an_example() -> None:
-    assert {kind for kind, _ in examples()} == {"config", "dataset", "method", "variant", "panel", "rollup", "release"}
+    known = {"config", "dataset", "method", "variant", "panel", "rollup", "release", "checkpoint"}
+    assert {kind for kind, _ in examples()} == known
 
 
 def test_names_of_test_files_differ() -> None:
