@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from annobench.core.errors import DataError
-from annobench.fit.method import Abilities, Context, Embedding, Method
+from annobench.fit.method import Abilities, Context, Embedding, Method, Needs
 from annobench.fit.predictions import Predictions
 from annobench.methods.scgpt import saved, sources, strategies
 from annobench.methods.scgpt.batches import TokenTable
@@ -45,8 +45,6 @@ class Adapted(Method):
         Name of a file in methods/scgpt/strategies.
     options
         Parameters of the strategy, such as `target`, `rank` or `length`; those that differ from its defaults.
-    backbone
-        Name of a checkpoint, or its folder.
     loss
         Name of a file in methods/torch/losses.
     class_weights
@@ -55,6 +53,7 @@ class Adapted(Method):
         Hyperparameters of training.
     """
 
+    needs = Needs(tokens=True)
     abilities = Abilities(embedding=True, gpu=True)
     parts: ClassVar[Mapping[str, str]] = {"strategy": "methods/scgpt/strategies", "loss": "methods/torch/losses"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "strategy"}
@@ -62,14 +61,13 @@ class Adapted(Method):
     def __init__(
         self,
         *,
-        backbone: str,
         strategy: str = "lora",
         options: Settings | None = None,
         loss: str = "ce",
         class_weights: bool = False,
         recipe: AdaptationRecipe | Settings = AdaptationRecipe(),
     ) -> None:
-        self.backbone, self.strategy, self.loss, self.class_weights = backbone, strategy, loss, class_weights
+        self.strategy, self.loss, self.class_weights = strategy, loss, class_weights
         self.options = dict(options or {})
         if not isinstance(recipe, AdaptationRecipe):
             recipe = replace(AdaptationRecipe(), **recipe)  # type: ignore[arg-type]
@@ -79,13 +77,14 @@ class Adapted(Method):
         self._context: Context | None = context
         self._device, self._top_k, self._seed = context.device, context.top_k, context.seed
         _prepare(self._device, context.threads)
-        self._base = sources.base_of(self.backbone)
+        assert context.weights is not None
+        self._base = sources.base_of(context.weights)
         classes, codes = label_codes(train.obs["label_id"])
         self._classes = tuple(classes.tolist())
         if len(self._classes) < 2:
             raise DataError(f"the training cells have one class only ({self._classes[0]}); expected two or more")
         self._model = self._network().to(self._device)
-        tokens = sources.tokens_of(train, context)
+        tokens = sources.tokens_of(train, context, self._base)
         self._check_tokens(tokens, len(codes))
         validation = self._validation(context, classes)
         self.notes = {"strategy": self.strategy, "backbone": self._base.place, "base_sha256": self._base.sha256}
@@ -130,7 +129,7 @@ class Adapted(Method):
         known = np.flatnonzero(codes >= 0)
         if not len(known):
             return None
-        return Labelled(sources.tokens_of(cells, context).rows(known), codes[known])
+        return Labelled(sources.tokens_of(cells, context, self._base).rows(known), codes[known])
 
     def _some(self, tokens: TokenTable) -> TokenTable:
         """Cells whose embedding is checked, evenly spread."""
@@ -214,7 +213,7 @@ class Adapted(Method):
 
     def _parts(self, query: "AnnData") -> "Iterator[tuple[pd.Index, NDArray[np.float32]]]":
         """Names and features of cells, part by part."""
-        tokens, names = sources.tokens_of(query, self._context), query.obs_names
+        tokens, names = sources.tokens_of(query, self._context, self._base), query.obs_names
         self._check_tokens(tokens, len(names))
         for rows in parts(len(names)):
             yield names[rows], self._features(tokens.rows(rows))
@@ -223,7 +222,7 @@ class Adapted(Method):
         facts = saved.AdapterFacts(
             strategy=self.strategy,
             options=self.options,
-            backbone=self.backbone,
+            backbone=self._base.place,
             base_sha256=self._base.sha256,
             vocabulary_sha256=self._base.vocabulary_sha256,
             preprocessing=self._base.preprocessing,
@@ -241,7 +240,7 @@ class Adapted(Method):
     def load(cls, folder: Path) -> "Adapted":
         facts = saved.read_facts(folder)
         recipe = {name: getattr(facts, name) for name in ("head_dropout", "tokens", "precision")}
-        method = cls(backbone=facts.backbone, strategy=facts.strategy, options=facts.options, recipe=recipe)
+        method = cls(strategy=facts.strategy, options=facts.options, recipe=recipe)
         method._base = base = sources.base_of(facts.backbone)
         saved.check_base(folder, facts, base)
         method._context, method._device = None, "cpu"

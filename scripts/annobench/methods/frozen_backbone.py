@@ -75,8 +75,10 @@ class FrozenBackbone(Method):
         with torch.inference_mode():
             for some in self._tokens.buckets(rows, self.tokens_per_batch):
                 batch = self._tokens.padded(rows[some], self._pad)
-                given = (torch.from_numpy(one).to(self._device) for one in (batch.genes, batch.values, batch.mask))
-                found[some] = self._backbone.embed(*given).float().cpu().numpy()
+                genes, values, mask = (
+                    torch.from_numpy(one).to(self._device) for one in (batch.genes, batch.values, batch.mask)
+                )
+                found[some] = self._backbone.embed(genes, values, mask).float().cpu().numpy()
         if self._unit:
             found /= np.linalg.norm(found, axis=1, keepdims=True)
         return found

@@ -151,12 +151,10 @@ def cells_of(tokens: Tokens) -> list[list[tuple[int, int]]]:
 
 def test_tokens_of_three_cells_by_hand() -> None:
     counts = csr_matrix(np.array([[3, 40, 9, 0, 1], [0, 0, 6, 6, 0], [0, 0, 0, 0, 2]], dtype=np.float32))
-    made = tokeniser(TABLE, VOCABULARY, values="counts", clip=13, cls_value=-2).tokens(
-        counts, to_arrow(["a", "b", "c"])
-    )
+    made = tokeniser(TABLE, VOCABULARY, values="counts", clip=13, cls_value=-2).tokens(counts)
     assert cells_of(made) == [[(5, -2), (0, 1), (1, 13), (2, 3)], [(5, -2)], [(5, -2), (0, 2)]]
     assert made.known.tolist() == [3, 0, 1]
-    made = tokeniser(TABLE, VOCABULARY, bins=5, cls_value=0).tokens(counts, to_arrow(["a", "b", "c"]))
+    made = tokeniser(TABLE, VOCABULARY, bins=5, cls_value=0).tokens(counts)
     assert cells_of(made)[0] == [(5, 0), (0, 1), (1, 4), (2, 2)]  # edges of 1, 3, 40: 1, 2.3, 15.3, 40
 
 
@@ -165,9 +163,8 @@ def test_long_cells_are_cut_by_a_draw_of_their_own() -> None:
     table = var(*((f"G{i}", "") for i in range(40)))
     vocabulary = vocabulary_of([f"G{i}" for i in range(40)])
     counts = csr_matrix(rng.integers(1, 9, (30, 40)).astype(np.float32))
-    ids = to_arrow([f"cell{i}" for i in range(30)])
     short = tokeniser(table, vocabulary, max_length=11)
-    made, whole = short.tokens(counts, ids), tokeniser(table, vocabulary).tokens(counts, ids)
+    made, whole = short.tokens(counts), tokeniser(table, vocabulary).tokens(counts)
     assert made.lengths.tolist() == [11] * 30
     assert made.known.tolist() == [40] * 30
     every = [dict(cell) for cell in cells_of(whole)]
@@ -176,18 +173,18 @@ def test_long_cells_are_cut_by_a_draw_of_their_own() -> None:
     kept = np.array([np.isin(np.arange(40), [token for token, _ in cell]) for cell in cells_of(made)])
     assert len({tuple(one) for one in kept.tolist()}) == 30
     assert 1 <= kept.sum(axis=0).min() <= kept.sum(axis=0).max() <= 16
-    assert cells_of(tokeniser(table, vocabulary, max_length=11, seed=1).tokens(counts, ids)) != cells_of(made)
+    assert cells_of(tokeniser(table, vocabulary, max_length=11, seed=1).tokens(counts)) != cells_of(made)
     # a cell alone, and with its genes in another order, is the same
-    alone = short.tokens(counts[[7]], ids[7:8])
+    alone = short.tokens(counts[[7]])
     assert cells_of(alone)[0] == cells_of(made)[7]
     turned = tokeniser(table.iloc[::-1].reset_index(drop=True), vocabulary, max_length=11)
-    assert cells_of(turned.tokens(counts[:, ::-1].tocsr(), ids)) == cells_of(made)
+    assert cells_of(turned.tokens(counts[:, ::-1].tocsr())) == cells_of(made)
 
 
 def test_batches_are_padded_and_of_like_length() -> None:
     counts = csr_matrix(np.array([[3, 40, 9, 0, 1], [0, 0, 6, 6, 0], [0, 0, 0, 0, 2]], dtype=np.float32))
     names = np.array(["a", "b", "c"], dtype=object)
-    made = tokeniser(TABLE, VOCABULARY, values="counts").tokens(counts, to_arrow(names))
+    made = tokeniser(TABLE, VOCABULARY, values="counts").tokens(counts)
     stored = StoredTokens(made, to_arrow(names), "tokens")
     assert stored.rows(np.array(["c", "a"], dtype=object)).tolist() == [2, 0]
     with pytest.raises(DataError, match="tokens: has no tokens of 1 of 2 cells, such as 'x'"):

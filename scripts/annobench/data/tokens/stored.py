@@ -121,7 +121,7 @@ class StoredTokens:
     """
 
     def __init__(self, tokens: Tokens, cells: "pa.Array", where: str) -> None:
-        self._tokens, self._cells, self._where = tokens, cells, where
+        self.tokens, self._cells, self._where = tokens, cells, where
         self.lengths = tokens.lengths
 
     @classmethod
@@ -137,6 +137,10 @@ class StoredTokens:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def has(self, cell_ids: "NDArray[np.object_]") -> bool:
+        """Whether all of these cells have tokens here."""
+        return bool((positions(to_arrow(cell_ids), self._cells) >= 0).all())
 
     def rows(self, cell_ids: "NDArray[np.object_]") -> "NDArray[np.int64]":
         """Rows of cells by their ids, (n,); raises DataError for a cell that has no tokens."""
@@ -154,10 +158,10 @@ class StoredTokens:
         lengths = self.lengths[rows]
         mask = np.arange(int(lengths.max(initial=1))) < lengths[:, None]
         genes, values = np.full(mask.shape, pad, dtype=np.int64), np.zeros(mask.shape, dtype=np.float32)
-        begins = self._tokens.offsets[rows]
+        begins = self.tokens.offsets[rows]
         cells, places = np.nonzero(mask)
         taken = begins[cells] + places
-        genes[mask], values[mask] = self._tokens.ids[taken], self._tokens.values[taken]
+        genes[mask], values[mask] = self.tokens.ids[taken], self.tokens.values[taken]
         return PaddedTokens(genes, values, mask)
 
     def buckets(self, rows: "NDArray[np.int64]", tokens: int) -> "Iterator[NDArray[np.int64]]":

@@ -152,17 +152,16 @@ def _tokenised(
     ids = cells.ids()
     with TokensWriter(folder / TOKENS) as writer:
         expressed = np.zeros(len(cells.var))
-        for rows, matrix in cells.parts():
+        for _, matrix in cells.parts():
             expressed += np.asarray(linear(matrix, cells.state).sum(axis=0, dtype=np.float64)).ravel()
-            writer.add(tokeniser, matrix, ids[rows.start : rows.stop])
+            writer.add(tokeniser, matrix)
     write_columns(folder / CELLS, {"cell_id": ids})
     return _card(dataset, checkpoint, tokeniser, cells, expressed=expressed, writer=writer, ids=ids, about=about)
 
 
 def all_tokens(cells: PreparedCells, tokeniser: Tokeniser) -> Tokens:
     """Tokens of all cells, in memory."""
-    ids = cells.ids()
-    made = [tokeniser.tokens(matrix, ids[rows.start : rows.stop]) for rows, matrix in cells.parts()]
+    made = [tokeniser.tokens(matrix) for _, matrix in cells.parts()]
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([one.lengths for one in made]))])
     return Tokens(offsets, *(np.concatenate([getattr(one, key) for one in made]) for key in ("ids", "values", "known")))
 
@@ -189,9 +188,9 @@ class TokensWriter:
             self._spools[name] = self._files.enter_context(TemporaryFile(dir=self._path.parent))
         return self
 
-    def add(self, tokeniser: Tokeniser, matrix: "csr_matrix", cells: "pa.Array") -> None:
+    def add(self, tokeniser: Tokeniser, matrix: "csr_matrix") -> None:
         """Write the next cells."""
-        made = tokeniser.tokens(matrix, cells)
+        made = tokeniser.tokens(matrix)
         for name, spool in self._spools.items():
             spool.write(getattr(made, name).tobytes())
         self._parts.append((made.lengths, made.known))

@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.core.parquet import crc32, to_arrow
 from annobench.data.checkpoints.spec import InputSpec
 from annobench.data.tokens.bins import binned
 from annobench.data.tokens.genes import GeneTokens, gene_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
@@ -89,15 +88,13 @@ class Tokeniser:
                 "counts, or a checkpoint that reads bins"
             )
 
-    def tokens(self, matrix: "csr_matrix", cells: "pa.Array") -> Tokens:
-        """Tokens of some cells; they depend on nothing but the cell, its id and the input of the checkpoint.
+    def tokens(self, matrix: "csr_matrix") -> Tokens:
+        """Tokens of some cells; they depend on nothing but the values of the cell and the input of the checkpoint.
 
         Parameters
         ----------
         matrix
             Values (cells, genes) in the state of the dataset.
-        cells
-            (cells,) ids, by which genes of cells that have too many are drawn.
         """
         from scipy.sparse import csr_matrix
 
@@ -107,7 +104,7 @@ class Tokeniser:
         starts = known.indptr.astype(np.int64)
         ids = self.genes.tokens[known.indices].astype(np.int32)
         values = self._values(known.data, starts)
-        kept = self._sample(ids, starts, cells)
+        kept = self._sample(ids, values, starts)
         number = np.diff(starts)
         lengths = np.minimum(number, self.input.max_length - 1) + 1
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -126,17 +123,22 @@ class Tokeniser:
             found[start:end] = binned(values[start:end], self.input.bins)
         return found
 
-    def _sample(self, ids: "NDArray[np.int32]", starts: "NDArray[np.int64]", cells: "pa.Array") -> "NDArray[np.bool_]":
-        """Which tokens of genes are kept: of a cell that has too many a draw of its own."""
+    def _sample(
+        self, ids: "NDArray[np.int32]", values: "NDArray[np.int16]", starts: "NDArray[np.int64]"
+    ) -> "NDArray[np.bool_]":
+        """Which tokens of genes are kept: of a cell that has too many a draw of its own.
+
+        It follows from the tokens of the cell, and not from its id, which a model does not see of new cells.
+        """
         kept = np.ones(len(ids), dtype=bool)
         most = self.input.max_length - 1
         long = np.flatnonzero(np.diff(starts) > most)
-        if len(long):
-            seeds = crc32(to_arrow(cells))
         for cell in long.tolist():
             genes = slice(starts[cell], starts[cell + 1])
             # by token, so that the order of the genes in the file does not matter
-            lots = np.random.default_rng([self.input.seed, int(seeds[cell])]).random(int(ids.max()) + 1)[ids[genes]]
+            order = np.argsort(ids[genes])
+            seed = crc32(ids[genes][order].tobytes() + values[genes][order].tobytes())
+            lots = np.random.default_rng([self.input.seed, seed]).random(int(ids[genes].max()) + 1)[ids[genes]]
             kept[genes] = False
             kept[starts[cell] + np.argpartition(lots, most)[:most]] = True
         return kept

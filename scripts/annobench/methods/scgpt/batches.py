@@ -23,7 +23,7 @@ class TokenTable:
     ids
         Integers (tokens,), ids of the vocabulary.
     values
-        (tokens,), float32, or uint8 where they are bins.
+        (tokens,), float32, or integers where they are bins or counts.
     places
         int64 (n,), which cells of the dataset these are, in order; None for all.
     first

@@ -40,7 +40,7 @@ class AdapterFacts(Spec):
     backbone: str
     base_sha256: str
     vocabulary_sha256: str
-    preprocessing: Mapping[str, str | int | float]
+    preprocessing: Mapping[str, object]
     classes: tuple[str, ...]
     head_dropout: float
     seed: int

@@ -1,4 +1,4 @@
-"""Where an adapted method has its base and its tokens from: the two places that know files."""
+"""Where an adapted method has its base and its tokens from."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,9 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annobench.core.errors import DataError, MethodSkipped
-from annobench.core.files import read_json, sha256_of
+import numpy as np
+
+from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
+from annobench.data.checkpoints.stored import StoredCheckpoint
+from annobench.data.tokens.genes import check_organism
+from annobench.data.tokens.stored import StoredTokens
+from annobench.data.tokens.tokeniser import Tokeniser
 from annobench.methods.scgpt.backbone import BackboneShape
 from annobench.methods.scgpt.batches import TokenTable
 
@@ -18,8 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from annobench.fit.method import Context
-
-WEIGHTS, FACTS, VOCABULARY = "weights.safetensors", "checkpoint.json", "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Base:
     shape: BackboneShape
     weights: "Mapping[str, Tensor]"
     vocabulary_sha256: str
-    preprocessing: Mapping[str, str | int | float]
+    preprocessing: Mapping[str, object]
 
     @cached_property
     def sha256(self) -> str:
@@ -56,56 +59,69 @@ class Base:
         return digest.hexdigest()
 
 
-def base_of(backbone: str) -> Base:
-    """The base that a parameter names.
+def base_of(folder: str | Path) -> Base:
+    """The base of a checkpoint.
 
     Parameters
     ----------
-    backbone
-        Name of a checkpoint, which lies below results/checkpoints, or a folder.
+    folder
+        That of the checkpoint, absolute or relative to the repository.
 
     Raises
     ------
-    MethodSkipped
-        There is no such folder.
     DataError
-        A file is missing in it.
+        It holds no checkpoint, or files that differ from its record.
     """
-    from safetensors.torch import load_file
+    import torch
 
-    folder = ROOT / (f"results/checkpoints/{backbone}" if Path(backbone).name == backbone else backbone)
-    if not folder.is_dir():
-        raise MethodSkipped(f"parameters.backbone: there is no checkpoint {folder}; make it, or name another")
-    for name in (WEIGHTS, FACTS, VOCABULARY):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder}: expected {WEIGHTS}, {FACTS} and {VOCABULARY}, {name} is missing")
-    facts = read_json(folder / FACTS)
+    folder = ROOT / folder
+    stored = StoredCheckpoint.open(folder)
     return Base(
         place=str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder),
-        shape=BackboneShape(**facts["shape"]),
-        weights=load_file(folder / WEIGHTS),
-        vocabulary_sha256=sha256_of(folder / VOCABULARY),
-        preprocessing=facts.get("preprocessing", {}),
+        shape=BackboneShape(**vars(stored.shape)),
+        weights={name: torch.from_numpy(values) for name, values in stored.weights().items()},
+        vocabulary_sha256=str(stored.record.vocabulary_sha256),
+        preprocessing=stored.input.to_params(),
     )
 
 
-def tokens_of(cells: "AnnData", context: "Context | None") -> TokenTable:
-    """Tokens of some cells, in their order.
+def tokens_of(cells: "AnnData", context: "Context | None", base: Base) -> TokenTable:
+    """Tokens of some cells, in their order: those of the fit where it has them, else made here from their values.
 
     Parameters
     ----------
     cells
-        Any cells of the fit.
+        Any cells of the fit, or new ones.
     context
-        Of the fit; None for a model that was loaded, whose cells are new.
+        Of the fit; None for a model that was loaded.
+    base
+        Whose vocabulary they are of.
 
     Raises
     ------
-    MethodSkipped
-        The fit has no tokens.
+    DataError
+        New cells are of another organism, have too few genes of the vocabulary, or values that it does not read.
     """
-    find = getattr(context, "tokens", None)
-    if find is None:
-        raise MethodSkipped("this fit has no tokens: its cells were not tokenised for the vocabulary of the backbone")
-    table: TokenTable = find(cells)
-    return table
+    names = cells.obs_names.to_numpy(dtype=object)
+    if context is not None:
+        assert context.tokens is not None
+        stored = StoredTokens.open(context.tokens)
+        if stored.has(names):
+            made = stored.tokens
+            return TokenTable(made.offsets, made.ids, made.values, places=stored.rows(names))
+    return _made(cells, base)
+
+
+def _made(cells: "AnnData", base: Base) -> TokenTable:
+    """Tokens of cells that have none yet."""
+    from scipy.sparse import csr_matrix
+
+    stored, what = StoredCheckpoint.open(ROOT / base.place), "the cells"
+    if cells.X is None:
+        raise DataError(f"{what} have neither tokens nor values to make them of; tokenise the dataset again")
+    declared = {} if "organism" not in cells.obs else cells.obs["organism"].astype(str).value_counts().to_dict()
+    check_organism(cells.var, declared, stored.record.organism, what)
+    tokeniser = Tokeniser(stored.input, stored.vocabulary, cells.var, organism=stored.record.organism, dataset=what)
+    tokeniser.check_state(str(cells.uns["annobench"]["matrix"]))
+    made = tokeniser.tokens(csr_matrix(cells.X))
+    return TokenTable(made.offsets, made.ids.astype(np.int32), made.values)
