@@ -122,7 +122,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 # Compiled for Python 3.11 to 3.13 at once; CUDA libraries stay out, pip adds those that the torch of a machine asks for.
 lock:             ## resolve requirements*.in anew
 	@test -x $(VENV)-lock/bin/uv || ($(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv)
-	@for name in requirements requirements-dev requirements-scvi; do \
+	@for name in requirements requirements-dev requirements-scvi requirements-adaptation; do \
 	  $(VENV)-lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in | grep -vE '^(nvidia-|cuda-|triton)' > $$name.txt.new \
 	  && mv $$name.txt.new $$name.txt; done

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 with job(snakemake):
     wildcards, resources = snakemake.wildcards, snakemake.resources
-    names = ("cells", "split", "train", "ontology", "panel", "unrelated")
+    names = ("cells", "split", "train", "ontology", "panel", "unrelated", "tokens", "weights")
     paths = {name: only_file(snakemake.input.get(name)) for name in names}
     card = read_json(snakemake.input.card)
     files = downloaded(snakemake.input.get("downloads", []))

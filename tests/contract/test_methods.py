@@ -27,16 +27,27 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from helpers import cells, run_record
 
+
+def reads_frozen(name: str) -> bool:
+    """Whether a method reads the embedding of a pre-trained backbone, which needs its files."""
+    return any(
+        load_method(other, ROOT, "")["implementation"].startswith("frozen_")
+        for others in load_method(name, ROOT, "")["uses"].values()
+        for other in others
+    )
+
+
 # what gives an embedding only is tested in tests/contract/test_embedders.py; a pre-trained model needs its file and
 # real gene symbols: see tests/unit/methods/test_celltypist_model.py; imported predictions need a table: see
 # tests/unit/methods/test_imported.py; spatialcore needs an environment of its own: see
-# tests/contract/test_spatialcore.py
+# tests/contract/test_spatialcore.py; adapted backbones need tokens: see tests/unit/methods/test_adapted.py
 METHODS = [
     m
     for m in available("methods", ROOT)
-    if load_method(m, ROOT, "")["implementation"] not in ("celltypist_pretrained", "imported")
+    if load_method(m, ROOT, "")["implementation"] not in ("adapted", "celltypist_pretrained", "imported")
     and load_method(m, ROOT, "")["abilities"]["predictions"]  # the others have tests of what they give
     and m != "spatialcore"
+    and not reads_frozen(m)  # see tests/contract/test_token_fits.py
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss
 ]

@@ -79,7 +79,7 @@ def test_conda_pins_equal_the_lock(file: Path) -> None:
             if name in {"python", "pip", *NOT_LOCKED}:
                 assert version or name == "pip"
                 continue
-            locked = lock("requirements-scvi.txt") | lock()
+            locked = lock("requirements-scvi.txt") | lock("requirements-adaptation.txt") | lock()
             assert locked[CONDA_NAMES.get(name, name)] == version, f"{file.name}: {pin}"
 
 
@@ -90,12 +90,12 @@ def test_every_method_names_an_environment_that_exists() -> None:
 
 def test_locks_agree_with_each_other() -> None:
     main = lock()
-    for name in ("requirements-dev.txt", "requirements-scvi.txt"):
+    for name in ("requirements-dev.txt", "requirements-scvi.txt", "requirements-adaptation.txt"):
         assert {one: version for one, version in lock(name).items() if main.get(one, version) != version} == {}
 
 
 def test_the_lock_holds_all_that_is_asked_for() -> None:
-    for name in ("requirements", "requirements-dev", "requirements-scvi"):
+    for name in ("requirements", "requirements-dev", "requirements-scvi", "requirements-adaptation"):
         asked = re.findall(r"^([A-Za-z][\w-]*)", (ROOT / f"{name}.in").read_text(), re.MULTILINE)
         assert {a.lower() for a in asked} <= set(lock(f"{name}.txt"))
 
@@ -147,7 +147,8 @@ def examples() -> list[tuple[str, str]]:
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         keys = set(yaml.safe_load(block))
         marks = {"study": "config", "implementation": "method", "extends": "variant", "targets": "rollup"}
-        marks |= {"releases": "release", "columns": "panel", "source": "dataset"}
+        marks |= {"releases": "release", "columns": "panel", "organism": "checkpoint"}
+        marks["source"] = "dataset"
         found.append((next(kind for key, kind in marks.items() if key in keys), block))
     return found
 
@@ -165,7 +166,8 @@ def test_examples_of_the_manual_are_valid(kind: str, text: str) -> None:
 
 
 def test_every_kind_of_file_has_an_example() -> None:
-    assert {kind for kind, _ in examples()} == {"config", "dataset", "method", "variant", "panel", "rollup", "release"}
+    known = {"config", "dataset", "method", "variant", "panel", "rollup", "release", "checkpoint"}
+    assert {kind for kind, _ in examples()} == known
 
 
 def test_names_of_test_files_differ() -> None:

@@ -1,4 +1,4 @@
-"""Methods, datasets, panels, roll-ups and releases: one YAML file each, validated and resolved.
+"""Methods, datasets, panels, roll-ups, releases and checkpoints: one YAML file each, validated and resolved.
 
 They lie in config/ of the repository. A study outside of it may have a config/ of its own beside its file, which comes
 first: `own` is the folder of such a study.
@@ -14,7 +14,7 @@ from annobench.config.names import CONDITION, DECODINGS, NO_LABELS, OBS_COLUMNS,
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
-from annobench.config.uses import resolved_uses
+from annobench.config.uses import check_checkpoint, resolved_uses
 from annobench.core.errors import ConfigError, nearest
 
 
@@ -60,6 +60,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
         raise ConfigError(f"{file.origin('exec')}: `exec` goes with `implementation: exec`, and only with it")
     method |= _facts(method, file.origin)
     method["uses"] = resolved_uses(method["implementation"], method["uses"], file.origin)
+    check_checkpoint(method["implementation"], method["checkpoint"], file.origin)
     if method["needs"]["truth"] and method["kind"] != "control":
         raise ConfigError(
             f"{file.origin('kind')}: kind: the implementation needs the labels of the test cells (needs.truth), and "
@@ -178,7 +179,7 @@ def unlabelled(dataset: Document) -> bool:
 
 
 def load_named(kind: str, name: str, root: Path, source: str, own: Path | None = None) -> Document:
-    """One file of config/panels, config/rollups or config/releases (`kind` is the word without s), validated."""
+    """One file of config/panels, rollups, releases or checkpoints (`kind` is the word without s), validated."""
     path = _find(f"{kind}s", name, root, source, own)
     return validate(load_yaml(path), kind, shown(path, root))
 

@@ -27,6 +27,8 @@ class Needs(Spec):
         The labels of the test cells (`context.truth`); of a control only.
     min_genes
         Genes that training and test cells must share.
+    tokens
+        The cells as tokens of a checkpoint (`context.tokens`), which the method file names (`checkpoint`).
     """
 
     cells: Literal["matrix", "none"] = "matrix"
@@ -35,6 +37,7 @@ class Needs(Spec):
     query: bool = False
     truth: bool = False
     min_genes: int = 1
+    tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,14 @@ class Results:
         """Genes of a panel."""
         return self._at("panels", f"{panel}.csv")
 
+    def checkpoint(self, checkpoint: str) -> str:
+        """Folder of a checkpoint; without a record of it that says `ok` there are no weights in it."""
+        return self._at("checkpoints", checkpoint)
+
+    def tokens(self, dataset: str, checkpoint: str) -> str:
+        """Folder of the cells of a dataset as tokens of a checkpoint."""
+        return self._at("tokens", dataset, checkpoint)
+
     def download(self, method: str, name: str) -> str:
         """Record of a file that a method declares; the file lies in a folder of the same name without `.json`."""
         return self._at("files", method, f"{name}.json")

@@ -1,11 +1,12 @@
 """A study: the YAML files, resolved into the list of splits and fits to run."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from annobench.config.census import census_source
+from annobench.config.checkpoints import checkpoints_of, pretraining_datasets
 from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder, parts_of
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
@@ -31,7 +32,7 @@ class Study:
         Its tables, figures and report lie in folders of this name.
     settings
         The configuration, with defaults filled in.
-    datasets, methods, panels, rollups, releases
+    datasets, methods, panels, rollups, releases, checkpoints
         Files of config/, by name. Datasets include the parts of pairs. A method that is a decoding (`mlp_hce.leaf`) is
         that of the file without, and names it as `fitted`.
     splits
@@ -56,6 +57,7 @@ class Study:
     releases: dict[str, Document]
     own: Path | None = None
     only_used: frozenset[str] = frozenset()
+    checkpoints: dict[str, Document] = field(default_factory=dict)
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration; fits that others read come before these."""
@@ -149,7 +151,10 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
 
     used = UsedMethods(methods, load_used, settings["keep"], source)
     _check_untrained([one["regime"] for one in settings["evaluations"]], methods_of, used, source)
+    checkpoints = checkpoints_of(methods, root, own)
     datasets = _datasets(settings, root, source, own)
+    for dataset, where in pretraining_datasets(checkpoints):
+        load_dataset_with_parts(dataset, root, where, datasets, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
     _check_published(settings["published"], splits, source)
@@ -172,6 +177,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         releases=load("release", (census["built"] for census in censuses)),
         own=own,
         only_used=frozenset(methods) - shown,
+        checkpoints=checkpoints,
     )
 
 

@@ -1,4 +1,4 @@
-"""Fits that read other fits: `uses` of a method file, checked, and the methods that are fitted for it.
+"""What fits read of others: `uses` and `checkpoint` of a method file, checked, and the methods fitted for it.
 
 Imported while the Snakefile is parsed: the standard library and light modules only.
 """
@@ -13,6 +13,7 @@ from annobench.core.errors import ConfigError, nearest
 Uses = dict[str, list[str]]  # the name by which a method knows the fits -> methods
 
 EMBEDDED = ("train", "test")  # roles whose cells a method that reads an embedding needs
+CHECKPOINTS = "config/checkpoints"
 
 
 def resolved_uses(implementation: str, given: Mapping[str, str | list[str]], origin: Origin) -> Uses:
@@ -42,6 +43,21 @@ def used_outputs(implementation: str) -> dict[str, str]:
     """The output that an implementation reads of the fits that it knows by each name."""
     known = method_facts(implementation).uses
     return {role: output if isinstance(output, str) else output[0] for role, output in known.items()}
+
+
+def check_checkpoint(implementation: str, checkpoint: str | None, origin: Origin) -> None:
+    """Raise ConfigError for a method that names no checkpoint although it reads tokens, or the other way round."""
+    tokens = method_facts(implementation).needs.tokens
+    if tokens and not checkpoint:
+        raise ConfigError(
+            f"{origin('checkpoint')}: key 'checkpoint' is missing: the implementation '{implementation}' "
+            f"reads tokens (needs.tokens); name a file of {CHECKPOINTS}"
+        )
+    if checkpoint and not tokens:
+        raise ConfigError(
+            f"{origin('checkpoint')}: checkpoint: the implementation '{implementation}' reads no tokens "
+            "(needs.tokens), so it has no use for one; leave it out"
+        )
 
 
 class UsedMethods:

@@ -21,6 +21,7 @@ from annobench.fit.context import context_of, create_method, processes_of
 from annobench.fit.job import FitJob
 from annobench.fit.kept import keep_decisions, keep_embedding, keep_expression, keep_model
 from annobench.fit.run_record import CellCounts, FitResult
+from annobench.fit.tokens import given_tokens
 from annobench.fit.uses import finished_fits, used_fits
 from annobench.fit.versions import versions_of
 
@@ -147,6 +148,7 @@ def _run(job: FitJob, work: Path) -> FitResult:
         versions=versions_of(job.method.environment),
         notes={**(fit.method.notes or {}), **({} if embedded is None else {"embedding": embedded})},
         uses=used_fits(fit.context.uses),
+        tokens=given_tokens(job),
     )
 
 
@@ -159,6 +161,7 @@ def _prepare(job: FitJob) -> _Prepared:
     kind = load_class(job.method.implementation)
     try:
         finished_fits(job)  # before the cells are read: without what it reads there is nothing to do
+        given_tokens(job)
         cells = load_cells(job)
         ontology = Ontology.load(job.files.ontology)
     except (MemoryError, MethodSkipped):

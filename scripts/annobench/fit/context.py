@@ -54,6 +54,8 @@ def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context
         query=cells.query if job.needs.query else None,
         checkpoint=Path(job.checkpoint) if job.checkpoint else None,
         uses=finished_fits(job),
+        tokens=Path(job.files.tokens) if job.files.tokens else None,
+        weights=Path(job.files.weights) if job.files.weights else None,
     )
 
 

@@ -101,7 +101,8 @@ class FitSettings(Spec):
 class FitFiles(Spec):
     """Absolute paths of what a fit reads: `panel` and `unrelated` (cells of another tissue) where there are any.
 
-    `uses` holds the folders of fits of other methods, by method.
+    `uses` holds the folders of fits of other methods, by method; `tokens` and `weights` are the folders of tokens of
+    the cells and of their checkpoint, where there are any.
     """
 
     cells: str
@@ -110,6 +111,8 @@ class FitFiles(Spec):
     ontology: str
     panel: str | None = None
     unrelated: str | None = None
+    tokens: str | None = None
+    weights: str | None = None
     uses: Mapping[str, str] = field(default_factory=dict)
 
 

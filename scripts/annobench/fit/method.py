@@ -73,6 +73,9 @@ class Context:
         Name of the dataset.
     uses
         The fits of other methods that its YAML file names, by the name by which the method knows them.
+    tokens, weights
+        Folders of the cells of the dataset as tokens (`StoredTokens`) and of their checkpoint (`StoredCheckpoint`), for
+        a method that states `needs.tokens`; cells are found in them by id. None for every other method.
     """
 
     seed: int
@@ -88,6 +91,8 @@ class Context:
     checkpoint: Path | None = None
     dataset: str = ""
     uses: Mapping[str, tuple[FinishedFit, ...]] = field(default_factory=dict)
+    tokens: Path | None = None
+    weights: Path | None = None
 
 
 class Method:

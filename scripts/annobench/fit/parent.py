@@ -141,6 +141,7 @@ def _checkpoint_folder(job: FitJob, folder: Path) -> Path:
         "training": job.settings.training,
     }
     files = {"split": job.files.split, "train": job.files.train, "panel": job.files.panel}
+    files["tokens"] = job.files.tokens and f"{job.files.tokens}/card.json"
     files |= {f"uses {method}": f"{used}/run.json" for method, used in job.files.uses.items()}
     hashes = {name: sha256_of(path) for name, path in files.items() if path}
     digest = hashlib.sha256(json.dumps(key | hashes, sort_keys=True).encode()).hexdigest()
@@ -287,7 +288,9 @@ def _record(job: FitJob, ending: _Ending, result: FitResult | None, attempt: Att
         **reported,
         **vars(job.identity),
         **vars(job.facts),
-        sees_test_cells=job.needs.query or any(used.sees_test_cells for used in reported["uses"].values()),
+        sees_test_cells=job.needs.query
+        or bool(reported["tokens"].get("sees_cells"))
+        or any(used.sees_test_cells for used in reported["uses"].values()),
         total_seconds=round(ending.total_seconds, 4),
         cpu_seconds=round(ending.cpu_seconds, 4),
         peak_rss_mb=round(ending.peak_rss_mb, 1),

@@ -92,6 +92,8 @@ class FitResult(Spec):
         What the method says of this fit; `embedding` is what was found when its embedding was checked.
     uses
         Fits of other methods that were read, by method.
+    tokens
+        The tokens that were read: checkpoint, hashes, and how well genes and vocabulary fit.
     """
 
     status: str = "ok"
@@ -111,6 +113,7 @@ class FitResult(Spec):
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Note | Mapping[str, Note] | tuple[str, ...]] = field(default_factory=dict)
     uses: Mapping[str, UsedFit] = field(default_factory=dict)
+    tokens: Mapping[str, Note] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,8 @@ class RunRecord(FitResult):
     traceback
         Name of the file beside the record.
     sees_test_cells
-        Whether the method, or one whose fit it read, saw the unlabelled test cells while it fitted (`needs.query`).
+        Whether the method, or one whose fit it read, saw the unlabelled test cells while it fitted (`needs.query`), or
+        the backbone that it reads was trained here on cells of this dataset.
     total_seconds, cpu_seconds
         Wall time of the child process, and CPU time of all processes of the fit.
     peak_rss_mb

@@ -98,8 +98,9 @@ Document = Mapping[str, Any]  # a YAML file, resolved
 
 @dataclass(frozen=True)
 class Provenance(Spec):
-    """The whole configuration, as resolved: settings of the study, and files of its datasets and methods by name."""
+    """The whole configuration, as resolved: settings of the study, and files that it names, by name."""
 
     settings: Document
     datasets: Mapping[str, Document]
     methods: Mapping[str, Document]
+    checkpoints: Mapping[str, Document]

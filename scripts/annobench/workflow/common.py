@@ -140,6 +140,7 @@ def constraints_of(study: Study) -> dict[str, str]:
         "panel": one_of(study.panels),
         "ontology": re.escape(Path(Targets(study).ontology).stem),
         "chunk": "[0-9]{4}",
+        "checkpoint": one_of(study.checkpoints),
         "built": one_of(study.releases),
         "date": one_of(date for release in study.releases.values() for date in sorted(release["releases"])),
     }

@@ -32,10 +32,11 @@ class FitRules(Chapter):
     """Inputs, params and resources as functions of wildcards."""
 
     def inputs(self, wildcards: Wildcards) -> dict[str, list[str]]:
-        """Panel, cells of an unrelated tissue, files of the method and fits that it reads, where there are any."""
+        """Panel, unrelated cells, files of the method, and tokens and fits that it reads, where there are any."""
         records = self.targets.downloads(wildcards.method)
         panel = self.study.split(wildcards.dataset, wildcards.split).genes.panel
         unrelated = self.unrelated(wildcards)
+        checkpoint = self.study.methods[wildcards.method]["checkpoint"]
         fit = Fit(wildcards.dataset, wildcards.split, wildcards.method, int(wildcards.seed))
         return {
             "panel": [self.targets.panel(panel)] if panel else [],
@@ -43,6 +44,8 @@ class FitRules(Chapter):
             "unrelated_store": [str(Path(unrelated).with_name("store"))] if unrelated else [],
             "downloads": records,
             "folders": [path.removesuffix(".json") for path in records],
+            "tokens": [self.results.tokens(wildcards.dataset, checkpoint)] if checkpoint else [],
+            "weights": [self.results.checkpoint(checkpoint)] if checkpoint else [],
             "uses": [self.results.run(used) for used in self.study.fits_used_by(fit)],
         }
 

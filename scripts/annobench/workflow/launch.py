@@ -113,12 +113,15 @@ def failed_records(name: str | None) -> list[str]:
     """Run records of the fits of a study that failed, were killed, ran out of time or were skipped.
 
     A recorded failure is a result, which no run repeats by itself. Records of files that could not be fetched are
-    included.
+    included, and folders of checkpoints and tokens that could not be made.
     """
     study, results = resolve(name), Results()
-    records = [*Targets(study, results).downloads(), *map(results.run, study.fits())]
+    targets = Targets(study, results)
+    records = {path: path for path in (*targets.downloads(), *map(results.run, study.fits()))}
+    records |= {f"{path}/checkpoint.json": path for path in targets.checkpoints()}
+    records |= {f"{path}/card.json": path for path in targets.tokens()}
     again = ("failed", "killed", "timeout", "skipped")
-    return [path for path in records if Path(path).is_file() and read_json(path)["status"] in again]
+    return [made for path, made in records.items() if Path(path).is_file() and read_json(path)["status"] in again]
 
 
 def lost_fits(study: Study, results: Results) -> list[str]:

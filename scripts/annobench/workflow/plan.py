@@ -197,6 +197,7 @@ class Plan:
         files = len(self.targets.downloads())
         return [
             *([["fetch_file", str(files)]] if files else []),
+            *self._checkpoint_jobs(),
             *self._census_jobs(),
             ["fetch_dataset, prepare_dataset", f"{fetched}, {len(study.datasets)}"],
             ["split_dataset, balance_train", f"{self._drawn()}, {fitted}"],
@@ -204,6 +205,15 @@ class Plan:
             ["audit_evaluation", str(len(study.evaluations()))],
             ["aggregate_scores, plot_figure, render_report", f"1, {len(self.targets.figure_names)}, 1"],
         ]
+
+    def _checkpoint_jobs(self) -> list[Row]:
+        """Jobs that make checkpoints, and tokens of them."""
+        kinds = [checkpoint["source"]["kind"] for checkpoint in self.study.checkpoints.values()]
+        if not kinds:
+            return []
+        trained = kinds.count("pretrain")
+        numbers = f"{len(kinds) - trained}, {trained}, {len(self.targets.tokens())}"
+        return [["fetch_checkpoint, pretrain_checkpoint, tokenise_dataset", numbers]]
 
     def _census_jobs(self) -> list[Row]:
         """Jobs that come before fetching cells of the Census."""

@@ -20,7 +20,7 @@ class ReportRules(Chapter):
     def provenance(self, wildcards: Wildcards) -> dict[str, object]:
         """The whole configuration, as resolved."""
         study = self.study
-        return Provenance(study.settings, study.datasets, study.methods).to_params()
+        return Provenance(study.settings, study.datasets, study.methods, study.checkpoints).to_params()
 
     def settings(self, wildcards: Wildcards) -> ReportSettings:
         """What the page uses of the study."""

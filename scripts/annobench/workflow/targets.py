@@ -90,6 +90,15 @@ class Targets:
             if self.study.methods[method]["fitted"] == method
         ]
 
+    def checkpoints(self) -> list[str]:
+        """Folders of all checkpoints."""
+        return [self.results.checkpoint(name) for name in self.study.checkpoints]
+
+    def tokens(self) -> list[str]:
+        """Folders of the tokens that fits read, each once."""
+        read = ((fit.dataset, self.study.methods[fit.method]["checkpoint"]) for fit in self.study.fits())
+        return list(dict.fromkeys(self.results.tokens(dataset, name) for dataset, name in read if name))
+
     def obs(self) -> list[str]:
         """Observations of the datasets that are evaluated."""
         return self.there([self.results.obs(name) for name in self.study.scored_datasets()])

@@ -75,7 +75,10 @@ def test_pages_are_written_checked_and_cleared(
     monkeypatch.setattr(manual, "FOLDER", tmp_path)
     (tmp_path / "gone.md").write_text("of a schema that was removed")
     assert manual.update(check=True) == 1
-    assert "docs/config is not in step with workflow/schemas (config, dataset, gone, " in capsys.readouterr().out
+    assert (
+        "docs/config is not in step with workflow/schemas (checkpoint, config, dataset, gone, "
+        in capsys.readouterr().out
+    )
     assert manual.update() == 0
     assert manual.update(check=True) == 0
     assert not (tmp_path / "gone.md").exists()

@@ -8,9 +8,8 @@ scikit-learn runs, so that neither their versions nor crafted states matter.
 
 import io
 import pickle
-import pickletools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
+from annobench.methods.shared.restricted_pickle import ArrayType, Call, RefusedError, check_numbers, scalar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-_DTYPE = re.compile(r"[<>|=]?([?biuf]\d*|[USO]\d*)")
 # linear models, the scaler, and the loss that a fitted SGDClassifier holds; all become bags
 _ESTIMATORS = re.compile(r"sklearn\.(linear_model|preprocessing|_loss)(\.\w+)*|_loss(\.\w+)*")
-_NUMBERED = {"PUT", "BINPUT", "LONG_BINPUT"}  # opcodes that store an object under a number
 _BLOCK = 4096  # cells per dense block
 CLIP = 10.0  # CellTypist clips scaled expression from above
 
@@ -110,25 +108,14 @@ def read_model(path: str | Path) -> CellTypistModel:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        _check_numbers(content)
+        check_numbers(content)
         document = _Reader(io.BytesIO(content)).load()
         return _model(document)
-    except _RefusedError as error:
+    except RefusedError as error:
         raise DataError(f"{path.name}: is refused: {error}") from None
     except Exception as error:  # a broken pickle can raise anything
         what = f"{len(content)} bytes; {type(error).__name__}: {error}"
         raise DataError(f"{path.name}: is not a CellTypist model, or is cut off ({what})") from error
-
-
-def _check_numbers(content: bytes) -> None:
-    """Refuse a number beyond the length of the file: Python makes room for all up to the largest, maybe gigabytes."""
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in _NUMBERED and not 0 <= int(argument or 0) < len(content):
-            raise pickle.UnpicklingError(f"an object is stored under the number {argument}")
-
-
-class _RefusedError(Exception):
-    """The file asks for something that no model needs."""
 
 
 class _Bag:
@@ -142,23 +129,6 @@ class _Bag:
             self.state = state
 
 
-class _Type:
-    """Stands in for numpy.dtype."""
-
-    def __init__(self, code: object = "", *_: object) -> None:
-        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise _RefusedError(f"an array type {code!r}")
-        self.dtype = np.dtype(code)
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, tuple) or len(state) < 5:
-            raise _RefusedError("an array type without a state")
-        order, *rest = state[1:5]
-        if any(part is not None for part in rest) or order not in ("<", ">", "|", "="):
-            raise _RefusedError("a structured array type")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
 class _Array:
     """Stands in for numpy.ndarray; `value` is built from shape, type and bytes, or from a list of texts."""
 
@@ -167,75 +137,49 @@ class _Array:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise _RefusedError("an array without a state")
+            raise RefusedError("an array without a state")
         _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Type) or not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise _RefusedError("an array without a plain type or shape")
+        if not isinstance(kind, ArrayType) or not all(isinstance(n, int) and n >= 0 for n in shape):
+            raise RefusedError("an array without a plain type or shape")
         if kind.dtype.kind == "O":
             if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
-                raise _RefusedError("an array of objects other than texts")
+                raise RefusedError("an array of objects other than texts")
             flat = np.array(data, dtype=object)
         elif isinstance(data, bytes):
             flat = np.frombuffer(data, dtype=kind.dtype)
         else:
-            raise _RefusedError("an array without bytes")
+            raise RefusedError("an array without bytes")
         self.value = flat.reshape(shape, order="F" if fortran else "C")
-
-
-class _Call:
-    """A function that a pickle may call, and nothing else: a plain function could be altered by a state."""
-
-    __slots__ = ("_function",)
-    _function: Callable[..., object]
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        object.__setattr__(self, "_function", function)
-
-    def __call__(self, *arguments: object) -> object:
-        return self._function(*arguments)
-
-    def __setstate__(self, state: object) -> None:
-        raise _RefusedError("a state for a function")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise _RefusedError("an attribute of a function")
 
 
 def _reconstruct(kind: object, *_: object) -> _Array:
     if kind is not _Array:
-        raise _RefusedError("an array of an unknown class")
+        raise RefusedError("an array of an unknown class")
     return _Array()
-
-
-def _scalar(kind: object, data: object = b"") -> object:
-    if not isinstance(kind, _Type) or kind.dtype.kind not in "biuf" or not isinstance(data, bytes):
-        raise _RefusedError("a number without a plain type")
-    number: object = np.frombuffer(data, dtype=kind.dtype)[0]
-    return number
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
-        raise _RefusedError("an encoding")
+        raise RefusedError("an encoding")
     return text.encode("latin1")
 
 
 def _new(kind: object, *_: object) -> _Bag:
     if kind is not _Bag:
-        raise _RefusedError("an object of an unknown class")
+        raise RefusedError("an object of an unknown class")
     return _Bag()
 
 
 _NAMES = {
     ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Type,
-    ("_codecs", "encode"): _Call(_encode),
-    ("copyreg", "_reconstructor"): _Call(_new),
-    ("copy_reg", "_reconstructor"): _Call(_new),
+    ("numpy", "dtype"): ArrayType,
+    ("_codecs", "encode"): Call(_encode),
+    ("copyreg", "_reconstructor"): Call(_new),
+    ("copy_reg", "_reconstructor"): Call(_new),
     ("builtins", "object"): None,
     ("__builtin__", "object"): None,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Call(_reconstruct) for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _Call(_scalar) for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): Call(_reconstruct) for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): Call(scalar) for core in ("core", "_core")},
 }
 
 
@@ -247,30 +191,30 @@ class _Reader(pickle.Unpickler):
             return _NAMES[module, name]
         if _ESTIMATORS.fullmatch(module):
             return _Bag
-        raise _RefusedError(f"it asks for {module}.{name}, which no model needs; nothing was executed")
+        raise RefusedError(f"it asks for {module}.{name}, which no model needs; nothing was executed")
 
     def persistent_load(self, pid: object) -> object:
-        raise _RefusedError("a reference to something outside the file")
+        raise RefusedError("a reference to something outside the file")
 
 
 def _model(document: object) -> CellTypistModel:
-    """The model in an unpickled document; raises _RefusedError where a part is missing or of another shape."""
+    """The model in an unpickled document; raises RefusedError where a part is missing or of another shape."""
     if not isinstance(document, dict) or not {"Model", "Scaler_"} <= set(document):
-        raise _RefusedError("expected a mapping with Model and Scaler_")
+        raise RefusedError("expected a mapping with Model and Scaler_")
     model, standardiser = document["Model"], document["Scaler_"]
     if not isinstance(model, _Bag) or not isinstance(standardiser, _Bag):
-        raise _RefusedError("Model and Scaler_ are not estimators")
+        raise RefusedError("Model and Scaler_ are not estimators")
     estimator, scaler = model.state, standardiser.state
 
     def array(of: dict[str, object], name: str, dimensions: int, *, text: bool = False) -> "NDArray[Any]":
         part = of.get(name)
         if not isinstance(part, _Array) or part.value.ndim != dimensions:
-            raise _RefusedError(f"{name} is not an array with {dimensions} dimensions")
+            raise RefusedError(f"{name} is not an array with {dimensions} dimensions")
         value = part.value
         if text != (value.dtype.kind in "OU"):
-            raise _RefusedError(f"{name} holds {value.dtype}")
+            raise RefusedError(f"{name} holds {value.dtype}")
         if not text and not np.isfinite(value).all():
-            raise _RefusedError(f"{name} holds NaN or infinite values")
+            raise RefusedError(f"{name} holds NaN or infinite values")
         return value.astype(object if text else np.float64)
 
     classes, features = array(estimator, "classes_", 1, text=True), array(estimator, "features", 1, text=True)
@@ -282,9 +226,9 @@ def _model(document: object) -> CellTypistModel:
     wanted |= {"mean_": (mean.shape, features.shape), "scale_": (scale.shape, features.shape)}
     for name, (shape, expected) in wanted.items():
         if shape != expected:
-            raise _RefusedError(f"{name} has shape {shape}, expected {expected}")
+            raise RefusedError(f"{name} has shape {shape}, expected {expected}")
     if len(set(classes)) < len(classes) or len(classes) < 2 or (scale <= 0).any():
-        raise _RefusedError("fewer than two classes, a class that is listed twice, or a scale that is not positive")
+        raise RefusedError("fewer than two classes, a class that is listed twice, or a scale that is not positive")
     description = document.get("description")
     texts = description if isinstance(description, dict) else {}
     return CellTypistModel(classes, features, coef, intercept, mean, scale, texts)

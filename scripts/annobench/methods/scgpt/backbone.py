@@ -1,0 +1,206 @@
+"""The encoder of scGPT and scFormer: genes and values of a cell in, one vector per token out.
+
+Every projection is a Linear layer of its own that is called as a module, so that an adapter in its place has an effect
+in training and in prediction alike. PyTorch's nn.TransformerEncoder reads weights past the modules that hold them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from annobench.methods.torch.dropout import Dropout
+
+KeysValues: TypeAlias = tuple[Tensor, Tensor]  # (heads, length, width / heads) each, or the same for every cell
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "linear1", "linear2")
+NORMS = ("norm1", "norm2")
+
+
+@dataclass(frozen=True)
+class BackboneShape:
+    """Sizes of a backbone.
+
+    Parameters
+    ----------
+    tokens
+        Size of the vocabulary.
+    width
+        Numbers per token.
+    hidden
+        Units between the two maps of the feed-forward part.
+    layers, heads
+        Layers, and heads of attention in each.
+    dropout
+        Share of values that training leaves out: after the value encoder, after attention, and in and after the
+        feed-forward part. Not of attention weights, for which no fast kernel exists on a CPU.
+    pad
+        Id of the padding token.
+    max_value
+        Larger values count as this.
+    """
+
+    tokens: int
+    width: int
+    hidden: int
+    layers: int
+    heads: int
+    dropout: float
+    pad: int
+    max_value: float = 512
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+
+class EncoderLayer(nn.Module):
+    """Attention and a feed-forward part with ReLU, each added to its input and then normalised (post-norm).
+
+    Attributes
+    ----------
+    after_attention, after_feed_forward
+        Where a bottleneck adapter goes: called with what attention or the feed-forward part gives.
+    extra
+        Takes the layer and gives keys and values that every token attends to besides the tokens; None where there are
+        none. Prefixes and prompts are such.
+    """
+
+    def __init__(self, shape: BackboneShape) -> None:
+        super().__init__()
+        width, hidden = shape.width, shape.hidden
+        self.heads = shape.heads
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = Dropout(shape.dropout)
+        self.after_attention: nn.Module = nn.Identity()
+        self.after_feed_forward: nn.Module = nn.Identity()
+        self.extra: Callable[[EncoderLayer], KeysValues] | None = None
+
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None = None, past: KeysValues | None = None, first: bool = False
+    ) -> Tensor:
+        """Vectors of all tokens, or of the first one.
+
+        Parameters
+        ----------
+        tokens
+            (batch, length, width).
+        mask
+            bool (batch, length), true for tokens that are attended to; None for all.
+        past
+            Keys and values, (batch, heads, any, width / heads), that are attended to as well.
+        first
+            Whether only the vector of the first token is wanted, (batch, 1, width). It is the same as in the whole
+            result and costs less.
+        """
+        asking = tokens[:, :1] if first else tokens
+        attended = self.after_attention(self.out_proj(self._attention(asking, tokens, mask, past)))
+        middle = self.norm1(asking + self.dropout(attended))
+        fed = self.linear2(self.dropout(functional.relu(self.linear1(middle))))
+        result: Tensor = self.norm2(middle + self.dropout(self.after_feed_forward(fed)))
+        return result
+
+    def _attention(self, asking: Tensor, tokens: Tensor, mask: Tensor | None, past: KeysValues | None) -> Tensor:
+        query = self.split(self.q_proj(asking))
+        keys, values = self.split(self.k_proj(tokens)), self.split(self.v_proj(tokens))
+        for more in (past, None if self.extra is None else self.extra(self)):
+            if more is None:
+                continue
+            shape = (len(keys), *more[0].shape[-3:])
+            keys, values = torch.cat([more[0].expand(shape), keys], 2), torch.cat([more[1].expand(shape), values], 2)
+        if mask is not None:
+            mask = functional.pad(mask, (keys.shape[2] - mask.shape[1], 0), value=True)[:, None, None]
+        found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        return found.transpose(1, 2).flatten(2)
+
+    def split(self, values: Tensor) -> Tensor:
+        """(…, length, width) as (…, heads, length, width / heads)."""
+        return values.view(*values.shape[:-1], self.heads, -1).transpose(-3, -2)
+
+
+class Backbone(nn.Module):
+    """An encoder over the genes of a cell.
+
+    The vector of a token is that of its gene (embedding, LayerNorm) plus that of its value (two linear maps with a
+    ReLU between them, LayerNorm); there are no positions. Source of the architecture: Cui et al., Nature Methods 2024,
+    doi 10.1038/s41592-024-02201-0.
+
+    Parameters
+    ----------
+    shape
+        Its sizes.
+    """
+
+    def __init__(self, shape: BackboneShape) -> None:
+        super().__init__()
+        self.shape = shape
+        # drawn here: the draw inside Embedding imports the compiler on the meta device, 1.7 s
+        weight = torch.randn(shape.tokens, shape.width)
+        weight[shape.pad] = 0
+        self.gene_embedding = nn.Embedding(shape.tokens, shape.width, padding_idx=shape.pad, _weight=weight)
+        self.gene_norm = nn.LayerNorm(shape.width)
+        self.value_linear1, self.value_linear2 = nn.Linear(1, shape.width), nn.Linear(shape.width, shape.width)
+        self.value_norm = nn.LayerNorm(shape.width)
+        self.dropout = Dropout(shape.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
+
+    @property
+    def blocks(self) -> list[EncoderLayer]:
+        """The layers, typed."""
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def forward(
+        self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
+    ) -> Tensor:
+        """Vectors of all tokens, float (batch, length, width).
+
+        Parameters
+        ----------
+        genes
+            int64 (batch, length), token ids.
+        values
+            float (batch, length).
+        mask
+            bool (batch, length), true for real tokens, false for padding; None where there is no padding.
+        past
+            Keys and values for every layer; see EncoderLayer.
+        """
+        return self._run(genes, values, mask, past, first=False)
+
+    def embed(
+        self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
+    ) -> Tensor:
+        """Vector of the first token, which stands for the cell: float (batch, width), not normalised.
+
+        The last layer computes no other token.
+        """
+        return self._run(genes, values, mask, past, first=True)[:, 0]
+
+    def _run(
+        self, genes: Tensor, values: Tensor, mask: Tensor | None, past: Sequence[KeysValues] | None, *, first: bool
+    ) -> Tensor:
+        tokens = self.gene_norm(self.gene_embedding(genes)) + self.dropout(self._values(values))
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            tokens = layer(tokens, mask, None if past is None else past[i], first and i == last)
+        return tokens
+
+    def _values(self, values: Tensor) -> Tensor:
+        """Vectors of values, (batch, length, width); on a CPU, each value that occurs is computed once."""
+        if values.device.type != "cpu":
+            return self._encoded(values)
+        levels, place = torch.unique(values, return_inverse=True)
+        if 2 * len(levels) > values.numel():
+            return self._encoded(values)
+        return functional.embedding(place, self._encoded(levels))
+
+    def _encoded(self, values: Tensor) -> Tensor:
+        hidden = functional.relu(self.value_linear1(values.clamp(max=self.shape.max_value)[..., None]))
+        result: Tensor = self.value_norm(self.value_linear2(hidden))
+        return result

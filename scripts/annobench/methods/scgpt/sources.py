@@ -1,0 +1,127 @@
+"""Where an adapted method has its base and its tokens from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annobench.core.errors import DataError
+from annobench.core.paths import ROOT
+from annobench.data.checkpoints.stored import StoredCheckpoint
+from annobench.data.tokens.genes import check_organism
+from annobench.data.tokens.stored import StoredTokens
+from annobench.data.tokens.tokeniser import Tokeniser
+from annobench.methods.scgpt.backbone import BackboneShape
+from annobench.methods.scgpt.batches import TokenTable
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from torch import Tensor
+
+    from annobench.fit.method import Context
+
+
+@dataclass(frozen=True)
+class Base:
+    """A backbone as it was before it is adapted.
+
+    Parameters
+    ----------
+    place
+        Its folder, relative to the repository where it lies in it.
+    shape
+        Sizes.
+    weights
+        By name, as Backbone has them.
+    vocabulary_sha256
+        Of the file of the vocabulary.
+    preprocessing
+        How tokens are made for it.
+    """
+
+    place: str
+    shape: BackboneShape
+    weights: "Mapping[str, Tensor]"
+    vocabulary_sha256: str
+    preprocessing: Mapping[str, object]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of names, shapes and values of the weights: that of what is computed with, in whatever file."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def base_of(folder: str | Path) -> Base:
+    """The base of a checkpoint.
+
+    Parameters
+    ----------
+    folder
+        That of the checkpoint, absolute or relative to the repository.
+
+    Raises
+    ------
+    DataError
+        It holds no checkpoint, or files that differ from its record.
+    """
+    import torch
+
+    folder = ROOT / folder
+    stored = StoredCheckpoint.open(folder)
+    return Base(
+        place=str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder),
+        shape=BackboneShape(**vars(stored.shape)),
+        weights={name: torch.from_numpy(values) for name, values in stored.weights().items()},
+        vocabulary_sha256=str(stored.record.vocabulary_sha256),
+        preprocessing=stored.input.to_params(),
+    )
+
+
+def tokens_of(cells: "AnnData", context: "Context | None", base: Base) -> TokenTable:
+    """Tokens of some cells, in their order: those of the fit where it has them, else made here from their values.
+
+    Parameters
+    ----------
+    cells
+        Any cells of the fit, or new ones.
+    context
+        Of the fit; None for a model that was loaded.
+    base
+        Whose vocabulary they are of.
+
+    Raises
+    ------
+    DataError
+        New cells are of another organism, have too few genes of the vocabulary, or values that it does not read.
+    """
+    names = cells.obs_names.to_numpy(dtype=object)
+    if context is not None:
+        assert context.tokens is not None
+        stored = StoredTokens.open(context.tokens)
+        if stored.has(names):
+            made = stored.tokens
+            return TokenTable(made.offsets, made.ids, made.values, places=stored.rows(names))
+    return _made(cells, base)
+
+
+def _made(cells: "AnnData", base: Base) -> TokenTable:
+    """Tokens of cells that have none yet."""
+    from scipy.sparse import csr_matrix
+
+    stored, what = StoredCheckpoint.open(ROOT / base.place), "the cells"
+    if cells.X is None:
+        raise DataError(f"{what} have neither tokens nor values to make them of; tokenise the dataset again")
+    declared = {} if "organism" not in cells.obs else cells.obs["organism"].astype(str).value_counts().to_dict()
+    check_organism(cells.var, declared, stored.record.organism, what)
+    tokeniser = Tokeniser(stored.input, stored.vocabulary, cells.var, organism=stored.record.organism, dataset=what)
+    tokeniser.check_state(str(cells.uns["annobench"]["matrix"]))
+    made = tokeniser.tokens(csr_matrix(cells.X))
+    return TokenTable(made.offsets, made.ids.astype(np.int32), made.values)

@@ -1,0 +1,13 @@
+"""Frozen probe: a logistic regression on standardised features of the frozen backbone."""
+
+from annobench.methods.scgpt.backbone import Backbone
+
+LABEL = "frozen probe"
+RATES = ()  # solved, not trained in steps
+FROZEN = True
+STARTS_AS_BASE = True
+MERGES = True
+
+
+def adapt(backbone: Backbone) -> None:
+    """Train nothing of the backbone."""

@@ -1,0 +1,56 @@
+"""Backbones, tokens and labels that are small enough for tests."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from annobench.methods.scgpt.backbone import Backbone, BackboneShape
+from annobench.methods.scgpt.batches import TokenTable
+from annobench.methods.scgpt.model import Annotator, build
+from annobench.methods.scgpt.sources import Base
+
+SHAPE = BackboneShape(tokens=30, width=16, hidden=24, layers=2, heads=2, dropout=0.1, pad=29)
+CLS = 28
+
+
+def backbone(seed: int = 0, shape: BackboneShape = SHAPE) -> Backbone:
+    """One with random weights, biases and norms included, so that none is without effect."""
+    torch.manual_seed(seed)
+    made = Backbone(shape)
+    with torch.no_grad():
+        for one in made.parameters():
+            one.add_(torch.randn_like(one) * 0.1)
+        made.gene_embedding.weight[shape.pad] = 0
+    return made.eval()
+
+
+def base(seed: int = 0, **more: Any) -> Base:
+    """A base with these weights."""
+    facts: dict[str, Any] = {"place": "toy", "vocabulary_sha256": "v" * 64, "preprocessing": {"bins": 51}} | more
+    return Base(shape=SHAPE, weights=backbone(seed).state_dict(), **facts)
+
+
+def annotator(strategy: str, *, classes: int = 3, seed: int = 1, **options: Any) -> Annotator:
+    """An adapted backbone with a head."""
+    one = base()
+    return build(
+        one.shape, one.weights, classes=classes, strategy=strategy, options=options, head_dropout=0.1, seed=seed
+    )
+
+
+def cell_tokens(
+    n: int, *, classes: int = 3, seed: int = 0, lengths: tuple[int, int] = (4, 13)
+) -> tuple[TokenTable, np.ndarray]:
+    """Tokens of n cells and their class numbers; the genes of a class are likelier in its cells."""
+    rng = np.random.default_rng(seed)
+    codes = rng.permutation(np.arange(n) % classes)
+    sizes = rng.integers(*lengths, size=n)
+    ids, values = [], []
+    for code, size in zip(codes, sizes, strict=True):
+        share = np.where(np.arange(CLS) % classes == code, 40.0, 1.0)
+        genes = rng.choice(CLS, size - 1, replace=False, p=share / share.sum())
+        ids += [CLS, *genes]
+        values += [-2.0, *rng.integers(1, 51, size - 1)]
+    offsets = np.cumsum([0, *sizes]).astype(np.int64)
+    return TokenTable(offsets, np.array(ids, np.int32), np.array(values, np.float32)), codes.astype(np.int64)

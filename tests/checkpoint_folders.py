@@ -1,0 +1,83 @@
+"""Tiny checkpoints with random weights, in the layouts that others write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from annobench.data.checkpoints.initial import initial_weights
+from annobench.data.checkpoints.spec import CheckpointSpec, Shape
+
+WIDTH, HIDDEN, LAYERS, HEADS = 8, 12, 2, 2
+SPECIAL = ("<pad>", "<cls>", "<eoc>")
+ATTENTION = {"flash": "self_attn.Wqkv.", "wrapper": "self_attn._impl.Wqkv.", "torch": "self_attn.in_proj_"}
+
+
+def shape_for(tokens: int) -> Shape:
+    return Shape(tokens=tokens, width=WIDTH, hidden=HIDDEN, layers=LAYERS, heads=HEADS, dropout=0.1, pad=tokens - 3)
+
+
+def vocabulary_of(genes: Sequence[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate([*genes, *SPECIAL])}
+
+
+def theirs(own: Mapping[str, np.ndarray], layout: str, *, heads: bool = True) -> dict[str, torch.Tensor]:
+    """Our weights under the names of a layout, with the heads of scGPT, or the one Linear of scFormer's decoder."""
+    state = {}
+    for name, new in {
+        "gene_embedding": "encoder.embedding",
+        "gene_norm": "encoder.enc_norm",
+        "value_linear1": "value_encoder.linear1",
+        "value_linear2": "value_encoder.linear2",
+        "value_norm": "value_encoder.norm",
+    }.items():
+        state |= {f"{new}.{kind}": own[f"{name}.{kind}"] for kind in ("weight", "bias") if f"{name}.{kind}" in own}
+    for number in range(LAYERS):
+        mine, new = f"layers.{number}.", f"transformer_encoder.layers.{number}."
+        for kind in ("weight", "bias"):
+            joint = np.concatenate([own[f"{mine}{one}_proj.{kind}"] for one in "qkv"])
+            state[f"{new}{ATTENTION[layout]}{kind}"] = joint
+            out = "self_attn._impl.out_proj" if layout == "wrapper" else "self_attn.out_proj"
+            state[f"{new}{out}.{kind}"] = own[f"{mine}out_proj.{kind}"]
+            for one in ("linear1", "linear2", "norm1", "norm2"):
+                state[f"{new}{one}.{kind}"] = own[f"{mine}{one}.{kind}"]
+    if heads:
+        state["cls_decoder.out_layer.weight"] = np.zeros((9, WIDTH), dtype=np.float32)
+        state["decoder.weight" if layout == "torch" else "decoder.fc.0.weight"] = np.ones((1, WIDTH), dtype=np.float32)
+    return {key: torch.from_numpy(np.array(values)) for key, values in state.items()}
+
+
+def arguments(**changes: Any) -> dict[str, Any]:
+    known = {
+        "embsize": WIDTH,
+        "d_hid": HIDDEN,
+        "nlayers": LAYERS,
+        "nheads": HEADS,
+        "dropout": 0.1,
+        "pad_token": "<pad>",
+    }
+    return known | changes
+
+
+def write_folder(
+    folder: Path, genes: Sequence[str], layout: str = "flash", *, state: Any = None, **changes: Any
+) -> dict[str, np.ndarray]:
+    """Write args.json, vocab.json and best_model.pt; returns the weights of the encoder in our names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = changes.pop("vocabulary", None) or vocabulary_of(genes)
+    own = initial_weights(shape_for(len(vocabulary)), seed=3)
+    (folder / "args.json").write_text(json.dumps(arguments(**changes)))
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    torch.save(theirs(own, layout) if state is None else state, folder / "best_model.pt")
+    return own
+
+
+def spec_of(source: Mapping[str, Any], organism: str = "Homo sapiens", **given: Any) -> CheckpointSpec:
+    """A checkpoint as its file states it; `given` are keys of `input`."""
+    from annobench.config.schema import validate
+
+    document = {"label": "l", "summary": "s", "citation": "c", "licence": "MIT", "organism": organism}
+    return CheckpointSpec.of(validate({**document, "source": dict(source), "input": given}, "checkpoint", "c.yaml"))
