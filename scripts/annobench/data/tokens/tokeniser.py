@@ -131,12 +131,13 @@ class Tokeniser:
         kept = np.ones(len(ids), dtype=bool)
         most = self.input.max_length - 1
         long = np.flatnonzero(np.diff(starts) > most)
-        if len(long):
-            seeds = crc32(to_arrow(cells))
+        if len(long) == 0:
+            return kept
+        seeds, largest = crc32(to_arrow(cells)), int(ids.max())
         for cell in long.tolist():
             genes = slice(starts[cell], starts[cell + 1])
             # by token, so that the order of the genes in the file does not matter
-            lots = np.random.default_rng([self.input.seed, int(seeds[cell])]).random(int(ids.max()) + 1)[ids[genes]]
+            lots = np.random.default_rng([self.input.seed, int(seeds[cell])]).random(largest + 1)[ids[genes]]
             kept[genes] = False
             kept[starts[cell] + np.argpartition(lots, most)[:most]] = True
         return kept
