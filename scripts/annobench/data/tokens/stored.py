@@ -121,7 +121,7 @@ class StoredTokens:
     """
 
     def __init__(self, tokens: Tokens, cells: "pa.Array", where: str) -> None:
-        self._tokens, self._cells, self._where = tokens, cells, where
+        self.tokens, self._cells, self._where = tokens, cells, where
         self.lengths = tokens.lengths
 
     @classmethod
@@ -154,10 +154,10 @@ class StoredTokens:
         lengths = self.lengths[rows]
         mask = np.arange(int(lengths.max(initial=1))) < lengths[:, None]
         genes, values = np.full(mask.shape, pad, dtype=np.int64), np.zeros(mask.shape, dtype=np.float32)
-        begins = self._tokens.offsets[rows]
+        begins = self.tokens.offsets[rows]
         cells, places = np.nonzero(mask)
         taken = begins[cells] + places
-        genes[mask], values[mask] = self._tokens.ids[taken], self._tokens.values[taken]
+        genes[mask], values[mask] = self.tokens.ids[taken], self.tokens.values[taken]
         return PaddedTokens(genes, values, mask)
 
     def buckets(self, rows: "NDArray[np.int64]", tokens: int) -> "Iterator[NDArray[np.int64]]":
