@@ -51,6 +51,7 @@ class FrozenBackbone(Method):
         torch.set_num_threads(context.threads)
         checkpoint = StoredCheckpoint.open(context.weights)
         self._tokens, self._pad, self._device = StoredTokens.open(context.tokens), checkpoint.shape.pad, context.device
+        self._width = checkpoint.shape.width
         self._backbone = load_backbone(checkpoint).to(context.device).requires_grad_(False)
         self._unit = (checkpoint.input.normalise if self.normalise == "checkpoint" else self.normalise) == "unit"
         self.notes = {
@@ -71,7 +72,7 @@ class FrozenBackbone(Method):
         """(n, width) of cells by their rows among the tokens."""
         import torch
 
-        found = np.empty((len(rows), self._backbone.shape.width), dtype=np.float32)
+        found = np.empty((len(rows), self._width), dtype=np.float32)
         with torch.inference_mode():
             for some in self._tokens.buckets(rows, self.tokens_per_batch):
                 batch = self._tokens.padded(rows[some], self._pad)

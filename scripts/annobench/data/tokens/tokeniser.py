@@ -133,12 +133,13 @@ class Tokeniser:
         kept = np.ones(len(ids), dtype=bool)
         most = self.input.max_length - 1
         long = np.flatnonzero(np.diff(starts) > most)
+        largest = int(ids.max(initial=-1))
         for cell in long.tolist():
             genes = slice(starts[cell], starts[cell + 1])
             # by token, so that the order of the genes in the file does not matter
             order = np.argsort(ids[genes])
             seed = crc32(ids[genes][order].tobytes() + values[genes][order].tobytes())
-            lots = np.random.default_rng([self.input.seed, seed]).random(int(ids[genes].max()) + 1)[ids[genes]]
+            lots = np.random.default_rng([self.input.seed, seed]).random(largest + 1)[ids[genes]]
             kept[genes] = False
             kept[starts[cell] + np.argpartition(lots, most)[:most]] = True
         return kept
