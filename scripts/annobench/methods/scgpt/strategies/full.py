@@ -3,7 +3,7 @@
 from annobench.methods.scgpt.backbone import Backbone
 
 LABEL = "full fine-tuning"
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (1e-4, 5e-4, 2e-3)
 STARTS_AS_BASE = True
 MERGES = True
 
