@@ -8,7 +8,7 @@ import yaml
 
 from repo import Repo
 
-pytestmark = pytest.mark.xdist_group("census")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("census")]
 CARD = "results/data/toy/card.json"
 
 

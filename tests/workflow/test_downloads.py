@@ -36,6 +36,7 @@ def declare(repo: Repo, name: str, **download: object) -> None:
     (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
 
 
+@pytest.mark.slow
 def test_models_are_fetched_and_those_that_are_missing_skip_their_own_method(
     repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
