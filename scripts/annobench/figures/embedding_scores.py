@@ -22,13 +22,13 @@ from annobench.figures.shared.labels import (
     shown_order,
     wrapped,
 )
+from annobench.figures.shared.needs import OF_EMBEDDINGS
 from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, Tables, light_rows, new_figure
 
 TABLES = ("summary", "audit", "ranking")
 NEEDS = ("embeddings",)
 ORDER = 45
-FAMILIES = ("clustering", "silhouette", "integration", "ordering", "probes")
 _BLIND = {
     "shuffled": "cells exchanged",
     "noise": "noise",
@@ -41,7 +41,7 @@ _WIDE = 6  # panels side by side
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A block of panels per evaluation."""
     audit = tables["audit"]
-    audit = audit[audit["family"].isin(FAMILIES)]
+    audit = audit[audit["family"].isin(OF_EMBEDDINGS)]
     summary = tables["summary"]
     summary = summary[(summary["split"] == "all") & (summary["dataset"] != "all")]
     summary = summary[summary["metric"].isin(audit["metric"]) & summary["value"].notna()]

@@ -12,6 +12,7 @@ from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
 from annobench.data.spec import has_real_cells
 
+OF_EMBEDDINGS = ("clustering", "silhouette", "integration", "ordering", "probes")  # metric families with a best value
 _NEEDS: dict[str, Callable[[Study], bool]] = {}
 
 
@@ -67,10 +68,9 @@ def factors(study: Study) -> bool:
 @need
 def embeddings(study: Study) -> bool:
     """Scores of embeddings: an evaluation names such a family, or names none and a method predicts no labels."""
-    wanted = {"clustering", "silhouette", "integration", "probes", "ordering"}
     of = {name: method["abilities"] for name, method in study.methods.items()}
     return any(
-        wanted & set(split.metric_families)
+        set(OF_EMBEDDINGS) & set(split.metric_families)
         if split.metric_families is not None
         else any(of[name]["embedding"] and not of[name]["predictions"] for name in split.methods)
         for split in study.splits.values()

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.parquet import Categorical
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.score.evidence import Evidence, FitEvidence
+from annobench.score.metrics.ordering import positions_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -65,15 +66,9 @@ def labels_alone(basis: EmbeddingBasis) -> "Points | None":
 def positions_alone(basis: EmbeddingBasis) -> "Points":
     """The place of every cell in the order of the evaluation, by rank, and a little noise."""
     column = basis.like.column("order")
-    ranks = np.unique([_number(name) for name in column.names], return_inverse=True)[1][column.codes]
+    known = positions_of(["nan" if name == NOT_GIVEN else name for name in column.names])
+    ranks = np.unique(known, return_inverse=True)[1][column.codes]
     return (ranks + basis.rng.normal(0, _SPREAD, len(ranks))).reshape(-1, 1).astype(np.float32)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
 
 
 def cells_exchanged(basis: EmbeddingBasis) -> "Points | None":

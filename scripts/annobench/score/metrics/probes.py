@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.core.counts import class_counts, f1, ratio
 from annobench.core.parquet import NOT_GIVEN
 from annobench.score.evidence import Evidence
 from annobench.score.metric import INFINITE, Family, Metric, Row
@@ -292,18 +293,15 @@ def scores(truth: "Codes", shares: "Array", *, binary: bool = False) -> dict[str
         Of two classes score the second one only.
     """
     given, classes = shares.argmax(axis=1), shares.shape[1]
-    hits = np.bincount(truth[truth == given], minlength=classes).astype(float)
-    true, called = (np.bincount(codes, minlength=classes) for codes in (truth, given))
-    precision, recall = hits / np.maximum(called, 1), hits / np.maximum(true, 1)
-    f1 = 2 * hits / np.maximum(true + called, 1)
+    hits, true, called = class_counts(truth, given, classes)
     used = np.array([1]) if binary and classes == 2 else np.flatnonzero(true + called)
     there = [c for c in used if 0 < true[c] < len(truth)]
     areas = [auroc(shares[:, c], truth == c) for c in there]
     return {
         "probe_accuracy": float((truth == given).mean()),
-        "probe_f1": float(f1[used].mean()),
-        "probe_precision": float(precision[used].mean()),
-        "probe_recall": float(recall[used].mean()),
+        "probe_f1": float(f1(hits, true, called)[used].mean()),
+        "probe_precision": float(ratio(hits, called)[used].mean()),
+        "probe_recall": float(ratio(hits, true)[used].mean()),
         "probe_auroc": float(np.mean(areas)) if areas else float("nan"),
     }
 
@@ -370,11 +368,9 @@ def _of_folds(
         # a fold whose classes are all absent, or all there is, has no AUROC
         yield from (Row("probes", metric, kind, *row, n) for row in rows if isfinite(row[2]))
     for name, predicted in found.predicted.items():
-        hits = np.bincount(codes[codes == predicted], minlength=len(kept))
-        true, called = np.bincount(codes, minlength=len(kept)), np.bincount(predicted, minlength=len(kept))
-        for i, label in enumerate(kept.tolist()):
-            value = 2 * hits[i] / (true[i] + called[i])
-            yield Row("probes", "probe_f1", f"{kind} {name}", "class", names[label], float(value), int(true[i]))
+        counts = class_counts(codes, predicted, len(kept))
+        for label, value, cells_of in zip(kept.tolist(), f1(*counts), counts[1], strict=True):
+            yield Row("probes", "probe_f1", f"{kind} {name}", "class", names[label], float(value), int(cells_of))
 
 
 def _donors(evidence: Evidence) -> "NDArray[np.integer] | None":
