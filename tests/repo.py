@@ -97,10 +97,10 @@ def can_be_offline() -> bool:
     )
 
 
-def add_broken(repo: Repo, *names: str, forever: float = 0.05) -> None:
-    """Methods that fail on purpose; `forever` is the limit (minutes) of the one that never ends."""
+def add_broken(repo: Repo, *names: str, forever: float = 0.05, minutes: float = 1) -> None:
+    """Methods that fail on purpose; limits are minutes, `forever` of the one that never ends, `minutes` of others."""
     for name in names:
         shutil.copy(BROKEN / f"{name}.py", repo.folder / "scripts" / "annobench" / "methods")
         method = {"label": f"Broken: {name}", "summary": "s", "citation": "c", "licence": "l", "implementation": name}
-        method["resources"] = {"memory_mb": 700, "minutes": forever if name == "forever" else 1}
+        method["resources"] = {"memory_mb": 700, "minutes": forever if name == "forever" else minutes}
         (repo.folder / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(method))
