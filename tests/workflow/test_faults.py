@@ -276,6 +276,29 @@ def test_a_broken_dataset_holds_up_only_itself(repo: Repo, tmp_path: Path) -> No
     assert {row["reason"] for row in repo.table("failed")} == {"has not been run"}
 
 
+def test_an_unset_variable_replaces_no_result(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["CL:0000236", "CL:0000084"] * 30
+    counts = np.random.default_rng(1).integers(0, 5, (60, 20))
+    source_h5ad(tmp_path / "mine.h5ad", counts, cell_type_ontology_term_id=kinds)
+    local_dataset(repo, "mine", Path("$MY_CELLS/mine.h5ad"))
+    repo.study("tiny", methods=["nearest_centroid"], evaluations=[{"dataset": "mine", "regime": "holdout"}])
+    monkeypatch.setenv("MY_CELLS", str(tmp_path))
+    repo.run()
+    folder = repo.folder / "results"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.delenv("MY_CELLS")
+    done = annobench(repo.folder, "run", "--study", "tiny")
+    assert done.returncode == 2
+    message = "'$MY_CELLS/mine.h5ad' names the variable MY_CELLS, which is not set, but results were made of it: "
+    assert message in done.stderr
+    assert message in repo.snakemake("-n", ok=False)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    monkeypatch.setenv("MY_CELLS", str(tmp_path))
+    assert "nothing to be done" in repo.run()
+    (tmp_path / "mine.h5ad").rename(tmp_path / "other.h5ad")
+    assert "'$MY_CELLS/mine.h5ad' is not there any more" in annobench(repo.folder, "run", "--study", "tiny").stderr
+
+
 def test_one_class_only_is_a_message(repo: Repo, tmp_path: Path) -> None:
     file = source_h5ad(tmp_path / "one.h5ad", cell_type_ontology_term_id=["CL:0000236"] * 6)
     local_dataset(repo, "one", file)

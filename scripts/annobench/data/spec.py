@@ -77,6 +77,10 @@ class SourceSpec(Spec, ABC):
         """Files of this machine that are read and exist; the source is fetched again when one of them changes."""
         return []
 
+    def stated(self) -> list[str]:
+        """Places of this machine that are named, as written, whether they exist or not."""
+        return []
+
     def inputs(self, near: Surroundings) -> dict[str, list[str]]:
         """Files that other rules must have made first, by the name under which `fetch` is given them."""
         return {}
@@ -140,6 +144,10 @@ class OntologySpec(Spec):
         """The OBO or OWL file of this machine that is read, if it exists."""
         file = expanded(self.path) if self.source == "obo" and self.path else None
         return [str(file)] if file and file.is_file() else []
+
+    def stated(self) -> list[str]:
+        """The place of that file as written."""
+        return [self.path] if self.source == "obo" and self.path else []
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from annobench.config.study import Study, load_study, named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS
+from annobench.workflow.absent import check_nothing_went_away
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.summary import summary
 from annobench.workflow.targets import Targets
@@ -77,6 +78,7 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
     """
     name = entered(name)
     study, results = resolve(name), Results()
+    check_nothing_went_away(study)
     started, began = time.monotonic(), time.time()
     with only_run_here():
         lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study, results)

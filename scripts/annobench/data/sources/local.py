@@ -22,6 +22,10 @@ class Source(SourceSpec):
         path = expanded(self.path)
         return [path] if path.is_file() else []
 
+    def stated(self) -> list[str]:
+        """`path`."""
+        return [self.path]
+
     def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
         """Make a symbolic link: the file may be large, and it is the user's own."""
         path = stated_path(self.path)
