@@ -5,7 +5,7 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -84,6 +84,14 @@ class SourceSpec(Spec, ABC):
     def inputs(self, near: Surroundings) -> dict[str, list[str]]:
         """Files that other rules must have made first, by the name under which `fetch` is given them."""
         return {}
+
+    def unverified(self) -> str | None:
+        """Name of the download whose hash the dataset does not state; None where there is none."""
+        return None
+
+    def expecting(self, sha256: str) -> "SourceSpec":
+        """The same with the hash of that download."""
+        return replace(self, sha256=sha256)  # type: ignore[call-arg]
 
     def memory_mb(self, stated: int) -> int:
         """Memory (MB) of fetching; `stated` is that of preparing the dataset."""

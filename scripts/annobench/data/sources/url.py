@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from annobench.core.files import link
+from annobench.core.files import inside, link
 from annobench.core.progress import Report
 from annobench.data.spec import Fetched, Given, SourceSpec
 
@@ -17,6 +17,10 @@ class Source(SourceSpec):
     sha256: str | None = None
     member: str | None = None
 
+    def unverified(self) -> str | None:
+        """The download, where no hash is stated."""
+        return None if self.sha256 else self.file
+
     def fetch(self, folder: Path, given: Given, report: Report) -> Fetched:
         """Download into the cache, then link the file or extract the member."""
         from annobench.data.download.archive import extract_member
@@ -25,7 +29,7 @@ class Source(SourceSpec):
         cached, step = verified_file(self.urls, self.file, self.sha256, report)
         unverified = None if self.sha256 else (self.file, step["sha256"])
         if self.member is None:
-            return Fetched(link(cached, folder / self.file), [{**step}], unverified=unverified)
-        file = folder / Path(self.member).name
+            return Fetched(link(cached, inside(folder, self.file)), [{**step}], unverified=unverified)
+        file = inside(folder, Path(self.member).name)
         extract_member(cached, self.member, file)
         return Fetched(file, [{**step}, {"step": "extract", "member": self.member}], unverified=unverified)

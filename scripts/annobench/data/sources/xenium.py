@@ -66,6 +66,10 @@ class Source(SourceSpec):
         """`path`, if that is where the bundle is."""
         return [self.path] if self.path else []
 
+    def unverified(self) -> str | None:
+        """The download, where no hash is stated."""
+        return None if self.sha256 else self.file
+
     def memory_mb(self, stated: int) -> int:
         """That of preparing the dataset: the bundle is read whole."""
         return stated
