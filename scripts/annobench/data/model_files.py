@@ -8,13 +8,13 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from annobench import __version__
 from annobench.core.errors import DownloadError, nearest
 from annobench.core.files import inside, link, sha256_of, write_json
 from annobench.core.progress import Report, silent
+from annobench.core.scratch import scratch_folder
 from annobench.data.download.http import Connection, Received, cache_folder, download
 from annobench.data.download.lock import changed, enforce, recorded
 from annobench.data.spec import DownloadSpec
@@ -124,8 +124,8 @@ def find_in_index(url: str, file: str, version: str | None, connection: Connecti
 
     The index holds {"models": [{"filename", "url", "version", ...}, ...]}, the newest version of each.
     """
-    with TemporaryDirectory(prefix="annobench-index-") as folder:
-        path = Path(folder) / "index.json"
+    with scratch_folder() as folder:
+        path = folder / "index.json"
         download([url], path, connection=connection, report=report)
         try:
             entries = {str(entry["filename"]): entry for entry in json.loads(path.read_bytes())["models"]}

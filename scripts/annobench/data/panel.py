@@ -5,13 +5,13 @@ import gzip
 import zlib
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import atomic
 from annobench.core.progress import Report, silent
+from annobench.core.scratch import scratch_folder
 from annobench.data.fetch import fetch_dataset
 from annobench.data.spec import PanelColumns, PanelSpec
 
@@ -26,9 +26,9 @@ def fetch_panel(
 
     Raises DataError or DownloadError.
     """
-    with TemporaryDirectory(prefix="annobench-panel-") as folder:
-        fetch_dataset(name, panel.source, Path(folder), record, lock_file=lock_file, report=report)
-        file = next(path for path in Path(folder).iterdir())
+    with scratch_folder() as folder:
+        fetch_dataset(name, panel.source, folder, record, lock_file=lock_file, report=report)
+        file = next(path for path in folder.iterdir())
         table = read_panel(file, panel.columns)
     with atomic(genes) as temporary:
         table.to_csv(temporary, index=False)

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench.core.errors import MethodSkipped, PredictionError
 from annobench.core.paths import ROOT
 from annobench.core.processes import die_with_parent
+from annobench.core.scratch import scratch_folder
 from annobench.fit.method import Abilities, Context, Method
 from annobench.fit.predictions import Predictions
 from annobench.fit.predictions_file import read
@@ -59,8 +59,7 @@ class External(Method):
         self._train, self._context = train, context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
-        with TemporaryDirectory(prefix="annobench-exec-") as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             output = folder / "output"
             output.mkdir()
             if self.format == "mtx":
