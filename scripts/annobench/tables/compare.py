@@ -286,9 +286,9 @@ class Comparison:
         keys["seconds"] = table["fit_seconds"] + table["predict_seconds"].fillna(0)
         ascending = [name not in falling for name in keys]
         parts = []
-        for index in table.groupby(EVALUATION, sort=False).groups.values():
-            order = keys.loc[index].sort_values(list(keys), ascending=ascending, kind="stable", na_position="last")
-            part = table.loc[order.index]
+        for _, part in table.groupby(EVALUATION, sort=False):
+            order = keys.loc[part.index].sort_values(list(keys), ascending=ascending, kind="stable", na_position="last")
+            part = part.loc[order.index]
             counted = (part["kind"] == "method") & (part["n_fits"] == part["n_planned"]) & part["score"].notna()
             parts.append(part.assign(rank=counted.cumsum().where(counted).astype("Int64")))
         return pd.concat(parts, ignore_index=True) if parts else table

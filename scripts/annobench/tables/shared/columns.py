@@ -27,8 +27,8 @@ MEANINGS = {
     "method": "Method, control, or decoding of a method.",
     "metric": "Metric.",
     "model_bytes": (
-        "Bytes that the method itself saved: of an adapted backbone the adapter and the head, not the base; empty where "
-        "no model is kept."
+        "Bytes that the method itself saved: of an adapted backbone the adapter and the head, not the base; empty "
+        "where no model is kept."
     ),
     "n": "Number of test cells.",
     "n_fits": "Number of finished fits that the value is a mean of.",

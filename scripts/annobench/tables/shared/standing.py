@@ -6,9 +6,9 @@ from math import isfinite
 
 import pandas as pd
 
+from annobench.config.standing import BEST, NOT_APART, NOT_TESTED, SAME, WORSE
 from annobench.score.metric import Metric
 
-BEST, SAME, NOT_APART, WORSE, NOT_TESTED = "best", "same score", "not told apart", "worse", "not tested"
 DIGITS = 9  # scores that differ by less are the same: what is left is rounding
 _PLACE = ["dataset", "evaluation"]
 
@@ -128,7 +128,8 @@ class Standing:
         number, low, high = map(self._number, (gain.difference, gain.low, gain.high))
         if gain.low <= 0 or self.metric.best not in (self.metric.low, self.metric.high):
             return f"not shown to be better: {other.label} against {against} by {number} [{low}, {high}]"
-        return f"{other.label} is better than {against} by {number} [{low}, {high}], p = {gain.p_holm:.2g}"
+        caveat = "" if gain.p_holm <= self.alpha else "; not after correction for all pairs of methods"
+        return f"{other.label} is better than {against} by {number} [{low}, {high}]{caveat} (p = {gain.p_holm:.2g})"
 
     def _number(self, value: float) -> str:
         return f"{value:.3f}" if isfinite(self.metric.high) else f"{value:.3g}"
