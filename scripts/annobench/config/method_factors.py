@@ -5,11 +5,11 @@ reader. Imported while the Snakefile is parsed: the standard library and light m
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from annobench.config.factors import Level, MethodFactors
-from annobench.config.parameters import ChosenPart, chosen_parts, part_parameters
-from annobench.config.schema import Document, Value
+from annobench.config.parameters import ChosenPart, chosen_parts
+from annobench.config.schema import Value
 from annobench.config.study import Study
 from annobench.config.syntax import literals
 
@@ -21,29 +21,30 @@ def method_factors(study: Study) -> dict[str, MethodFactors]:
     order: dict[str, dict[str, int]] = {}
     found = {}
     for name in study.shown_methods():
-        method = study.methods[name]
-        if method["kind"] == "method":
+        if study.methods[name]["kind"] == "method":
             levels = {}
-            for factor, level in _levels(method, study.checkpoints).items():
+            for factor, level in _levels(study, name).items():
                 seen = order.setdefault(factor, {})
                 levels[factor] = Level(level.name, level.label, seen.setdefault(level.name, len(seen)))
-            found[name] = MethodFactors(method["implementation"], levels, _rest(method) if levels else "")
+            implementation = study.methods[name]["implementation"]
+            found[name] = MethodFactors(implementation, levels, _rest(study, name) if levels else "")
     return found
 
 
-def _levels(method: Document, checkpoints: Mapping[str, Document]) -> dict[str, Level]:
-    levels = {name: _of_part(one) for name, one in _parts(method).items()}
-    if checkpoint := method["checkpoint"]:
-        levels[BACKBONE] = Level(checkpoint, checkpoints[checkpoint]["label"])
+def _levels(study: Study, name: str) -> dict[str, Level]:
+    levels = {part: _of_part(one) for part, one in _parts(study, name).items()}
+    if checkpoint := study.methods[name]["checkpoint"]:
+        levels[BACKBONE] = Level(checkpoint, study.checkpoints[checkpoint]["label"])
     return levels
 
 
-def _parts(method: Document) -> dict[str, ChosenPart]:
+def _parts(study: Study, name: str) -> dict[str, ChosenPart]:
     """The parts of a method that are factors."""
+    method = study.methods[name]
     if "exec" in method:
         return {}
     chosen = chosen_parts(method["implementation"], method["parameters"])
-    return {name: one for name, one in chosen.items() if not literals(one.path, ["FILES"])}
+    return {part: one for part, one in chosen.items() if not literals(one.path, ["FILES"])}
 
 
 def _of_part(part: ChosenPart) -> Level:
@@ -66,12 +67,10 @@ def _said(key: str, value: Value) -> Iterator[str]:
         yield value if isinstance(value, str) else f"{words} {value}"
 
 
-def _rest(method: Document) -> str:
+def _rest(study: Study, name: str) -> str:
     """What a method computes by beside its factors; not its limits, nor what people are told of it."""
-    parameters = dict(method["parameters"])
-    if parts := _parts(method):
-        inputs = set(chosen_parts(method["implementation"], method["parameters"])) - set(parts)
-        named = part_parameters(method["implementation"]) - inputs
-        parameters = {key: value for key, value in parameters.items() if key not in named}
+    method = study.methods[name]
+    of_factors = {key for part in _parts(study, name).values() for key in part.parameters}
+    parameters = {key: value for key, value in method["parameters"].items() if key not in of_factors}
     within = {key: method.get(key) for key in ("decoding", "uses", "exec")}
     return json.dumps({**within, "parameters": parameters}, sort_keys=True)

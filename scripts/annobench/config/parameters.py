@@ -103,10 +103,21 @@ def part_files(implementation: str, parameters: Mapping[str, Value]) -> list[str
 
 @dataclass(frozen=True)
 class ChosenPart:
-    """The file that a method names for a part, and the options of it that are not its defaults."""
+    """The file that a method names for a part.
+
+    Attributes
+    ----------
+    path
+        The file.
+    options
+        Its options that are not its defaults.
+    parameters
+        Parameters of the method that say so: the one that names the file, and the one that holds its options.
+    """
 
     path: Path
     options: Mapping[str, Value]
+    parameters: frozenset[str]
 
 
 def chosen_parts(implementation: str, parameters: Mapping[str, Value]) -> dict[str, ChosenPart]:
@@ -120,13 +131,8 @@ def chosen_parts(implementation: str, parameters: Mapping[str, Value]) -> dict[s
         if isinstance(given, dict):
             usual = _arguments(path)
             own = {key: value for key, value in given.items() if usual[key].required or value != usual[key].default}
-        found[name] = ChosenPart(path, own)
+        found[name] = ChosenPart(path, own, frozenset({name, options.get(name, name)}))
     return found
-
-
-def part_parameters(implementation: str) -> set[str]:
-    """Parameters of an implementation that name its parts, and those that hold their options."""
-    return {*parts(implementation), *_mapping(implementation, "part_options")}
 
 
 def parts(implementation: str) -> Mapping[str, str]:

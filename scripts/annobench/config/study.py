@@ -157,7 +157,8 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         load_dataset_with_parts(dataset, root, where, datasets, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
-    _check_baselines(settings["scoring"]["baselines"], methods, splits, source)
+    kinds = {name: method["kind"] for name, method in methods.items()}
+    _check_baselines(settings["scoring"]["baselines"], kinds, splits, source)
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for a missing one
@@ -271,7 +272,7 @@ def _check_metrics(primary: str, others: Iterable[str], source: str) -> None:
         check_metric(name, f"{source}: scoring.metrics[{position}]", ranks=False)
 
 
-def _check_baselines(baselines: list[str], methods: dict[str, Document], splits: Splits, source: str) -> None:
+def _check_baselines(baselines: list[str], kinds: dict[str, str], splits: Splits, source: str) -> None:
     """Raise ConfigError for a baseline that does not run in the study, or that is not ranked."""
     where = f"{source}: scoring.baselines"
     known = sorted({method for split in splits.values() for method in split.methods})
@@ -280,9 +281,9 @@ def _check_baselines(baselines: list[str], methods: dict[str, Document], splits:
             raise ConfigError(
                 f"{where}: '{name}' does not run in this study{nearest(name, known)}; add it to `methods`"
             )
-        if methods[name]["kind"] != "method":
-            raise ConfigError(f"{where}: '{name}' is a {methods[name]['kind']}, which has no rank; name methods")
-    if baselines and not [name for name in known if methods[name]["kind"] == "method" and name not in baselines]:
+        if kinds[name] != "method":
+            raise ConfigError(f"{where}: '{name}' is a {kinds[name]}, which has no rank; name methods")
+    if baselines and not [name for name in known if kinds[name] == "method" and name not in baselines]:
         raise ConfigError(f"{where}: every method is a baseline, so that there is nothing to hold against one")
 
 

@@ -21,7 +21,7 @@ from annobench.figures.shared.labels import (
     part_of,
     primary_axis,
 )
-from annobench.figures.shared.settings import FigureSettings, Place
+from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import GREY, LIGHT, Looks, Tables, new_figure
 
 TABLES = ("ranking",)
@@ -66,7 +66,10 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         values = shown[cost.column].clip(lower=cost.least)
         axes.set_xscale("log" if values.max() > _WIDE * values.min() else "linear")
     for row, place in zip(grid, evaluations, strict=True):
-        _row(row, costs, part_of(shown, place), looks, settings, place)
+        part = part_of(shown, place)
+        _row(row, costs, part, looks, lower_is_better=settings.metric(settings.primary).lower_is_better)
+        row[0].set_title(evaluation_title(place, settings))
+        row[0].set_ylabel(primary_axis(part, settings))
     present = [method for method in methods if method in set(shown["method"])]
     handles = [grid[0, 0].scatter([], [], s=30, linewidth=0, **looks.point(m), label=labels[m]) for m in present]
     figure.legend(handles=handles, loc="outside right upper")
@@ -84,15 +87,14 @@ def _row(
     costs: Sequence[Cost],
     part: pd.DataFrame,
     looks: Looks,
-    settings: FigureSettings,
-    place: Place,
+    *,
+    lower_is_better: bool,
 ) -> None:
     """The panels of one evaluation."""
-    worse_up = settings.metric(settings.primary).lower_is_better
     for axes, cost in zip(row, costs, strict=True):
         mine = part.dropna(subset=[cost.column])
         mine = mine.assign(cost=mine[cost.column].clip(lower=cost.least))
-        front = _front(mine, lower_is_better=worse_up)
+        front = _front(mine, lower_is_better=lower_is_better)
         axes.plot(front["cost"], front["score"], color=LIGHT, linewidth=4, zorder=0, solid_capstyle="round")
         for one in mine.itertuples():
             axes.scatter(one.cost, one.score, s=32, alpha=0.85, linewidth=0, **looks.point(one.method))
@@ -100,8 +102,6 @@ def _row(
         axes.tick_params(axis="x", labelbottom=True)
         if mine.empty:
             axes.text(0.5, 0.5, "no method states it here", transform=axes.transAxes, ha="center", color=GREY)
-    row[0].set_title(evaluation_title(place, settings))
-    row[0].set_ylabel(primary_axis(part, settings))
 
 
 def _front(part: pd.DataFrame, *, lower_is_better: bool) -> pd.DataFrame:
