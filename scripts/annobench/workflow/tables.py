@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from annobench.config.contrasts import Contrast
+from annobench.config.factors import MethodFactors
+from annobench.config.method_factors import method_factors
 from annobench.config.plugins import plugins
 from annobench.config.published import published_files
 from annobench.config.split import Split
@@ -62,15 +64,19 @@ class TableRules(Chapter):
     def spec(self, wildcards: Wildcards) -> TablesSpec:
         """What the tables need to know of the study."""
         settings = self.study.settings
-        merge = self.rollup(settings["scoring"]["merge"])
+        scoring = settings["scoring"]
+        merge, factors = self.rollup(scoring["merge"]), method_factors(self.study)
         return TablesSpec(
             study=self.study.name,
             splits=tuple(map(scored_split, self.study.splits.values())),
             methods={
-                name: StudyMethod(**{k: self.study.methods[name][k] for k in ("label", "kind", "fitted", "decoding")})
+                name: StudyMethod(
+                    **{key: self.study.methods[name][key] for key in ("label", "kind", "fitted", "decoding")},
+                    factors=factors.get(name, MethodFactors()),
+                )
                 for name in self.study.shown_methods()
             },
-            scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
+            scoring=Scoring(scoring["primary"], tuple(scoring["metrics"]), tuple(scoring["baselines"])),
             statistics=Statistics.from_params(settings["statistics"]),
             contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
             merge=RollupRule.from_params(merge) if merge else None,

@@ -327,6 +327,20 @@ def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
     ]
 
 
+def test_baselines_are_methods_of_the_study_that_others_can_be_held_against() -> None:
+    def scored(*names: str) -> dict:
+        return {"baselines": list(names)}
+
+    methods = ["knn", "xgboost"]
+    settings = load_study(study(methods=methods, scoring=scored("knn")), ROOT).settings
+    assert settings["scoring"]["baselines"] == ["knn"]
+    assert load_study(study(methods=methods), ROOT).settings["scoring"]["baselines"] == []
+    message = refused(methods=methods, scoring=scored("xgbost"))
+    assert "scoring.baselines: 'xgbost' does not run in this study; did you mean 'xgboost'?" in message
+    assert "scoring.baselines: 'oracle' is a control, which has no rank" in refused(scoring=scored("oracle"))
+    assert "every method is a baseline" in refused(methods=methods, scoring=scored(*methods))
+
+
 def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
     one = {"name": "gain", "base": "knn", "method": "xgboost"}
     methods = ["knn", "xgboost"]

@@ -58,6 +58,11 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     assert any(line.split()[:1] == ["-"] and "External" in line for line in lines)
     assert "     2 x awk: timeout: took too long" in text
     assert text.endswith("report/smoke/index.html")
+    assert "baseline" not in text
+    header, *rows = RANKING.splitlines()
+    said = [f"{header},baseline_verdict", *(f"{row},baseline wins: no other" for row in rows)]
+    (folder / "ranking.csv").write_text("\n".join(said) + "\n")
+    assert summary(study, results).count("  Baseline wins: no other\n") == 1
     nothing = RANKING.replace("0.7,0.9,cells", ",,").replace("0.4,0.6,cells", ",,")
     (folder / "ranking.csv").write_text(nothing)  # one fit: nothing to resample
     assert "d, kfold: macro F1\n" in summary(study, results)
