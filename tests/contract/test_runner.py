@@ -236,7 +236,7 @@ def test_a_process_in_a_session_of_its_own_is_ended_and_counted(
     record = run(library, fit_job(inputs, "daemon", limits=limits, parameters=parameters), tmp_path)
     assert record["status"] == "killed"
     assert "more than its limit of 700 MB (resources.memory_mb)" in record["reason"]
-    assert record["peak_rss_mb"] > 700
+    assert record["peak_rss_mb"] > 300  # the largest process; the limit is that of all together
     assert nobody_runs_on(tmp_path)
 
 
