@@ -42,6 +42,15 @@ class TableRules(Chapter):
             "published": [str(path) for path in self.published_files()],
         }
 
+    def made(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """What a whole study keeps besides its tables: a file of it that is gone is made again."""
+        predictions = [self.results.predictions(fit) for fit in self.study.scored_fits()]
+        return {
+            **self.inputs(wildcards),
+            "predictions": self.targets.there(predictions),
+            "cells": self.targets.there(self.targets.data()),
+        }
+
     def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
         files: dict[str, list[str]] = {"run": []}
