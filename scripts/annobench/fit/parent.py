@@ -73,7 +73,7 @@ class FitFailedError(AnnobenchError):
     """A fit failed and the study asks to stop on failure."""
 
 
-def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
+def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> RunRecord:
     """Run one fit in a child process and leave predictions.parquet and run.json.
 
     Parameters
@@ -84,6 +84,11 @@ def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
         Folder of the fit; what an earlier attempt left there is removed, but for its checkpoints.
     attempt_record
         Small file beside the log, written first: it remains when the job is killed from outside.
+
+    Returns
+    -------
+    RunRecord
+        As it was written.
 
     Raises
     ------
@@ -127,6 +132,25 @@ def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
     write_json(attempt_record, replace(attempt, ended=ended, status=record.status, reason=record.reason).to_params())
     if record.status in ("failed", "killed", "timeout") and job.on_failure == "raise":
         raise FitFailedError(f"{record.status}: {record.reason} (on_failure is raise)")
+    return record
+
+
+def failure(record: RunRecord, log: Path) -> str | None:
+    """A line on a fit that did not succeed, for the terminal; None where it did, or was skipped.
+
+    Parameters
+    ----------
+    record
+        Of the fit.
+    log
+        Its log; the last line that the method wrote there is named.
+    """
+    if record.status not in ("failed", "killed", "timeout"):
+        return None
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    last = f"; it ended with '{lines[-1][:200]}'" if lines and lines[-1] not in (record.reason or "") else ""
+    fit = f"{record.dataset} {record.split} {record.method} seed {record.seed}"
+    return f"{fit}: {record.status}: {record.reason}{last}; log: {log}"
 
 
 def _checkpoint_folder(job: FitJob, folder: Path) -> Path:

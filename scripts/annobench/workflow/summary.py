@@ -35,8 +35,9 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
         lines += [_line(row) for row in rows if row["kind"] != "decoding"]  # the tables list decodings
         if verdict := rows[0].get("baseline_verdict"):  # the same in all rows of an evaluation
             lines.append(f"  {verdict[0].upper()}{verdict[1:]}")
-    report = f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")
-    lines += ["", *_failures(failed, study.name, name), "", f"Report: {report}"]
+    lines += ["", *_failures(failed, study.name, name)]
+    if Path(results.report(study.name)).is_file():
+        lines += ["", "Report: " + f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")]
     return "\n".join(lines)
 
 

@@ -173,17 +173,6 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["manual", "--check"]) == 0
 
 
-def test_fits_whose_record_is_gone_are_found_by_their_scores(tmp_path: Path) -> None:
-    study, results = resolve("smoke"), Results(tmp_path)
-    assert launch.lost_fits(study, results) == []
-    first, second = list(study.fits())[:2]
-    for fit in (first, second):
-        Path(results.scores(fit)["scores"]).parent.mkdir(parents=True, exist_ok=True)
-        Path(results.scores(fit)["scores"]).touch()
-    run_record(Path(results.run(first)), method=first.method, dataset=first.dataset, split=first.split)
-    assert launch.lost_fits(study, results) == [results.run(second)]
-
-
 def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
