@@ -169,7 +169,7 @@ def test_column_names(tmp_path: Path) -> None:
 
 
 def test_careful_columns_state_the_lines(tmp_path: Path) -> None:
-    columns, lines = careful_columns(TextFile.of(as_written(b'id,label\n\nc1,"A\nB"\nc2,C\n', tmp_path)), ["label"])
+    columns, lines, _ = careful_columns(TextFile.of(as_written(b'id,label\n\nc1,"A\nB"\nc2,C\n', tmp_path)), ["label"])
     assert columns["label"].to_pylist() == ["A\nB", "C"]
     assert lines.tolist() == [4, 5]
 
