@@ -13,7 +13,7 @@ from annobench.workflow.driver import files_of, job, only_file
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with job(snakemake):
+with job(snakemake) as say:
     wildcards, resources = snakemake.wildcards, snakemake.resources
     names = ("cells", "split", "train", "ontology", "panel", "unrelated", "tokens", "weights")
     paths = {name: only_file(snakemake.input.get(name)) for name in names}
@@ -43,3 +43,5 @@ with job(snakemake):
         Path(snakemake.output.run).parent,
         Path(snakemake.log[0]).with_suffix(".attempt.json"),
     )
+    for text in (read_json(snakemake.output.run)["notes"] or {}).get("warnings", []):
+        say(f"{wildcards.method} on {wildcards.dataset}: {text}")

@@ -21,7 +21,6 @@ import csv
 import gzip
 import io
 import re
-import sys
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from annobench.core.errors import ConfigError, DataError, nearest
+from annobench.core.progress import say
 
 INDEX = "index"  # the column of row names, which R and pandas write without a name
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -149,16 +149,6 @@ def text_of(content: bytes, name: str, *, packed: bool = False, quiet: bool = Fa
     return found.text
 
 
-_said: set[str] = set()
-
-
-def say(text: str) -> None:
-    """Print a guess, once."""
-    if text not in _said:
-        _said.add(text)
-        print(text, file=sys.stderr, flush=True)
-
-
 def lines_of(text: str) -> list[str]:
     """Lines of a text, whatever ends them, without the ends; only line feeds and carriage returns end a line."""
     found = re.split(r"\r\n|\n|\r", text)
@@ -255,7 +245,8 @@ class Records:
         records = _parsed(self.text, self.name, self.delimiter, rule)
         _, header = next(records, (0, []))
         sample = [fields for _, fields in islice(records, _SAMPLE)]
-        names = header_of(self.name, header, sample, self.delimiter, quoted=_first_is_quoted(self.text))
+        quoted = _first_is_quoted(self.text)
+        names = header_of(self.name, header, sample, self.delimiter, quoted=quoted)
         records = _parsed(self.text, self.name, self.delimiter, rule)
         next(records, None)
         return names, records
@@ -324,9 +315,9 @@ def header_of(
         pair = split_number(rows[0])
         if delimiter == "," and pair and not quoted and not counted and all(split_number(row) for row in rows):
             raise DataError(
-                f"{name}: its rows have {len(names) + 1} fields, its header {len(names)}; is '{pair}' a number with a "
-                "decimal comma? Write a decimal point, or separate columns by ';'. If the rows have names, name "
-                f"their column '{INDEX}' in the header"
+                f"{name}, line 2: has {len(names) + 1} fields, as all rows, but the header {len(names)}; is '{pair}' a "
+                "number with a decimal comma? Write a decimal point, or separate columns by ';'. If the rows have "
+                f"names, name their column '{INDEX}' in the header"
             )
         names = ["", *names]
     if names and not names[0] and INDEX not in names:

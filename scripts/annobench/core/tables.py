@@ -16,7 +16,8 @@ from annobench.core.delimited import INDEX, TextFile, careful_columns, column_po
 from annobench.core.errors import DataError
 from annobench.core.missing import is_missing
 from annobench.core.parquet import NOT_GIVEN, Categorical, positions, to_categorical, to_numpy
-from annobench.core.records import plain, say
+from annobench.core.progress import say
+from annobench.core.records import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import atomic
 from annobench.core.missing import is_missing
-from annobench.core.progress import Report, silent
-from annobench.core.records import Records, plain, say
+from annobench.core.progress import Report, say, silent
+from annobench.core.records import Records, plain
 from annobench.data.fetch import fetch_dataset
 from annobench.data.spec import PanelColumns, PanelSpec
 

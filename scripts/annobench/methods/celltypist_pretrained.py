@@ -58,14 +58,6 @@ class CellTypistPretrained(Method):
             str(name) for name, label in zip(self._model.classes, self._ids, strict=True) if label == UNKNOWN
         ]
         self._top_k = context.top_k
-        if self._unmapped:
-            table = f"config/labels/{self.labels or '<name>'}.tsv"
-            print(
-                f"{len(self._unmapped)} of {len(self._ids)} classes of the model have no Cell Ontology id and are "
-                f"predicted as `{UNKNOWN}` ({', '.join(self._unmapped[:5])}); map them in {table} (columns original, "
-                "label_id, comment), and name it in parameters.labels",
-                flush=True,
-            )
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
         query = only_measured(query)
@@ -76,12 +68,6 @@ class CellTypistPretrained(Method):
                 f"the model shares none of its {of_model} genes with the {of_query} of the query; both need symbols"
             )
         self.gene_overlap = {"model": of_model, "shared": shared}
-        if shared < _FEW * of_model:
-            print(
-                f"{shared} of the {of_model} genes of the model are among the {of_query} of the query; the others count "
-                "as if they were at their training mean. Are both human symbols?",
-                flush=True,
-            )
         decisions = self._model.decision(log_normalised(query), genes)
         names = sorted(set(self._ids))
         best = np.column_stack(
@@ -98,10 +84,26 @@ class CellTypistPretrained(Method):
             "cells_unknown": unknown,
             "genes_of_model": of_model,
             "genes_shared": shared,
+            "warnings": tuple(self._warnings(query.n_obs, unknown, shared, of_model)),
         }
-        if unknown:
-            print(f"{unknown} of {query.n_obs} cells are predicted as a class without an id", flush=True)
+        for text in self.notes["warnings"]:
+            print(text, flush=True)
         yield ranked
+
+    def _warnings(self, cells: int, unknown: int, shared: int, of_model: int) -> Iterator[str]:
+        """What a user should hear of: classes without an id, and genes that the query lacks."""
+        if self._unmapped:
+            yield (
+                f"{len(self._unmapped)} of {len(self._ids)} classes of the model have no Cell Ontology id "
+                f"({', '.join(self._unmapped[:5])}), so that {unknown} of {cells} cells are `{UNKNOWN}`; map them in "
+                f"config/labels/{self.labels or '<name>'}.tsv (columns original, label_id, comment)"
+                + ("" if self.labels else ", and name it in parameters.labels")
+            )
+        if shared < _FEW * of_model:
+            yield (
+                f"the cells have {shared} of the {of_model} genes of the model; the others count as if they were at "
+                "their mean in its training. Are the symbols of the same organism?"
+            )
 
     def save(self, folder: Path) -> None:
         arrays = {name: getattr(self._model, name) for name in _ARRAYS}

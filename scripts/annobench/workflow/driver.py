@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import is_disk_full
+from annobench.core.progress import heard_by
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -40,7 +41,8 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
             print(f"  {snakemake.rule}: {text}", file=terminal)
 
         try:
-            yield say
+            with heard_by(say):
+                yield say
         except Exception as error:  # noqa: BLE001 - whatever it is, terminal and log must show it
             traceback.print_exc()
             if is_disk_full(error) and not isinstance(error, AnnobenchError):

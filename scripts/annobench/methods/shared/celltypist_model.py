@@ -143,9 +143,9 @@ class _Array:
         if not isinstance(kind, ArrayType) or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise RefusedError("an array without a plain type or shape")
         if kind.dtype.kind == "O":
-            if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
+            if not isinstance(data, list) or not all(type(item) in (str, int) for item in data):
                 raise RefusedError("an array of objects other than texts")
-            flat = np.array(data, dtype=object)
+            flat = np.array([str(item) for item in data], dtype=object)  # clusters may have numbers as names
         elif isinstance(data, bytes):
             flat = np.frombuffer(data, dtype=kind.dtype)
         else:
@@ -194,9 +194,10 @@ class _Reader(pickle.Unpickler):
             return _Bag
         if module.split(".")[0] in ("cuml", "cupy", "cudf"):
             raise RefusedError(
-                f"it was trained on a GPU (use_GPU=True) and holds {module}.{name}. Convert it where cuml is installed: "
-                "load it with CellTypist, replace its classifier by a LogisticRegression of scikit-learn with the same "
-                "coef_, intercept_, classes_ and features, and write it again; or train it without use_GPU"
+                f"it was trained on a GPU (use_GPU=True) and holds {module}.{name}. Convert it where cuml is "
+                "installed: load it with CellTypist, replace its classifier by a LogisticRegression of scikit-learn "
+                "with the same coef_, intercept_, classes_ and features, and write it again; or train it without "
+                "use_GPU"
             )
         raise RefusedError(f"it asks for {module}.{name}, which no model needs; nothing was executed")
 
@@ -247,8 +248,8 @@ def _model(document: object) -> CellTypistModel:
     twice = [name for name, n in Counter(features.tolist()).items() if n > 1]
     if twice:
         raise RefusedError(
-            f"{len(twice)} genes are listed twice (such as {twice[0]}), and nothing says which coefficient counts; train "
-            "the model on genes with unique names"
+            f"{len(twice)} genes are listed twice (such as {twice[0]}), and nothing says which coefficient counts; "
+            "train the model on genes with unique names"
         )
     description = document.get("description")
     texts = description if isinstance(description, dict) else {}
