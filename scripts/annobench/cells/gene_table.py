@@ -115,9 +115,10 @@ def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame
     elif name_column not in columns:
         raise DataError(f"{file}: genes.name: var has no column '{name_column}'{nearest(name_column, columns)}")
     feature_id = ids[id_column] if id_column else [""] * len(var)
+    rows = ["" if row.isdigit() else plain(row) for row in columns["index"]]  # a running number is no name
     names = [
-        next((text for text in (plain(name), own, plain(row)) if not is_missing(text)), "")
-        for name, own, row in zip(columns[name_column], feature_id, columns["index"], strict=True)
+        next((text for text in (plain(name), own, row) if not is_missing(text)), "")
+        for name, own, row in zip(columns[name_column], feature_id, rows, strict=True)
     ]
     return pd.DataFrame({"feature_id": feature_id, "feature_name": names})
 

@@ -337,8 +337,8 @@ def to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
         if not column.null_count or kind == pa.float64():
             return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
     values = column.to_pylist()
-    if pa.types.is_floating(kind):
-        return np.array(values, dtype=np.float64)
+    if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and column.null_count):
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return np.array(values, dtype=bool if pa.types.is_boolean(kind) else np.int64)
     objects = np.empty(len(values), dtype=object)

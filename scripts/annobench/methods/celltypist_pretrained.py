@@ -77,6 +77,7 @@ class CellTypistPretrained(Method):
         ranked = Predictions.from_probabilities(query.obs_names, best, names, self._top_k, best)
         ranked.scores, ranked.confidence, ranked.probabilities = expit(ranked.scores), expit(best.max(axis=1)), None
         unknown = int((ranked.labels[:, 0] == UNKNOWN).sum())
+        warnings = tuple(self._warnings(query.n_obs, unknown, shared, of_model))
         self.notes = {
             "classes": len(self._ids),
             "classes_without_id": len(self._unmapped),
@@ -84,9 +85,9 @@ class CellTypistPretrained(Method):
             "cells_unknown": unknown,
             "genes_of_model": of_model,
             "genes_shared": shared,
-            "warnings": tuple(self._warnings(query.n_obs, unknown, shared, of_model)),
+            "warnings": warnings,
         }
-        for text in self.notes["warnings"]:
+        for text in warnings:
             print(text, flush=True)
         yield ranked
 
@@ -125,10 +126,8 @@ class CellTypistPretrained(Method):
 def class_ids(model: CellTypistModel, labels: str | None, ontology: Ontology) -> list[str]:
     """Cell Ontology id, or `unknown`, of every class of a model. Raises DataError where none has one."""
     table = read_table(ROOT / "config" / "labels" / f"{labels}.tsv", ontology) if labels else {}
-    ids = [
-        table.get(plain(str(name))) or ontology.resolve(str(name)) or ontology.find(str(name)) for name in model.classes
-    ]
-    ids = [label or UNKNOWN for label in ids]
+    names = [str(name) for name in model.classes]
+    ids = [table.get(plain(name)) or ontology.resolve(name) or ontology.find(name) or UNKNOWN for name in names]
     if set(ids) == {UNKNOWN}:
         raise DataError(
             f"none of the {len(ids)} classes of the model (such as {model.classes[0]}) is a name of Cell Ontology "

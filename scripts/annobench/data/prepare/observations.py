@@ -125,8 +125,8 @@ class Observations:
 
         Raises DataError for conditions that cannot be used.
         """
-        conditions = {} if self._conditions is None else {"perturbation": self._conditions.finish()}
-        return ({"cells_without": dict(+self.not_given)} if +self.not_given else {}) | conditions
+        found: dict[str, object] = {"cells_without": dict(+self.not_given)} if +self.not_given else {}
+        return found if self._conditions is None else found | {"perturbation": self._conditions.finish()}
 
     def remarks(self, mapping: MappedLabels) -> list[str]:
         """What people should hear of beside the card; after the last block."""
