@@ -83,8 +83,13 @@ class TextFile:
         return found
 
     def column_names(self) -> list[str]:
-        """Names of the columns; `index` for row names."""
-        return self.records().names
+        """Names of the columns; `index` for row names. Of a regular file only the beginning is read."""
+        try:
+            with gzip.open(self.path) if self.packed else open(self.path, "rb") as handle:
+                names = _first_lines(self, self.stated or _separator(self, handle), handle)
+        except (DataError, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError):
+            names = None
+        return self.records().names if names is None else names
 
 
 # any file
@@ -190,7 +195,12 @@ def _first_lines(file: TextFile, delimiter: str, handle: io.BufferedIOBase) -> l
     second = handle.tell()
     lines = [line.decode().rstrip("\r\n") for line in (header.removeprefix(_BOM), handle.readline())]
     handle.seek(second)
-    if not all(lines) or any(line.count('"') % 2 or "\r" in line for line in lines):
+    if (
+        not all(lines)
+        or lines[0].strip('"').lower().startswith("sep=")
+        or "\0" in lines[0]
+        or any(line.count('"') % 2 or "\r" in line for line in lines)
+    ):
         return None
     first, row = csv.reader(lines, delimiter=delimiter, strict=True)
     if len(row) == len(first) + 1 and split_number(row):
