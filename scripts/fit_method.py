@@ -45,3 +45,5 @@ with job(snakemake) as say:
     )
     if line := failure(record, Path(snakemake.log[0])):
         say(line)
+    for text in (record.notes or {}).get("warnings", []):
+        say(f"{wildcards.method} on {wildcards.dataset}: {text}")

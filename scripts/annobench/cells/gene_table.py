@@ -4,6 +4,8 @@ Rules, each decided over all genes:
 - a value is an Ensembl id if it looks like one (`ENSG00000141510`, also with a version or `_PAR_Y`); versions are cut;
 - where the YAML says `auto`, the column (or index) with most Ensembl ids holds the ids, and the first of
   feature_name, gene_symbol, gene_symbols, gene_name, symbol that exists, else the index, holds the symbols;
+- a gene without a symbol (a text that means missing) is called by its id, else by its name in the index; one that has
+  none of them cannot be told from others and is dropped;
 - of several columns of the matrix for one gene, the one with most counts is kept.
 """
 
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING
 from annobench.cells.genes import strip_version
 from annobench.cells.spec import GenesSpec
 from annobench.core.errors import DataError, nearest
+from annobench.core.missing import is_missing
+from annobench.core.records import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +38,7 @@ class ChosenGenes:
         feature_id and feature_name, indexed by unique names.
     positions
         Their columns in the matrix of the source, rising.
-    not_required, duplicates
+    not_required, duplicates, nameless
         How many genes were dropped, and why.
     """
 
@@ -42,6 +46,7 @@ class ChosenGenes:
     positions: "NDArray[np.intp]"
     not_required: int
     duplicates: int
+    nameless: int = 0
 
 
 def chosen_genes(
@@ -68,14 +73,19 @@ def chosen_genes(
     import numpy as np
 
     genes = gene_table(var, spec, file)
-    required = np.flatnonzero(required_genes(var, spec.require, file))
+    wanted = required_genes(var, spec.require, file)
+    named = (gene_keys(genes) != "").to_numpy()
+    if not named.any():
+        raise DataError(f"{file}: no gene has a name or an id; see genes.id and genes.name of the dataset")
+    required = np.flatnonzero(wanted & named)
     genes = genes.iloc[required].reset_index(drop=True)
     keep, duplicates = np.arange(len(genes)), 0
     if gene_keys(genes).duplicated().any():
         keep, duplicates = keep_one_each(genes, totals()[required])
     genes = genes.iloc[keep].reset_index(drop=True)
     genes.index = gene_index(genes)
-    return ChosenGenes(genes, required[keep], len(var) - len(required), duplicates)
+    nameless = int((wanted & ~named).sum())
+    return ChosenGenes(genes, required[keep], len(var) - int(wanted.sum()), duplicates, nameless)
 
 
 def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame":
@@ -105,7 +115,12 @@ def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame
     elif name_column not in columns:
         raise DataError(f"{file}: genes.name: var has no column '{name_column}'{nearest(name_column, columns)}")
     feature_id = ids[id_column] if id_column else [""] * len(var)
-    return pd.DataFrame({"feature_id": feature_id, "feature_name": list(columns[name_column])})
+    rows = ["" if row.isdigit() else plain(row) for row in columns["index"]]  # a running number is no name
+    names = [
+        next((text for text in (plain(name), own, row) if not is_missing(text)), "")
+        for name, own, row in zip(columns[name_column], feature_id, rows, strict=True)
+    ]
+    return pd.DataFrame({"feature_id": feature_id, "feature_name": names})
 
 
 def gene_keys(genes: "pd.DataFrame") -> "pd.Series":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import is_disk_full
+from annobench.core.progress import heard_by
 from annobench.workflow.seals import check, seal
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
 
         try:
             check(given_files(snakemake.input))
-            yield say
+            with heard_by(say):
+                yield say
             seal(given_files(snakemake.output))
         except Exception as error:  # noqa: BLE001 - whatever it is, terminal and log must show it
             traceback.print_exc()

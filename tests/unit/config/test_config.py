@@ -432,3 +432,18 @@ def test_limits_of_a_fit_grow_with_the_table_of_cells() -> None:
     place = SimpleNamespace(dataset="hce_release", split="release", method="knn", seed="1")
     assert FitRules(found).limit_mb(place, 2) == int(2 * (own["memory_mb"] + 150 * millions))
     assert FitRules(found).limit_seconds(place, 1) == own["minutes"] * 60 + int(30 * millions)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_yaml_files_as_editors_save_them(tmp_path: Path, encoding: str, end: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_bytes(end.join(["label: M\u00fcller", "parameters:", "\u00a0 k: 3", ""]).encode(encoding))
+    assert load_yaml(file) == {"label": "M\u00fcller", "parameters": {"k": 3}}
+
+
+def test_yaml_files_that_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_bytes(b"label: \x00\n")
+    with pytest.raises(ConfigError, match="m.yaml, line 1: holds a zero character"):
+        load_yaml(file)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from annobench.cells.gene_table import gene_table, keep_one_each
+from annobench.cells.gene_table import chosen_genes, gene_table, keep_one_each
 from annobench.cells.genes import shared_genes, strip_version
 from annobench.config.entities import load_dataset
 from annobench.config.schema import load_yaml, validate
@@ -78,6 +78,17 @@ def test_the_contract(prepare, tmp_path: Path) -> None:
     assert card["labels"]["CL:0000236"] == {"label": "B cell", "cells": 3}
     columns = read_columns(tmp_path / "out" / "obs.parquet")
     assert list(columns["cell_id"]) == list(cells.obs_names)
+
+
+@pytest.mark.parametrize("text", ["", "NA", "nan", "None", "<NA>", " - ", "not available", "Unknown", "null", None])
+def test_a_donor_that_is_missing_is_nobody(prepare, tmp_path: Path, text: str | None) -> None:
+    donors = ["d1", text, "d2", text, "d2", "d1"]
+    file = source_h5ad(tmp_path / "a.h5ad", donor=donors, treated=["none", "NA", "x", "x", "x", "x"])
+    cells, card = prepare(file, cells={"donor": "donor", "study": "donor", "columns": {"condition": "treated"}})
+    assert cells.obs["donor"].tolist() == ["d1", "unknown", "d2", "unknown", "d2", "d1"]
+    assert card["donors"] == {"d1": 2, "d2": 2, "unknown": 2}
+    assert card["cells_without"] == {"donor": 2, "study": 2, "condition": 1}
+    assert cells.obs["condition"].tolist() == ["none", "unknown", "x", "x", "x", "x"]
 
 
 def test_unmapped_labels_stay_visible_and_are_counted(prepare, tmp_path: Path) -> None:
@@ -297,6 +308,20 @@ def test_the_id_column_is_decided_over_all_genes_not_by_the_first() -> None:
     found = genes(index=["A", "B", "C"], key=["A", "ENSG00000000001.2", "ENSG00000000002"])
     assert list(found["feature_id"]) == ["", "ENSG00000000001", "ENSG00000000002"]
     assert list(found["feature_name"]) == ["A", "B", "C"]
+
+
+def test_a_gene_without_symbol_is_called_by_its_id_or_its_row() -> None:
+    names = ["CD3E", "nan", "", "NA", None, "-"]
+    ids = ["ENSG00000000001", "ENSG00000000002", "", "", "", "x"]
+    var = pd.DataFrame({"feature_name": names, "e": ids}, index=["a", "b", "MS4A1", "NaN", "LYZ", "7"])
+    spec = GenesSpec("auto", "auto", ())
+    table = gene_table(var, spec, "f")
+    assert table["feature_name"].tolist() == ["CD3E", "ENSG00000000002", "MS4A1", "", "LYZ", ""]
+    found = chosen_genes(var, spec, lambda: np.ones(6), "f")
+    assert found.positions.tolist() == [0, 1, 2, 4]
+    assert (found.nameless, found.duplicates, found.not_required) == (2, 0, 0)
+    with pytest.raises(DataError, match="f: no gene has a name or an id"):
+        chosen_genes(pd.DataFrame(index=["", "nan"]), spec, lambda: np.ones(2), "f")
 
 
 def test_ids_in_the_index_and_symbols_in_a_column() -> None:

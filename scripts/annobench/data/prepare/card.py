@@ -26,10 +26,16 @@ Notes = dict[str, object]  # entries of the card
 def source_notes(fetched: Mapping[str, object], genes: ChosenGenes, mapping: MappedLabels) -> Notes:
     """What the card says of the source, of the genes that were dropped, and of labels."""
     dropped: Notes = {"genes_not_required": genes.not_required, "duplicated_genes": genes.duplicates}
+    if genes.nameless:
+        dropped["genes_without_name_and_id"] = genes.nameless
     steps = fetched.get("steps", [])
     for step in steps if isinstance(steps, Sequence) else []:  # what the reader of a bundle has left out before
         dropped |= {key: step[key] for key in ("control_features",) if key in step}
-    labels = {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
+    labels: Notes = {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
+    if mapping.respelled:
+        labels["labels_respelled"] = mapping.respelled
+    if mapping.unused:
+        labels["labels_of_table_without_cells"] = mapping.unused
     return {"source": fetched, "dropped": dropped, **labels}
 
 

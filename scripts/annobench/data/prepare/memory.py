@@ -64,6 +64,8 @@ def _mapped(adata: "AnnData", task: Task) -> "tuple[pd.DataFrame, MappedLabels, 
     observations = task.observations(list(adata.obs.columns))
     columns = {key: values.to_text() for key, values in observations.block(adata.obs).items()}
     mapping = observations.finish()
+    for text in observations.remarks(mapping):
+        task.report(text)
     table = pd.DataFrame(columns, index=pd.Index(adata.obs_names.astype(str), name="cell_id"))
     return table, mapping, observations.notes()
 

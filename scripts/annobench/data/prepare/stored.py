@@ -60,6 +60,8 @@ def prepare_stored(task: Task) -> None:
         with atomic(outputs.obs) as path:
             _write_obs(path, file, observations, spec.cells.duplicated_ids)
             mapping = observations.finish()
+            for text in observations.remarks(mapping):
+                task.report(text)
         whole = len(genes.positions) == file.genes
         spatial = _coordinates(task.source, files)
 
