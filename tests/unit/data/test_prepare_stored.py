@@ -153,7 +153,7 @@ def test_auto_goes_by_cells_and_by_bytes_and_keeps_logarithms_in_memory(
             patch.setattr(f"annobench.data.prepare.storage.{limit}", 600)
             assert prepare(file, "auto")[1]["storage"] == "store"
             assert prepare(file, "memory")[1]["storage"] == "memory"
-            logs = source_h5ad(tmp_path / "b.h5ad", np.full((700, 4), 2.0))
+            logs = source_h5ad(tmp_path / "b.h5ad", np.random.default_rng(0).random((700, 4)) * 4)
             assert prepare(logs, "auto", matrix={"state": "log1p_cp10k"})[1]["storage"] == "memory"
 
 
