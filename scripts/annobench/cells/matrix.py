@@ -138,7 +138,10 @@ def recover_counts(matrix: "csr_matrix", state: str, totals: "ArrayLike", tolera
     """Counts from values and the total counts per cell (n,): before the logarithm, times total / sum, rounded."""
     if state not in (*SCALE, *CONVERTED):
         raise DataError(f"{file}: matrix.counts_from: counts cannot be had from the state '{state}'")
-    totals = np.asarray(totals, dtype=float)
+    try:
+        totals = np.asarray(totals, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: matrix.counts_from: the column holds no numbers ({error})") from error
     if not np.isfinite(totals).all() or (totals <= 0).any():
         raise DataError(f"{file}: matrix.counts_from: the totals must be positive numbers for every cell")
     scale = SCALE[state] if state in SCALE else _scale(matrix, state, file)

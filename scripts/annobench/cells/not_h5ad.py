@@ -63,7 +63,7 @@ def not_h5ad(path: Path, error: Exception | None = None) -> DataError:
     error
         What was raised while it was read.
     """
-    return DataError(f"{path.name}: not a readable h5ad file: it {_what(path, error)}")
+    return DataError(f"{path.name}: is not a readable h5ad file: it {_what(path, error)}")
 
 
 def _what(path: Path, error: Exception | None) -> str:
@@ -140,7 +140,7 @@ def _gzip(path: Path) -> str:
     except (OSError, EOFError, ValueError):
         return "is a gzip file that is damaged or cut off; fetch it again"
     if inside.startswith(HDF5):
-        return "is compressed by gzip: unpack it with `gunzip` and name the unpacked file"
+        return "is compressed by gzip: set source.format to h5ad_gz, or unpack it with `gunzip`"
     what = told_by(inside, path) if not inside.startswith(b"\x1f\x8b") else None
     return f"is compressed by gzip, and inside it {what}" if what else "is compressed by gzip: unpack it with `gunzip`"
 

@@ -185,8 +185,8 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
             {"cells": {"donor": "cell_type", "rename": {"donor": {"B cel": "x"}}}},
             "cells.rename.donor: no cell has 'B cel'; did you mean 'B cell'",
         ),
-        ({"matrix": {"slot": "raw"}}, "there is no raw, or it holds no matrix; valid: X"),
-        ({"matrix": {"slot": "layers/count"}}, "there is no layers/count; valid: X"),
+        ({"matrix": {"slot": "raw"}}, "there is no matrix raw; valid: X"),
+        ({"matrix": {"slot": "layers/count"}}, "there is no matrix layers/count; valid: X"),
         (
             {"matrix": {"state": "log1p_cp10k", "counts_from": "total"}},
             "matrix.counts_from: there is no column 'total'",

@@ -71,9 +71,8 @@ class H5adFile:
             where = _place(self._file, slot)
             known = slots_of(self._file)
             if slot not in known or where is None:
-                here = slot if slot.startswith("layers/") else f"{slot}, or it holds no matrix"
                 raise DataError(
-                    f"{name}: matrix.slot: there is no {here}"
+                    f"{name}: matrix.slot: there is no matrix {slot}"
                     f"{nearest(slot, known) if known else '; the file holds no matrix at all'}"
                 )
             self._values = self._file[where]

@@ -132,9 +132,9 @@ def _checked(matrix: "csr_matrix", file: H5adFile | StoreFile, task: Task) -> "t
     return found, "log1p_cp10k", {"converted": {"from": spec.state, "shared_sum": shared_sum(sums), **each}}
 
 
-def _totals(file: H5adFile | StoreFile, spec: MatrixSpec, name: str) -> "NDArray[np.float64]":
+def _totals(file: H5adFile | StoreFile, spec: MatrixSpec, name: str) -> "NDArray[np.generic]":
     """Total counts per cell (n,), as `matrix.counts_from` names them."""
     column = str(spec.counts_from)
     if column not in file.columns:
         raise DataError(f"{name}: matrix.counts_from: there is no column '{column}'{nearest(column, file.columns)}")
-    return file.obs(columns=[column])[column].to_numpy(dtype=float)
+    return file.obs(columns=[column])[column].to_numpy()
