@@ -26,7 +26,7 @@ _NAMES: dict[str, re.Pattern[str]] = {
         r"|^anti[- _](human|mouse|hamster|rat)",
         re.IGNORECASE,
     ),
-    "guide": re.compile(r"(^|[_-])(sg|g)rna([_-]|\d|$)", re.IGNORECASE),
+    "guide": re.compile(r"(^|[_-])sgrna|(^|[_-])grna[_-]|[_-]grna\d*$", re.IGNORECASE),
     "spike-in": re.compile(r"^(ercc[-_.]?\d{5}|sirv\d{1,4}|sequin_?r?\d+|r[12]_\d+_\d+)$", re.IGNORECASE),
     "control probe": re.compile(
         r"^(neg(ative)?_?(control|ctrl|prb|probe|prob)|negative\d+$|systemcontrol|falsecode|unassignedcodeword"

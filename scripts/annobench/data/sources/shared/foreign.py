@@ -7,6 +7,7 @@ in the step of the record.
 import csv
 import gzip
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
@@ -69,7 +70,9 @@ def converted(
         "tsv": lambda: _table(path, "\t", genes),
     }
     try:
-        cells = readers[format_]()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names of genes that occur twice are resolved when the data is prepared
+            cells = readers[format_]()
     except (AnnobenchError, MemoryError):
         raise
     except Exception as error:  # whatever the readers raise on other files
@@ -112,13 +115,9 @@ def _unpack(path: Path, target: Path) -> None:
 
 
 def _tenx_h5(path: Path) -> "AnnData":
-    import warnings
-
     import scanpy
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # names of genes that occur twice are resolved when the data is prepared
-        return scanpy.read_10x_h5(path, gex_only=False)
+    return scanpy.read_10x_h5(path, gex_only=False)
 
 
 def _zarr(path: Path) -> "AnnData":
