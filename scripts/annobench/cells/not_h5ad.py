@@ -35,9 +35,12 @@ _MAGIC: list[tuple[bytes, str]] = [
 _KINDS: list[tuple[Callable[["h5py.File"], bool], str]] = [
     (
         lambda file: "barcodes" in file.get("matrix", ()) if not hasattr(file.get("matrix"), "dtype") else False,
-        "is the HDF5 file of Cell Ranger: set source.format to tenx_h5",
+        "is the HDF5 file of Cell Ranger: a dataset reads it by source.format: tenx_h5",
     ),
-    (lambda file: {"matrix", "row_attrs", "col_attrs"} <= set(file), "is a loom file: set source.format to loom"),
+    (
+        lambda file: {"matrix", "row_attrs", "col_attrs"} <= set(file),
+        "is a loom file: a dataset reads it by source.format: loom",
+    ),
     (
         lambda file: "mod" in file,
         "is an h5mu file of several modalities: write the one with the genes as h5ad (mdata.mod['rna'].write_h5ad)",
@@ -48,7 +51,7 @@ _KINDS: list[tuple[Callable[["h5py.File"], bool], str]] = [
     ),
     (
         lambda file: any(hasattr(group, "keys") and {"barcodes", "genes"} <= set(group) for group in file.values()),
-        "is an HDF5 file of Cell Ranger 2: set source.format to tenx_h5",
+        "is an HDF5 file of Cell Ranger 2: a dataset reads it by source.format: tenx_h5",
     ),
 ]
 
@@ -94,9 +97,9 @@ def _what(path: Path, error: Exception | None) -> str:
 
 def _folder(path: Path) -> str:
     if any((path / name).exists() for name in _ZARR):
-        return "is a Zarr folder: set source.format to zarr"
+        return "is a Zarr folder: a dataset reads it by source.format: zarr"
     if any(path.glob("*matrix.mtx*")):
-        return "is a folder of Cell Ranger: set source.format to tenx_mtx"
+        return "is a folder of Cell Ranger: a dataset reads it by source.format: tenx_mtx"
     return "is a folder; name the file"
 
 
@@ -140,7 +143,7 @@ def _gzip(path: Path) -> str:
     except (OSError, EOFError, ValueError):
         return "is a gzip file that is damaged or cut off; fetch it again"
     if inside.startswith(HDF5):
-        return "is compressed by gzip: set source.format to h5ad_gz, or unpack it with `gunzip`"
+        return "is compressed by gzip: a dataset reads it by source.format: h5ad_gz, or unpack it with `gunzip`"
     what = told_by(inside, path) if not inside.startswith(b"\x1f\x8b") else None
     return f"is compressed by gzip, and inside it {what}" if what else "is compressed by gzip: unpack it with `gunzip`"
 
@@ -162,5 +165,5 @@ def _text(beginning: bytes) -> str | None:
     line = text.split("\n", 1)[0]
     if "\t" in line or "," in line or ";" in line:
         kind = "tsv" if "\t" in line else "csv"
-        return f"is a table of texts: for counts of cells set source.format to {kind}"
+        return f"is a table of texts: for counts of cells a dataset reads it by source.format: {kind}"
     return None

@@ -166,13 +166,13 @@ HDF = b"\x89HDF\r\n\x1a\n"
         (b"<!DOCTYPE html><html><title>Sign in</title>", r"web page \('Sign in'\)"),
         (b'<?xml version="1.0"?><Error><Message>Access Denied</Message>', r"web page \('Access Denied'\)"),
         (b'{"message": "not found"}', "JSON .*not found"),
-        (b"cell,a,b\nx,1,2\n", "source.format to csv"),
-        (b"cell\ta\tb\nx\t1\t2\n", "source.format to tsv"),
+        (b"cell,a,b\nx,1,2\n", "source.format: csv"),
+        (b"cell\ta\tb\nx\t1\t2\n", "source.format: tsv"),
         (b"%%MatrixMarket matrix", "source.format: tenx_mtx"),
         (b"PK\x03\x04", "zip archive"),
         (b"BZh91AY", "bunzip2"),
         (b"PAR1", "Parquet"),
-        (gzip.compress(HDF + bytes(50)), "source.format to h5ad_gz"),
+        (gzip.compress(HDF + bytes(50)), "source.format: h5ad_gz"),
         (gzip.compress(b"X\n\x00\x00\x00\x03"), "inside it is R data"),
         (gzip.compress(b"a,b\n1,2\n"), "inside it is a table of texts"),
         (gzip.compress(bytes(range(256)) * 9)[:30], "damaged or cut off"),
@@ -191,12 +191,12 @@ def test_what_hdf5_files_and_folders_are(tmp_path: Path) -> None:
     def says(path: Path) -> str:
         return str(not_h5ad(path))
 
-    assert "source.format to tenx_h5" in says(tenx_h5(tmp_path / "a.h5"))
-    assert "source.format to loom" in says(loom(tmp_path / "a.loom"))
-    assert "source.format to tenx_mtx" in says(tenx_mtx(tmp_path / "m"))
+    assert "source.format: tenx_h5" in says(tenx_h5(tmp_path / "a.h5"))
+    assert "source.format: loom" in says(loom(tmp_path / "a.loom"))
+    assert "source.format: tenx_mtx" in says(tenx_mtx(tmp_path / "m"))
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / ".zgroup").write_text("{}")
-    assert "source.format to zarr" in says(tmp_path / "z")
+    assert "source.format: zarr" in says(tmp_path / "z")
     for keys, word in (
         (["mod"], "h5mu"),
         (["assays", "cell.names"], "SeuratDisk"),
@@ -214,5 +214,5 @@ def test_what_hdf5_files_and_folders_are(tmp_path: Path) -> None:
     locked = BlockingIOError(11, "Unable to synchronously open file (unable to lock file, errno = 11)")
     assert "HDF5_USE_FILE_LOCKING=FALSE" in str(not_h5ad(cut, locked))
     assert "may not be read by you" in str(not_h5ad(cut, PermissionError(13, "x")))
-    with pytest.raises(DataError, match="source.format to tenx_mtx"):
+    with pytest.raises(DataError, match="source.format: tenx_mtx"):
         Source(kind="local", path=str(tmp_path / "m")).fetch(tmp_path, {}, lambda text: None)
