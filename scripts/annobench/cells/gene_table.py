@@ -6,14 +6,16 @@ Rules, each decided over all genes:
   feature_name, gene_symbol, gene_symbols, gene_name, symbol that exists, else the index, holds the symbols;
 - a gene without a symbol (a text that means missing) is called by its id, else by its name in the index; one that has
   none of them cannot be told from others and is dropped;
-- of several columns of the matrix for one gene, the one with most counts is kept.
+- of several columns of the matrix for one gene, the one with most counts is kept;
+- columns that are no genes (`annobench.cells.features`) are left out and counted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from annobench.cells.features import not_genes
 from annobench.cells.genes import strip_version
 from annobench.cells.spec import GenesSpec
 from annobench.core.errors import DataError, nearest
@@ -38,15 +40,27 @@ class ChosenGenes:
         feature_id and feature_name, indexed by unique names.
     positions
         Their columns in the matrix of the source, rising.
+    features
+        Columns of the source that are genes, rising; `positions` are some of them.
+    not_genes
+        Number of columns that are no genes, by their type.
     not_required, duplicates, nameless
         How many genes were dropped, and why.
     """
 
     table: "pd.DataFrame"
     positions: "NDArray[np.intp]"
+    features: "NDArray[np.intp]"
+    not_genes: "Mapping[str, int]"
     not_required: int
     duplicates: int
     nameless: int = 0
+
+    def among_features(self) -> "NDArray[np.intp]":
+        """The positions of the genes that are kept among the columns that are genes."""
+        import numpy as np
+
+        return np.searchsorted(self.features, self.positions)
 
 
 def chosen_genes(
@@ -73,9 +87,21 @@ def chosen_genes(
     import numpy as np
 
     genes = gene_table(var, spec, file)
-    wanted = required_genes(var, spec.require, file)
+    is_gene = np.ones(len(var), dtype=bool)
+    other: dict[str, int] = {}
+    if spec.features == "genes":
+        mask, other = not_genes(var, genes["feature_name"].tolist())
+        is_gene = ~mask
+    if not is_gene.any():
+        kinds = ", ".join(f"{n} {kind}" for kind, n in other.items())
+        raise DataError(
+            f"{file}: genes: none of the {len(var)} features is a gene ({kinds}); name a file or slot with the genes, "
+            "or keep all features by genes.features: all"
+        )
+    features = np.flatnonzero(is_gene)
+    wanted = required_genes(var, spec.require, file) & is_gene
     named = (gene_keys(genes) != "").to_numpy()
-    if not named.any():
+    if not (named & is_gene).any():
         raise DataError(f"{file}: no gene has a name or an id; see genes.id and genes.name of the dataset")
     required = np.flatnonzero(wanted & named)
     genes = genes.iloc[required].reset_index(drop=True)
@@ -85,7 +111,8 @@ def chosen_genes(
     genes = genes.iloc[keep].reset_index(drop=True)
     genes.index = gene_index(genes)
     nameless = int((wanted & ~named).sum())
-    return ChosenGenes(genes, required[keep], len(var) - int(wanted.sum()), duplicates, nameless)
+    not_required = len(features) - int(wanted.sum())
+    return ChosenGenes(genes, required[keep], features, other, not_required, duplicates, nameless)
 
 
 def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame":
@@ -149,7 +176,7 @@ def required_genes(var: "pd.DataFrame", columns: Sequence[str], file: str) -> "N
     for column in columns:
         if column not in var.columns:
             raise DataError(f"{file}: genes.require: there is no column '{column}'{nearest(column, var.columns)}")
-        words = var[column].astype(str).str.lower()
+        words = var[column].astype(str).str.lower().replace({"1": "true", "0": "false", "1.0": "true", "0.0": "false"})
         other = words[~words.isin(["true", "false"])]
         if len(other):
             raise DataError(f"{file}: genes.require: column '{column}' holds '{other.iloc[0]}', expected true or false")

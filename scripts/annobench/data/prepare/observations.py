@@ -55,6 +55,8 @@ class Observations:
         Number of cells by value of label_id, study and donor.
     not_given
         Number of cells whose value is missing in a declared column of donors, studies and the like.
+    organisms
+        Number of cells by organism, where the dataset declares the column.
     needed
         The columns of the source that are read.
 
@@ -84,6 +86,7 @@ class Observations:
         self._seen: dict[str, set[str]] = {key: set() for key in spec.rename}
         self.not_given: Counter[str] = Counter()
         self.counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
+        self.organisms: Counter[str] = Counter()
         labels = {"label": spec.label, "label_id": spec.label_id} if self._declared else {}
         self._values: dict[str, str | None] = {
             **labels,
@@ -118,6 +121,8 @@ class Observations:
         columns |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease", *self._spec.extra)}
         for key, counter in self.counts.items():
             counter.update(columns[key].counts())
+        if "organism" in columns:
+            self.organisms.update(columns["organism"].counts())
         return columns if self._conditions is None else columns | self._conditions.block(obs)
 
     def notes(self) -> dict[str, object]:
