@@ -248,6 +248,25 @@ def test_peak_memory_is_the_same_in_a_warm_process(
     assert peaks == pytest.approx(dict.fromkeys(peaks, peaks["alone"]), rel=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
+def test_peak_memory_of_a_small_fit_after_a_large_one_in_a_warm_process(
+    scripts: Path, inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the largest of all fits so far, a column that never fell."""
+    monkeypatch.setattr("annobench.workflow.warm.SCRIPTS", scripts)
+    warm = Warm()
+    order = ["majority", "remembers", "majority", "remembers", "majority"]
+    peaks = [
+        run(Runner(scripts, warm), fit_job(inputs, name), tmp_path / str(i))["peak_rss_mb"]
+        for i, name in enumerate(order)
+    ]
+    warm.close()
+    small, large = peaks[::2], peaks[1::2]
+    assert min(large) - max(small) > 300  # one that remembers holds 400 MB
+    assert small == pytest.approx([small[0]] * 3, rel=0.05)
+
+
 def test_labels_of_test_cells_never_reach_a_method(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     assert run(library, fit_job(inputs, "peeks"), tmp_path)["status"] == "ok"
 
