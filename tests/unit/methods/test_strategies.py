@@ -70,7 +70,8 @@ def each(variants: Iterable[tuple[str, Mapping[str, str]]]) -> pytest.MarkDecora
 
 
 def test_the_strategies_of_the_study_are_there() -> None:
-    asked = set("probe head full lora rslora dora adapter prefix prompt ia3 ln_tuning bitfit peft".split())
+    names = "probe head full lora rslora dora adapter prefix prompt ia3 ln_tuning bitfit peft"
+    asked = set(names.split())
     assert asked <= set(ALL)
     assert {name for name in asked if strategies.is_frozen(name)} == {"probe", "head"}
     # what is attended to besides the tokens takes its share from the beginning; of peft it depends on its method
