@@ -47,9 +47,8 @@ def write_cells(path: Path, symbols: list[str], cells: int) -> None:
     names = [f"c{i}" for i in range(cells)]
     labels = np.array(LABELS, dtype=object)[np.arange(cells) % len(LABELS)]
     obs = pd.DataFrame({"cell_type": pd.Categorical(labels), "study": "s", "donor": "d"}, index=names)
-    ad.AnnData(
-        csr_matrix((cells, len(symbols)), dtype=np.float32), obs=obs, var=pd.DataFrame(index=symbols)
-    ).write_h5ad(path)
+    empty = csr_matrix((cells, len(symbols)), dtype=np.float32)
+    ad.AnnData(empty, obs=obs, var=pd.DataFrame(index=symbols)).write_h5ad(path)
     with h5py.File(path, "r+") as file:
         matrix = file["X"]
         for name, kind in (("data", "f4"), ("indices", "i4")):
