@@ -17,16 +17,32 @@ from scipy.sparse import csr_matrix
 UNKNOWN, EXPRESSED, TRAIN, BLOCK = 9001, 600, 2000, 10_000  # genes beside the vocabulary, non-zeros of a cell, cells
 LABELS = ("CL:0000084", "CL:0000236", "CL:0000623")
 
+FIT = """
+import sys
+from pathlib import Path
+from annobench.core.files import read_json
+from annobench.fit.job import FitJob
+from annobench.fit.parent import run_fit
+folder = Path(sys.argv[1])
+run_fit(FitJob.from_params(read_json(folder / "job.json")), folder / "fit", folder / "attempt.json")
+"""
 ANNOTATE = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(THREADS)
 from annobench.fit.annotate import annotate
 from annobench.fit.annotate_job import AnnotateJob
 annotate(AnnotateJob(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), threads=THREADS), say=lambda text: None)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+# the peak that getrusage knows is at least that of the process that started this one
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(json.dumps(int(status["VmHWM"].removesuffix("kB")) * 1024 / 1e6))
 """
+
+
+def environment() -> dict[str, str]:
+    """Of processes that find what this one finds."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def counts(cells: int, genes: int, seed: int) -> csr_matrix:
@@ -76,8 +92,6 @@ def fit(folder: Path, checkpoint: Path, cells: int, *, storage: str, threads: in
     from annobench.data.prepare.task import PreparedFiles
     from annobench.data.tokens.stored import TokensCard
     from annobench.data.tokens.tokenise import tokenise_dataset
-    from annobench.fit.job import FitJob
-    from annobench.fit.parent import run_fit
     from annobench.fit.run_record import RunRecord
 
     folder.mkdir()
@@ -137,7 +151,9 @@ def fit(folder: Path, checkpoint: Path, cells: int, *, storage: str, threads: in
             "weights": str(folder / "weights"),
         },
     }
-    run_fit(FitJob.from_params(job), folder / "fit", folder / "attempt.json")
+    write_json(folder / "job.json", job)
+    # in a process of its own: to the peak of a fit counts at least that of the process that starts it
+    subprocess.run([sys.executable, "-c", FIT, str(folder)], env=environment(), stdout=subprocess.DEVNULL, check=True)
     record = RunRecord.read(folder / "fit" / "run.json")
     if record.status != "ok":
         raise SystemExit(f"the fit {record.status}: {record.reason}")
@@ -162,9 +178,8 @@ def measure(checkpoint: Path, sizes: list[int], threads: int) -> None:
                 out = folder / f"out{cells}.{end}"
                 command = [sys.executable, "-c", ANNOTATE.replace("THREADS", str(threads)), str(model)]
                 command += [str(folder / f"fit{cells}" / "cells.h5ad"), str(out)]
-                path = {"PYTHONPATH": os.pathsep.join(sys.path)}
                 begin = time.perf_counter()
-                done = subprocess.run(command, env=os.environ | path, stdout=subprocess.PIPE, text=True, check=True)
+                done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
                 print(
                     f"annotate, {cells:9,} cells of an h5ad file to {end}: {json.loads(done.stdout):7,.0f} MB, "
                     f"{time.perf_counter() - begin:6.1f} s",

@@ -26,6 +26,7 @@ from annobench.core.paths import ROOT
 from annobench.fit import predictions_file
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import FitJob
+from annobench.fit.parent import run_fit
 from annobench.ontology import Ontology
 from annobench.workflow.warm import Warm
 from helpers import KEEP, call, cells, fit_job
@@ -246,6 +247,14 @@ def test_peak_memory_is_the_same_in_a_warm_process(
     assert {record["status"] for record in records.values()} == {"ok"}
     peaks = {name: record["peak_rss_mb"] for name, record in records.items()}
     assert peaks == pytest.approx(dict.fromkeys(peaks, peaks["alone"]), rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the own peak of a process is read from Linux's /proc")
+def test_peak_memory_is_not_that_of_the_process_that_starts_the_fit(inputs: dict[str, str], tmp_path: Path) -> None:
+    """Linux hands the peak of a process on to the programs that it starts."""
+    bytearray(900_000_000)
+    run_fit(fit_job(inputs, "majority"), tmp_path / "fit", tmp_path / "attempt.json")
+    assert 30 < json.loads((tmp_path / "fit" / "run.json").read_text())["peak_rss_mb"] < 600
 
 
 @pytest.mark.slow
