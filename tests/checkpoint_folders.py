@@ -81,3 +81,15 @@ def spec_of(source: Mapping[str, Any], organism: str = "Homo sapiens", **given: 
 
     document = {"label": "l", "summary": "s", "citation": "c", "licence": "MIT", "organism": organism}
     return CheckpointSpec.of(validate({**document, "source": dict(source), "input": given}, "checkpoint", "c.yaml"))
+
+
+def token_folders(folder: Path, cells: Path, genes: Sequence[str], **given: Any) -> dict[str, str]:
+    """A checkpoint with these genes and the tokens of prepared cells; `given` are keys of `input`."""
+    from annobench.data.checkpoints.fetch import fetch_checkpoint
+    from annobench.data.tokens.tokenise import tokenise_dataset
+
+    write_folder(folder / "theirs", genes)
+    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, given.pop("organism", "any"), **given)
+    fetch_checkpoint("tiny", spec, folder / "weights", lock_file=folder / "lock.yaml")
+    tokenise_dataset("d", cells, cells.with_name("card.json"), folder / "weights", folder / "tokens")
+    return {"tokens": str(folder / "tokens"), "weights": str(folder / "weights")}
