@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from annobench.config.controls import CONTROLS
 from annobench.config.standing import NOT_TESTED, TIED
 from annobench.core.files import atomic, read_json
+from annobench.data.prepare.losses import losses
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
 from annobench.score.registry import FAMILIES, METRICS
@@ -132,6 +133,7 @@ def render(
     output
         The page.
     """
+    cards = list(cards)
     # a label such as "NA" is a label; only what was written empty is missing
     read = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in tables.items()}
     environment = jinja2.Environment(
@@ -147,6 +149,7 @@ def render(
     page = environment.get_template("page.html.jinja").render(
         study=settings,
         finished=_finished(read["resources"]),
+        lost=_lost(cards, settings.datasets),
         unfinished=read["failed"]["status"].value_counts().to_dict(),
         best=best(read["ranking"], settings.evaluations),
         audit=audited(read["audit"], settings.evaluations),
@@ -160,6 +163,11 @@ def render(
     )
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
+
+
+def _lost(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> list[str]:
+    """What datasets lost while they were prepared."""
+    return [f"{datasets[card['dataset']].label}: {text}" for card in map(read_json, cards) for text in losses(card)]
 
 
 def _was_made(control: str, audit: pd.DataFrame) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 from annobench.config.metrics import metric_facts
 from annobench.config.results import Results
 from annobench.config.study import Study
+from annobench.core.files import read_json
+from annobench.data.prepare.losses import losses
 
 Row = dict[str, str]
 
@@ -36,6 +38,8 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
         if verdict := rows[0].get("baseline_verdict"):  # the same in all rows of an evaluation
             lines.append(f"  {verdict[0].upper()}{verdict[1:]}")
     lines += ["", *_failures(failed, study.name, name)]
+    if lost := _losses(study, results):
+        lines += ["", "Lost on the way:", *(f"  {text}" for text in lost)]
     if Path(results.report(study.name)).is_file():
         lines += ["", "Report: " + f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")]
     return "\n".join(lines)
@@ -49,6 +53,13 @@ def _line(row: Row) -> str:
     score = f"{float(row['score']):.3f}" if row["score"] else "-"
     interval = f"{float(row['low']):.3f} - {float(row['high']):.3f}" if row["low"] else ""
     return f"  {rank:>4}  {row['label']:<44}{score:>6}  {interval:<15}{fits:>9}{seconds:9.2f}"
+
+
+def _losses(study: Study, results: Results) -> list[str]:
+    """What datasets lost while they were prepared."""
+    cards = (Path(results.card(dataset)) for dataset in study.datasets)
+    found = (read_json(card) for card in cards if card.is_file())
+    return [f"{card['dataset']}: {text}" for card in found for text in losses(card)]
 
 
 def _failures(failed: Sequence[Row], study: str, name: str | None) -> list[str]:

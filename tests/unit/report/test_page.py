@@ -81,7 +81,10 @@ def page(folder: Path, changed: dict[str, pd.DataFrame], settings: ReportSetting
         changed.get(name, empty(name)).to_csv(paths[name], index=False)
     card = {"dataset": "d", "cells": 10, "genes": 5, "labels": {"a": 9, "unknown": 1}, "studies": {}, "donors": {}}
     write_json(folder / "card.json", card | {"cells_with_unknown_label": 1, "matrix": "counts", "sha256": "0" * 64})
-    write_json(folder / "provenance.json", {"annobench": "1.2", "written": "2026-01-01T00:00:00", "commit": None})
+    write_json(
+        folder / "provenance.json",
+        {"annobench": "1.2", "written": "2026-01-01T00:00:00", "commit": None, "uncommitted": {}},
+    )
     plt.figure(figsize=(2, 1)).savefig(folder / "ranking.png", dpi=200)
     plt.close()
     render(

@@ -47,6 +47,10 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     assert summary(study, results) == ""
     (folder / "ranking.csv").write_text(RANKING)
     (folder / "failed.csv").write_text(FAILED)
+    assert "Report" not in summary(study, results)  # there is none
+    page = Path(results.report(study.name))
+    page.parent.mkdir(parents=True)
+    page.touch()
     text = summary(study, results)
     assert "d, kfold: macro F1, interval over cells" in text
     assert "Mean of all" not in text  # one evaluation only
