@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+PLACE := $(shell $(PYTHON) scripts/annobench/core/place.py)
+$(if $(PLACE),$(error $(PLACE)))
 export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 STUDY ?=
@@ -128,7 +130,7 @@ lock:             ## resolve requirements*.in anew
 	  && mv $$name.txt.new $$name.txt; done
 
 clean:            ## remove results and logs, keep the environment and downloads
-	@rm -rf .snakemake && find results -mindepth 1 ! -name README.md -delete
+	@rm -rf .snakemake && find -H results -mindepth 1 ! -name README.md -delete
 
 help:             ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ — /'

@@ -19,6 +19,7 @@ from annobench.core.paths import ROOT, SCRIPTS
 from annobench.workflow.absent import check_nothing_went_away
 from annobench.workflow.targets import Targets
 from annobench.workflow.common import (
+    check_place,
     constraints_of,
     let_drivers_import_from,
     named_source,
@@ -29,6 +30,7 @@ from annobench.workflow.common import (
 let_drivers_import_from(SCRIPTS)
 
 with stop_with_message():
+    check_place()
     STUDY = load_study(config, ROOT, named_source(workflow))
     check_nothing_went_away(STUDY)
 

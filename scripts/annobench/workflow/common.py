@@ -15,9 +15,10 @@ from typing import Any, Protocol
 from annobench.config.results import Results
 from annobench.config.study import Study, named_study
 from annobench.core.codehash import code_hash
-from annobench.core.errors import AnnobenchError
+from annobench.core.errors import AnnobenchError, ConfigError
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
+from annobench.core.place import problem
 from annobench.core.spec import Params
 from annobench.workflow.targets import Targets
 
@@ -54,6 +55,13 @@ def without_timers(workflow: _Running) -> None:
     limit = workflow.scheduler.job_rate_limiter
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def check_place() -> None:
+    """Raise ConfigError where the path of the folder of the run, or of the repository, has characters that break it."""
+    for folder in (Path.cwd(), ROOT):
+        if found := problem(folder):
+            raise ConfigError(found)
 
 
 @contextmanager

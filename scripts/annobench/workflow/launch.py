@@ -18,6 +18,7 @@ from annobench.config.study import Study, load_study, named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS
+from annobench.core.place import problem
 from annobench.workflow.absent import check_nothing_went_away
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.summary import summary
@@ -211,13 +212,26 @@ def _largest_job_mb(study: Study) -> int:
 @contextmanager
 def only_run_here() -> Iterator[None]:
     """Hold the lock of this folder, and remove the lock of a Snakemake that was killed. Raises BusyError."""
+    if found := problem(Path.cwd()):
+        raise ConfigError(found)
     folder = Path(".snakemake")
-    folder.mkdir(exist_ok=True)
-    with open(folder / "annobench.lock", "w") as handle:
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = open(folder / "annobench.lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigError(
+            f"{Path.cwd()} cannot be written to ({error.strerror}); copy the repository to a folder that can"
+        ) from error
+    with lock as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"another run is active in {Path.cwd()}; wait until it has ended") from None
+        except OSError as error:  # some network file systems
+            print(
+                f"This file system has no locks ({error.strerror}): never start two runs in this folder at a time.",
+                flush=True,
+            )
         if any((folder / "locks").glob("*")):
             if others := _snakemake_here():
                 raise BusyError(
