@@ -149,6 +149,7 @@ def render(
     page = environment.get_template("page.html.jinja").render(
         study=settings,
         finished=_finished(read["resources"]),
+        rule_findings=rule_findings(read["effects"], settings.datasets),
         lost=_lost(cards, settings.datasets),
         unfinished=read["failed"]["status"].value_counts().to_dict(),
         best=best(read["ranking"], settings.evaluations),
@@ -266,6 +267,25 @@ def _rules(rules: pd.DataFrame) -> pd.DataFrame:
     joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"})
     first = [column for column in _RULES_FIRST if column in joined]
     return joined[first + [column for column in joined if column not in first]]
+
+
+def rule_findings(effects: pd.DataFrame, datasets: Mapping[str, DatasetEntry]) -> list[str]:
+    """What this study says of confidence rules: where one is better or worse than the method's own confidence.
+
+    A sentence for every dataset and rule, on the means over methods whose interval does not hold 0.
+    """
+    mine = effects[(effects["factor"] == "confidence rule") & (effects["method"] == "all")]
+    found = []
+    for (dataset, rule), rows in mine.groupby(["dataset", "to_label"], sort=False):
+        parts: dict[str, list[str]] = {"better": [], "worse": []}
+        for row in rows.itertuples():
+            metric = METRICS[str(row.metric)]
+            if row.low > 0 or row.high < 0:
+                side = "better" if (row.difference > 0) == (metric.best != metric.low) else "worse"
+                parts[side].append(f"{metric.label} {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
+        told = "; ".join(f"{side} by {', '.join(each)}" for side, each in parts.items() if each)
+        found.append(f"{datasets[str(dataset)].label}, {rule}: {told or 'not told apart from the own confidence'}")
+    return found
 
 
 def _data(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> pd.DataFrame:

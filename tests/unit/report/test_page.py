@@ -12,7 +12,7 @@ from annobench.config.entities import available
 from annobench.config.tables import table_facts, tables
 from annobench.core.files import write_json
 from annobench.core.paths import ROOT
-from annobench.report.page import as_text, audited, best, ranking_columns, render, shown_tables
+from annobench.report.page import as_text, audited, best, ranking_columns, render, rule_findings, shown_tables
 from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings, TableEntry
 from annobench.workflow.launch import resolve
 from annobench.workflow.report import ReportRules
@@ -198,3 +198,21 @@ def test_settings_of_every_study_reach_the_driver(name: str) -> None:
     assert ReportSettings.from_params(json.loads(json.dumps(rules.params(None)))) == settings
     assert {entry.table for entry in settings.tables} == set(tables())
     assert set(settings.figures) == set(rules.targets.figure_names)
+
+
+def test_what_a_study_says_of_confidence_rules_is_its_own() -> None:
+    entry = DatasetEntry("Blood", "s", "c", "l", True)
+    rows = [
+        ("d", "confidence rule", "z-score", "all", "auroc_correct", 0.02, 0.01, 0.03),
+        ("d", "confidence rule", "z-score", "all", "aurc", 0.01, 0.005, 0.02),  # lower is better
+        ("d", "confidence rule", "z-score", "knn", "ece", 9, 9, 9),  # one method only
+        ("d", "confidence rule", "calibrated", "all", "auroc_correct", -0.01, -0.03, 0.01),
+        ("d", "loss", "HCE", "all", "macro_f1", 0.1, 0.05, 0.2),
+    ]
+    columns = ["dataset", "factor", "to_label", "method", "metric", "difference", "low", "high"]
+    first, second = rule_findings(pd.DataFrame(rows, columns=columns), {"d": entry})
+    assert first.startswith("Blood, z-score: better by ")
+    assert "+0.020 [+0.010, +0.030]; worse by " in first
+    assert first.endswith("+0.010 [+0.005, +0.020]")
+    assert second == "Blood, calibrated: not told apart from the own confidence"
+    assert rule_findings(pd.DataFrame([], columns=columns), {}) == []
