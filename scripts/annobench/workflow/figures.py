@@ -43,6 +43,7 @@ class FigureRules(Chapter):
             metrics=metric_words(),
             datasets={name: dataset["label"] for name, dataset in self.study.datasets.items()},
             evaluations=self.evaluation_names(),
+            units=coordinate_units(self.study),
             published=(published["dataset"], published["evaluation"]) if published else None,
             release=release_settings(self.study, self.root) if "release" in facts.regimes else None,
         )
@@ -76,6 +77,16 @@ def metric_words() -> dict[str, MetricWords]:
         name: MetricWords(facts.label, facts.lower_is_better, bound(facts.low), bound(facts.high))
         for name, facts in metric_facts().items()
     }
+
+
+def coordinate_units(study: Study) -> dict[str, str]:
+    """Dataset -> the unit of the coordinates of its cells; of a pair, of those of its query. Others are left out."""
+    units = {}
+    for name, dataset in study.datasets.items():
+        located = study.datasets[parts_of(dataset)[-1]] if dataset.get("pair") else dataset
+        if located["spatial"] and located["spatial_unit"]:
+            units[name] = str(located["spatial_unit"])
+    return units
 
 
 def release_settings(study: Study, root: Path) -> ReleaseSettings:

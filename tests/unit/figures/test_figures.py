@@ -495,7 +495,7 @@ def texts(figure: Figure) -> set[str]:
                 "difference in macro F1",
             },
         ),
-        ("spatial_map", {"Truth", "One", "Confidence", "Wrong: 45% of 11 cells", "20"}),
+        ("spatial_map", {"Truth", "One", "Confidence", "Wrong: 45% of 11 cells", "x (unit not stated)"}),
         ("published", {"Overlap (%)", "98.0", "9.2", "–", "✗ not evidence", "first", "here: One"}),
     ],
 )

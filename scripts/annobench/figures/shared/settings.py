@@ -4,7 +4,7 @@ Imported while the Snakefile is parsed: the standard library only.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 from annobench.config.contrasts import Contrast
@@ -114,6 +114,8 @@ class FigureSettings(Spec):
         Dataset -> its label.
     evaluations
         `dataset/evaluation` -> its name for people.
+    units
+        Dataset -> the unit of its coordinates, for those that state it.
     published
         Dataset and evaluation that are set beside a published table; None where the study names none.
     release
@@ -125,6 +127,7 @@ class FigureSettings(Spec):
     metrics: Mapping[str, MetricWords]
     datasets: Mapping[str, str]
     evaluations: Mapping[str, str]
+    units: Mapping[str, str] = field(default_factory=dict)
     published: Place | None = None
     release: ReleaseSettings | None = None
 
