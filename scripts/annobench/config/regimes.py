@@ -109,6 +109,9 @@ class Regime(Spec, ABC):
         Fields that differ between the splits of one evaluation.
     COLUMNS
         Fields among them that the table `splits` shows.
+    POOLED
+        Whether counts of cells are added up over the splits of one evaluation: not where they train on different
+        shares of the same cells, so that a sum is of nothing that anybody would use.
     regime
         Name of the regime.
     """
@@ -124,6 +127,7 @@ class Regime(Spec, ABC):
     WORDS: ClassVar[Mapping[str, str]] = {"group_by": "", "test_fraction": "test", "val_fraction": "val"}
     VARIES: ClassVar[tuple[str, ...]] = ()
     COLUMNS: ClassVar[tuple[str, ...]] = ()
+    POOLED: ClassVar[bool] = True
 
     regime: str
 

@@ -7,11 +7,24 @@ from annobench.ontology.tree import class_tree
 from annobench.tables.shared.context import TableContext
 
 COLUMNS = {
-    "error_relations": ("dataset", "evaluation", "regime", "method", "label_id", "label", "relation", "n", "share"),
+    "error_relations": (
+        "dataset",
+        "evaluation",
+        "regime",
+        "split",
+        "method",
+        "label_id",
+        "label",
+        "relation",
+        "n",
+        "cells",
+        "share",
+    ),
     "confusion_depths": (
         "dataset",
         "evaluation",
         "regime",
+        "split",
         "method",
         "depth",
         "true",
@@ -19,6 +32,7 @@ COLUMNS = {
         "true_label",
         "predicted_label",
         "n",
+        "cells",
     ),
 }
 MEANINGS = {
@@ -26,7 +40,10 @@ MEANINGS = {
     "label": "Name of the true label.",
     "relation": "Of the prediction to the truth: `exact`, `below` (more special), `above` (more general), `sibling` (a "
     "common parent in the tree of all labels), `elsewhere` or `unknown`.",
-    "n": "Number of cells.",
+    "split": "Split that is shown by itself (a share of the labels); `all` for the splits of the evaluation together.",
+    "n": "Number of tests: a cell counts in every fit that tests it.",
+    "cells": "Number of test cells, each counted once; shared where fits differ. Empty where the files of a split are "
+    "gone.",
     "share": "Share of the cells of the true label.",
     "depth": "Depth in the tree of all labels: 1 for its topmost nodes. A label above it stands for itself.",
     "true": "Cell Ontology id of the node of the true label.",
@@ -34,11 +51,11 @@ MEANINGS = {
     "true_label": "Name of the node of the true label.",
     "predicted_label": "Name of the node of the predicted label.",
 }
-PLACE = ["dataset", "evaluation", "regime", "method"]
+PLACE = ["dataset", "evaluation", "regime", "split", "method"]
 
 
 def error_relations(context: TableContext) -> pd.DataFrame:
-    """How the predictions for the cells of every type relate to it in the ontology, summed over splits and seeds."""
+    """How the predictions for the cells of every type relate to it in the ontology."""
     confusion = context.table("confusion")
     parts = []
     for _, part in confusion.groupby("dataset", sort=False):
@@ -52,7 +69,7 @@ def error_relations(context: TableContext) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=columns)
     keys = [*PLACE, "true", "relation"]
-    table = pd.concat(parts).groupby(keys, sort=True)["n"].sum().reset_index().rename(columns={"true": "label_id"})
+    table = _summed(pd.concat(parts), keys).rename(columns={"true": "label_id"})
     total = table.groupby([*PLACE, "label_id"])["n"].transform("sum")
     names = [context.ontology.label(label_id) for label_id in table["label_id"]]
     return table.assign(label=names, share=table["n"] / total)[columns]
@@ -71,9 +88,15 @@ def confusion_depths(context: TableContext) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=columns)
     keys = [*PLACE, "depth", "true", "predicted"]
-    table = pd.concat(parts).groupby(keys, sort=True)["n"].sum().reset_index()
+    table = _summed(pd.concat(parts), keys)
     names = {f"{of}_label": [_name(node, context.ontology) for node in table[of]] for of in ("true", "predicted")}
     return table.assign(**names)[columns]
+
+
+def _summed(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Counts summed over all that is not among the keys; empty cells stay empty."""
+    by = table.groupby(keys, sort=True)
+    return by["n"].sum().to_frame().join(by["cells"].sum(min_count=1)).reset_index()
 
 
 def _name(node: str, ontology: Ontology) -> str:

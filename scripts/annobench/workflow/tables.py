@@ -74,6 +74,7 @@ class TableRules(Chapter):
         """What the tables need to know of the study."""
         settings = self.study.settings
         scoring = settings["scoring"]
+        rolled = dict.fromkeys(split.rollup for split in self.study.splits.values() if split.rollup)
         merge, factors = self.rollup(scoring["merge"]), method_factors(self.study)
         return TablesSpec(
             study=self.study.name,
@@ -89,6 +90,7 @@ class TableRules(Chapter):
             statistics=Statistics.from_params(settings["statistics"]),
             contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
             merge=RollupRule.from_params(merge) if merge else None,
+            rollups={name: RollupRule.from_params(self.rollup(name) or {}) for name in rolled},
             published=self._published(),
             published_values=self._in_repository(settings["published_values"]),
         )
@@ -135,4 +137,5 @@ def scored_split(split: Split) -> ScoredSplit:
         label=split.settings.label(),
         within_evaluation=split.within_evaluation(),
         settings=split.settings.to_params(),
+        pooled=split.settings.POOLED,
     )

@@ -29,8 +29,8 @@ PAIRS = [
 
 @pytest.fixture
 def context() -> Context:
-    rows = [("d", "e", "r", "m", true, predicted, n) for true, predicted, n, _ in PAIRS]
-    columns = ["dataset", "evaluation", "regime", "method", "true", "predicted", "n"]
+    rows = [("d", "e", "r", "all", "m", true, predicted, n, n / 2) for true, predicted, n, _ in PAIRS]
+    columns = ["dataset", "evaluation", "regime", "split", "method", "true", "predicted", "n", "cells"]
     return Context(study()).having(confusion=pd.DataFrame(rows, columns=columns))
 
 
@@ -38,6 +38,7 @@ def test_every_relation(context: Context) -> None:
     table = error_relations(context)
     found = {(row.label_id, row.relation): row.n for row in table.itertuples()}
     assert found == {(true, relation): n for true, _, n, relation in PAIRS}
+    assert (table["cells"] == table["n"] / 2).all()
     of_a1 = table[table["label_id"] == "A1"]
     assert of_a1.set_index("relation")["share"].to_dict() == pytest.approx(
         {"exact": 5 / 12, "above": 2 / 12, "sibling": 1 / 12, "elsewhere": 4 / 12}
@@ -57,7 +58,9 @@ def test_depths_merge_what_lies_below_a_node(context: Context) -> None:
 
 
 def test_no_fits_no_rows() -> None:
-    nothing = pd.DataFrame(columns=["dataset", "evaluation", "regime", "method", "true", "predicted", "n"])
+    nothing = pd.DataFrame(
+        columns=["dataset", "evaluation", "regime", "split", "method", "true", "predicted", "n", "cells"]
+    )
     empty = Context(study()).having(confusion=nothing)
     assert len(error_relations(empty)) == len(confusion_depths(empty)) == 0
 

@@ -23,6 +23,7 @@ class LowLabel(HeldOut):
     STEM = "lowlabel"
     LISTS = ("fractions",)
     VARIES = COLUMNS = ("fraction",)
+    POOLED = False
 
     test_fraction: float
     fraction: float

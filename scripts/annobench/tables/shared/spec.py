@@ -35,6 +35,8 @@ class ScoredSplit(Spec):
         What tells the splits of one evaluation apart: `{"fold": 1}`.
     settings
         The regime with its settings.
+    pooled
+        Whether its counts are added to those of the other splits of the evaluation.
     """
 
     dataset: str
@@ -53,6 +55,7 @@ class ScoredSplit(Spec):
     label: str = ""
     within_evaluation: Mapping[str, int | float | str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    pooled: bool = True
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -146,6 +149,8 @@ class TablesSpec(Spec):
         Pairs of methods to set out.
     merge
         The rule by which the factor `merging` merges labels.
+    rollups
+        The rules by which evaluations roll labels up, by name.
     published
         The published table that results are compared with.
     published_values
@@ -159,6 +164,7 @@ class TablesSpec(Spec):
     statistics: Statistics
     contrasts: tuple[Contrast, ...] = ()
     merge: RollupRule | None = None
+    rollups: Mapping[str, RollupRule] = field(default_factory=dict)
     published: PublishedTable | None = None
     published_values: tuple[str, ...] = ()
 
