@@ -77,16 +77,24 @@ def tables() -> dict[str, pd.DataFrame]:
                 summary.append(base | {"split": split, "metric": metric} | score | verdict)
             if dataset == "all":
                 continue
+            apart = splits if regime == "low_label" else ["all"]
             for label_id, label in (("CL:1", "cell one"), ("CL:2", "cell two")):
-                classes.append(base | {"label_id": label_id, "label": label, "f1": 0.5, "cells": 10.0})
-                confusion.append(base | {"true": label_id, "predicted": "CL:1", "n": 10})
+                trained = {"cells": 10.0, "n_fits": 2, "n_trained": 2 if label_id == "CL:1" else i}
+                of_label = {"label_id": label_id, "label": label, "f1": 0.5} | trained
+                called = {"true": label_id, "predicted": "CL:1", "n": 20} | trained
+                for split in apart:
+                    classes.append(base | {"split": split} | of_label)
+                    confusion.append(base | {"split": split} | called)
                 for relation, n in (("exact", 6), ("sibling", 4)):
-                    relations.append(base | {"label_id": label_id, "relation": relation, "n": n, "share": n / 10})
+                    row = {"label_id": label_id, "relation": relation, "n": 2 * n, "cells": n, "share": n / 10}
+                    relations += [base | {"split": split} | row for split in apart]
                 for depth, node in ((1, "top"), (2, label)):
                     named = {"true_label": node, "predicted_label": node if depth == 1 else "cell one"}
-                    depths.append(base | {"depth": depth, "n": 10} | named)
+                    row = {"depth": depth, "n": 20, "cells": 10} | named
+                    depths += [base | {"split": split} | row for split in apart]
             for b in ("03", "10"):
-                calibration.append(base | {"bin": b, "bin_accuracy": 0.4, "bin_confidence": 0.5, "n": 8})
+                row = {"bin": b, "bin_accuracy": 0.4, "bin_confidence": 0.5, "n": 16, "cells": 8}
+                calibration += [base | {"split": split} | row for split in apart]
     trees = [
         {"dataset": d, "label_id": i, "label": label, "parent": parent, "is_class": is_class}
         for d in "de"
@@ -113,7 +121,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "low_label",
             "evaluation": "low_label",
             "fraction": 0.05,
-            "label": "",
+            "label": "5 % of the labels",
             "test": 10,
             "unseen": 0,
         },
@@ -123,7 +131,7 @@ def tables() -> dict[str, pd.DataFrame]:
             "regime": "low_label",
             "evaluation": "low_label",
             "fraction": 0.1,
-            "label": "",
+            "label": "10 % of the labels",
             "test": 10,
             "unseen": 0,
         },

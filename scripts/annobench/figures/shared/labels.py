@@ -103,6 +103,29 @@ def part_of(table: pd.DataFrame, place: Place) -> pd.DataFrame:
     return table[(table["dataset"] == place[0]) & (table["evaluation"] == place[1])]
 
 
+def shown_apart(table: pd.DataFrame, place: Place, splits: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The parts of an evaluation that a table does not add up, such as shares of the labels.
+
+    Parameters
+    ----------
+    table
+        A table with the column `split`: `all` for all splits together.
+    place
+        The evaluation.
+    splits
+        The table of this name.
+
+    Returns
+    -------
+    The label of every part, empty for `all`, and its rows; in the order of the splits.
+    """
+    part = part_of(table, place)
+    known = part_of(splits, place).drop_duplicates("split").set_index("split")["label"].fillna("").to_dict()
+    names = set(part["split"])
+    order = [*(name for name in known if name in names), *sorted(names - known.keys())]
+    return [("" if name == "all" else known.get(name) or name, part[part["split"] == name]) for name in order]
+
+
 def place_title(place: Place, settings: FigureSettings) -> str:
     """The dataset in full and the evaluation, on one line."""
     return f"{settings.dataset_label(place[0])}: {settings.evaluation_label(place)}"
