@@ -42,8 +42,7 @@ def calibration(context: TableContext) -> pd.DataFrame:
     if bins.empty:
         return pd.DataFrame(columns=columns)
     tested = context.once(Tested)
-    drawn = zip(bins["dataset"], bins["split"], strict=True)
-    bins = bins.assign(draw=bins["split"], split=[tested.group(*one) for one in drawn])
+    bins = tested.grouped(bins)
     of = [*EVALUATION, "split", "method"]
     shares = {key: _share(tested, part) for key, part in bins.groupby(of)}
     keys = [*of, "bin"]

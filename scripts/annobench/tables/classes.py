@@ -52,8 +52,7 @@ def classes(context: TableContext) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=columns)
     tested = context.once(Tested)
-    drawn = zip(rows["dataset"], rows["split"], strict=True)
-    rows = rows.assign(draw=rows["split"], split=[tested.group(*one) for one in drawn])
+    rows = tested.grouped(rows)
     keys = [*EVALUATION, "split", "method", "label_id"]
     table = rows.pivot_table(index=keys, columns="metric", values="value", aggfunc="mean")
     fits = rows[rows["metric"] == "f1"].groupby(keys)

@@ -6,6 +6,7 @@ from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import with_evaluation
 from annobench.tables.shared.labels import label_names
+from annobench.tables.shared.tested import Tested
 
 COLUMNS = {
     "resolutions": ("dataset", "evaluation", "regime", "method", "resolution", "metric", "value", "n_fits"),
@@ -13,6 +14,7 @@ COLUMNS = {
         "dataset",
         "evaluation",
         "regime",
+        "split",
         "method",
         "folds_of",
         "classifier",
@@ -32,6 +34,7 @@ MEANINGS = {
     "f1": "Mean F1 of the class, from all folds together.",
     "cells": "Mean number of cells of the class.",
     "n_fits": "Number of fits.",
+    "split": "Split that is shown by itself (a share of the labels); `all` for the splits of the evaluation together.",
 }
 
 
@@ -49,7 +52,9 @@ def resolutions(context: TableContext) -> pd.DataFrame:
 
 
 def probe_classes(context: TableContext) -> pd.DataFrame:
-    """F1 of every class by every classifier of the family `probes`, mean over splits and seeds."""
+    """F1 of every class by every classifier of the family `probes`, mean over splits and seeds; shares of the labels
+    apart.
+    """
     columns = list(COLUMNS["probe_classes"])
     scores = context.table("scores")
     wanted = (scores["family"] == "probes") & (scores["level"] == "class")
@@ -58,7 +63,8 @@ def probe_classes(context: TableContext) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     parts = rows["label_set"].str.split(" ", n=1, expand=True)
     rows = rows.assign(folds_of=parts[0], classifier=parts[1], label_id=rows["group"])
-    keys = [*EVALUATION, "method", "folds_of", "classifier", "label_id"]
+    rows = context.once(Tested).grouped(rows)
+    keys = [*EVALUATION, "split", "method", "folds_of", "classifier", "label_id"]
     means = rows.groupby(keys, sort=False).agg(f1=("value", "mean"), cells=("n", "mean"), n_fits=("n", "size"))
     means = means.reset_index()
     return means.assign(label=label_names(means["label_id"], context.ontology))[columns]

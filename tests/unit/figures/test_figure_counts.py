@@ -20,7 +20,16 @@ SHARES = {"low_0.01": "1 % of the labels", "low_0.1": "10 % of the labels"}
 
 
 def tables(*, known: bool = True) -> dict[str, pd.DataFrame]:
-    names = ("ranking", "confusion", "classes", "error_relations", "confusion_depths", "calibration", "splits")
+    names = (
+        "ranking",
+        "confusion",
+        "classes",
+        "error_relations",
+        "confusion_depths",
+        "calibration",
+        "splits",
+        "probe_classes",
+    )
     found: dict[str, list[dict[str, object]]] = {name: [] for name in names}
     for evaluation, splits in (("kfold", ["all"]), ("few", list(SHARES))):
         base = {"dataset": "d", "evaluation": evaluation, "regime": evaluation, "method": "m"}
@@ -36,6 +45,8 @@ def tables(*, known: bool = True) -> dict[str, pd.DataFrame]:
                 found["error_relations"].append(at | {"label_id": label, "relation": relation, "share": 1.0} | count)
                 named = {"true_label": label.lower(), "predicted_label": "a", "depth": 1}
                 found["confusion_depths"].append(at | named | count)
+                of_probe = {"folds_of": "cells", "classifier": "logistic_regression", "label": label, "f1": 0.5}
+                found["probe_classes"].append(at | of_probe)
             bins = {"bin": "03", "bin_accuracy": 0.4, "bin_confidence": 0.6, "n": 8, "cells": 4}
             found["calibration"] += [at | bins, at | bins | {"bin": "04", "bin_confidence": 0.7, "n": 10, "cells": 5}]
             if split != "all":
@@ -72,7 +83,9 @@ def test_a_cell_that_is_tested_twice_counts_once_in_every_panel(name: str, expec
     assert not {"8", "6", "a (8)", "b (6)"} & set(found)
 
 
-@pytest.mark.parametrize("name", ["confusion", "confusion_depths", "error_tree", "class_tree", "calibration"])
+@pytest.mark.parametrize(
+    "name", ["confusion", "confusion_depths", "error_tree", "class_tree", "calibration", "probe_classes"]
+)
 def test_every_share_of_the_labels_is_shown_by_itself(name: str) -> None:
     found = words(drawn(name, tables()))
     for share in SHARES.values():

@@ -215,7 +215,7 @@ def embedding_rows() -> dict[str, list[dict[str, Any]]]:
             found["resolutions"].append(base | {"method": method, "resolution": resolution} | value)
         for label in LABELS:
             of = {"folds_of": "cells", "classifier": "logistic_regression", "label": label, "f1": 0.5 + i / 10}
-            found["probe_classes"].append(base | {"method": method, "label_id": label} | of)
+            found["probe_classes"].append(base | {"split": "all", "method": method, "label_id": label} | of)
     return found
 
 

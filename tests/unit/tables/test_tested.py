@@ -22,6 +22,7 @@ from annobench.tables.audit import COLUMNS as AUDIT
 from annobench.tables.calibration import calibration
 from annobench.tables.classes import classes
 from annobench.tables.confusion import confusion
+from annobench.tables.embeddings import probe_classes
 from annobench.tables.errors import confusion_depths, error_relations
 from annobench.tables.shared.columns import filled
 from annobench.tables.shared.fits import planned_fits
@@ -51,6 +52,7 @@ def written(folder: Path, spec: TablesSpec, tested: dict[tuple[str, int], list[i
         rows += [
             Row("calibration", f"bin_{of}", "-", "bin", "03", 0.4, len(truth)) for of in ("accuracy", "confidence")
         ]
+        rows += [Row("probes", "probe_f1", "cells knn", "class", "B", 0.5, 1)]
         table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")[COLUMNS]
         pairs = count_confusion(np.full(len(truth), "u", dtype=object), truth, predicted)
         text = {k: v if k == "n" else v.to_text() for k, v in pairs.items()}
@@ -111,7 +113,7 @@ def test_shares_of_the_labels_are_never_added_up(tmp_path: Path) -> None:
         assert by(table, "split", of) == {
             (share, label): n for share in ("low_0.01", "low_0.1") for label, n in (("A1", 2), ("B", 1))
         }
-    for table in (calibration(context), error_relations(context), confusion_depths(context)):
+    for table in (calibration(context), error_relations(context), confusion_depths(context), probe_classes(context)):
         assert set(table["split"]) == {"low_0.01", "low_0.1"}
 
 

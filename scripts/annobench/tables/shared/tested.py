@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
 
 from annobench.core.parquet import Categorical, read_columns
 from annobench.ontology import UNKNOWN
@@ -95,6 +96,11 @@ class Tested:
         """What splits of one evaluation are taken together as: `all`, or the name of one that is shown by itself."""
         known = self._splits.get((dataset, split))
         return split if known and not known.pooled else ALL
+
+    def grouped(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the scores whose split is what they are taken together as; that of the fit is in `draw`."""
+        drawn = zip(rows["dataset"], rows["split"], strict=True)
+        return rows.assign(draw=rows["split"], split=[self.group(*one) for one in drawn])
 
     def times(self, fits: Iterable[Drawn]) -> Times:
         """How many cells some fits of one dataset and evaluation test; empty where a file of the splits is gone."""
