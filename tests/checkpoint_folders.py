@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from annobench.data.checkpoints.initial import initial_weights
-from annobench.data.checkpoints.spec import CheckpointSpec, Shape
+from annobench.data.checkpoints.spec import CheckpointSpec, ScgptShape
 
 WIDTH, HIDDEN, LAYERS, HEADS = 8, 12, 2, 2
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
 ATTENTION = {"flash": "self_attn.Wqkv.", "wrapper": "self_attn._impl.Wqkv.", "torch": "self_attn.in_proj_"}
 
 
-def shape_for(tokens: int) -> Shape:
-    return Shape(tokens=tokens, width=WIDTH, hidden=HIDDEN, layers=LAYERS, heads=HEADS, dropout=0.1, pad=tokens - 3)
+def shape_for(tokens: int) -> ScgptShape:
+    return ScgptShape(tokens=tokens, width=WIDTH, hidden=HIDDEN, layers=LAYERS, heads=HEADS, dropout=0.1, pad=tokens - 3)
 
 
 def vocabulary_of(genes: Sequence[str]) -> dict[str, int]:

@@ -11,11 +11,11 @@ import numpy as np
 
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
+from annobench.data.checkpoints.spec import Shape
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import StoredTokens
 from annobench.data.tokens.tokeniser import Tokeniser
-from annobench.methods.scgpt.backbone import BackboneShape
 from annobench.methods.scgpt.batches import TokenTable
 
 if TYPE_CHECKING:
@@ -36,18 +36,21 @@ class Base:
     shape
         Sizes.
     weights
-        By name, as Backbone has them.
+        By name, as the module of the shape has them.
     vocabulary_sha256
         Of the file of the vocabulary.
     preprocessing
-        How tokens are made for it.
+        How tokens are made for it, and these an embedding.
+    medians_sha256
+        Of the file of medians, where cells are ranked.
     """
 
     place: str
-    shape: BackboneShape
+    shape: Shape
     weights: "Mapping[str, Tensor]"
     vocabulary_sha256: str
     preprocessing: Mapping[str, object]
+    medians_sha256: str | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -78,10 +81,11 @@ def base_of(folder: str | Path) -> Base:
     stored = StoredCheckpoint.open(folder)
     return Base(
         place=str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder),
-        shape=BackboneShape(**vars(stored.shape)),
+        shape=stored.shape,
         weights={name: torch.from_numpy(values) for name, values in stored.weights().items()},
         vocabulary_sha256=str(stored.record.vocabulary_sha256),
         preprocessing=stored.input.to_params(),
+        medians_sha256=stored.record.medians_sha256,
     )
 
 
@@ -121,7 +125,7 @@ def _made(cells: "AnnData", base: Base) -> TokenTable:
         raise DataError(f"{what} have neither tokens nor values to make them of; tokenise the dataset again")
     declared = {} if "organism" not in cells.obs else cells.obs["organism"].astype(str).value_counts().to_dict()
     check_organism(cells.var, declared, stored.record.organism, what)
-    tokeniser = Tokeniser(stored.input, stored.vocabulary, cells.var, organism=stored.record.organism, dataset=what)
+    tokeniser = Tokeniser.of(stored, cells.var, what)
     tokeniser.check_state(str(cells.uns["annobench"]["matrix"]))
     made = tokeniser.tokens(csr_matrix(cells.X))
     return TokenTable(made.offsets, made.ids.astype(np.int32), made.values)
