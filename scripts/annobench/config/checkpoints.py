@@ -50,14 +50,15 @@ def _check(name: str, checkpoints: Documents, file: Path) -> None:
             f"{where}: source.heads is {source['heads']}, which does not divide source.width ({source['width']})"
         )
     if source["kind"] != "random":
-        _check_input(checkpoints[name]["input"], source, where)
+        _check_input(name, checkpoints)
     files = ("arguments", "vocabulary", "weights", "medians")
     for key in set(source.get("sha256", ())) - {source.get(part) for part in files}:
         raise ConfigError(f"{where}: source.sha256: there is no file '{key}' among those that are read")
 
 
-def _check_input(given: Document, source: Document, where: str) -> None:
+def _check_input(name: str, checkpoints: Documents) -> None:
     """Raise ConfigError where the input of a checkpoint does not go together with its layout, or with itself."""
+    given, source, where = checkpoints[name]["input"], checkpoints[name]["source"], f"{FOLDER}/{name}.yaml"
     ranked = source.get("layout") == "geneformer"
     if (given["values"] == "ranks") != ranked:
         expected = "ranks" if ranked else "bins or counts"
