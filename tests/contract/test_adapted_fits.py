@@ -12,6 +12,7 @@ from annobench.cells.stored_cells import read_cells
 from annobench.core.errors import DataError
 from annobench.core.parquet import read_columns
 from annobench.data.checkpoints.fetch import fetch_checkpoint
+from annobench.data.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from annobench.data.tokens.stored import TokensCard
 from annobench.data.tokens.tokenise import tokenise_dataset
 from annobench.fit.annotate import annotate
@@ -21,19 +22,26 @@ from annobench.fit.job import FitJob
 from annobench.fit.parent import run_fit
 from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
-from checkpoint_folders import spec_of, write_folder
+from checkpoint_folders import RANKS, geneformer_source, spec_of, write_folder, write_geneformer
 from helpers import KEEP, fit_job
 
 RECIPE = {"steps": 20, "validate_every": 10, "learning_rates": [5e-3]}
 
 
-@pytest.fixture(scope="module")
-def folders(jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A checkpoint with 40 of the 60 genes, and tokens of the cells."""
+@pytest.fixture(scope="module", params=["scgpt", "geneformer"])
+def folders(
+    request: pytest.FixtureRequest, jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """A checkpoint with 40 of the 60 genes in each layout, and tokens of the cells."""
     folder = tmp_path_factory.mktemp("adapted")
     cells = Path(jobs["memory"]["cells"])
-    write_folder(folder / "theirs", read_cells(cells).var["feature_name"].astype(str).tolist()[:40])
-    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, "any", max_length=31)
+    var = read_cells(cells).var
+    if request.param == "geneformer":
+        write_geneformer(folder / "theirs", var["feature_id"].astype(str).tolist()[:40])
+        spec = spec_of(geneformer_source(folder / "theirs"), "any", **RANKS)
+    else:
+        write_folder(folder / "theirs", var["feature_name"].astype(str).tolist()[:40])
+        spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, "any", max_length=31)
     fetch_checkpoint("tiny", spec, folder / "weights", lock_file=folder / "lock.yaml")
     tokenise_dataset("d", cells, cells.with_name("card.json"), folder / "weights", folder / "tokens")
     return {"tokens": str(folder / "tokens"), "weights": str(folder / "weights")}
@@ -50,7 +58,7 @@ def fitted(files: dict[str, str], folders: dict[str, str], folder: Path, strateg
     return RunRecord.read(folder / "fit" / "run.json")
 
 
-@pytest.mark.parametrize("strategy", ["probe", "lora"])
+@pytest.mark.parametrize("strategy", ["probe", "full", "lora", "prefix"])
 def test_a_fit_and_its_model_on_new_cells(
     jobs: dict[str, dict[str, str]], folders: dict[str, str], tmp_path: Path, strategy: str
 ) -> None:
@@ -76,7 +84,17 @@ def test_a_model_refuses_another_base(jobs: dict[str, dict[str, str]], folders: 
     place = tmp_path / "weights"
     shutil.copytree(folders["weights"], place)
     fitted(jobs["memory"], {**folders, "weights": str(place)}, tmp_path, "lora")
-    (place / "vocabulary.json").write_text("{}")
     cells = AnnotateJob(tmp_path / "fit", Path(jobs["memory"]["cells"]), tmp_path / "out.csv")
+    twin = StoredCheckpoint.open(place)
+    other = {name: values + np.float32(0.01) for name, values in twin.weights().items()}
+    write_checkpoint(place, twin.record, other, twin.vocabulary, twin.medians)
+    with pytest.raises(DataError, match="the adaptation was trained on a base with sha256"):
+        annotate(cells, say=lambda text: None)
+    if twin.medians is not None:
+        medians = {gene: 2 * median for gene, median in twin.medians.items()}
+        write_checkpoint(place, twin.record, StoredCheckpoint.open(folders["weights"]).weights(), twin.vocabulary, medians)
+        with pytest.raises(DataError, match="the adaptation was trained on a file of medians with sha256"):
+            annotate(cells, say=lambda text: None)
+    (place / "vocabulary.json").write_text("{}")
     with pytest.raises(DataError, match=r"vocabulary\.json: is not the file of checkpoint\.json"):
         annotate(cells, say=lambda text: None)
