@@ -8,8 +8,8 @@ import torch
 from annobench.data.checkpoints.spec import BertShape
 from annobench.methods.scgpt.backbone import Backbone, BackboneShape
 from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.model import Annotator, build
 from annobench.methods.scgpt.bert import Bert
+from annobench.methods.scgpt.model import Annotator, build
 from annobench.methods.scgpt.sources import Base
 
 SHAPE = BackboneShape(tokens=30, width=16, hidden=24, layers=2, heads=2, dropout=0.1, pad=29)
@@ -54,9 +54,7 @@ def base(seed: int = 0, **more: Any) -> Base:
     return Base(shape=SHAPE, weights=backbone(seed).state_dict(), **facts)
 
 
-def annotator(
-    strategy: str, *, classes: int = 3, seed: int = 1, one: Base | None = None, **options: Any
-) -> Annotator:
+def annotator(strategy: str, *, classes: int = 3, seed: int = 1, one: Base | None = None, **options: Any) -> Annotator:
     """An adapted backbone with a head."""
     one = one or base()
     return build(

@@ -19,7 +19,9 @@ ATTENTION = {"flash": "self_attn.Wqkv.", "wrapper": "self_attn._impl.Wqkv.", "to
 
 
 def shape_for(tokens: int) -> ScgptShape:
-    return ScgptShape(tokens=tokens, width=WIDTH, hidden=HIDDEN, layers=LAYERS, heads=HEADS, dropout=0.1, pad=tokens - 3)
+    return ScgptShape(
+        tokens=tokens, width=WIDTH, hidden=HIDDEN, layers=LAYERS, heads=HEADS, dropout=0.1, pad=tokens - 3
+    )
 
 
 def vocabulary_of(genes: Sequence[str]) -> dict[str, int]:

@@ -92,7 +92,9 @@ def test_a_model_refuses_another_base(jobs: dict[str, dict[str, str]], folders: 
         annotate(cells, say=lambda text: None)
     if twin.medians is not None:
         medians = {gene: 2 * median for gene, median in twin.medians.items()}
-        write_checkpoint(place, twin.record, StoredCheckpoint.open(folders["weights"]).weights(), twin.vocabulary, medians)
+        write_checkpoint(
+            place, twin.record, StoredCheckpoint.open(folders["weights"]).weights(), twin.vocabulary, medians
+        )
         with pytest.raises(DataError, match="the adaptation was trained on a file of medians with sha256"):
             annotate(cells, say=lambda text: None)
     (place / "vocabulary.json").write_text("{}")

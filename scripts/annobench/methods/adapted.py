@@ -36,8 +36,8 @@ class Adapted(Method):
     """A backbone of any layout that checkpoints have (scGPT's, Geneformer's) with a head, trained on tokens.
 
     The head (LayerNorm, dropout, an affine map) stands outside the backbone and is the same for every strategy; it sees
-    the vector of the cell, pooled as the checkpoint states, which is the embedding. The frozen probe has a logistic regression
-    on standardised features in its place, whose loss is always cross-entropy.
+    the vector of the cell, pooled as the checkpoint states, which is the embedding. The frozen probe has a logistic
+    regression on standardised features in its place, whose loss is always cross-entropy.
 
     Parameters
     ----------

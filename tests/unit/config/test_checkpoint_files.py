@@ -148,7 +148,11 @@ def test_what_could_not_be_made_is_made_again_by_retry(tmp_path: Path, monkeypat
             for source, given, message in (
                 (RANKED, {}, "input.values is bins, expected ranks for the layout geneformer"),
                 (SCGPT, {"values": "ranks"}, "input.values is ranks, expected bins or counts for the layout scgpt"),
-                (RANKED | {"medians": None}, {"values": "ranks"}, "source.medians: the layout geneformer needs the file"),
+                (
+                    RANKED | {"medians": None},
+                    {"values": "ranks"},
+                    "source.medians: the layout geneformer needs the file",
+                ),
                 (SCGPT | {"medians": "m"}, {}, "source.medians: the layout geneformer needs the file of medians"),
                 (RANKED, {"values": "ranks", "cls": None}, "input.pooling is cls, but input.cls is null"),
                 (RANKED, {"values": "ranks", "eos": "<eos>", "max_length": 2}, "input.max_length is 2, expected 3 to"),

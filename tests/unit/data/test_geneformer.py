@@ -21,7 +21,15 @@ from annobench.data.checkpoints.layout import weight_shapes
 from annobench.data.checkpoints.spec import BertShape, CheckpointRecord, InputSpec
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.tokeniser import Tokeniser, Tokens
-from checkpoint_folders import RANKS, WIDTH, bert_shape_for, bert_vocabulary, geneformer_source, spec_of, write_geneformer
+from checkpoint_folders import (
+    RANKS,
+    WIDTH,
+    bert_shape_for,
+    bert_vocabulary,
+    geneformer_source,
+    spec_of,
+    write_geneformer,
+)
 
 IDS = [f"ENSG{i:011d}" for i in range(6)]
 VOCABULARY = bert_vocabulary(IDS[:5])  # <pad> 0, <mask> 1, <cls> 2, <eos> 3, then genes
@@ -120,7 +128,9 @@ def test_every_key_is_used_or_dropped_for_a_reason(tmp_path: Path) -> None:
     assert checkpoint.medians is not None
     assert set(checkpoint.medians) == set(IDS)
     assert CheckpointRecord.from_params(record.to_params()) == record
-    assert record.files["medians.pkl"].sha256 == hashlib.sha256((tmp_path / "theirs/medians.pkl").read_bytes()).hexdigest()
+    assert (
+        record.files["medians.pkl"].sha256 == hashlib.sha256((tmp_path / "theirs/medians.pkl").read_bytes()).hexdigest()
+    )
     (tmp_path / "made" / "medians.json").write_text("{}")
     with pytest.raises(DataError, match=r"medians\.json: is not the file of checkpoint\.json"):
         StoredCheckpoint.open(tmp_path / "made")
@@ -150,7 +160,11 @@ def test_keys_of_a_bert_without_heads_are_read(tmp_path: Path) -> None:
     ("change", "config", "message"),
     [
         (lambda w: w.pop("bert.embeddings.LayerNorm.bias"), {}, "a key is missing: bert.embeddings.LayerNorm.bias"),
-        (lambda w: w.pop("bert.encoder.layer.2.output.dense.bias"), {}, "a key is missing: bert.encoder.layer.2.output"),
+        (
+            lambda w: w.pop("bert.encoder.layer.2.output.dense.bias"),
+            {},
+            "a key is missing: bert.encoder.layer.2.output",
+        ),
         (lambda w: w.update({"lora.A": np.ones(2)}), {}, "neither part of an encoder of 3 layers"),
         (None, {"hidden_size": 16}, "token_type_embeddings.weight' has shape (2, 8), expected (2, 16)"),
         (None, {"intermediate_size": 16}, "intermediate.dense.weight' has shape (12, 8), expected (16, 8)"),

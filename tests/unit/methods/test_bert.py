@@ -22,11 +22,11 @@ from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.fit.method import Context
 from annobench.fit.predictions import joined
 from annobench.methods.adapted import Adapted
-from annobench.methods.scgpt import sources, strategies
+from annobench.methods.scgpt import checks, sources, strategies
 from annobench.methods.scgpt.adapters.places import TARGETS, merge
 from annobench.methods.scgpt.batches import Batch, TokenTable
 from annobench.methods.scgpt.bert import Bert
-from annobench.methods.scgpt.checks import check_training
+from annobench.methods.scgpt.checks import CheckFailedError, check_training
 from annobench.methods.scgpt.model import Annotator
 from annobench.methods.scgpt.weights import load_backbone
 from annobench.ontology import Ontology
@@ -232,6 +232,42 @@ def test_lora_of_peft_is_ours() -> None:
     with torch.inference_mode():
         assert torch.allclose(ours(one), theirs(one), atol=1e-5)
         assert not torch.allclose(ours.features(one), bert().embed(one.genes, one.values, one.mask), atol=1e-2)
+
+
+def test_an_effect_below_single_precision_is_an_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven layers of random weights: what a query changes is less than single precision shows of the sum."""
+    shape = BertShape(**{**vars(RANKED), "layers": 11})
+    torch.manual_seed(0)
+    made = Bert(shape)
+    with torch.no_grad():
+        for one in made.parameters():
+            one.add_(torch.randn_like(one) * 0.3)
+    one = sources.Base(**{**vars(ranked_base()), "shape": shape, "weights": made.state_dict()})
+    model, (tokens, _) = annotator("bitfit", one=one), ranked_tokens(8)
+    before = copy.deepcopy(model.state_dict())
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "NO_EFFECT_DOUBLE", checks.NO_EFFECT)
+        with pytest.raises(CheckFailedError, match=r"have no effect on predictions, such as .*q_proj\.bias"):
+            check_training(model, tokens, seed=1, device="cpu")
+    check_training(model, tokens, seed=1, device="cpu")
+    after = model.state_dict()
+    assert all(torch.equal(before[key], after[key]) and after[key].dtype == torch.float32 for key in before)
+
+
+class Unseen(Annotator):
+    """Has a weight with a gradient that predictions do not see."""
+
+    def features(self, batch: Batch) -> Tensor:
+        weight = self.backbone.get_parameter("unseen")
+        return super().features(batch) + weight - weight.detach()
+
+
+def test_a_weight_that_predictions_do_not_see_fails_the_fit() -> None:
+    made = annotator("bitfit", one=ranked_base())
+    made.backbone.register_parameter("unseen", nn.Parameter(torch.zeros(RANKED.width)))
+    model = Unseen(made.backbone, made.head)
+    with pytest.raises(CheckFailedError, match=r"1 of \d+ trained tensors have no effect .* such as backbone\.unseen"):
+        check_training(model, ranked_tokens(8)[0], seed=1, device="cpu")
 
 
 # --- fits

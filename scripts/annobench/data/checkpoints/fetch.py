@@ -68,7 +68,8 @@ def fetch_checkpoint(
     name, spec
         Of its file in config/checkpoints.
     folder
-        Gets weights.safetensors, vocabulary.json, checkpoint.json, and medians.json where cells are ranked; of a checkpoint that cannot be had the last only.
+        Gets weights.safetensors, vocabulary.json, checkpoint.json, and medians.json where cells are ranked; of a
+        checkpoint that cannot be had checkpoint.json alone.
     like
         Folder of the checkpoint whose shape random weights take.
     lock_file

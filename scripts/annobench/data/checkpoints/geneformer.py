@@ -173,7 +173,7 @@ def read_tokens(path: Path, given: InputSpec) -> dict[str, int]:
 
 
 def read_medians(path: Path, vocabulary: Mapping[str, int]) -> dict[str, float]:
-    """Token -> median expression, of the tokens that have one; raises DataError where none has, or one is not above 0."""
+    """Token -> median expression, of tokens that have one; raises DataError where none has, or one is not above 0."""
     found = {token: number for token, number in read_dictionary(path).items() if token in vocabulary}
     if not found:
         raise DataError(f"{path.name}: has no median of a token of the vocabulary")

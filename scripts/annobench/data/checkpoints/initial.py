@@ -1,7 +1,8 @@
 """Random weights of an encoder, as a model of this kind has them before its training.
 
-A BERT begins as its authors state: matrices and vectors normal with a standard deviation of 0.02, biases zero. In
-scGPT's encoder vectors of genes are uniform in [-0.1, 0.1], as in scGPT; the other matrices as PyTorch draws them: q, k and v of
+A BERT begins as its authors state: matrices and vectors normal with a standard deviation of 0.02, biases zero.
+
+In scGPT's encoder vectors of genes are uniform in [-0.1, 0.1]; the other matrices as PyTorch draws them: q, k and v of
 attention by Glorot's rule over all three, Linear layers uniform in [-1/sqrt(n), 1/sqrt(n)] of their n inputs. PyTorch's
 encoder begins with equal layers, copies of one; here each is drawn on its own.
 """

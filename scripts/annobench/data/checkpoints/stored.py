@@ -59,9 +59,7 @@ class StoredCheckpoint:
         if record.status != "ok" or record.shape is None or record.input is None:
             raise DataError(f"{folder}: there is no checkpoint: {record.reason}")
         for name, stated in ((VOCABULARY, record.vocabulary_sha256), (MEDIANS, record.medians_sha256)):
-            if (name == VOCABULARY or stated) and (
-                not (folder / name).is_file() or sha256_of(folder / name) != stated
-            ):
+            if (name == VOCABULARY or stated) and (not (folder / name).is_file() or sha256_of(folder / name) != stated):
                 raise DataError(f"{folder / name}: is not the file of {RECORD}; delete the folder and run again")
         medians = read_json(folder / MEDIANS) if record.medians_sha256 else None
         return cls(folder, record, record.shape, record.input, read_json(folder / VOCABULARY), medians)

@@ -143,7 +143,8 @@ class Tokeniser:
         ids = self.genes.tokens[known.indices].astype(np.int32)
         ranked = self.input.values == "ranks"
         if ranked:
-            ids, values, kept = self._ranked(ids, known, starts)
+            ids, kept = self._ranked(ids, known, starts)
+            values = np.zeros(len(ids), dtype=np.int16)  # places, below
         else:
             values = self._values(known.data, starts)
             kept = self._sample(ids, values, starts)
@@ -161,23 +162,23 @@ class Tokeniser:
         ):
             if special:
                 genes[places], all_ids[places] = False, special[0]
-                all_values[places] = places - np.repeat(offsets[:-1], lengths)[places] if ranked else self.input.cls_value
+                all_values[places] = self.input.cls_value
         all_ids[genes], all_values[genes] = ids[kept], values[kept]
+        if ranked:
+            all_values = (np.arange(len(all_ids)) - np.repeat(offsets[:-1], lengths)).astype(np.int16)
         return Tokens(offsets, all_ids, all_values, number)
 
     def _ranked(
         self, ids: "NDArray[np.int32]", known: "csr_matrix", starts: "NDArray[np.int64]"
-    ) -> "tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.bool_]]":
-        """Tokens of genes by their rank, their places, and which are kept.
+    ) -> "tuple[NDArray[np.int32], NDArray[np.bool_]]":
+        """Tokens of genes by their rank, and which are kept.
 
         Genes of equal rank are in the order of their tokens. Geneformer divides by the counts of the cell first, which
         changes no order.
         """
         cells = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         order = np.lexsort((-known.data.astype(np.float64) / self._medians[known.indices], cells))
-        ranks = np.arange(len(ids)) - starts[cells]
-        kept = ranks < self.most
-        return ids[order], np.where(kept, ranks + len(self._before), 0).astype(np.int16), kept
+        return ids[order], np.arange(len(ids)) - starts[cells] < self.most
 
     def _values(self, values: "NDArray[np.floating]", starts: "NDArray[np.int64]") -> "NDArray[np.int16]":
         if self.input.values == "counts":
