@@ -32,6 +32,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        unpack(TABLES.made),
         TARGETS.report(),
         TARGETS.tables().values(),
         TARGETS.figures(),

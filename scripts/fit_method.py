@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 from annobench.core.files import read_json
 from annobench.fit.downloads import downloaded
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Limits
-from annobench.fit.parent import run_fit
+from annobench.fit.parent import failure, run_fit
 from annobench.fit.uses import folders_of
 from annobench.workflow.driver import files_of, job, only_file
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with job(snakemake):
+with job(snakemake) as say:
     wildcards, resources = snakemake.wildcards, snakemake.resources
     names = ("cells", "split", "train", "ontology", "panel", "unrelated", "tokens", "weights")
     paths = {name: only_file(snakemake.input.get(name)) for name in names}
     card = read_json(snakemake.input.card)
     files = downloaded(snakemake.input.get("downloads", []))
-    run_fit(
+    record = run_fit(
         FitJob(
             settings=FitSettings.from_params(snakemake.params.settings),
             identity=Identity(
@@ -43,3 +43,7 @@ with job(snakemake):
         Path(snakemake.output.run).parent,
         Path(snakemake.log[0]).with_suffix(".attempt.json"),
     )
+    if line := failure(record, Path(snakemake.log[0])):
+        say(line)
+    for text in (record.notes or {}).get("warnings", []):
+        say(f"{wildcards.method} on {wildcards.dataset}: {text}")

@@ -223,6 +223,23 @@ def test_memory_limit_counts_the_whole_tree(
     assert nobody_runs_on(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes that leave their session are found on Linux only")
+def test_a_process_in_a_session_of_its_own_is_ended_and_counted(
+    library: Runner, inputs: dict[str, str], tmp_path: Path
+) -> None:
+    marker = {"marker": str(tmp_path)}
+    record = run(library, fit_job(inputs, "daemon", parameters=marker), tmp_path)
+    assert record["status"] == "ok"
+    assert nobody_runs_on(tmp_path)
+    limits = {"memory_mb": 700, "seconds": 60}
+    parameters = marker | {"megabytes": 900, "waits": 50}
+    record = run(library, fit_job(inputs, "daemon", limits=limits, parameters=parameters), tmp_path)
+    assert record["status"] == "killed"
+    assert "more than its limit of 700 MB (resources.memory_mb)" in record["reason"]
+    assert record["peak_rss_mb"] > 300  # the largest process; the limit is that of all together
+    assert nobody_runs_on(tmp_path)
+
+
 def test_peak_memory_is_that_of_the_fit_alone(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:
     small = run(library, fit_job(inputs, "majority"), tmp_path / "a")["peak_rss_mb"]
     large = run(library, fit_job(inputs, "remembers"), tmp_path / "b")["peak_rss_mb"]

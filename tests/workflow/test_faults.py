@@ -49,6 +49,10 @@ def test_failing_methods_are_rows_and_the_study_is_complete(repo: Repo) -> None:
         "skips": "skipped",
     }
     assert "1 x raises: failed: ValueError: a bad day" in printed
+    log = "log: results/logs/fit_method/simulated_small/holdout/raises/seed1.log"
+    (line,) = [line for line in printed.splitlines() if "simulated_small holdout raises seed 1: failed: Value" in line]
+    assert line.startswith("  fit_method: ")
+    assert line.endswith(log)
     assert Path(repo.folder / failed["raises"]["traceback"]).read_text().startswith("Traceback")
     ranked = {row["method"] for row in repo.table("ranking") if row["rank"]}
     assert ranked == {"nearest_centroid"}
@@ -73,6 +77,7 @@ def test_retry_runs_failed_fits_again_and_nothing_else(repo: Repo) -> None:
 
 def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
     cells = repo.folder / "results" / "data" / "simulated_small" / "cells.h5ad"
+    (repo.folder / "results" / ".seals" / "data" / "simulated_small" / "cells.h5ad").unlink()  # as of an older version
     whole, before = cells.read_bytes(), repo.table("ranking")
     cells.write_bytes(whole[: len(whole) // 2])
     printed = repo.run("tiny", "--forcerun", "fit_method", ok=False)
@@ -87,7 +92,7 @@ def test_damaged_cells_are_no_failure_of_a_method(repo: Repo) -> None:
 
 def test_a_fit_that_is_gone_is_done_again(repo: Repo) -> None:
     (repo.folder / "results/fits/simulated_small/holdout/majority/seed1/run.json").unlink()
-    assert "1 fits behind earlier tables are missing, and are run again." in repo.run()
+    repo.run()
     assert "nothing to be done" in repo.run("tiny")
 
 
@@ -274,6 +279,29 @@ def test_a_broken_dataset_holds_up_only_itself(repo: Repo, tmp_path: Path) -> No
     assert "Report: results/report/tiny/index.html" in printed
     assert {row["dataset"] for row in repo.table("failed")} == {"cut"}
     assert {row["reason"] for row in repo.table("failed")} == {"has not been run"}
+
+
+def test_an_unset_variable_replaces_no_result(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["CL:0000236", "CL:0000084"] * 30
+    counts = np.random.default_rng(1).integers(0, 5, (60, 20))
+    source_h5ad(tmp_path / "mine.h5ad", counts, cell_type_ontology_term_id=kinds)
+    local_dataset(repo, "mine", Path("$MY_CELLS/mine.h5ad"))
+    repo.study("tiny", methods=["nearest_centroid"], evaluations=[{"dataset": "mine", "regime": "holdout"}])
+    monkeypatch.setenv("MY_CELLS", str(tmp_path))
+    repo.run()
+    folder = repo.folder / "results"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.delenv("MY_CELLS")
+    done = annobench(repo.folder, "run", "--study", "tiny")
+    assert done.returncode == 2
+    message = "'$MY_CELLS/mine.h5ad' names the variable MY_CELLS, which is not set, but results were made of it: "
+    assert message in done.stderr
+    assert message in repo.snakemake("-n", ok=False)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    monkeypatch.setenv("MY_CELLS", str(tmp_path))
+    assert "nothing to be done" in repo.run()
+    (tmp_path / "mine.h5ad").rename(tmp_path / "other.h5ad")
+    assert "'$MY_CELLS/mine.h5ad' is not there any more" in annobench(repo.folder, "run", "--study", "tiny").stderr
 
 
 def test_one_class_only_is_a_message(repo: Repo, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from annobench.config.study import load_study
 from annobench.core.paths import ROOT, SCRIPTS
+from annobench.workflow.absent import check_nothing_went_away
 from annobench.workflow.targets import Targets
 from annobench.workflow.common import (
     constraints_of,
@@ -29,6 +30,7 @@ let_drivers_import_from(SCRIPTS)
 
 with stop_with_message():
     STUDY = load_study(config, ROOT, named_source(workflow))
+    check_nothing_went_away(STUDY)
 
 TARGETS = Targets(STUDY)
 

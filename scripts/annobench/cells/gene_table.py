@@ -4,17 +4,23 @@ Rules, each decided over all genes:
 - a value is an Ensembl id if it looks like one (`ENSG00000141510`, also with a version or `_PAR_Y`); versions are cut;
 - where the YAML says `auto`, the column (or index) with most Ensembl ids holds the ids, and the first of
   feature_name, gene_symbol, gene_symbols, gene_name, symbol that exists, else the index, holds the symbols;
-- of several columns of the matrix for one gene, the one with most counts is kept.
+- a gene without a symbol (a text that means missing) is called by its id, else by its name in the index; one that has
+  none of them cannot be told from others and is dropped;
+- of several columns of the matrix for one gene, the one with most counts is kept;
+- columns that are no genes (`annobench.cells.features`) are left out and counted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from annobench.cells.features import not_genes
 from annobench.cells.genes import strip_version
 from annobench.cells.spec import GenesSpec
 from annobench.core.errors import DataError, nearest
+from annobench.core.missing import is_missing
+from annobench.core.records import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,14 +40,27 @@ class ChosenGenes:
         feature_id and feature_name, indexed by unique names.
     positions
         Their columns in the matrix of the source, rising.
-    not_required, duplicates
+    features
+        Columns of the source that are genes, rising; `positions` are some of them.
+    not_genes
+        Number of columns that are no genes, by their type.
+    not_required, duplicates, nameless
         How many genes were dropped, and why.
     """
 
     table: "pd.DataFrame"
     positions: "NDArray[np.intp]"
+    features: "NDArray[np.intp]"
+    not_genes: "Mapping[str, int]"
     not_required: int
     duplicates: int
+    nameless: int = 0
+
+    def among_features(self) -> "NDArray[np.intp]":
+        """The positions of the genes that are kept among the columns that are genes."""
+        import numpy as np
+
+        return np.searchsorted(self.features, self.positions)
 
 
 def chosen_genes(
@@ -68,14 +87,32 @@ def chosen_genes(
     import numpy as np
 
     genes = gene_table(var, spec, file)
-    required = np.flatnonzero(required_genes(var, spec.require, file))
+    is_gene = np.ones(len(var), dtype=bool)
+    other: dict[str, int] = {}
+    if spec.features == "genes":
+        mask, other = not_genes(var, genes["feature_name"].tolist())
+        is_gene = ~mask
+    if not is_gene.any():
+        kinds = ", ".join(f"{n} {kind}" for kind, n in other.items())
+        raise DataError(
+            f"{file}: genes: none of the {len(var)} features is a gene ({kinds}); name a file or slot with the genes, "
+            "or keep all features by genes.features: all"
+        )
+    features = np.flatnonzero(is_gene)
+    wanted = required_genes(var, spec.require, file) & is_gene
+    named = (gene_keys(genes) != "").to_numpy()
+    if not (named & is_gene).any():
+        raise DataError(f"{file}: no gene has a name or an id; see genes.id and genes.name of the dataset")
+    required = np.flatnonzero(wanted & named)
     genes = genes.iloc[required].reset_index(drop=True)
     keep, duplicates = np.arange(len(genes)), 0
     if gene_keys(genes).duplicated().any():
         keep, duplicates = keep_one_each(genes, totals()[required])
     genes = genes.iloc[keep].reset_index(drop=True)
     genes.index = gene_index(genes)
-    return ChosenGenes(genes, required[keep], len(var) - len(required), duplicates)
+    nameless = int((wanted & ~named).sum())
+    not_required = len(features) - int(wanted.sum())
+    return ChosenGenes(genes, required[keep], features, other, not_required, duplicates, nameless)
 
 
 def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame":
@@ -105,7 +142,12 @@ def gene_table(var: "pd.DataFrame", spec: GenesSpec, file: str) -> "pd.DataFrame
     elif name_column not in columns:
         raise DataError(f"{file}: genes.name: var has no column '{name_column}'{nearest(name_column, columns)}")
     feature_id = ids[id_column] if id_column else [""] * len(var)
-    return pd.DataFrame({"feature_id": feature_id, "feature_name": list(columns[name_column])})
+    rows = ["" if row.isdigit() else plain(row) for row in columns["index"]]  # a running number is no name
+    names = [
+        next((text for text in (plain(name), own, row) if not is_missing(text)), "")
+        for name, own, row in zip(columns[name_column], feature_id, rows, strict=True)
+    ]
+    return pd.DataFrame({"feature_id": feature_id, "feature_name": names})
 
 
 def gene_keys(genes: "pd.DataFrame") -> "pd.Series":
@@ -134,7 +176,7 @@ def required_genes(var: "pd.DataFrame", columns: Sequence[str], file: str) -> "N
     for column in columns:
         if column not in var.columns:
             raise DataError(f"{file}: genes.require: there is no column '{column}'{nearest(column, var.columns)}")
-        words = var[column].astype(str).str.lower()
+        words = var[column].astype(str).str.lower().replace({"1": "true", "0": "false", "1.0": "true", "0.0": "false"})
         other = words[~words.isin(["true", "false"])]
         if len(other):
             raise DataError(f"{file}: genes.require: column '{column}' holds '{other.iloc[0]}', expected true or false")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.elements import Frame
+from annobench.cells.not_h5ad import not_h5ad
 from annobench.core.delimited import INDEX, column_positions
 from annobench.core.errors import DataError
 from annobench.core.tables import Table, Wanted, table_of
@@ -12,8 +14,6 @@ from annobench.core.tables import Table, Wanted, table_of
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_VERSION = "0.2.0"  # of a table in an h5ad file; anndata itself knows what came before
 
 
 def obs_names(path: Path) -> list[str]:
@@ -35,40 +35,21 @@ def read_obs(path: Path, wanted: Wanted) -> Table:
 
 def _frame(path: Path, wanted: list[str] | None) -> "pd.DataFrame":
     """Some columns of obs, and its row names; where none are named all columns, without values."""
-    import h5py
     import pandas as pd
-    from anndata.io import read_elem
+
+    from annobench.cells.store.h5ad import opened_h5ad
 
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        with h5py.File(path, "r") as file:
-            obs = file["obs"]
-            modern = obs.attrs.get("encoding-version") == _VERSION
-            if modern:
-                names = [str(name) for name in obs.attrs["column-order"]]
-                if wanted is None:
-                    return pd.DataFrame(columns=names)
-                column_positions(f"{path.name}: obs", [INDEX, *(n for n in names if n != INDEX)], wanted)
-                values = {name: read_elem(obs[name]) for name in wanted if name != INDEX}
-                return pd.DataFrame(values, index=pd.Index(read_elem(obs[str(obs.attrs["_index"])])))
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path.name}: is not a readable h5ad file ({error}); write it again") from error
-    frame = _older(path)
-    if wanted is not None:
-        column_positions(f"{path.name}: obs", [INDEX, *(name for name in frame if name != INDEX)], wanted)
-    return frame
-
-
-def _older(path: Path) -> "pd.DataFrame":
-    """The obs of a file of an earlier format; its matrix stays on disk."""
-    import anndata
-
-    cells = anndata.read_h5ad(path, backed="r")
-    try:
-        return cells.obs
-    finally:
-        cells.file.close()
+        with opened_h5ad(path) as file:
+            obs = Frame(file["obs"], f"{path.name}: obs", file.get("uns"))
+            if wanted is None:
+                return pd.DataFrame(columns=obs.columns)
+            column_positions(f"{path.name}: obs", [INDEX, *(n for n in obs.columns if n != INDEX)], wanted)
+            return obs.table(columns=[name for name in wanted if name != INDEX])
+    except (OSError, KeyError, RuntimeError) as error:
+        raise not_h5ad(path, error) from error
 
 
 def _arrow(values: "pd.Series | pd.Index") -> "pa.Array":

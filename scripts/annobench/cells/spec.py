@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from annobench.core.spec import Spec
 
+COUNTS = ("counts", "fractional_counts")  # values of matrix.state
+
 
 @dataclass(frozen=True)
 class MatrixSpec(Spec):
@@ -27,14 +29,18 @@ class MatrixSpec(Spec):
 
     @property
     def holds_counts(self) -> bool:
-        """Whether the file holds the counts themselves."""
-        return self.state == "counts" and not self.counts_from
+        """Whether the file holds the counts themselves, if need be to be rounded."""
+        return self.state in COUNTS and not self.counts_from
 
 
 @dataclass(frozen=True)
 class GenesSpec(Spec):
-    """Columns of var: Ensembl ids, symbols, and the columns that must be true of a gene that is kept."""
+    """Columns of var: Ensembl ids, symbols, and the columns that must be true of a gene that is kept.
+
+    `features` is `genes`, or `all` to keep antibodies, guides, spike-ins and control probes as well.
+    """
 
     id: str | None
     name: str
     require: tuple[str, ...]
+    features: str = "genes"

@@ -108,7 +108,7 @@ def _facts(method: Document, origin: Origin) -> dict[str, Document]:
     stated = {"needs": facts.needs.to_params(), "abilities": facts.abilities.to_params()}
     for part in stated:
         for key in method[part]:
-            if f"{part}.{key}" not in facts.set_by_yaml:
+            if f"{part}.{key}" not in facts.set_by_yaml and stated[part].get(key) != method[part][key]:
                 raise ConfigError(
                     f"{origin(part, key)}: {part}.{key}: the class in scripts/annobench/methods/{name}.py states it; "
                     "change it there, and leave it out here"

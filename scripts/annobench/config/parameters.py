@@ -101,6 +101,40 @@ def part_files(implementation: str, parameters: Mapping[str, Value]) -> list[str
     return found
 
 
+@dataclass(frozen=True)
+class ChosenPart:
+    """The file that a method names for a part.
+
+    Attributes
+    ----------
+    path
+        The file.
+    options
+        Its options that are not its defaults.
+    parameters
+        Parameters of the method that say so: the one that names the file, and the one that holds its options.
+    """
+
+    path: Path
+    options: Mapping[str, Value]
+    parameters: frozenset[str]
+
+
+def chosen_parts(implementation: str, parameters: Mapping[str, Value]) -> dict[str, ChosenPart]:
+    """The parts of a method by the parameter that names each, from its resolved parameters."""
+    options = {part: name for name, part in _mapping(implementation, "part_options").items()}
+    found = {}
+    for name, folder in parts(implementation).items():
+        path = LIBRARY / folder / f"{parameters[name]}.py"
+        given = parameters[options[name]] if name in options else {}
+        own = {}
+        if isinstance(given, dict):
+            usual = _arguments(path)
+            own = {key: value for key, value in given.items() if usual[key].required or value != usual[key].default}
+        found[name] = ChosenPart(path, own, frozenset({name, options.get(name, name)}))
+    return found
+
+
 def parts(implementation: str) -> Mapping[str, str]:
     """Parameters of an implementation that name a file, and the folder of these files below the library."""
     return _mapping(implementation, "parts")

@@ -4,11 +4,11 @@ Imported while the Snakefile is parsed: the standard library and errors only. `a
 the values.
 """
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from annobench.core.errors import ConfigError, nearest
+from annobench.core.records import Records
 
 
 def published_files(named: str | list[str] | None, root: Path, source: str = "config") -> list[Path]:
@@ -28,7 +28,7 @@ def published_datasets(files: Iterable[Path]) -> list[str]:
     """Names of the datasets that published values are of, sorted."""
     datasets: set[str] = set()
     for path in files:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = (line for line in file if not line.startswith("#"))
-            datasets |= {row["dataset"] for row in csv.DictReader(lines, delimiter="\t") if row.get("dataset")}
-    return sorted(datasets)
+        records = Records.read(path, comment="#")
+        if "dataset" in records.names:
+            datasets |= {dataset for _, (dataset,) in records.table(["dataset"])}
+    return sorted(datasets - {""})

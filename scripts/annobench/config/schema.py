@@ -5,6 +5,7 @@ apart by a property with a `const` (the kind of a source, the regime of an evalu
 from the one variant that the user chose.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from annobench.core.errors import ConfigError, nearest
+from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.paths import ROOT
+from annobench.core.records import read_text
 
 Document: TypeAlias = dict[str, Any]  # a mapping of a YAML file or of a schema; its schema checks what is in it
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
+_INDENT = re.compile(r"^[ \u00a0\u202f]+", re.MULTILINE)  # no-break blanks come with text copied from a page
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -46,13 +49,14 @@ def schema_folder() -> Path:
 def load_yaml(path: Path) -> Document:
     """Read a YAML file that holds one mapping; raises ConfigError with file and line."""
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
+        text = _INDENT.sub(lambda blanks: " " * len(blanks[0]), read_text(path))
+        document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except DataError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {kind_of(document)}")
     return document

@@ -157,6 +157,8 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         load_dataset_with_parts(dataset, root, where, datasets, own)
     splits, fitted = _splits(settings, datasets, methods_of, source)
     _check_metrics(settings["scoring"]["primary"], settings["scoring"]["metrics"], source)
+    kinds = {name: method["kind"] for name, method in methods.items()}
+    _check_baselines(settings["scoring"]["baselines"], kinds, splits, source)
     _check_published(settings["published"], splits, source)
     _check_contrasts(settings["contrasts"], splits, source)
     published_files(settings["published_values"], root, source)  # raises for a missing one
@@ -268,6 +270,21 @@ def _check_metrics(primary: str, others: Iterable[str], source: str) -> None:
     check_metric(primary, f"{source}: scoring.primary", ranks=True)
     for position, name in enumerate(others):
         check_metric(name, f"{source}: scoring.metrics[{position}]", ranks=False)
+
+
+def _check_baselines(baselines: list[str], kinds: dict[str, str], splits: Splits, source: str) -> None:
+    """Raise ConfigError for a baseline that does not run in the study, or that is not ranked."""
+    where = f"{source}: scoring.baselines"
+    known = sorted({method for split in splits.values() for method in split.methods})
+    for name in baselines:
+        if name not in known:
+            raise ConfigError(
+                f"{where}: '{name}' does not run in this study{nearest(name, known)}; add it to `methods`"
+            )
+        if kinds[name] != "method":
+            raise ConfigError(f"{where}: '{name}' is a {kinds[name]}, which has no rank; name methods")
+    if baselines and not [name for name in known if kinds[name] == "method" and name not in baselines]:
+        raise ConfigError(f"{where}: every method is a baseline, so that there is nothing to hold against one")
 
 
 def _check_published(published: Document | None, splits: Splits, source: str) -> None:

@@ -9,15 +9,27 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from annobench.core.errors import ConfigError, DataError, nearest
+from annobench.core.errors import ConfigError, DataError
+from annobench.core.missing import NOTHING
+from annobench.core.records import (
+    DELIMITERS,
+    INDEX,
+    Records,
+    column_positions,
+    ending,
+    header_of,
+    read_text,
+    separator,
+    split_number,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,13 +37,18 @@ if TYPE_CHECKING:
 
     Columns = Mapping[str, pa.ChunkedArray | pa.Array]
 
-INDEX = "index"  # the column of row names, which R and pandas write without a name
-NO_VALUE = {"", "na", "n/a", "nan", "<na>", "null", "none"}  # in lower case
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+__all__ = ["DELIMITERS", "INDEX", "TextFile", "careful_columns", "column_positions", "regular_columns"]
+
 _BLOCK = 1 << 17  # bytes that are looked at together: more do not fit into the cache
 _PARSED = 1 << 20  # bytes that pyarrow parses together
+_HEAD = 1 << 16  # bytes that tell the separator
 _SPELLINGS = sorted(
-    {"".join(letters) for text in NO_VALUE for letters in product(*((c.lower(), c.upper()) for c in text))}
+    {
+        "".join(letters)
+        for text in NOTHING
+        if len(text) < 5
+        for letters in product(*((c.lower(), c.upper()) for c in text))
+    }
 )
 _QUOTE, _LF, _CR = b'"\n\r'
 _BOM = b"\xef\xbb\xbf"
@@ -39,118 +56,62 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file, how it is packed, and what separates its columns."""
+    """A text file, how it is packed, and what separates its columns (None: as its content tells)."""
 
     path: Path
     packed: bool
-    delimiter: str
+    stated: str | None
 
     @classmethod
     def of(cls, path: Path, delimiter: str | None = None) -> "TextFile":
-        """Told from the ending of the name; a comma separates columns of .csv, a tab those of the others."""
-        packed = path.suffix == ".gz"
-        kind = Path(path.stem).suffix if packed else path.suffix
+        """A file whose name ends as those of text tables do; raises DataError for any other."""
+        kind = ending(path)
         if kind not in DELIMITERS:
             known = ", ".join([*DELIMITERS, ".parquet"])
             raise DataError(f"{path.name}: ends in '{kind}', expected one of {known} (text also with .gz)")
-        separator = delimiter or DELIMITERS[kind]
-        if len(separator) != 1:
-            raise ConfigError(f"options.delimiter is '{separator}', expected one character")
-        return cls(path, packed, separator)
+        if delimiter is not None and len(delimiter) != 1:
+            raise ConfigError(f"options.delimiter is '{delimiter}', expected one character")
+        return cls(path, path.suffix == ".gz", delimiter)
+
+    def records(self) -> Records:
+        """All rows, read line by line. Raises DataError where there are none, or one does not fit."""
+        name = self.path.name
+        text = read_text(self.path)
+        found = Records.of(text, name, self.stated, kind=ending(self.path))
+        if next(iter(found), None) is None:
+            raise DataError(f"{name}: holds no rows, expected a header and one row per cell")
+        return found
 
     def column_names(self) -> list[str]:
-        """Names of the columns; `index` for row names."""
-        return _begin(self)[0]
+        """Names of the columns; `index` for row names. Of a regular file only the beginning is read."""
+        try:
+            with gzip.open(self.path) if self.packed else open(self.path, "rb") as handle:
+                names = _first_lines(self, self.stated or _separator(self, handle), handle)
+        except (DataError, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError):
+            names = None
+        return self.records().names if names is None else names
 
 
 # any file
 
 
-def careful_columns(file: TextFile, wanted: Sequence[str]) -> "tuple[Columns, NDArray[np.int64]]":
-    """Columns as text, by name, and the line at which every row ends. Raises DataError with the line."""
+def careful_columns(file: TextFile, wanted: Sequence[str]) -> "tuple[Columns, NDArray[np.int64], str]":
+    """Columns as text, by name; the line at which every row ends; and what separates fields.
+
+    Raises DataError with the line.
+    """
     import pyarrow as pa
 
-    name = file.path.name
-    header, records = _begin(file)
-    take = column_positions(name, header, wanted)
+    records = file.records()
+    take = column_positions(records.name, records.names, wanted)
     columns: dict[str, list[str]] = {column: [] for column in take}
     lines: list[int] = []
     for line, fields in records:
-        if len(fields) != len(header):
-            raise DataError(
-                f"{name}, line {line}: has {len(fields)} fields, expected {len(header)}; is a text with a delimiter "
-                "not quoted, or the file cut off?"
-            )
         lines.append(line)
         for column, position in take.items():
             columns[column].append(fields[position])
     texts = {column: pa.array(values, pa.large_string()) for column, values in columns.items()}
-    return texts, np.array(lines, dtype=np.int64)
-
-
-def _begin(file: TextFile) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Names of the columns, and the records below the header."""
-    records = _records(file)
-    _, header = next(records, (0, []))
-    first = next(records, None)
-    if first is None:
-        raise DataError(f"{file.path.name}: holds no rows, expected a header and one row per cell")
-    return _names(file, header, len(first[1])), chain([first], records)
-
-
-def _names(file: TextFile, header: Sequence[str], fields: int) -> list[str]:
-    """Names of the columns of a file whose first row has so many fields."""
-    names = [name.strip() for name in header]
-    if fields == len(names) + 1:  # R's write.table names no column for the row names
-        names = ["", *names]
-    if names and not names[0] and INDEX not in names:
-        names[0] = INDEX
-    other = next((mark for mark in (";", "\t", ",") if mark != file.delimiter and mark in names[0]), None)
-    if len(names) == 1 and other:
-        shown = {"\t": "tab", ";": "';'", ",": "','"}
-        raise DataError(
-            f"{file.path.name}: the header has one column, and a {shown[other]} in it; expected columns separated by "
-            f"{shown.get(file.delimiter, repr(file.delimiter))}; set options.delimiter"
-        )
-    return names
-
-
-def _records(file: TextFile) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of the records that are not empty."""
-    name = file.path.name
-    try:
-        with _opened(file) as handle:
-            reader = csv.reader(handle, delimiter=file.delimiter, strict=True)
-            line = 0
-            try:
-                for fields in reader:
-                    line = reader.line_num
-                    if fields:
-                        yield line, fields
-            except csv.Error as error:
-                raise DataError(f"{name}, line {reader.line_num}: {error}; is a quote missing?") from error
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{name}: is not UTF-8 text (after line {line}: {error.reason}); save it as UTF-8"
-                ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name}: is not a whole gzip file ({error}); make it again") from error
-
-
-def _opened(file: TextFile) -> TextIO:
-    if file.packed:
-        return gzip.open(file.path, "rt", encoding="utf-8-sig", newline="")
-    return open(file.path, encoding="utf-8-sig", newline="")
-
-
-def column_positions(file: str, names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
-    """Where the wanted columns are among the names of all columns of a file."""
-    for name in wanted:
-        if name not in names:
-            raise DataError(f"{file}: there is no column '{name}'{nearest(name, filter(None, names))}")
-        if names.count(name) > 1:
-            raise DataError(f"{file}: column '{name}' is listed twice in the header; rename one")
-    return {name: names.index(name) for name in wanted}
+    return texts, np.array(lines, dtype=np.int64), records.delimiter
 
 
 # regular files
@@ -165,13 +126,14 @@ def regular_columns(file: TextFile, wanted: Mapping[str, Literal["id", "text", "
     import pyarrow.compute as pc
     import pyarrow.csv as pa_csv
 
-    if ord(file.delimiter) >= 128 or file.delimiter in '"\r\n\0':
+    if file.stated is not None and (ord(file.stated) >= 128 or file.stated in '"\r\n\0'):
         return None
     try:
         content = gzip.decompress(file.path.read_bytes()) if file.packed else None
         with open(file.path, "rb") if content is None else io.BytesIO(content) as handle:
-            names = _first_lines(file, handle)
-            lines = None if names is None else _regular_lines(handle, ord(file.delimiter))
+            delimiter = file.stated or _separator(file, handle)
+            names = _first_lines(file, delimiter, handle)
+            lines = None if names is None else _regular_lines(handle, ord(delimiter))
         if names is None or lines is None:
             return None
         take = column_positions(file.path.name, names, list(wanted))
@@ -184,7 +146,7 @@ def regular_columns(file: TextFile, wanted: Mapping[str, Literal["id", "text", "
             read_options=pa_csv.ReadOptions(
                 use_threads=False, block_size=_PARSED, skip_rows=1, column_names=list(map(str, range(len(names))))
             ),
-            parse_options=pa_csv.ParseOptions(delimiter=file.delimiter),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter),
             convert_options=pa_csv.ConvertOptions(
                 check_utf8=False,
                 column_types={str(take[name]): kinds[kind] for name, kind in wanted.items()},
@@ -196,19 +158,56 @@ def regular_columns(file: TextFile, wanted: Mapping[str, Literal["id", "text", "
         return None
     columns = {name: table.column(str(take[name])) for name in wanted}
     odd = any(pc.any(pc.is_nan(columns[name])).as_py() for name, kind in wanted.items() if kind == "number")
+    odd = odd or ("id" not in wanted.values() and _holds_empty_row(columns))
     return None if odd or table.num_rows != lines else columns
 
 
-def _first_lines(file: TextFile, handle: io.BufferedIOBase) -> list[str] | None:
+def _holds_empty_row(columns: "Columns") -> bool:
+    """Whether a row has nothing in any column: all of it may be empty, and then it is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    empty = None
+    for column in columns.values():
+        text = pa.types.is_dictionary(column.type)
+        none = (
+            pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column.cast(pa.string()))), 0)
+            if text
+            else pc.is_null(column)
+        )
+        empty = none if empty is None else pc.and_(empty, none)
+    return bool(pc.any(empty).as_py())
+
+
+def _separator(file: TextFile, handle: io.BufferedIOBase) -> str:
+    """What separates the columns of a file in UTF-8; it is then at its beginning."""
+    head = handle.read(4 * _HEAD)
+    handle.seek(0)
+    if len(head) == 4 * _HEAD:
+        head = head[: head.rfind(b"\n") + 1]
+    text = head.removeprefix(_BOM).decode()
+    return separator(text[:_HEAD], DELIMITERS[ending(file.path)], whole=len(head) < 4 * _HEAD and len(text) <= _HEAD)
+
+
+def _first_lines(file: TextFile, delimiter: str, handle: io.BufferedIOBase) -> list[str] | None:
     """Names of the columns, from the first two lines; the file is then at its second line. None where one is odd."""
     header = handle.readline()
     second = handle.tell()
     lines = [line.decode().rstrip("\r\n") for line in (header.removeprefix(_BOM), handle.readline())]
     handle.seek(second)
-    if not all(lines) or any(line.count('"') % 2 or "\r" in line for line in lines):
+    if (
+        not all(lines)
+        or lines[0].strip('"').lower().startswith("sep=")
+        or "\0" in lines[0]
+        or any(line.count('"') % 2 or "\r" in line for line in lines)
+    ):
         return None
-    first, row = csv.reader(lines, delimiter=file.delimiter, strict=True)
-    return _names(file, first, len(row))
+    first, row = csv.reader(lines, delimiter=delimiter, strict=True)
+    if len(row) == len(first) + 1 and split_number(row):
+        return None  # row names, or decimal commas
+    if len(row) not in (len(first), len(first) + 1) or not any(map(str.strip, first)) or not row[-1].strip():
+        return None
+    return header_of(file.path.name, first, [row], delimiter, quoted=True)
 
 
 def _regular_lines(handle: io.BufferedIOBase, delimiter: int) -> int | None:

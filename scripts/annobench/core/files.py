@@ -18,6 +18,21 @@ def expanded(path: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
+def inside(folder: Path, name: str) -> Path:
+    """A file of a folder by a name that comes from outside; raises DataError where it would lie anywhere else.
+
+    Parameters
+    ----------
+    folder
+        Where the file lies or is to be written.
+    name
+        A plain file name: no folders, no `..`, no control characters.
+    """
+    if name in ("", ".", "..") or not name.isprintable() or "/" in name or "\\" in name:
+        raise DataError(f"'{name}' is not a plain file name; expected one without folders, such as 'cells.h5ad'")
+    return folder / name
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with open(path, "rb") as handle:

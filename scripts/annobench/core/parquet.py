@@ -309,8 +309,13 @@ def to_categorical(column: "pa.ChunkedArray | pa.Array") -> Categorical:
         column = pa.chunked_array([column])
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    elif column.type.index_type != pa.int32():
-        column = column.cast(pa.dictionary(pa.int32(), column.type.value_type))
+    elif column.type.index_type != pa.int32() or pa.types.is_string_view(column.type.value_type):
+        kind = pa.string() if pa.types.is_string_view(column.type.value_type) else column.type.value_type
+        parts = [
+            pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary.cast(kind))
+            for chunk in column.chunks
+        ]
+        column = pa.chunked_array(parts, pa.dictionary(pa.int32(), kind))
     chunks = column.unify_dictionaries().chunks
     names = chunks[0].dictionary.to_pylist() if chunks else []
     codes = [np.where(_valid(c), _buffer(c.indices, np.dtype(np.int32)), np.int32(-1)) for c in chunks]
@@ -332,8 +337,8 @@ def to_numpy(column: "pa.ChunkedArray") -> "NDArray[np.generic]":
         if not column.null_count or kind == pa.float64():
             return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
     values = column.to_pylist()
-    if pa.types.is_floating(kind):
-        return np.array(values, dtype=np.float64)
+    if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and column.null_count):
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return np.array(values, dtype=bool if pa.types.is_boolean(kind) else np.int64)
     objects = np.empty(len(values), dtype=object)

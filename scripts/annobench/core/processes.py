@@ -10,6 +10,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 # Of a process with one thread: libraries read these when they are loaded.
 THREAD_VARIABLES = (
@@ -27,6 +32,59 @@ def die_with_parent() -> None:
     """On Linux, have this process killed when its parent ends, however that happens; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class Descendants:
+    """All processes that a process of ours starts, also those that leave its group and session to outlive it.
+
+    On Linux this process becomes the parent of orphans among its descendants; elsewhere they are not found.
+    """
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._before = {child.pid for child in psutil.Process().children()}
+        self._cpu_seconds, self._peak = 0.0, 0
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+    def running(self) -> "list[psutil.Process]":
+        """Those that run now, children before their own children."""
+        import psutil
+
+        first = [child for child in psutil.Process().children() if child.pid not in self._before]
+        found = list(first)
+        for child in first:
+            with suppress(psutil.NoSuchProcess):
+                found += child.children(recursive=True)
+        return found
+
+    def end(self, waited_for: int) -> "tuple[float, int]":
+        """Kill all of them.
+
+        Parameters
+        ----------
+        waited_for
+            The process that somebody else waits for.
+
+        Returns
+        -------
+        cpu_seconds, peak
+            Processor time of those that outlived their parents, and the largest peak of resident memory among them, in
+            the unit of `ru_maxrss`.
+        """
+        import psutil
+
+        while found := [one for one in self.running() if one.pid != waited_for]:
+            for one in found:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            for one in found:
+                with suppress(ChildProcessError):  # a child of a child, until that has ended
+                    _, _, usage = os.wait4(one.pid, 0)
+                    self._cpu_seconds += usage.ru_utime + usage.ru_stime
+                    self._peak = max(self._peak, usage.ru_maxrss)
+        return self._cpu_seconds, self._peak
 
 
 def is_warm() -> bool:

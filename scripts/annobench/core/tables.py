@@ -1,10 +1,10 @@
 """Tables as people and programs write them: CSV, TSV or Parquet, by the names of their columns.
 
-Text files are read as people write them (UTF-8 with or without a byte order mark, any line ends, quotes, compressed by
-gzip), or refused with the line. The row names that R and pandas write, a first column without a name, are the column
-`index`.
+Text files are read as people write them (see `annobench.core.records`), or refused with the line. The row names that R
+and pandas write, a first column without a name, are the column `index`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from annobench.core.delimited import INDEX, NO_VALUE, TextFile, careful_columns, column_positions, regular_columns
+from annobench.core.delimited import INDEX, TextFile, careful_columns, column_positions, regular_columns
 from annobench.core.errors import DataError
+from annobench.core.missing import is_missing
 from annobench.core.parquet import NOT_GIVEN, Categorical, positions, to_categorical, to_numpy
+from annobench.core.progress import say
+from annobench.core.records import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
 
     Columns = Mapping[str, pa.ChunkedArray | pa.Array]
 
-__all__ = ["INDEX", "NO_VALUE", "Table", "Wanted", "column_names", "find_repeated", "read_table", "table_of"]
+__all__ = ["INDEX", "Table", "Wanted", "column_names", "find_repeated", "read_table", "table_of"]
+
+_NO_ID = ("NA", "N/A", "#N/A", "<NA>", "nan", "NaN", "None", "null", "NULL")  # no cell, gene or cluster is called so
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +133,8 @@ def read_table(path: Path, wanted: Wanted, delimiter: str | None = None) -> Tabl
             return table_of(path.name, found, wanted, np.arange(2, n + 2), "line")
         except DataError:
             pass  # the reader below has the texts as they are written, for the message
-    columns, lines = careful_columns(file, wanted.columns)
-    return table_of(path.name, columns, wanted, lines, "line")
+    columns, lines, separated = careful_columns(file, wanted.columns)
+    return table_of(path.name, columns, wanted, lines, "line", separated=separated)
 
 
 def column_names(path: Path, delimiter: str | None = None) -> list[str]:
@@ -150,7 +157,9 @@ def find_repeated(ids: "pa.Array") -> tuple[int, int] | None:
     return (int(again[0]), int(first[again[0]])) if len(again) else None
 
 
-def table_of(file: str, columns: "Columns", wanted: Wanted, rows: "NDArray[np.int64]", unit: str) -> Table:
+def table_of(
+    file: str, columns: "Columns", wanted: Wanted, rows: "NDArray[np.int64]", unit: str, *, separated: str = ""
+) -> Table:
     """A table of the columns of a file, checked.
 
     Parameters
@@ -163,8 +172,10 @@ def table_of(file: str, columns: "Columns", wanted: Wanted, rows: "NDArray[np.in
         What they are read as.
     rows, unit
         As of Table.
+    separated
+        What separates the fields of a text file: unless that is a comma, a number may have a decimal comma.
     """
-    maker = _Maker(file, columns, rows, unit)
+    maker = _Maker(file, columns, rows, unit, separated)
     texts = {name: maker.text(name) for name in wanted.texts}
     numbers = {name: maker.number(name) for name in wanted.numbers}
     ids = None if wanted.ids is None else maker.ids(wanted.ids, wanted.what)
@@ -181,6 +192,7 @@ class _Maker:
     columns: "Columns"
     rows: "NDArray[np.int64]"
     unit: str
+    separated: str = ""
 
     def _refused(self, i: int, column: str, expected: str) -> DataError:
         value = self.columns[column][i].as_py()
@@ -200,7 +212,8 @@ class _Maker:
         texts = values.cast(pa.large_string())
         if isinstance(texts, pa.ChunkedArray):
             texts = pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.large_string())
-        blank = pc.or_kleene(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
+        texts = pc.utf8_trim_whitespace(texts)
+        blank = pc.or_kleene(pc.equal(pc.binary_length(texts), 0), pc.is_in(texts, pa.array(_NO_ID, texts.type)))
         bad = pc.index(pc.fill_null(blank, True), True).as_py()
         if bad >= 0:
             raise self._refused(bad, column, expected)
@@ -209,7 +222,8 @@ class _Maker:
     def text(self, column: str) -> Categorical:
         """Texts without whitespace around them; empty where there is none."""
         coded = to_categorical(self.columns[column])
-        names = ["" if str(name).strip().lower() in NO_VALUE else str(name).strip() for name in coded.names]
+        names = [plain(str(name)) for name in coded.names]
+        names = ["" if is_missing(name, words=False) or name.lower() == "none" else name for name in names]
         whole = Categorical.of([*names, ""])  # the last one is that of missing values, whose code is -1
         return Categorical(whole.codes[coded.codes], whole.names)
 
@@ -231,24 +245,41 @@ class _Maker:
             try:
                 found = np.array(texts, dtype=object).astype(np.float64)
             except (TypeError, ValueError):
-                found = np.array([self._parsed(i, column, text) for i, text in enumerate(texts)])
+                comma = self.separated not in ("", ",") and self._has_decimal_commas(column, texts)
+                found = np.array([self._parsed(i, column, text, comma=comma) for i, text in enumerate(texts)])
         infinite = np.flatnonzero(np.isinf(found))
         if len(infinite):
             raise self._refused(int(infinite[0]), column, "a number, expected a finite one")
         return found
 
-    def _parsed(self, i: int, column: str, value: object) -> float:
+    def _has_decimal_commas(self, column: str, texts: "Sequence[object]") -> bool:
+        """Whether commas of a column are decimal ones: none has more than one comma, or a decimal point.
+
+        Where each may as well divide thousands (1,234), a tab-separated file is a guess that is printed; semicolons
+        come from where decimal commas are usual.
+        """
+        commas = [str(text).strip() for text in texts if text is not None and "," in str(text)]
+        if not commas or any(not _COMMA.fullmatch(text) for text in commas):
+            return False
+        if any("." in str(text) for text in texts if text is not None and not is_missing(str(text))):
+            return False
+        if self.separated != ";" and all(_THOUSANDS.fullmatch(text) for text in commas):
+            say(f"{self.file}, column '{column}': '{commas[0]}' is read with a decimal comma, not as thousands")
+        return True
+
+    def _parsed(self, i: int, column: str, value: object, *, comma: bool) -> float:
+        text = "" if value is None else plain(str(value))
         try:
-            if value is None or str(value).strip().lower() in NO_VALUE:
+            if is_missing(text):
                 return float("nan")
-            return float(str(value))
+            return float(text.replace(",", ".") if comma else text.replace("\u2212", "-"))
         except ValueError:
-            hint = "; write a decimal point" if "," in str(value) else ""
+            hint = "; write a decimal point" if "," in text else ""
             raise self._refused(i, column, f"a number, expected one such as 0.93{hint}") from None
 
     def check_complete(self, column: str, numbers: "NDArray[np.float64]", texts: Categorical) -> None:
         """Raise DataError where a number of a row with a text is missing."""
-        labelled = np.array([name.lower() not in ("", NOT_GIVEN) for name in texts.names])
+        labelled = np.array([not is_missing(name) and name.lower() != NOT_GIVEN for name in texts.names])
         bad = np.flatnonzero(np.isnan(numbers) & labelled[texts.codes])
         if len(bad):
             raise self._refused(

@@ -8,7 +8,7 @@ from annobench.cells.store.manifest import fingerprint
 from annobench.core.errors import DownloadError
 from annobench.core.files import write_json
 from annobench.core.progress import Report, silent
-from annobench.data.download.lock import enforce
+from annobench.data.download.lock import changed, enforce, recorded
 from annobench.data.spec import Given, SourceSpec
 
 
@@ -49,7 +49,12 @@ def fetch_dataset(
         Where a file cannot be had, or is not the one that was declared.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fetched = source.fetch(folder, given or {}, report)
+    file = source.unverified()
+    known = recorded(lock_file, name, file) if file else None
+    try:
+        fetched = (source.expecting(known) if known else source).fetch(folder, given or {}, report)
+    except DownloadError as error:
+        raise (changed(error, lock_file, name, str(file)) if known else error) from error
     size, sha256 = fingerprint(fetched.file)
     if fetched.expected not in (None, sha256):
         raise DownloadError(

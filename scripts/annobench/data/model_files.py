@@ -8,15 +8,15 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 from annobench import __version__
 from annobench.core.errors import DownloadError, nearest
-from annobench.core.files import link, sha256_of, write_json
+from annobench.core.files import inside, link, sha256_of, write_json
 from annobench.core.progress import Report, silent
+from annobench.core.scratch import scratch_folder
 from annobench.data.download.http import Connection, Received, cache_folder, download
-from annobench.data.download.lock import enforce
+from annobench.data.download.lock import changed, enforce, recorded
 from annobench.data.spec import DownloadSpec
 
 
@@ -42,8 +42,8 @@ def fetch_file(
         if source.distribution:
             step = _extract(source, folder, report)
         else:
-            cached, step = _download(source, connection, report)
-            link(cached, folder / source.file)
+            cached, step = _verified(method, source, lock_file, connection, report)
+            link(cached, inside(folder, source.file))
         if not source.sha256:
             enforce(lock_file, f"methods/{method}", source.file, step["sha256"])
         outcome |= {"sha256": step["sha256"], "bytes": step["bytes"], "url": step["url"]}
@@ -84,26 +84,39 @@ def _extract(source: DownloadSpec, folder: Path, report: Report) -> Received:
         raise DownloadError(
             f"{source.archive}: its member '{source.member}' has the sha256 {found}, expected {source.sha256}"
         )
-    fetched.file.rename(folder / source.file)
-    size = (folder / source.file).stat().st_size
+    fetched.file.rename(inside(folder, source.file))
+    size = (inside(folder, source.file)).stat().st_size
     url = f"{fetched.steps[0]['url']}: {source.member}"
     return Received(url=url, bytes=size, sha256=found, cached=bool(fetched.steps[0]["cached"]))
 
 
-def _download(source: DownloadSpec, connection: Connection, report: Report) -> tuple[Path, Received]:
-    """The file in the cache and the record of its download: from its addresses, else from the one in the index."""
+def _verified(
+    method: str, source: DownloadSpec, lock_file: Path, connection: Connection, report: Report
+) -> tuple[Path, Received]:
+    """The file in the cache and the record of its download; where no hash is stated, the recorded one is expected."""
+    known = None if source.sha256 else recorded(lock_file, f"methods/{method}", source.file)
+    try:
+        return _download(source, known or source.sha256, connection, report)
+    except DownloadError as error:
+        raise (changed(error, lock_file, f"methods/{method}", source.file) if known else error) from error
+
+
+def _download(
+    source: DownloadSpec, sha256: str | None, connection: Connection, report: Report
+) -> tuple[Path, Received]:
+    """The same: from its addresses, else from the one in the index."""
     key = source.sha256 or hashlib.sha256("\n".join([*source.urls, str(source.index)]).encode()).hexdigest()
-    cached = cache_folder() / "files" / key[:16] / source.file
+    cached = inside(cache_folder() / "files" / key[:16], source.file)
     try:
         # without an address this still finds a file that the cache holds
-        return cached, download(source.urls, cached, source.sha256, connection=connection, report=report)
+        return cached, download(source.urls, cached, sha256, connection=connection, report=report)
     except DownloadError as error:
         if not source.index:
             raise
         if source.urls:
             report(f"{source.file}: the stated addresses do not work ({error}); looking it up in {source.index}")
     url = find_in_index(source.index, source.file, source.version, connection, report)
-    return cached, download([url], cached, source.sha256, connection=connection, report=report)
+    return cached, download([url], cached, sha256, connection=connection, report=report)
 
 
 def find_in_index(url: str, file: str, version: str | None, connection: Connection, report: Report) -> str:
@@ -111,8 +124,8 @@ def find_in_index(url: str, file: str, version: str | None, connection: Connecti
 
     The index holds {"models": [{"filename", "url", "version", ...}, ...]}, the newest version of each.
     """
-    with TemporaryDirectory(prefix="annobench-index-") as folder:
-        path = Path(folder) / "index.json"
+    with scratch_folder() as folder:
+        path = folder / "index.json"
         download([url], path, connection=connection, report=report)
         try:
             entries = {str(entry["filename"]): entry for entry in json.loads(path.read_bytes())["models"]}

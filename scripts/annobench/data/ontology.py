@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TypedDict
@@ -56,7 +57,7 @@ def _from_guide(raw: Mapping[str, _Entry], release: str) -> Ontology:
         parents = (ancestor for ancestor in above if not isinstance(above, Mapping) or above[ancestor] == 1)
         terms[key] = Term(
             entry["label"],
-            tuple(sorted(parent for parent in parents if parent in raw)),
+            tuple(sorted(parent for parent in parents if parent in raw or parent.startswith("CL:"))),
             tuple(sorted(entry.get("synonyms", []))),
             bool(entry["deprecated"]),
             entry.get("replaced_by"),
@@ -94,6 +95,11 @@ def from_obo(path: str | Path, release: str) -> Ontology:
         warnings.simplefilter("ignore")  # pronto warns of every syntax oddity in the release
         try:
             source = pronto.Ontology(str(path))
+        except KeyError as error:
+            raise DataError(
+                f"{path}: names the term {error.args[0]}, which it does not hold; it is a part of a release. Take "
+                "cl-basic.obo of the release, which holds all terms"
+            ) from error
         except Exception as error:  # pronto raises whatever its parsers raise
             raise DataError(f"{path}: not a readable OBO or OWL file: {error}") from error
     stated = source.metadata.data_version or ""
@@ -102,9 +108,11 @@ def from_obo(path: str | Path, release: str) -> Ontology:
             f"{path}: states release '{stated}', but the study asks for {release}; correct `ontology.release` or the "
             "file"
         )
-    terms = {}
+    terms: dict[str, Term] = {}
+    merged: dict[str, str] = {}
     for term in source.terms():
         if term.id.startswith("CL:"):
+            merged |= {other: term.id for other in sorted(term.alternate_ids) if other.startswith("CL:")}
             replacement = sorted(term.replaced_by.ids) if term.obsolete else []
             terms[term.id] = Term(
                 term.name or term.id,
@@ -119,6 +127,11 @@ def from_obo(path: str | Path, release: str) -> Ontology:
                 term.obsolete,
                 replacement[0] if replacement else None,
             )
+    # an id that was merged into another stands in the file as an alternative of that one only
+    for other, key in merged.items():
+        known = terms.get(other, Term(other, obsolete=True))
+        if known.obsolete and not known.replaced_by:
+            terms[other] = replace(known, replaced_by=key)
     return Ontology(release, terms)
 
 

@@ -1,17 +1,15 @@
 """Gene panels: published lists of genes, fetched and read into the columns feature_id and feature_name."""
 
-import csv
-import gzip
-import zlib
-from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import atomic
-from annobench.core.progress import Report, silent
+from annobench.core.missing import is_missing
+from annobench.core.progress import Report, say, silent
+from annobench.core.records import Records, plain
+from annobench.core.scratch import scratch_folder
 from annobench.data.fetch import fetch_dataset
 from annobench.data.spec import PanelColumns, PanelSpec
 
@@ -26,27 +24,24 @@ def fetch_panel(
 
     Raises DataError or DownloadError.
     """
-    with TemporaryDirectory(prefix="annobench-panel-") as folder:
-        fetch_dataset(name, panel.source, Path(folder), record, lock_file=lock_file, report=report)
-        file = next(path for path in Path(folder).iterdir())
+    with scratch_folder() as folder:
+        fetch_dataset(name, panel.source, folder, record, lock_file=lock_file, report=report)
+        file = next(path for path in folder.iterdir())
         table = read_panel(file, panel.columns)
     with atomic(genes) as temporary:
         table.to_csv(temporary, index=False)
 
 
 def _rows(file: Path) -> dict[str, list[str]]:
-    """Columns of the table. The separator is what the header has most of; short rows end in empty values."""
+    """Columns of the table; short rows end in empty values."""
     try:
-        data = file.read_bytes()
-        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8-sig")
-        separator = max("\t,;", key=text.partition("\n")[0].count)
-        header, *rows = [row for row in csv.reader(StringIO(text, newline=""), delimiter=separator) if row]
-        long = next((row for row in rows if len(row) > len(header)), None)
-        if long:
-            raise ValueError(f"a row has {len(long)} parts, the header {len(header)} ({separator.join(long)})")
-    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
+        records = Records.read(file, optional=True)
+        rows = [[plain(field) for field in fields] for _, fields in records]
+        if not records.names:
+            raise DataError("it is empty")
+    except DataError as error:
         raise DataError(f"{file.name}: not a readable table of genes: {error}") from error
-    return {name: [row[i] if i < len(row) else "" for row in rows] for i, name in enumerate(header)}
+    return {name: ["" if is_missing(row[i]) else row[i] for row in rows] for i, name in enumerate(records.names)}
 
 
 def read_panel(file: Path, columns: PanelColumns) -> "pd.DataFrame":
@@ -67,7 +62,10 @@ def read_panel(file: Path, columns: PanelColumns) -> "pd.DataFrame":
             f"'{table[columns.id].iloc[0] if len(table) else ''}'); use null where there are none"
         )
     genes = pd.DataFrame({"feature_id": ids, "feature_name": names})
-    genes = genes[(genes["feature_id"] != "") | (genes["feature_name"] != "")]
+    named = (genes["feature_id"] != "") | (genes["feature_name"] != "")
+    if not named.all():
+        say(f"{file.name}: {int((~named).sum())} of {len(genes)} rows name no gene and are left out")
+    genes = genes[named]
     key = genes["feature_id"].where(genes["feature_id"] != "", genes["feature_name"])
     if genes.empty:
         raise DataError(f"{file.name}: lists no gene")

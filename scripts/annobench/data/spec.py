@@ -5,7 +5,7 @@ Imported while the Snakefile is parsed: the standard library and light modules o
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -77,9 +77,21 @@ class SourceSpec(Spec, ABC):
         """Files of this machine that are read and exist; the source is fetched again when one of them changes."""
         return []
 
+    def stated(self) -> list[str]:
+        """Places of this machine that are named, as written, whether they exist or not."""
+        return []
+
     def inputs(self, near: Surroundings) -> dict[str, list[str]]:
         """Files that other rules must have made first, by the name under which `fetch` is given them."""
         return {}
+
+    def unverified(self) -> str | None:
+        """Name of the download whose hash the dataset does not state; None where there is none."""
+        return None
+
+    def expecting(self, sha256: str) -> "SourceSpec":
+        """The same with the hash of that download."""
+        return replace(self, sha256=sha256)  # type: ignore[call-arg]
 
     def memory_mb(self, stated: int) -> int:
         """Memory (MB) of fetching; `stated` is that of preparing the dataset."""
@@ -140,6 +152,10 @@ class OntologySpec(Spec):
         """The OBO or OWL file of this machine that is read, if it exists."""
         file = expanded(self.path) if self.source == "obo" and self.path else None
         return [str(file)] if file and file.is_file() else []
+
+    def stated(self) -> list[str]:
+        """The place of that file as written."""
+        return [self.path] if self.source == "obo" and self.path else []
 
 
 @dataclass(frozen=True)

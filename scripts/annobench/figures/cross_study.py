@@ -59,7 +59,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     doubted = (
         set(verdicts[verdicts == NOT_EVIDENCE].index) if verdicts.nunique() > 1 else set()
     )  # else the axis says it
-    axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], *c, c in doubted) for c in columns])
+    axes.set_xticks(range(len(columns)), [_column_label(tables["splits"], settings, c, c in doubted) for c in columns])
     axes.set_yticks(range(len(rows)), [labels[m] for m in rows])
     axes.axhline(len([m for m in rows if m in methods]) - 0.5, color="white", linewidth=3)
     clean_axes(axes)
@@ -69,10 +69,12 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     return figure
 
 
-def _column_label(splits: pd.DataFrame, dataset: str, split: str, doubted: bool) -> str:
+def _column_label(splits: pd.DataFrame, settings: FigureSettings, column: tuple[str, str], doubted: bool) -> str:
+    dataset, split = column
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
     cells, unseen = part["test"].mean(), part["unseen"].mean()
     label = "\n".join(textwrap.wrap(part["label"].iloc[0], _WIDTH))
-    return f"{dataset}\n{label}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
+    name = "\n".join(textwrap.wrap(settings.dataset_label(dataset).split(",")[0], _WIDTH))
+    return f"{name}\n{label}\n{cells:.0f} cells\n{unseen / cells:.0%} unseen" + (
         f"\n({NOT_EVIDENCE})" if doubted else ""
     )

@@ -1,10 +1,11 @@
 """What each factor changes
 
-Difference that a change of one factor makes, all else equal: the mean over methods and pairs of evaluations (black
-diamond, with its interval) and single methods (coloured). Top: panel training, balancing and merging of labels;
-merging only makes labels coarser, so what it adds is not a gain. Bottom: confidence rules against the method's own
-confidence. Shaded: the better side. †: the audit calls the metric not evidence, in so many of the evaluations and
-rules.
+Difference that a change of one factor makes, all else equal. Black diamond: the mean over all pairs, with its interval;
+coloured: single methods, or what a pair of methods shares. First factors of methods, a panel per evaluation, in the
+primary metric where it is one of labels, else in macro F1: an arrow leads from the base level, and rows rest on as many
+pairs as they show points. Then panel training, balancing and merging of labels; merging only makes labels coarser, so
+what it adds is not a gain. Last confidence rules against the method's own confidence. Shaded: the better side. †: the
+audit calls the metric not evidence, in so many of the evaluations and rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,70 +13,160 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import doubts, method_looks, shown_order
+from annobench.figures.shared.labels import (
+    doubts,
+    evaluation_title,
+    evaluations_of,
+    method_looks,
+    part_of,
+    shown_order,
+)
 from annobench.figures.shared.settings import FigureSettings, MetricWords
 from annobench.figures.shared.style import COLOURS, DARK, GREY, LIGHT, Looks, Tables, direction, new_figure
-from annobench.figures.shared.words import LEVEL_LABELS, capitalised, spelled
+from annobench.figures.shared.words import capitalised, spelled
 
 TABLES = ("effects", "ranking", "audit")
 NEEDS = ("factors",)
 ORDER = 100
 LABELS = ("macro_f1", "balanced_accuracy", "accuracy")
 CONFIDENCE = ("aurc", "ece", "unrelated_tissue_found")
+OF_EVALUATIONS = ("training", "balance", "merging", "confidence rule")  # all other factors are of methods
+ACROSS = 5  # panels side by side, at most
 Change = tuple[str, str, str, str]  # dataset, factor, from, to; the last three empty for the heading of a dataset
 _KEYS = ["dataset", "factor", "from", "to"]
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
-    """A row of panels for label metrics and one for confidence; changes of levels in the rows of a panel."""
+    """Blocks from top to bottom: one for every factor of methods, one for label metrics and one for confidence."""
     effects = tables["effects"].dropna(subset=["difference"])
-    blocks = [
-        (block, metrics) for metrics in (LABELS, CONFIDENCE) if len(block := effects[effects["metric"].isin(metrics)])
-    ]
+    of_methods = ~effects["factor"].isin(OF_EVALUATIONS)
+    metric = settings.primary if settings.primary in LABELS else LABELS[0]
+    blocks: list[FactorBlock | MetricBlock] = []
+    for _, part in effects[of_methods & (effects["metric"] == metric)].groupby("factor", sort=False):
+        blocks.append(FactorBlock(part, metric, tables, settings))
+    blocks.sort(key=lambda block: -block.height)  # the factor with most levels first
+    for metrics in (LABELS, CONFIDENCE):
+        if len(part := effects[~of_methods & effects["metric"].isin(metrics)]):
+            blocks.append(MetricBlock(part, metrics, tables, settings))
     if not blocks:
         return None
-    methods, _, labels = shown_order([m for m in effects["method"] if m != "all"], tables["ranking"], settings)
-    looks = method_looks(tables["ranking"], settings, methods)
-    changes = [_changes(block, settings) for block, _ in blocks]
-    sizes = [len(rows) + 0.6 * len({key[0] for key in rows}) for rows in changes]
-    figure = new_figure(10.5, 0.7 + sum(0.95 + 0.27 * size for size in sizes))
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[3.2 + size for size in sizes])[:, 0]
-    for part, (block, metrics), rows in zip(parts, blocks, changes, strict=True):
-        grid = part.subplots(1, len(metrics), sharey=True)
-        for axes, metric in zip(grid, metrics, strict=True):
-            mine, words = block[block["metric"] == metric], settings.metric(metric)
-            _shade_better_side(axes, mine, words)
-            _panel(axes, mine, rows, methods, looks)
-            _titles(axes, words, doubts(tables["audit"], metric))
-        _rows(grid[0], rows)
-    handles = [Line2D([], [], linestyle="", markersize=5, label=labels[m], **looks.point(m)) for m in methods]
-    handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over methods"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    heights = [block.height for block in blocks]
+    figure = new_figure(11.5, sum(heights))
+    for part, block in zip(
+        figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0], blocks, strict=True
+    ):
+        block.draw(part)
     return figure
+
+
+class FactorBlock:
+    """One factor of methods: a panel per evaluation, a row per change of level, a point per pair of methods."""
+
+    def __init__(self, effects: pd.DataFrame, metric: str, tables: Tables, settings: FigureSettings) -> None:
+        self.effects, self.metric, self.audit, self.settings = effects, metric, tables["audit"], settings
+        self.factor = str(effects["factor"].iloc[0])
+        self.places = [place for place in evaluations_of(effects) if place[1] != "all"]
+        self.changes = list(dict.fromkeys(zip(effects["from_label"], effects["to_label"], strict=True)))
+        shared = effects.loc[effects["method"] != "all", "setting"].fillna("")
+        self.settings_shared = list(dict.fromkeys(shared))
+        self.looks = Looks(self.settings_shared, [])
+        self.lines = -(-len(self.places) // ACROSS)
+        legend = 0.2 * -(-(len(self.settings_shared) + 1) // 3)
+        self.height = 0.35 + legend + self.lines * (0.85 + 0.26 * len(self.changes))
+
+    def draw(self, part: SubFigure) -> None:
+        """Draw into a part of the figure."""
+        across = -(-len(self.places) // self.lines)
+        grid = part.subplots(self.lines, across, sharex=True, sharey=True, squeeze=False)
+        words = self.settings.metric(self.metric)
+        for axes, place in zip(grid.flat, self.places, strict=False):
+            mine = part_of(self.effects, place)
+            _shade_better_side(axes, self.effects, words)  # the same axis everywhere
+            for y, change in enumerate(self.changes):
+                self._row(axes, mine, y, change)
+            axes.set_title(evaluation_title(place, self.settings), fontsize=8)
+            axes.set_xlabel(f"difference in {words.label}", fontsize=7.5)
+            axes.tick_params(axis="x", labelbottom=True)
+            _bare(axes)
+            axes.set_ylim(len(self.changes) - 0.4, -0.6)
+        for axes in grid.flat[len(self.places) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_yticks(range(len(self.changes)), [f"{first} → {second}" for first, second in self.changes])
+        doubt = doubts(self.audit, self.metric)
+        part.suptitle(
+            capitalised(spelled(self.factor)) + (f"  {doubt}" if doubt else ""), x=0.01, ha="left", fontweight="bold"
+        )
+        handles = [
+            Line2D([], [], linestyle="", markersize=5, label=name or "the only pair", **self.looks.point(name))
+            for name in self.settings_shared
+        ]
+        handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over pairs"))
+        part.legend(handles=handles, loc="outside lower left", ncols=3)
+
+    def _row(self, axes: Axes, mine: pd.DataFrame, y: int, change: tuple[str, str]) -> None:
+        axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
+        rows = mine[(mine["from_label"] == change[0]) & (mine["to_label"] == change[1])]
+        if rows.empty:
+            axes.text(0.98, y, "–", transform=axes.get_yaxis_transform(), ha="right", va="center", color=GREY)
+            return
+        singles = rows[rows["method"] != "all"]
+        above = 0.2 if len(singles) > 1 else 0.0  # the mean stands above the pairs, and hides none
+        for i, row in enumerate(singles.fillna({"setting": ""}).itertuples()):
+            height = y + above * (2 * i / max(len(singles) - 1, 1) - 0.2)
+            colour = self.looks.colour(row.setting)
+            axes.plot([row.low, row.high], [height, height], color=colour, linewidth=0.8, alpha=0.6, zorder=2)
+            axes.scatter(row.difference, height, s=13, linewidth=0, zorder=3, **self.looks.point(row.setting))
+        for row in rows[rows["method"] == "all"].itertuples():
+            axes.plot([row.low, row.high], [y - above, y - above], color="black", linewidth=1.6, zorder=4)
+            axes.plot(row.difference, y - above, "D", color="black", markersize=4, zorder=5)
+
+
+class MetricBlock:
+    """Factors of evaluations: a panel per metric, a row per change of level, a point per method."""
+
+    def __init__(self, effects: pd.DataFrame, metrics: Sequence[str], tables: Tables, settings: FigureSettings) -> None:
+        self.effects, self.metrics, self.audit, self.settings = effects, metrics, tables["audit"], settings
+        ranking = tables["ranking"]
+        self.methods, _, self.labels = shown_order([m for m in effects["method"] if m != "all"], ranking, settings)
+        self.looks = method_looks(ranking, settings, self.methods)
+        self.rows = _changes(effects, settings)
+        size = len(self.rows) + 0.6 * len({key[0] for key in self.rows})
+        self.height = 0.95 + 0.27 * size + 0.2 * -(-(len(self.methods) + 1) // 3)
+
+    def draw(self, part: SubFigure) -> None:
+        """Draw into a part of the figure."""
+        grid = part.subplots(1, len(self.metrics), sharey=True)
+        for axes, metric in zip(grid, self.metrics, strict=True):
+            mine, words = self.effects[self.effects["metric"] == metric], self.settings.metric(metric)
+            _shade_better_side(axes, mine, words)
+            _panel(axes, mine, self.rows, self.methods, self.looks)
+            _titles(axes, words, doubts(self.audit, metric))
+        _rows(grid[0], self.rows)
+        looks, labels = self.looks, self.labels
+        handles = [Line2D([], [], linestyle="", markersize=5, label=labels[m], **looks.point(m)) for m in self.methods]
+        handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over methods"))
+        part.legend(handles=handles, loc="outside lower left", ncols=3)
 
 
 def _changes(block: pd.DataFrame, settings: FigureSettings) -> dict[Change, tuple[float, str]]:
     """Height and label of every change, grouped by dataset under headings."""
     rows: dict[Change, tuple[float, str]] = {}
     y, before = 0.0, ""
-    keys = block[_KEYS].drop_duplicates()
+    keys = block[[*_KEYS, "from_label", "to_label"]].drop_duplicates()
     order = {dataset: i for i, dataset in enumerate(dict.fromkeys(keys["dataset"]))}
     for key in sorted(keys.itertuples(index=False, name=None), key=lambda key: order[key[0]]):
-        dataset, factor, first, second = map(str, key)
+        dataset, factor, first, second, *names = map(str, key)
         if dataset != before:
             rows[dataset, "", "", ""] = (y, settings.dataset_label(dataset))
             y += 1
-        change = f"{_level(first)} → {_level(second)}"
+        change = " → ".join(names)
         rows[dataset, factor, first, second] = (y, change if factor == "training" else f"{_factor(factor)}: {change}")
         y, before = y + 1, dataset
     return rows
-
-
-def _level(level: str) -> str:
-    return LEVEL_LABELS.get(level, spelled(level))
 
 
 def _factor(factor: str) -> str:
@@ -122,9 +213,13 @@ def _panel(
         for row in every.head(1).itertuples():
             axes.plot([row.low, row.high], [y, y], color="black", linewidth=1.6, zorder=4)
             axes.plot(row.difference, y, "D", color="black", markersize=4.5, zorder=5)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
 
 
 def _titles(axes: Axes, metric: MetricWords, doubt: str) -> None:

@@ -17,6 +17,7 @@ from annobench.figures.shared.style import Looks, Tables, new_figure, spread_lab
 TABLES = ("ranking", "summary", "splits")
 REGIMES = ("low_label",)
 ORDER = 20
+_SPREAD = 0.15  # decades over which the points of one share are spread, at most
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -31,7 +32,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     panels = evaluations_of(few)
     if not panels:
         return None
-    figure = new_figure(6.4 * len(panels), 4.6)
+    figure = new_figure(6.4 * len(panels), max(4.6, 0.6 + 0.2 * len(lines)))
     for axes, place in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         dataset, evaluation = place
         points = _points(summary[summary["dataset"] == dataset], splits[splits["dataset"] == dataset], evaluation)
@@ -43,18 +44,19 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         name = settings.dataset_label(dataset)
         axes.set_title(name if evaluation == "low_label" else f"{name}\n{settings.evaluation_label(place)}")
         right = 1.15 * points["fraction"].max()
-        spread_labels(axes, right, ends, labels, looks, gap=0.041 * axes.get_ylim()[1])
+        spread_labels(axes, right, ends, labels, looks, gap=min(0.041, 0.95 / len(lines)) * axes.get_ylim()[1])
     return figure
 
 
 def _lines(axes: Axes, points: pd.DataFrame, methods: list[str], looks: Looks) -> dict[str, float]:
     """A line with intervals for every method; returns the height at which each ends."""
     ends = {}
+    step = min(0.012, _SPREAD / len(methods))
     for i, method in enumerate(methods):
         mine = points[points["method"] == method].sort_values("fraction")
         if mine.empty:
             continue
-        x = mine["fraction"] * 10 ** (0.012 * (i - len(methods) / 2))  # side by side, so that no interval hides another
+        x = mine["fraction"] * 10 ** (step * (i - len(methods) / 2))  # side by side, so that no interval hides another
         axes.vlines(x, mine["low"], mine["high"], color=looks.colour(method), linewidth=0.8, alpha=0.6)
         axes.plot(x, mine["value"], markersize=4.5, linewidth=1.2, **looks.line(method))
         ends[method] = mine["value"].iloc[-1]

@@ -2,12 +2,14 @@
 
 Score of every method in every evaluation, with its interval. Methods are ordered by their mean score. Controls are
 grey: the oracle is the upper bound; majority and random guessing show what is reached without looking at expression.
-Open circles: some fits of the method failed or are missing.
+Bold: the best method of an evaluation, and those that the paired tests do not tell apart from it. Open circles: some
+fits of the method failed or are missing.
 """
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from annobench.config.standing import BEST, TIED
 from annobench.figures.shared.labels import (
     evaluation_title,
     evaluations_of,
@@ -62,7 +64,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             number = "–" if np.isnan(row.score) else f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
             axes.annotate(
                 number, (1.05, y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center", color=colour,
-                annotation_clip=False,
+                annotation_clip=False, fontweight="bold" if row.against_best in (BEST, *TIED) else "normal",
             )  # fmt: skip
         axes.set_title(evaluation_title(place, settings))
         axes.set_xlim(low, high)

@@ -102,6 +102,11 @@ def _check_free(job: AnnotateJob, model: SavedModel) -> None:
 
     own = re.compile(rf"{re.escape(job.prefix)}((label_id|label|score)(_\d+)?|confidence(_calibrated)?)")
     with h5py.File(job.cells, "r") as file:
+        if "column-order" not in file["obs"].attrs:
+            raise OutputError(
+                f"{job.cells.name}: its obs has the layout of anndata before 0.7, to which no column can be added; "
+                "write the annotations as .csv or .parquet, or write the file again with anndata"
+            )
         taken = [f"obs['{name}']" for name in file["obs"] if own.fullmatch(name)]
         if _key(job, model) in file.get("obsm", ()):
             taken.append(f"obsm['{_key(job, model)}']")
@@ -195,7 +200,7 @@ def _provenance(job: AnnotateJob, model: SavedModel, cells: NewCells, summary: S
         "cells_sha256": sha256_of(job.cells),
         "slot": job.read.slot,
         "state": cells.state,
-        "genes": cells.match.counts() | {"duplicates": cells.duplicates},
+        "genes": cells.match.counts() | {"duplicates": cells.duplicates, "not_genes": sum(cells.not_genes.values())},
         "labels": dict(summary.labels),
         "cells_without_values": summary.empty,
     }
@@ -213,6 +218,9 @@ def _say_cells(cells: NewCells, model: SavedModel, job: AnnotateJob, say: Say) -
         f"file, {counts['found_by_id']:,} matched by Ensembl id and {counts['found_by_symbol']:,} by symbol; "
         f"{counts['missing']:,} are missing and taken as zero, {counts['unused']:,} genes of the file are not used"
     )
+    if cells.not_genes:
+        each = ", ".join(f"{n} {kind}" for kind, n in cells.not_genes.items())
+        say(f"genes: {sum(cells.not_genes.values())} features of the file are no genes ({each}) and are left out")
     if cells.duplicates:
         say(f"genes: {cells.duplicates} columns of the file are of a gene of which another column has more counts")
     if model.facts.embedding and job.out.suffix != ".h5ad":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from annobench.core.errors import AnnobenchError, ConfigError
 
-STATES = ("counts", "log1p_cp10k", "log1p_cpm")
+STATES = ("counts", "fractional_counts", "log1p_cp10k", "log1p_cpm", "log1p", "log2", "normalised")
 FORMATS = (".h5ad", ".parquet", ".csv")
 BLOCK = 16_384  # cells that are annotated at a time
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]*")

@@ -212,7 +212,7 @@ class H5adAnnotations(_Files):
 
     def _listed(self, name: str) -> None:
         """Add a name to the order of the columns of obs."""
-        order = [str(column) for column in self._obs().attrs["column-order"]]
+        order = [str(column) for column in np.atleast_1d(self._obs().attrs["column-order"])]
         self._obs().attrs["column-order"] = [*order, name]
 
     def _obs(self) -> "h5py.Group":

@@ -10,12 +10,13 @@ import numpy as np
 from annobench.cells.expression import in_state
 from annobench.cells.gene_table import chosen_genes
 from annobench.cells.genes import match_genes
-from annobench.cells.matrix import SCALE, check_counts, check_finite, check_log1p, placed
+from annobench.cells.matrix import CONVERTED, SCALE, Rounded, check_counts, check_finite, check_log1p, placed, to_log1p
 from annobench.cells.panel import MEASURED
-from annobench.cells.spec import GenesSpec
+from annobench.cells.spec import COUNTS, GenesSpec
 from annobench.cells.store.checks import canonical
-from annobench.cells.store.h5ad import H5adFile
+from annobench.cells.store.h5ad import H5adFile, opened_h5ad, slots_of
 from annobench.cells.stored_cells import STORE
+from annobench.cells.told import NEAR, row_sums, told
 from annobench.core.errors import AnnobenchError, DataError, nearest
 from annobench.fit.annotate_job import BLOCK, ReadOptions
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from annobench.fit.saved_model import SavedModel
 
 IN_MEMORY = 100_000  # cells: a matrix that is stored by columns is read at once up to here
-_NEAR = 0.05  # of the scale: a row that sums to it after expm1 is log1p of counts per that number
 _TOLERANCE = 1e-3  # of whole numbers
 _LOOKED_AT = 2000  # cells from which the state is told; the values of all are checked
 
@@ -66,6 +66,8 @@ class NewCells:
         Which of the genes of the model the cells have.
     duplicates
         Columns of the file that are left out because another one of the same gene has more counts.
+    not_genes
+        Number of columns that are left out because they are no genes, by their type.
 
     Raises
     ------
@@ -77,11 +79,13 @@ class NewCells:
         self.path, self._model, self._options = path, model, options
         check_slot(path, options.slot)
         self._file = H5adFile(path, options.slot)
+        self._features = np.arange(self._file.genes)  # columns that are genes
         try:
             self.n = self._file.n
             names = GenesSpec(id=options.gene_id, name=options.gene_name, require=())
             genes = chosen_genes(self._file.var, names, self._totals, path.name)
-            self._keep, self.duplicates = genes.positions, genes.duplicates
+            self.duplicates, self.not_genes = genes.duplicates, genes.not_genes
+            self._features, self._keep = genes.features, genes.among_features()
             self.match = match_genes(model.genes, genes.table)
             self._check_overlap(genes.table)
             self.state = self._tell_state()
@@ -138,13 +142,13 @@ class NewCells:
         state = self._options.state or state_of(matrix)
         wanted = self._model.facts.matrix
         if state is None:
-            sums = np.asarray(np.expm1(matrix.astype(np.float64)).sum(axis=1)).ravel()
+            sums = row_sums(matrix, "log1p")
             raise UnsuitableCellsError(
                 f"{self.path.name}: {self._options.slot} holds neither counts nor log1p of counts per 10,000 or per "
                 f"million (after expm1 the cells sum to {np.median(sums):.4g}, at most {sums.max():.4g}); name the "
                 f"slot with the counts by --slot{self._other_slots()}, or say what the values are by --state"
             )
-        if wanted == "counts" and state != "counts":
+        if wanted == "counts" and _becomes(state) != "counts":
             raise UnsuitableCellsError(
                 f"{self.path.name}: {self._options.slot} holds {state}, but the model was trained on counts; name the "
                 f"slot with the counts by --slot{self._other_slots()}, or take a model that was trained on {state}"
@@ -167,11 +171,17 @@ class NewCells:
             check_finite(matrix, self.path.name, first)
             if self.state == "counts":
                 return check_counts(matrix, _TOLERANCE, self.path.name, first)
+            if self.state == "fractional_counts":
+                return Rounded().round(matrix, self.path.name)
+            if self.state in CONVERTED:
+                return to_log1p(matrix, self.state, self.path.name)
             check_log1p(matrix, self.state, self.path.name)
         return matrix
 
     def _rows(self) -> "Iterator[tuple[int, csr_matrix]]":
-        return _rows_of(self._file)
+        """Consecutive rows over what is a gene, and the number of the first."""
+        for first, matrix in _rows_of(self._file):
+            yield first, matrix if len(self._features) == self._file.genes else matrix[:, self._features]
 
     def blocks(self, cells: int = BLOCK) -> Iterator[Block]:
         """All cells in their order, at most so many at a time, as the model takes them.
@@ -195,13 +205,18 @@ class NewCells:
     def _as_trained(self, matrix: "csr_matrix") -> "csr_matrix":
         """Values over the genes of the model, in the state of its training cells."""
         facts = self._model.facts
-        if self.duplicates:
+        if len(self._keep) < len(self._features):
             matrix = matrix[:, self._keep]
-        if self.state != facts.matrix:
-            matrix = _converted(matrix, self.state, facts.matrix)
+        if _becomes(self.state) != facts.matrix:
+            matrix = _converted(matrix, _becomes(self.state), facts.matrix)
         found = placed(matrix, (self.match.theirs, self.match.own), self.match.wanted).astype(np.float32)
         found.sort_indices()
         return in_state(found, facts.matrix, facts.matrix) if facts.sums_to_scale else found
+
+
+def _becomes(state: str) -> str:
+    """What values of a state are when they are checked: counts, log1p_cp10k or log1p_cpm."""
+    return "log1p_cp10k" if state in CONVERTED else "counts" if state in COUNTS else state
 
 
 def _converted(matrix: "csr_matrix", state: str, wanted: str) -> "csr_matrix":
@@ -245,51 +260,44 @@ def _rows_of(file: H5adFile) -> "Iterator[tuple[int, csr_matrix]]":
 
 
 def state_of(matrix: "csr_matrix") -> str | None:
-    """State that values show: `counts` where all are whole numbers, else by what the cells sum to; None for neither.
+    """State that values show; None for none.
 
-    Log1p values over some of the genes sum to less than the scale; they are taken for log1p of counts per 10,000 where
-    no cell sums to more.
+    Values that were scaled to one sum per cell are known by it. Log1p values over some of the genes are taken for log1p
+    of counts per 10,000 where no cell sums to more.
     """
     values = matrix.data
     if not np.isfinite(values).all() or values.min(initial=0) < 0:
         return None
-    if (values == np.rint(values)).all():
-        return "counts"
-    sums = np.asarray(np.expm1(matrix.astype(np.float64)).sum(axis=1)).ravel()
-    sums = sums[sums > 0]
-    if not len(sums):
-        return None
-    for state, scale in SCALE.items():
-        if abs(float(np.median(sums)) / scale - 1) < _NEAR:
-            return state
-    lowest = min(SCALE, key=lambda state: SCALE[state])
-    return lowest if sums.max() <= SCALE[lowest] * (1 + _NEAR) else None
+    seen = told(matrix)
+    if seen is None or seen.kind == "log1p":
+        sums = row_sums(matrix, "log1p")
+        sums = sums[sums > 0]
+        if not len(sums):
+            return "counts"  # zeros
+        for state, scale in SCALE.items():
+            if abs(float(np.median(sums)) / scale - 1) < NEAR:
+                return state
+        if seen is not None and seen.total is not None:
+            return "log1p"
+        lowest = min(SCALE, key=lambda state: SCALE[state])
+        return lowest if sums.max() <= SCALE[lowest] * (1 + NEAR) else None
+    certain = seen.kind == "counts" or (seen.total is not None and seen.kind in CONVERTED)
+    return seen.kind if certain else None
 
 
 def slots(path: Path) -> list[str]:
     """Names of the matrices of an h5ad file."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        own = [name for name, place in (("X", "X"), ("raw", "raw/X")) if place in file]
-        return own + [f"layers/{name}" for name in file.get("layers", ())]
+    with opened_h5ad(path) as file:
+        return slots_of(file)
 
 
 def check_slot(path: Path, slot: str) -> None:
     """Raise DataError for what is not an h5ad file with cells and this slot."""
-    import h5py
-
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: there is no such file; expected an h5ad file with the cells to annotate")
-    try:
-        with h5py.File(path, "r") as file:
-            stored = f"uns/annobench/{STORE}" in file
-            complete = {"obs", "var"} <= set(file)
-    except OSError as error:
-        raise DataError(f"{path}: is not a readable h5ad file ({error})") from error
-    if not complete:
-        raise DataError(f"{path}: is not an h5ad file: it has no obs or no var")
-    if stored:
-        raise DataError(f"{path}: names a store and holds no cells itself; give an h5ad file that holds its cells")
-    if slot not in slots(path):
-        raise DataError(f"{path}: --slot: there is no {slot}{nearest(slot, slots(path))}")
+    with opened_h5ad(path) as file:
+        if f"uns/annobench/{STORE}" in file:
+            raise DataError(f"{path}: names a store and holds no cells itself; give an h5ad file that holds its cells")
+    known = slots(path)
+    if slot not in known:
+        raise DataError(f"{path}: --slot: there is no matrix {slot}{nearest(slot, known)}")

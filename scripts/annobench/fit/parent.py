@@ -21,14 +21,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench.core import pages
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import disk_full, is_disk_full, read_json, sha256_of, write_json
 from annobench.core.paths import SCRIPTS
-from annobench.core.processes import THREAD_VARIABLES, fork, is_warm
+from annobench.core.processes import THREAD_VARIABLES, Descendants, fork, is_warm
+from annobench.core.scratch import scratch_folder
 from annobench.core.spec import Spec
 from annobench.core.threads import SPIN
 from annobench.fit.job import FitJob, Limits
@@ -36,8 +36,6 @@ from annobench.fit.run_record import OUTPUTS, FitResult, RunRecord
 
 if TYPE_CHECKING:
     import resource
-
-    import psutil
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
 _POLL = 0.1  # seconds between checks of memory and time
@@ -75,7 +73,7 @@ class FitFailedError(AnnobenchError):
     """A fit failed and the study asks to stop on failure."""
 
 
-def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
+def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> RunRecord:
     """Run one fit in a child process and leave predictions.parquet and run.json.
 
     Parameters
@@ -86,6 +84,11 @@ def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
         Folder of the fit; what an earlier attempt left there is removed, but for its checkpoints.
     attempt_record
         Small file beside the log, written first: it remains when the job is killed from outside.
+
+    Returns
+    -------
+    RunRecord
+        As it was written.
 
     Raises
     ------
@@ -129,6 +132,25 @@ def run_fit(job: FitJob, folder: Path, attempt_record: Path) -> None:
     write_json(attempt_record, replace(attempt, ended=ended, status=record.status, reason=record.reason).to_params())
     if record.status in ("failed", "killed", "timeout") and job.on_failure == "raise":
         raise FitFailedError(f"{record.status}: {record.reason} (on_failure is raise)")
+    return record
+
+
+def failure(record: RunRecord, log: Path) -> str | None:
+    """A line on a fit that did not succeed, for the terminal; None where it did, or was skipped.
+
+    Parameters
+    ----------
+    record
+        Of the fit.
+    log
+        Its log; the last line that the method wrote there is named.
+    """
+    if record.status not in ("failed", "killed", "timeout"):
+        return None
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    last = f"; it ended with '{lines[-1][:200]}'" if lines and lines[-1] not in (record.reason or "") else ""
+    fit = f"{record.dataset} {record.split} {record.method} seed {record.seed}"
+    return f"{fit}: {record.status}: {record.reason}{last}; log: {log}"
 
 
 def _checkpoint_folder(job: FitJob, folder: Path) -> Path:
@@ -159,9 +181,14 @@ def _clear(folder: Path, checkpoint: Path) -> None:
 
 def _watch(work: Path, limits: Limits, threads: int) -> _Ending:
     """Start the child and wait for it, no longer than its limits allow."""
-    scratch = TemporaryDirectory(prefix="annobench-", ignore_cleanup_errors=True)  # a killed child cleans up nothing
+    with scratch_folder() as scratch:  # here: a killed child cleans up nothing
+        return _watch_in(scratch, work, limits, threads)
+
+
+def _watch_in(scratch: Path, work: Path, limits: Limits, threads: int) -> _Ending:
     begin = time.monotonic()
-    child, process = _start(work, threads, scratch.name)
+    started = Descendants()
+    child, process = _start(work, threads, str(scratch))
     finished = threading.Event()
     ended: list[tuple[int, resource.struct_rusage]] = []
 
@@ -182,20 +209,20 @@ def _watch(work: Path, limits: Limits, threads: int) -> _Ending:
 
     old = {number: signal.signal(number, interrupted) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        stop = _wait(child, finished, limits)
+        stop = _wait(child, started, finished, limits)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-        _kill_group(child)  # whatever the child itself left running
-        scratch.cleanup()
+        _kill_group(child)
+        more_seconds, more_peak = started.end(child)  # whatever the child left running
     ((code, usage),) = ended
     unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
     return _Ending(
         stop=stop,
         code=code,
         total_seconds=time.monotonic() - begin,
-        peak_rss_mb=usage.ru_maxrss * unit / 1e6,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_rss_mb=max(usage.ru_maxrss, more_peak) * unit / 1e6,
+        cpu_seconds=usage.ru_utime + usage.ru_stime + more_seconds,
     )
 
 
@@ -231,41 +258,35 @@ def _child(job_file: Path, environment: dict[str, str]) -> int:
     return child.main(job_file)
 
 
-def _wait(child: int, finished: threading.Event, limits: Limits) -> tuple[str, str] | None:
+def _wait(child: int, started: Descendants, finished: threading.Event, limits: Limits) -> tuple[str, str] | None:
     """Wait for the child, and kill it where it goes beyond a limit; returns status and reason of that."""
-    import psutil
-
     begin = time.monotonic()
     stop = None
-    with suppress(psutil.NoSuchProcess):
-        watched = psutil.Process(child)
-        while stop is None and not finished.wait(_POLL):
-            if time.monotonic() - begin > limits.seconds:
-                stop = (
-                    "timeout",
-                    f"took longer than its limit of {limits.seconds / 60:g} minutes (resources.minutes){_THEN}",
-                )
-            elif (used := _tree_rss(watched)) > limits.memory_mb:
-                stop = (
-                    "killed",
-                    f"used {used:.0f} MB, more than its limit of {limits.memory_mb:g} MB (resources.memory_mb){_THEN}",
-                )
+    while stop is None and not finished.wait(_POLL):
+        if time.monotonic() - begin > limits.seconds:
+            stop = (
+                "timeout",
+                f"took longer than its limit of {limits.seconds / 60:g} minutes (resources.minutes){_THEN}",
+            )
+        elif (used := _rss(started)) > limits.memory_mb:
+            stop = (
+                "killed",
+                f"used {used:.0f} MB, more than its limit of {limits.memory_mb:g} MB (resources.memory_mb){_THEN}",
+            )
     if stop:
         _kill_group(child)
     finished.wait()
     return stop
 
 
-def _tree_rss(process: "psutil.Process") -> float:
-    """Resident memory (MB) of a process and everything that it started."""
+def _rss(started: Descendants) -> float:
+    """Resident memory (MB) of all processes of a fit."""
     import psutil
 
     total = 0
-    for member in [process, *process.children(recursive=True)]:
-        try:
+    for member in started.running():
+        with suppress(psutil.NoSuchProcess):
             total += member.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
     return total / 1e6
 
 

@@ -3,18 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from annobench.config.names import ARGMAX, DECODINGS
-from annobench.core.errors import PredictionError
+from annobench.core.errors import DataError, PredictionError
 from annobench.core.files import atomic, damaged
+from annobench.core.missing import is_missing
 from annobench.core.npz import NpzWriter, mapped
 from annobench.core.parquet import Categorical, column_names, read_columns, write_columns
+from annobench.core.tables import Wanted, read_table
+from annobench.core.tables import column_names as table_columns
 from annobench.fit.predictions import Predictions, blocks
+from annobench.ontology.graph import UNKNOWN
+from annobench.ontology.ids import canonical
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,29 +57,42 @@ def write_empty(path: str | Path) -> None:
 
 
 def read(path: str | Path) -> Predictions:
-    """Read predictions.parquet or predictions.csv (cell_id, label_1 or label, optionally score_i and confidence)."""
+    """Read predictions.parquet or predictions.csv (cell_id, label_1 or label, optionally score_i and confidence).
+
+    Labels in another spelling of ids are those ids; one that is missing is `unknown`, and has the lowest scores.
+
+    Raises
+    ------
+    PredictionError
+        Where the file is no table with these columns, with the line.
+    """
     path = Path(path)
-    if path.suffix == ".csv":
-        columns = _read_csv(path)
-    else:
-        try:
-            columns = read_columns(path)
-        except Exception as error:  # pyarrow has many
-            raise PredictionError(f"{path.name}: not a readable parquet file: {error}") from error
-    labels = [columns[name] for name in _numbered(columns, "label")] or (
-        [columns["label"]] if "label" in columns else []
-    )
-    if "cell_id" not in columns or not labels:
-        raise PredictionError(f"{path.name}: expected the columns cell_id and label_1, found {', '.join(columns)}")
-    scores = [columns[name] for name in _numbered(columns, "score")]
-    if scores and len(scores) != len(labels):
-        raise PredictionError(f"{path.name}: {len(labels)} label columns and {len(scores)} score columns")
+    try:
+        names = table_columns(path)
+        labels = _numbered(names, "label") or ["label"]
+        scores = _numbered(names, "score")
+        if "cell_id" not in names or labels[0] not in names:
+            raise PredictionError(f"{path.name}: expected the columns cell_id and label_1, found {', '.join(names)}")
+        if scores and len(scores) != len(labels):
+            raise PredictionError(f"{path.name}: {len(labels)} label columns and {len(scores)} score columns")
+        numbers = [*scores, *(["confidence"] if "confidence" in names else [])]
+        table = read_table(path, Wanted(ids="cell_id", texts=labels, numbers=numbers))
+    except DataError as error:
+        raise PredictionError(str(error)) from error
+    columns = [table.texts[name].renamed(_as_label) for name in labels]
+    values = [_numbers(table.numbers[name]) for name in numbers]
+    score = None if not scores or all(one is None for one in values[: len(scores)]) else values[: len(scores)]
     return Predictions(
-        columns["cell_id"].astype(object),
-        np.column_stack(labels).astype(object),
-        _numbers(np.column_stack(scores), path) if scores else None,
-        _numbers(columns["confidence"], path) if "confidence" in columns else None,
+        np.array(table.ids.to_pylist(), dtype=object),
+        np.column_stack([column.to_text() for column in columns]),
+        None if score is None else np.column_stack([table.numbers[name] for name in scores]),
+        values[-1] if "confidence" in names else None,
     )
+
+
+def _as_label(text: str) -> str:
+    """A label as predictions have it."""
+    return UNKNOWN if is_missing(text) or text.lower() == UNKNOWN else canonical(text)
 
 
 @dataclass(frozen=True)
@@ -126,31 +143,9 @@ def _numbered(columns: Iterable[str], stem: str) -> list[str]:
     return sorted(numbered, key=lambda name: int(name.rsplit("_", 1)[1]))
 
 
-def _numbers(values: "Texts | Numbers", path: Path) -> "Numbers | None":
+def _numbers(values: "NDArray[np.float64]") -> "NDArray[np.float64] | None":
     """Numbers, or None where the whole column is empty."""
-    try:
-        plain = (
-            values if values.dtype.kind == "f" else [np.nan if v in (None, "") else float(v) for v in values.ravel()]
-        )
-    except ValueError as error:
-        raise PredictionError(f"{path.name}: a score is not a number: {error}") from error
-    numbers: Numbers = np.asarray(plain, dtype=values.dtype if values.dtype.kind == "f" else np.float64)
-    return None if np.isnan(numbers).all() else numbers.reshape(values.shape)
-
-
-def _read_csv(path: Path) -> "dict[str, Texts]":
-    """Columns of texts; equal labels are one object."""
-    import csv
-
-    shared: dict[str | None, str | None] = {}
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        rows = csv.reader(handle)
-        names = next(rows, [])
-        columns: dict[str, list[str | None]] = {name: [] for name in names}
-        for row in filter(None, rows):
-            for name, text in zip_longest(names, row[: len(names)]):
-                columns[name].append(shared.setdefault(text, text) if name.startswith("label") else text)
-    return {name: np.array(column, dtype=object) for name, column in columns.items() if column}
+    return None if np.isnan(values).all() else values
 
 
 @contextmanager

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from annobench.core.errors import MethodSkipped, PredictionError
+from annobench.core.parquet import Categorical
 from annobench.core.paths import ROOT
 from annobench.core.processes import die_with_parent
+from annobench.core.scratch import scratch_folder
 from annobench.fit.method import Abilities, Context, Method
 from annobench.fit.predictions import Predictions
 from annobench.fit.predictions_file import read
+from annobench.ontology import UNKNOWN
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -59,8 +61,7 @@ class External(Method):
         self._train, self._context = train, context
 
     def predict(self, query: "AnnData") -> Iterator[Predictions]:
-        with TemporaryDirectory(prefix="annobench-exec-") as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             output = folder / "output"
             output.mkdir()
             if self.format == "mtx":
@@ -93,7 +94,33 @@ class External(Method):
             if not written:
                 raise PredictionError("the command wrote neither predictions.parquet nor predictions.csv into {output}")
             predictions = read(written[0])
+        self._to_live(predictions, written[0].name)
         yield predictions
+
+    def _to_live(self, predictions: Predictions, file: str) -> None:
+        """Replace obsolete ids by their successors; says so, and what is no id of the release.
+
+        Raises PredictionError where no label is.
+        """
+        ontology = self._context.ontology
+        coded = Categorical.of(predictions.labels.ravel())
+        live = {name: name if name == UNKNOWN or name in ontology.terms else None for name in coded.names}
+        live |= {name: ontology.resolve(name) or live[name] for name in coded.names if name != UNKNOWN}
+        counts = coded.counts()
+        lacking = {name: counts[name] for name, label_id in live.items() if label_id is None and name in counts}
+        replaced = {name: label_id for name, label_id in live.items() if label_id not in (name, None)}
+        if lacking:
+            name = next(iter(lacking))
+            found = ontology.find(name)
+            hint = f"write {found} for '{name}'" if found else f"'{name}' is none"
+            raise PredictionError(
+                f"{file}: {len(lacking)} of {len(live)} labels ({', '.join(list(lacking)[:5])}) are not ids of Cell "
+                f"Ontology {ontology.release}; ids such as CL:0000084 are expected, not names: {hint}"
+            )
+        self.notes = {"cells_unknown": int((predictions.labels[:, 0] == UNKNOWN).sum())}
+        if replaced:
+            self.notes["replaced"] = tuple(f"{old} -> {new}" for old, new in replaced.items())
+            predictions.labels = coded.renamed(lambda name: str(live[name])).to_text().reshape(predictions.labels.shape)
 
     def _failure(self, code: int, output: Path) -> Exception:
         """What a status other than 0 means; the command may say why in reason.txt."""

@@ -91,6 +91,12 @@ class Imported(Method):
             **of_labels,
             **given.notes,
         }
+        if of_labels["cells_unmapped"]:
+            names = ", ".join(list(of_labels["unmapped"])[:5])  # type: ignore[arg-type]
+            self.notes["warnings"] = (
+                f"{of_labels['cells_unmapped']} of {len(given.cell_ids)} cells of {given.file} have a label without a "
+                f"Cell Ontology id ({names}), and are `unknown`; map them by a `label_table`",
+            )
         for name, value in self.notes.items():
             print(f"{name}: {value}", flush=True)
         yield found

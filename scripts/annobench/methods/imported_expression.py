@@ -1,5 +1,7 @@
 """Predicted expression that was made elsewhere: cells, or a mean for every condition."""
 
+import re
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +10,7 @@ import numpy as np
 from annobench.core.errors import DataError, MethodSkipped, nearest
 from annobench.core.files import sha256_of
 from annobench.core.parquet import positions, to_arrow
+from annobench.core.records import DELIMITERS, ending, read_text, separator
 from annobench.fit.method import Abilities, Context, Expression, Method, Notes
 from annobench.methods.shared.imports import listed, located
 from annobench.methods.shared.matching import SHOWN
@@ -106,14 +109,7 @@ class ImportedExpression(Method):
             if path.suffix == ".h5ad":
                 given = anndata.read_h5ad(path)
             else:
-                table = (
-                    pd.read_parquet(path)
-                    if path.suffix == ".parquet"
-                    else pd.read_csv(
-                        path, sep="\t" if path.suffix == ".tsv" else ",", index_col=0, encoding="utf-8-sig"
-                    )
-                )
-                given = self._of_table(table)
+                given = self._of_table(pd.read_parquet(path) if path.suffix == ".parquet" else _read_text_table(path))
         except (OSError, ValueError, UnicodeError, KeyError) as error:
             raise DataError(f"{path.name}: cannot be read as predicted expression ({error})") from error
         if self.rows == "conditions" and self.condition is not None:
@@ -197,3 +193,14 @@ class ImportedExpression(Method):
             "missing": tuple(lacking[:SHOWN]),
             f"{what}_surplus": len(set(names) - set(keys)),
         }
+
+
+def _read_text_table(path: Path) -> "pd.DataFrame":
+    """A table of many numbers, whose first column names the rows."""
+    import pandas as pd
+
+    text = read_text(path)
+    head = text[: 1 << 16]
+    mark = separator(head, DELIMITERS.get(ending(path), ","), whole=len(head) == len(text))
+    comma = mark != "," and re.search(r"\d,\d", head) is not None
+    return pd.read_csv(StringIO(text, newline=""), sep=mark, index_col=0, decimal="," if comma else ".")

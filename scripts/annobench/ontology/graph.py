@@ -7,13 +7,15 @@ ancestors, so that metrics stay defined for it.
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.core.errors import DataError
 from annobench.core.files import read_json
+from annobench.core.records import plain
+from annobench.ontology.ids import canonical
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +44,57 @@ class Ontology:
     release
         Its date.
     terms
-        Terms by id (`CL:0000084`), obsolete ones included.
+        Terms by id (`CL:0000084`), obsolete and merged ones included. A term that is its own parent, as releases have
+        had it, loses that parent: it says nothing.
+
+    Raises
+    ------
+    DataError
+        Where a parent is not among the terms, or terms are above each other.
     """
 
     def __init__(self, release: str, terms: dict[str, Term]) -> None:
         self.release = release
-        self.terms = terms
+        own = [key for key, term in terms.items() if key in term.parents]
+        changed = {key: replace(terms[key], parents=tuple(p for p in terms[key].parents if p != key)) for key in own}
+        self.terms = terms | changed
+        self._check_parents()
         self._ancestors: dict[str, frozenset[str]] = {}
         self._depths: dict[str, int] = {}
+
+    def _check_parents(self) -> None:
+        """Raise DataError for a parent that is not there, and for terms that are above each other."""
+        for key, term in self.terms.items():
+            lacking = next((parent for parent in term.parents if parent not in self.terms), None)
+            if lacking:
+                raise DataError(
+                    f"Cell Ontology {self.release}: {key} ({term.label}) has the parent {lacking}, which the file does "
+                    "not hold; it is a part of a release. Take cl-basic.obo of the release, which holds all terms"
+                )
+        waiting = {key: len(term.parents) for key, term in self.terms.items()}
+        below: dict[str, list[str]] = {}
+        for key, term in self.terms.items():
+            for parent in term.parents:
+                below.setdefault(parent, []).append(key)
+        ready = [key for key, number in waiting.items() if not number]
+        done = 0
+        while ready:
+            done += 1
+            for child in below.get(ready.pop(), ()):
+                waiting[child] -= 1
+                if not waiting[child]:
+                    ready.append(child)
+        if done < len(self.terms):
+            raise DataError(
+                f"Cell Ontology {self.release}: the release file is broken: {' is below '.join(self._circle(waiting))}"
+            )
+
+    def _circle(self, waiting: dict[str, int]) -> list[str]:
+        """Terms of which each is below the next, back to the first; among those that wait for a parent."""
+        path: list[str] = [next(key for key, number in waiting.items() if number)]
+        while path[-1] not in path[:-1]:
+            path.append(next(parent for parent in self.terms[path[-1]].parents if waiting[parent]))
+        return path[path.index(path[-1]) :]
 
     @classmethod
     def load(cls, path: str | Path) -> "Ontology":
@@ -94,12 +139,12 @@ class Ontology:
 
     def find(self, name: str) -> str | None:
         """The live term with a name (label, exact synonym, or former label), in any case; None if there is none."""
-        return self._names.get(name.strip().lower())
+        return self._names.get(plain(name).lower())
 
     def resolve(self, label_id: str) -> str | None:
-        """The live term of an id: itself, or its replacement if it is obsolete; None if there is none."""
+        """The live term of an id in any spelling: itself, or its replacement if it is obsolete or merged; else None."""
         seen = set()
-        current: str | None = label_id
+        current: str | None = label_id if label_id in self.terms else canonical(label_id)
         while current in self.terms and current not in seen:
             if not self.terms[current].obsolete:
                 return current
@@ -117,10 +162,6 @@ class Ontology:
                 if parent not in above:
                     above.add(parent)
                     queue.extend(self.terms[parent].parents)
-            if label_id in above:
-                raise DataError(
-                    f"Cell Ontology {self.release}: {label_id} is its own ancestor; the release file is broken"
-                )
             self._ancestors[label_id] = frozenset(above)
         return self._ancestors[label_id]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from annobench.core.errors import DataError
 from annobench.ontology.graph import UNKNOWN, Ontology
+from annobench.ontology.labels import check_live
 from annobench.ontology.tree import class_tree
 
 
@@ -32,10 +33,13 @@ class Rollup:
     @classmethod
     def from_config(cls, document: Mapping[str, Any], ontology: Ontology) -> "Rollup":
         """From a file of config/rollups. Raises DataError for an id that is not a live term."""
-        for label_id in [*document["targets"], *(root for roots in document["targets"].values() for root in roots)]:
-            if label_id not in ontology:
-                raise DataError(f"rollup: '{label_id}' is not a live term of Cell Ontology {ontology.release}")
-        return cls(document["targets"], document["others"] == "keep")
+        named = [*document["targets"], *(root for roots in document["targets"].values() for root in roots)]
+        ids = {given: check_live(given, ontology, "rollup") for given in named}
+        targets = {ids[target]: [ids[root] for root in roots] for target, roots in document["targets"].items()}
+        if len(targets) < len(document["targets"]):
+            twice = next(one for one in document["targets"] if [*ids.values()].count(ids[one]) > 1)
+            raise DataError(f"rollup: the target '{twice}' is listed twice, in two spellings; keep one")
+        return cls(targets, document["others"] == "keep")
 
     def of(self, label: str, ontology: Ontology) -> str:
         """The target of one label."""

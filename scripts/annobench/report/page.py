@@ -13,6 +13,7 @@ from itables.javascript import generate_init_offline_itables_html
 from markupsafe import Markup, escape
 
 from annobench.config.controls import CONTROLS
+from annobench.config.standing import NOT_TESTED, TIED
 from annobench.core.files import atomic, read_json
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
@@ -23,12 +24,15 @@ _EVALUATION = ["dataset", "evaluation"]
 # columns of the ranking: these first, then the metrics, then these; what repeats others is left out
 _RANKING_FIRST = ("dataset", "evaluation", "rank", "label", "score", "low", "high")
 _RANKING_LAST = (
+    "against_best",
     "p_against_best",
     "fit_seconds",
     "predict_seconds",
     "peak_rss_mb",
     "trainable_parameters",
-    "sees_test_cells",
+    "total_parameters",
+    "model_bytes",
+    "validation_score",
     "n_fits",
     "n_planned",
     "interval_over",
@@ -37,7 +41,7 @@ _RANKING_LAST = (
     "sees_test_cells",
     "verdict",
 )
-_RANKING_HIDDEN = ("regime", "method", "n_units")
+_RANKING_HIDDEN = ("regime", "method", "n_units", "baseline_verdict")  # the cards have the verdict
 _CONTRASTS_HIDDEN = ("base", "method", "group", "t", "family_size")
 _RULES_FIRST = (
     *_EVALUATION,
@@ -60,7 +64,9 @@ class Best:
     low, high
         Ends of the interval of the score; None where there is nothing to resample.
     tied, untested
-        Labels of the methods that the corrected tests do not separate from it, and of those that were not tested.
+        Labels of the methods that the paired tests do not tell apart from it, and of those that were not tested.
+    baselines
+        What is said of the best baseline; empty where the study names none.
     others
         How many other methods have a rank.
     """
@@ -76,6 +82,7 @@ class Best:
     tied: list[str]
     untested: list[str]
     others: int
+    baselines: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,8 @@ def render(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["code"] = _code
-    shown = shown_tables(read) | {
+    labels = {method.method: method.label for method in settings.methods}
+    shown = shown_tables(read, labels) | {
         "data": _data(cards, settings.datasets),
         "methods": pd.DataFrame([asdict(method) for method in settings.methods]),
         "metrics": _metrics(),
@@ -140,7 +148,7 @@ def render(
         study=settings,
         finished=_finished(read["resources"]),
         unfinished=read["failed"]["status"].value_counts().to_dict(),
-        best=best(read["ranking"], settings.evaluations, 1 - settings.level),
+        best=best(read["ranking"], settings.evaluations),
         audit=audited(read["audit"], settings.evaluations),
         controls=[one.description for name, one in CONTROLS.items() if _was_made(name, read["audit"])],
         table_code=generate_init_offline_itables_html(options.dt_bundle),
@@ -164,8 +172,8 @@ def _finished(resources: pd.DataFrame) -> int:
     return int(resources.loc[resources["status"] == "ok", "fit"].nunique())
 
 
-def best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[Best]:
-    """The best-ranked method of every evaluation, and which others the corrected tests do not separate from it."""
+def best(ranking: pd.DataFrame, names: Mapping[str, str]) -> list[Best]:
+    """The best-ranked method of every evaluation, and which others the paired tests do not tell apart from it."""
     cards = []
     for (dataset, evaluation), part in ranking[ranking["dataset"] != "all"].groupby(_EVALUATION, sort=False):
         others = part[part["rank"] > 1]
@@ -180,9 +188,10 @@ def best(ranking: pd.DataFrame, names: Mapping[str, str], alpha: float) -> list[
                     high=first.high if pd.notna(first.high) else None,
                     interval_over=first.interval_over,
                     verdict=first.verdict,
-                    tied=others.loc[others["p_against_best"] > alpha, "label"].tolist(),
-                    untested=others.loc[others["p_against_best"].isna(), "label"].tolist(),
+                    tied=others.loc[others["against_best"].isin(TIED), "label"].tolist(),
+                    untested=others.loc[others["against_best"] == NOT_TESTED, "label"].tolist(),
                     others=len(others),
+                    baselines=first.baseline_verdict if pd.notna(first.baseline_verdict) else "",
                 )
             )
     return cards
@@ -208,13 +217,13 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
     return cards
 
 
-def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tables of the page, with columns for people."""
+def shown_tables(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The tables of the page, with columns for people; `labels` are those of methods."""
     return {
         "ranking": ranking_columns(tables["ranking"]),
         "audit": tables["audit"].drop(columns="regime"),
         "rules": _rules(tables["rules"]),
-        "effects": tables["effects"],
+        "effects": _effects(tables["effects"], labels),
         "failed": tables["failed"],
         "tests": tables["tests"],
         "contrasts": tables["contrasts"].drop(columns=list(_CONTRASTS_HIDDEN)),
@@ -229,6 +238,13 @@ def ranking_columns(ranking: pd.DataFrame) -> pd.DataFrame:
     known = {*_RANKING_FIRST, *_RANKING_LAST, *_RANKING_HIDDEN}
     others = [column for column in ranking if column not in known and not ranking[column].equals(ranking["score"])]
     return ranking[[column for column in (*_RANKING_FIRST, *others, *_RANKING_LAST) if column in ranking]]
+
+
+def _effects(effects: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """The effects, levels and methods by their labels."""
+    named = {name: effects[name].map(lambda method: labels.get(method, method)) for name in ("base", "method")}
+    levels = {end: effects[f"{end}_label"] for end in ("from", "to")}
+    return effects.assign(**named, **levels).drop(columns=["from_label", "to_label"])
 
 
 def _rules(rules: pd.DataFrame) -> pd.DataFrame:

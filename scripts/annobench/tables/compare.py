@@ -19,6 +19,7 @@ from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import Evaluation, Fits
 from annobench.tables.shared.measures import Measured, Measures, basis_of
 from annobench.tables.shared.spec import TablesSpec
+from annobench.tables.shared.standing import DIGITS, Standing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,8 +65,13 @@ COLUMNS = {
         "predict_seconds",
         "peak_rss_mb",
         "trainable_parameters",
+        "total_parameters",
+        "model_bytes",
+        "validation_score",
         "sees_test_cells",
         "p_against_best",
+        "against_best",
+        "baseline_verdict",
         "verdict",
     ),
     "tests": (
@@ -93,11 +99,25 @@ MEANINGS = {
         "What intervals and tests are computed from: `unit counts` or `unit sums` over the cells of donors, studies or "
         "blocks of cells; else values of whole fits, over `seeds` or `splits`; `one value` where there is only one."
     ),
-    "rank": "Place among the methods that finished all fits; controls have none.",
+    "rank": (
+        "Place among the methods that finished all fits; controls have none. By the primary metric; ties by balanced "
+        "accuracy, then accuracy (where they are among `scoring.metrics`), fewer trainable parameters, and less time "
+        "to fit and predict. `against_best` says whether a place means anything."
+    ),
     "label": "Name of the method.",
     "score": "The primary metric: mean over splits of the mean over seeds.",
     "<metric>": "One column for every metric of `scoring.metrics`.",
+    "validation_score": "Mean score on the validation cells by which settings were chosen, where methods state one.",
     "p_against_best": "The p-value against the best-ranked method, after Holm's correction.",
+    "against_best": (
+        "`best`; `same score`; `not told apart`, where the paired interval holds 0 or `p_against_best` is above 1 "
+        "minus the confidence; `worse`; `not tested`. Empty without a rank, and over the study."
+    ),
+    "baseline_verdict": (
+        "One sentence on the best other method and the best baseline, both by rank: whether the paired interval of "
+        "their difference lies above 0. The interval is that of one pair, though both were picked by their scores; the "
+        "p-value is corrected for all pairs of the evaluation. Empty without `scoring.baselines`, and over the study."
+    ),
     "method_a": "First method.",
     "method_b": "Second method.",
     "difference": "Primary metric of the first minus that of the second, on the fits that both have.",
@@ -106,6 +126,14 @@ MEANINGS = {
 }
 IN_REPORT = ("ranking", "tests")
 ALL = ("all", "all", "all")  # dataset, evaluation and regime of what is taken over the whole study
+_MEANS = (
+    "fit_seconds",
+    "predict_seconds",
+    "trainable_parameters",
+    "total_parameters",
+    "model_bytes",
+    "validation_score",
+)
 _SUMMARY = COLUMNS["summary"][:-1]  # the verdict is added last
 _TESTS = COLUMNS["tests"][:-1]
 
@@ -156,10 +184,10 @@ class Comparison:
 
     def __init__(self, fits: Fits, spec: TablesSpec) -> None:
         self.fits, self.methods = fits, spec.methods
-        self.primary = METRICS[spec.scoring.primary]
+        self.primary, self.baselines = METRICS[spec.scoring.primary], spec.scoring.baselines
         self.metrics = [METRICS[name] for name in spec.scoring.shown]
         others = [name for name in spec.scoring.metrics if name not in COLUMNS["ranking"]]
-        self.columns = filled(COLUMNS["ranking"][:-2], others)
+        self.columns = filled(COLUMNS["ranking"][: COLUMNS["ranking"].index("p_against_best")], others)
         self.confidence = spec.statistics.confidence
         self.weights = stats.Weights(spec.statistics.replicates, self.confidence)
         self.measures = Measures(fits, {*self.metrics, self.primary}, self.weights)
@@ -218,8 +246,8 @@ class Comparison:
         """Methods in order, per evaluation and over the study (`all`).
 
         Order: the primary metric by its distance to the best value, then balanced accuracy, accuracy, fewer trainable
-        parameters, less time. A method with fits that failed, are missing or lack the metric, and a control, gets no
-        rank.
+        parameters, less time to fit and predict. A method with fits that failed, are missing or lack the metric, and a
+        control, gets no rank.
         """
         rows = []
         resources = resources[resources["status"] == "ok"]
@@ -229,17 +257,18 @@ class Comparison:
             values = part.pivot(index="method", columns="metric", values="value")
             for row in self._ranked_rows(part).to_dict("records"):
                 mine = used[used["method"] == row["method"]]
-                cost = {
-                    "fit_seconds": mine["fit_seconds"].mean(),
-                    "predict_seconds": mine["predict_seconds"].mean(),
-                    "peak_rss_mb": mine["peak_rss_mb"].max(),
-                    "trainable_parameters": pd.to_numeric(mine["trainable_parameters"]).mean(),
-                    "sees_test_cells": bool(mine["sees_test_cells"].any()),
-                }
+                cost = {name: pd.to_numeric(mine[name]).mean() for name in _MEANS}
+                cost |= {"peak_rss_mb": mine["peak_rss_mb"].max()}
+                cost |= {"sees_test_cells": bool(mine["sees_test_cells"].any())}
                 method = {key: getattr(self.methods[row["method"]], key) for key in ("label", "kind")}
                 rows.append(values.loc[row["method"]].to_dict() | row | method | {"score": row["value"]} | cost)
         table = self._ordered(pd.DataFrame(rows, columns=self.columns))
-        return table.assign(p_against_best=_against_best(table, tests))
+        standing = Standing(table, tests, self.primary, 1 - self.confidence)
+        return table.assign(
+            p_against_best=standing.p_against_best(),
+            against_best=standing.against_best(),
+            baseline_verdict=standing.on_baselines(self.baselines),
+        )
 
     def _ranked_rows(self, part: pd.DataFrame) -> pd.DataFrame:
         """Rows of the primary metric of one evaluation; a method without it has a row without value."""
@@ -252,11 +281,14 @@ class Comparison:
     def _ordered(self, table: pd.DataFrame) -> pd.DataFrame:
         """Sort within each evaluation and number the methods that completed all their fits."""
         falling = [name for name in ("balanced_accuracy", "accuracy") if name in table]
-        order = ["loss", *falling, "trainable_parameters", "fit_seconds"]
-        ascending = [name not in falling for name in order]
+        keys = pd.DataFrame({"loss": table["score"].map(self.primary.loss)}).join(table[falling])
+        keys = keys.astype(float).round(DIGITS).join(table["trainable_parameters"])
+        keys["seconds"] = table["fit_seconds"] + table["predict_seconds"].fillna(0)
+        ascending = [name not in falling for name in keys]
         parts = []
-        for _, part in table.assign(loss=table["score"].map(self.primary.loss)).groupby(EVALUATION, sort=False):
-            part = part.sort_values(order, ascending=ascending, kind="stable", na_position="last").drop(columns="loss")
+        for _, part in table.groupby(EVALUATION, sort=False):
+            order = keys.loc[part.index].sort_values(list(keys), ascending=ascending, kind="stable", na_position="last")
+            part = part.loc[order.index]
             counted = (part["kind"] == "method") & (part["n_fits"] == part["n_planned"]) & part["score"].notna()
             parts.append(part.assign(rank=counted.cumsum().where(counted).astype("Int64")))
         return pd.concat(parts, ignore_index=True) if parts else table
@@ -305,13 +337,3 @@ class Comparison:
 def _plural(kinds: Iterable[str]) -> str:
     """`donors`, `cells and studies`; empty for nothing."""
     return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
-
-
-def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
-    """Holm-corrected p-value of each method against the best-ranked one; empty for that one and for controls."""
-    best = {(r.dataset, r.evaluation): r.method for r in ranking.itertuples() if not pd.isna(r.rank) and r.rank == 1}
-    corrected = {(r.dataset, r.evaluation, frozenset((r.method_a, r.method_b))): r.p_holm for r in tests.itertuples()}
-    return [
-        corrected.get((r.dataset, r.evaluation, frozenset((r.method, best.get((r.dataset, r.evaluation))))))
-        for r in ranking.itertuples()
-    ]

@@ -1,9 +1,9 @@
-"""Factors: what panel training, balancing, the confidence rule and merging of labels each change, all else equal.
+"""Factors: what panel training, balancing, the confidence rule, merging of labels, and every part of a method change.
 
 A factor of the evaluations (training, balance) is compared between evaluations of one dataset that differ in nothing
-else; confidence rules and merging are compared within every fit. Differences are means over everything that the two
-levels have in common (other factors, methods, splits, seeds), with intervals from the same random weights of the test
-cells or donors on both sides.
+else; confidence rules and merging are compared within every fit; factors of methods (see `annobench.config.factors`)
+between two methods in one evaluation. Differences are means over everything that the two levels have in common (other
+factors, methods, splits, seeds), with intervals from the same random weights of the test cells or donors on both sides.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from annobench.config.factors import Level, pairs
 from annobench.ontology.rollup import Rollup
 from annobench.score import statistics as stats
 from annobench.score.confidence import RULES
@@ -49,10 +50,15 @@ COLUMNS = {
     ),
     "effects": (
         "dataset",
+        "evaluation",
         "factor",
         "from",
         "to",
+        "from_label",
+        "to_label",
+        "base",
         "method",
+        "setting",
         "metric",
         "difference",
         "low",
@@ -66,10 +72,24 @@ MEANINGS = {
     "training": "Genes that train: those of the `panel`, or `all`.",
     "balance": "How the training cells are balanced, and the cap.",
     "merging": "Whether labels are merged by the study's rule (`merged`) or not (`none`).",
-    "factor": "`training`, `balance`, `merging` or `confidence rule`.",
-    "from": "Level that is compared with.",
-    "to": "Level that is compared.",
-    "effects.method": "Method; `all` for the mean over methods.",
+    "effects.evaluation": (
+        "Evaluation in which two methods are compared; `all` for the mean over those of the dataset, and for the other "
+        "factors."
+    ),
+    "factor": (
+        "`training`, `balance`, `merging`, `confidence rule`; of methods the `backbone`, or a part of the "
+        "implementation, such as `strategy` or `loss`."
+    ),
+    "from": (
+        "Level that is compared with. Of a factor of methods that of the first method of the study, or where a setting "
+        "lacks it the first that this setting has."
+    ),
+    "to": "Level that is compared; a part of a method with the options that are not its defaults.",
+    "from_label": "Name of the level `from`.",
+    "to_label": "Name of the level `to`.",
+    "base": "Method at the level `from`; the same as `method` where the factor is none of methods.",
+    "effects.method": "Method at the level `to`; `all` for the mean over methods, or over pairs of them.",
+    "setting": "What the two methods share in the factors of methods that change within the study; else empty.",
     "difference": "Mean of the metric at `to` minus its mean at `from`.",
     "n_comparisons": "Number of comparisons that the difference is a mean of.",
     "effects.n_fits": "Number of finished fits at one level.",
@@ -77,6 +97,7 @@ MEANINGS = {
 LABEL_METRICS = ("macro_f1", "balanced_accuracy", "accuracy")
 _BASE_RULE = "raw"
 _BASE_LEVEL = {"training": "all", "balance": "none"}
+_LABELS = {"all": "all genes", "panel": "panel genes", "zscore": "z-score"}
 
 
 def factors(context: TableContext) -> pd.DataFrame:
@@ -85,7 +106,7 @@ def factors(context: TableContext) -> pd.DataFrame:
 
 
 def effects(context: TableContext) -> pd.DataFrame:
-    """Differences between the levels of every factor, per method and over all methods."""
+    """Differences between the levels of every factor, per method or pair of methods and over all of them."""
     return context.once(_effects).effects()
 
 
@@ -96,13 +117,33 @@ def _effects(context: TableContext) -> "Effects":
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One metric of one method at two levels of a factor, all else equal: both sides, and the fits of one side."""
+    """One metric at two levels of a factor, all else equal.
+
+    Attributes
+    ----------
+    dataset, evaluation
+        Where; `all` for a factor of evaluations.
+    factor, levels
+        What changes, from and to.
+    metric
+        What is measured.
+    methods
+        The methods on both sides.
+    setting
+        What they share in other factors of methods.
+    before, after
+        Both sides.
+    n_fits
+        The fits of one side.
+    """
 
     dataset: str
+    evaluation: str = "all"
     factor: str
-    levels: tuple[str, str]
+    levels: tuple[Level, Level]
     metric: str
-    method: str
+    methods: tuple[str, str]
+    setting: str = ""
     before: "Measured"
     after: "Measured"
     n_fits: int
@@ -135,6 +176,7 @@ class Effects:
         self.fits, self.confidences, self.methods, self.merge = fits, confidences, spec.method_names, merge
         self.confidence = spec.statistics.confidence
         self.weights = stats.Weights(spec.statistics.replicates, self.confidence)
+        self.pairs = list(pairs(spec.factors))
         self.levels = {
             split.place: {
                 "panel": split.panel or "-",
@@ -162,32 +204,65 @@ class Effects:
         return pd.DataFrame(rows, columns=COLUMNS["factors"])
 
     def effects(self) -> pd.DataFrame:
-        """Differences between the levels of every factor, per method and over all methods."""
-        of_effect: dict[tuple[str, str, tuple[str, str], str], list[Change]] = {}
+        """Differences between the levels of every factor, per method or pair of methods and over all of them."""
+        of_effect: dict[tuple[str, str, str, tuple[Level, Level], str], list[Change]] = {}
         for one in self.changes():
-            of_effect.setdefault((one.dataset, one.factor, one.levels, one.metric), []).append(one)
+            for evaluation in dict.fromkeys(["all", one.evaluation]):
+                key = (one.dataset, evaluation, one.factor, one.levels, one.metric)
+                of_effect.setdefault(key, []).append(one)
         rows = []
-        for (dataset, factor, levels, metric), changes in of_effect.items():
-            names = list(dict.fromkeys(one.method for one in changes))
-            for method in ["all", *names] if len(names) > 1 else names:
-                mine = [one for one in changes if method in ("all", one.method)]
-                difference = float(np.mean([one.difference for one in mine]))
-                replicates = np.mean([one.replicates for one in mine], axis=0)
-                low, high = stats.interval(replicates, difference, self.confidence, (-1, 1))
-                rows.append(
-                    {
-                        **{"dataset": dataset, "factor": factor, "from": levels[0], "to": levels[1], "method": method},
-                        **{"metric": metric, "difference": difference, "low": low, "high": high},
-                        **{"n_comparisons": len(mine), "n_fits": sum(one.n_fits for one in mine)},
-                    }
-                )
+        for (dataset, evaluation, factor, levels, metric), changes in of_effect.items():
+            places = {one.evaluation for one in changes}
+            if evaluation == "all" and places != {"all"} and len(places) == 1:
+                continue  # the mean of one evaluation adds nothing
+            about = {"dataset": dataset, "evaluation": evaluation, "factor": factor}
+            about |= {"from": levels[0].name, "to": levels[1].name}
+            about |= {"from_label": levels[0].label, "to_label": levels[1].label}
+            sides = dict.fromkeys(one.methods for one in changes)
+            for methods in [None, *sides] if len(sides) > 1 else sides:
+                mine = [one for one in changes if methods in (None, one.methods)]
+                rows.append(about | {"metric": metric} | self._mean(mine, named=methods is not None))
         return pd.DataFrame(rows, columns=COLUMNS["effects"])
 
+    def _mean(self, changes: Sequence[Change], *, named: bool) -> dict[str, object]:
+        """Mean of some changes: the columns that differ between rows of one effect."""
+        difference = float(np.mean([one.difference for one in changes]))
+        replicates = np.mean([one.replicates for one in changes], axis=0)
+        low, high = stats.interval(replicates, difference, self.confidence, (-1, 1))
+        base, method = changes[0].methods if named else ("all", "all")
+        return {
+            **{"base": base, "method": method, "setting": changes[0].setting if named else ""},
+            **{"difference": difference, "low": low, "high": high},
+            **{"n_comparisons": len(changes), "n_fits": sum(one.n_fits for one in changes)},
+        }
+
     def changes(self) -> Iterator[Change]:
-        """Every method at two levels of every factor."""
+        """Every method, or pair of methods, at two levels of every factor."""
         yield from self._between_evaluations()
+        yield from self._between_methods()
         yield from self._of_merging()
         yield from self._of_rules()
+
+    def _between_methods(self) -> Iterator[Change]:
+        """Two methods that differ in one factor only, in every evaluation that runs both, on the fits of both."""
+        for evaluation in self.levels:
+            fits = {method: frozenset(self._fits(evaluation, method)) for method in self.methods}
+            for pair in self.pairs:
+                both = frozenset.intersection(*(fits[method] for method in pair.methods))
+                before, after = (self._values(evaluation, method, "none", both) for method in pair.methods)
+                for metric in before:
+                    yield Change(
+                        dataset=evaluation[0],
+                        evaluation=evaluation[1],
+                        factor=pair.factor,
+                        levels=pair.levels,
+                        metric=metric,
+                        methods=pair.methods,
+                        setting=pair.setting,
+                        before=before[metric],
+                        after=after[metric],
+                        n_fits=len(both),
+                    )
 
     def _between_evaluations(self) -> Iterator[Change]:
         """Evaluations of one dataset and regime that differ in one factor only; one side has the base level."""
@@ -206,9 +281,9 @@ class Effects:
                         yield Change(
                             dataset=first[0],
                             factor=factor,
-                            levels=(levels[factor], others[factor]),
+                            levels=_named(levels[factor], others[factor]),
                             metric=metric,
-                            method=method,
+                            methods=(method, method),
                             before=before[metric],
                             after=after[metric],
                             n_fits=len(both),
@@ -223,9 +298,9 @@ class Effects:
                     change = Change(
                         dataset=evaluation[0],
                         factor="merging",
-                        levels=("none", "merged"),
+                        levels=_named("none", "merged"),
                         metric=metric,
-                        method=method,
+                        methods=(method, method),
                         before=before[metric],
                         after=after[metric],
                         n_fits=len(self._fits(evaluation, method)),
@@ -248,9 +323,9 @@ class Effects:
                         yield Change(
                             dataset=evaluation[0],
                             factor="confidence rule",
-                            levels=(_BASE_RULE, rule),
+                            levels=_named(_BASE_RULE, rule),
                             metric=metric,
-                            method=method,
+                            methods=(method, method),
                             before=(base.value, base.replicates),
                             after=(other.value, other.replicates),
                             n_fits=other.n_fits,
@@ -287,3 +362,8 @@ class Effects:
             table[column] = rolled(np.asarray(table[column], dtype=object), self.merge, self.fits.ontology)
         classes = sorted(set(table["true"]) | set(table["predicted"]))
         return UnitCounts.of_table(table, Classes(classes, self.fits.ontology))
+
+
+def _named(first: str, second: str) -> tuple[Level, Level]:
+    """Two levels of a factor of evaluations."""
+    return Level(first, _LABELS.get(first, first)), Level(second, _LABELS.get(second, second))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.core.errors import DataError
+from annobench.core.records import Records, plain
 from annobench.tables.shared.confidences import Confidences, confidences_of
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.spec import PublishedColumn, PublishedTable
@@ -84,9 +85,7 @@ def compared(
     DataError
         The file has other columns.
     """
-    table = pd.read_csv(file, sep="\t", keep_default_na=False, comment="#")
-    if list(table.columns) != _OF_FILE:
-        raise DataError(f"{file}: expected the columns {', '.join(_OF_FILE)}, found {list(table.columns)}")
+    table = _read(file)
     audit = audit[(audit["dataset"] == spec.dataset) & (audit["evaluation"] == spec.evaluation)]
     measured = _Measured(markers, confidences, spec.dataset)
     rows = []
@@ -107,6 +106,23 @@ def compared(
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS["published"])
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """The published table; raises DataError where it is malformed."""
+    records = Records.read(file, comment="#")
+    table = pd.DataFrame(
+        [[plain(field) for field in fields] for _, fields in records], columns=records.names, dtype=str
+    )
+    if list(table.columns) != _OF_FILE:
+        raise DataError(f"{file}: expected the columns {', '.join(_OF_FILE)}, found {list(table.columns)}")
+    for column in ("scale", "value"):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        wrong = table.loc[numbers.isna(), column]
+        if len(wrong):
+            raise DataError(f"{file}: {column}: '{wrong.iloc[0]}' in row {wrong.index[0] + 1} is not a number")
+        table[column] = numbers
+    return table
 
 
 class _Measured:

@@ -1,11 +1,12 @@
 """Published values that figures draw as references: facts with their source, and how they are known."""
 
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from annobench.core.errors import DataError
+from annobench.core.records import Records, plain
+from annobench.ontology.ids import canonical
 from annobench.tables.shared.context import TableContext
 
 COLUMNS = {
@@ -56,9 +57,10 @@ def published_values(context: TableContext) -> pd.DataFrame:
 def read_published_values(path: Path) -> pd.DataFrame:
     """Read a tab-separated file with these columns; raises DataError where it is malformed."""
     columns = COLUMNS["published_values"]
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    text = StringIO("".join(line for line in lines if not line.startswith("#")))  # a source may hold a #
-    table = pd.read_csv(text, sep="\t", dtype=str, keep_default_na=False)
+    records = Records.read(path, comment="#")
+    table = pd.DataFrame(
+        [[plain(field) for field in fields] for _, fields in records], columns=records.names, dtype=str
+    )
     if list(table.columns) != list(columns):
         raise DataError(f"{path}: expected the columns {', '.join(columns)}, found {', '.join(table.columns)}")
     for column, allowed in _ALLOWED.items():
@@ -68,6 +70,7 @@ def read_published_values(path: Path) -> pd.DataFrame:
                 f"{path}: {column}: expected one of {', '.join(allowed)}, found '{wrong.iloc[0]}' in row "
                 f"{wrong.index[0] + 1}"
             )
+    table["group"] = table["group"].map(canonical)
     for column in _NUMBERS:
         numbers = pd.to_numeric(table[column].where(table[column] != ""), errors="coerce")
         wrong = table.loc[numbers.isna() & (table[column] != ""), column]

@@ -1,8 +1,14 @@
 """How the fits of a study ended, and what they took."""
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
 import pandas as pd
 
 from annobench.core.files import read_json
+from annobench.fit.run_record import OUTPUTS, Note, RunRecord
+from annobench.fit.saved_model import FACTS, GENES
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles
 
@@ -25,7 +31,10 @@ COLUMNS = {
         "peak_rss_mb",
         "peak_gpu_mb",
         "trainable_parameters",
+        "total_parameters",
         "model_mb",
+        "model_bytes",
+        "validation_score",
         "threads",
         "device",
         "host",
@@ -39,13 +48,21 @@ MEANINGS = {
     "total_seconds": "Wall time of the whole process (s).",
     "cpu_seconds": "Processor time of the fit and of all its processes (s).",
     "peak_gpu_mb": "Peak memory that torch allocated on the GPU (MB).",
-    "model_mb": "Size of the saved model (MB).",
+    "model_mb": "Size of the saved model (MB), with the genes and labels that every model carries.",
+    "validation_score": (
+        "Score on the validation cells by which the method chose its settings, where its run record has one "
+        "(`notes`: macro F1 of an adapted backbone)."
+    ),
     "threads": "Threads that the method was given.",
     "device": "Where the method ran: cpu or cuda.",
     "host": "Machine.",
 }
 IN_REPORT = ("failed", "resources")
-_OF_RECORD = COLUMNS["resources"][COLUMNS["resources"].index("status") : -1]
+_MADE = ("total_parameters", "model_bytes", "validation_score")  # not fields of the run record
+_OF_RECORD = [name for name in COLUMNS["resources"][COLUMNS["resources"].index("status") : -1] if name not in _MADE]
+
+
+Notes: TypeAlias = Mapping[str, Note | Mapping[str, Note] | tuple[str, ...]]
 
 
 def failed(context: TableContext) -> pd.DataFrame:
@@ -78,11 +95,40 @@ def resources(context: TableContext) -> pd.DataFrame:
             "regime": fit.regime,
             "fit": str(fit.folder),
             **{name: getattr(run, name) for name in _OF_RECORD},
+            "total_parameters": _number(_part(run.notes, "parameters").get("all")),
+            "model_bytes": _stored(fit, run),
+            "validation_score": _validation(run.notes),
             "sees_test_cells": run.sees_test_cells,
         }
         for fit, run in context.fits.runs.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS["resources"])
+
+
+def _part(notes: Notes, name: str) -> Mapping[str, Note]:
+    """The notes of one name, where a method wrote a mapping there."""
+    part = notes.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _number(note: object) -> float:
+    return float(note) if isinstance(note, int | float) and not isinstance(note, bool) else np.nan
+
+
+def _validation(notes: Notes) -> float:
+    """The first note on a score of validation cells, such as `validation_macro_f1`."""
+    written = [notes, *(part for part in notes.values() if isinstance(part, Mapping))]
+    found = (value for part in written for name, value in part.items() if name.startswith("validation_"))
+    return next((number for value in found if np.isfinite(number := _number(value))), np.nan)
+
+
+def _stored(fit: FitFiles, run: RunRecord) -> float:
+    """Bytes of the files that the method itself saved."""
+    if not run.has("model"):
+        return np.nan
+    files = (path for path in (fit.folder / OUTPUTS["model"]).rglob("*") if path.is_file())
+    sizes = [path.stat().st_size for path in files if path.name not in (FACTS, GENES)]
+    return float(sum(sizes)) if sizes else np.nan
 
 
 def _why_missing(fit: FitFiles) -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import is_disk_full
+from annobench.core.progress import heard_by
+from annobench.workflow.seals import check, seal
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -40,7 +42,10 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
             print(f"  {snakemake.rule}: {text}", file=terminal)
 
         try:
-            yield say
+            check(given_files(snakemake.input))
+            with heard_by(say):
+                yield say
+            seal(given_files(snakemake.output))
         except Exception as error:  # noqa: BLE001 - whatever it is, terminal and log must show it
             traceback.print_exc()
             if is_disk_full(error) and not isinstance(error, AnnobenchError):
@@ -56,6 +61,11 @@ def job(snakemake: "Snakemake") -> Iterator[Callable[[str], None]]:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+
+
+def given_files(given: Iterable[object]) -> list[str]:
+    """All inputs or outputs of a job."""
+    return [str(path) for path in given]
 
 
 def files_of(given: str | Iterable[str] | None) -> list[str]:

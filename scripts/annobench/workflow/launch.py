@@ -18,6 +18,7 @@ from annobench.config.study import Study, load_study, named_study
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.files import read_json
 from annobench.core.paths import ROOT, SCRIPTS
+from annobench.workflow.absent import check_nothing_went_away
 from annobench.workflow.resources import HEADROOM_MB, TABLE_MB_A_MILLION
 from annobench.workflow.summary import summary
 from annobench.workflow.targets import Targets
@@ -77,13 +78,10 @@ def run(name: str | None, arguments: Sequence[str] = (), profile: str = "local")
     """
     name = entered(name)
     study, results = resolve(name), Results()
+    check_nothing_went_away(study)
     started, began = time.monotonic(), time.time()
     with only_run_here():
-        lost = [] if {"--forcerun", "partial=true"} & set(arguments) else lost_fits(study, results)
-        if lost:
-            print(f"{len(lost)} fits behind earlier tables are missing, and are run again.", flush=True)
-        forced = ["--forcerun", *lost] if lost else []
-        status = snakemake(name, *arguments, *forced, profile=profile, largest_mb=_largest_job_mb(study))
+        status = snakemake(name, *arguments, profile=profile, largest_mb=_largest_job_mb(study))
     if {"-n", "--dry-run", "--report"} & set(arguments):
         return status
     ranking = Path(results.table(study.name, "ranking"))
@@ -122,12 +120,6 @@ def failed_records(name: str | None) -> list[str]:
     records |= {f"{path}/card.json": path for path in targets.tokens()}
     again = ("failed", "killed", "timeout", "skipped")
     return [made for path, made in records.items() if Path(path).is_file() and read_json(path)["status"] in again]
-
-
-def lost_fits(study: Study, results: Results) -> list[str]:
-    """Run records that are missing although their scores exist; Snakemake looks no further than newer tables."""
-    pairs = ((results.run(fit), results.scores(fit)["scores"]) for fit in study.fits())
-    return [run for run, scores in pairs if Path(scores).is_file() and not Path(run).is_file()]
 
 
 def snakemake(name: str | None, *arguments: str, profile: str = "local", largest_mb: int = 0) -> int:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
+from annobench.cells.spec import COUNTS
 from annobench.config.census import census_source, chunk_names
 from annobench.config.entities import parts_of
 from annobench.config.names import STORE_CELLS
@@ -273,7 +274,7 @@ class Plan:
 def _counts_of_many(dataset: Document) -> bool:
     """Whether a dataset has counts of more cells than are kept in memory."""
     matrix = dataset["matrix"]
-    counts = matrix["state"] == "counts" and not matrix["counts_from"]
+    counts = matrix["state"] in COUNTS and not matrix["counts_from"]
     return "source" in dataset and counts and dataset["resources"]["cells"] > STORE_CELLS
 
 

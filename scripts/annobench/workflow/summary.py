@@ -33,8 +33,11 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
         lines += ["", f"{title}: {metric}" + (f", interval over {units}" if units else "")]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         lines += [_line(row) for row in rows if row["kind"] != "decoding"]  # the tables list decodings
-    report = f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")
-    lines += ["", *_failures(failed, study.name, name), "", f"Report: {report}"]
+        if verdict := rows[0].get("baseline_verdict"):  # the same in all rows of an evaluation
+            lines.append(f"  {verdict[0].upper()}{verdict[1:]}")
+    lines += ["", *_failures(failed, study.name, name)]
+    if Path(results.report(study.name)).is_file():
+        lines += ["", "Report: " + f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")]
     return "\n".join(lines)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from annobench.config.contrasts import Contrast
+from annobench.config.factors import MethodFactors
+from annobench.config.method_factors import method_factors
 from annobench.config.plugins import plugins
 from annobench.config.published import published_files
 from annobench.config.split import Split
@@ -40,6 +42,15 @@ class TableRules(Chapter):
             "published": [str(path) for path in self.published_files()],
         }
 
+    def made(self, wildcards: Wildcards) -> dict[str, list[str]]:
+        """What a whole study keeps besides its tables: a file of it that is gone is made again."""
+        predictions = [self.results.predictions(fit) for fit in self.study.scored_fits()]
+        return {
+            **self.inputs(wildcards),
+            "predictions": self.targets.there(predictions),
+            "cells": self.targets.there(self.targets.data()),
+        }
+
     def fit_files(self) -> dict[str, list[str]]:
         """Run records, scores and counts of all fits; with `partial`, of those that are there."""
         files: dict[str, list[str]] = {"run": []}
@@ -62,15 +73,19 @@ class TableRules(Chapter):
     def spec(self, wildcards: Wildcards) -> TablesSpec:
         """What the tables need to know of the study."""
         settings = self.study.settings
-        merge = self.rollup(settings["scoring"]["merge"])
+        scoring = settings["scoring"]
+        merge, factors = self.rollup(scoring["merge"]), method_factors(self.study)
         return TablesSpec(
             study=self.study.name,
             splits=tuple(map(scored_split, self.study.splits.values())),
             methods={
-                name: StudyMethod(**{k: self.study.methods[name][k] for k in ("label", "kind", "fitted", "decoding")})
+                name: StudyMethod(
+                    **{key: self.study.methods[name][key] for key in ("label", "kind", "fitted", "decoding")},
+                    factors=factors.get(name, MethodFactors()),
+                )
                 for name in self.study.shown_methods()
             },
-            scoring=Scoring(settings["scoring"]["primary"], tuple(settings["scoring"]["metrics"])),
+            scoring=Scoring(scoring["primary"], tuple(scoring["metrics"]), tuple(scoring["baselines"])),
             statistics=Statistics.from_params(settings["statistics"]),
             contrasts=tuple(map(Contrast.from_params, settings["contrasts"])),
             merge=RollupRule.from_params(merge) if merge else None,

@@ -178,8 +178,10 @@ def test_panels_in_every_form(tmp_path: Path, form: str) -> None:
 
 def test_a_file_as_spreadsheets_write_it(tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
-    file.write_bytes(b"\xef\xbb\xbf" + b'"gene","ensembl"\r\n"A","ENSG00000000001"\r\n"NA",""\r\n')
-    assert read_panel(file, COLUMNS)["feature_name"].tolist() == ["A", "NA"]
+    file.write_bytes(b"\xef\xbb\xbf" + b'"gene","ensembl"\r\n"A","ENSG00000000001"\r\n"NA",""\r\n"NA","ENSG2"\r\n')
+    assert read_panel(file, COLUMNS)["feature_name"].tolist() == ["A"]  # NA is no gene
+    file.write_bytes("gene;ensembl\r\nA;ENSG00000000001.2\r\n\u00a0B \r\n;\r\n".encode("utf-16"))
+    assert read_panel(file, COLUMNS)["feature_name"].tolist() == ["A", "B"]
 
 
 def test_a_file_of_one_column(tmp_path: Path) -> None:

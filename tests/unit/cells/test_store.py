@@ -477,7 +477,7 @@ def test_what_is_no_h5ad_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a readable h5ad file"):
         H5adFile(tmp_path / "cut.h5ad")
     AnnData(counts(5), obs=obs(5), var=genes().set_index("feature_name")).write_h5ad(tmp_path / "a.h5ad")
-    with pytest.raises(DataError, match=r"there is no layers/count"):
+    with pytest.raises(DataError, match=r"there is no matrix layers/count"):
         H5adFile(tmp_path / "a.h5ad", "layers/count")
 
 

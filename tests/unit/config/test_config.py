@@ -327,6 +327,20 @@ def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
     ]
 
 
+def test_baselines_are_methods_of_the_study_that_others_can_be_held_against() -> None:
+    def scored(*names: str) -> dict:
+        return {"baselines": list(names)}
+
+    methods = ["knn", "xgboost"]
+    settings = load_study(study(methods=methods, scoring=scored("knn")), ROOT).settings
+    assert settings["scoring"]["baselines"] == ["knn"]
+    assert load_study(study(methods=methods), ROOT).settings["scoring"]["baselines"] == []
+    message = refused(methods=methods, scoring=scored("xgbost"))
+    assert "scoring.baselines: 'xgbost' does not run in this study; did you mean 'xgboost'?" in message
+    assert "scoring.baselines: 'oracle' is a control, which has no rank" in refused(scoring=scored("oracle"))
+    assert "every method is a baseline" in refused(methods=methods, scoring=scored(*methods))
+
+
 def test_contrasts_are_between_methods_that_run_on_the_same_cells() -> None:
     one = {"name": "gain", "base": "knn", "method": "xgboost"}
     methods = ["knn", "xgboost"]
@@ -418,3 +432,18 @@ def test_limits_of_a_fit_grow_with_the_table_of_cells() -> None:
     place = SimpleNamespace(dataset="hce_release", split="release", method="knn", seed="1")
     assert FitRules(found).limit_mb(place, 2) == int(2 * (own["memory_mb"] + 150 * millions))
     assert FitRules(found).limit_seconds(place, 1) == own["minutes"] * 60 + int(30 * millions)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_yaml_files_as_editors_save_them(tmp_path: Path, encoding: str, end: str) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_bytes(end.join(["label: M\u00fcller", "parameters:", "\u00a0 k: 3", ""]).encode(encoding))
+    assert load_yaml(file) == {"label": "M\u00fcller", "parameters": {"k": 3}}
+
+
+def test_yaml_files_that_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_bytes(b"label: \x00\n")
+    with pytest.raises(ConfigError, match="m.yaml, line 1: holds a zero character"):
+        load_yaml(file)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from annobench.core import delimited, tables
 from annobench.core.delimited import TextFile, careful_columns, regular_columns
 from annobench.core.errors import DataError
-from annobench.core.parquet import positions
+from annobench.core.parquet import positions, read_columns
 from annobench.core.tables import Table, Wanted, column_names, find_repeated, read_table
 
 WANTED = Wanted(ids="id", texts=["label"], numbers=["score"])
@@ -169,7 +170,7 @@ def test_column_names(tmp_path: Path) -> None:
 
 
 def test_careful_columns_state_the_lines(tmp_path: Path) -> None:
-    columns, lines = careful_columns(TextFile.of(as_written(b'id,label\n\nc1,"A\nB"\nc2,C\n', tmp_path)), ["label"])
+    columns, lines, _ = careful_columns(TextFile.of(as_written(b'id,label\n\nc1,"A\nB"\nc2,C\n', tmp_path)), ["label"])
     assert columns["label"].to_pylist() == ["A\nB", "C"]
     assert lines.tolist() == [4, 5]
 
@@ -203,3 +204,51 @@ def test_repeated_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         ids = [prefix + name for name in "abcdb"]
         assert find_repeated(pa.array(ids, pa.large_string())) == (4, 1)
         assert find_repeated(pa.array(ids[:4], pa.large_string())) is None
+
+
+@pytest.mark.parametrize("width", [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32()])
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string()])
+def test_categories_of_any_width(tmp_path: Path, width: pa.DataType, text: pa.DataType) -> None:
+    codes = pa.array([0, 1, None, 0], width)
+    columns = {
+        "id": pa.DictionaryArray.from_arrays(pa.array([3, 2, 1, 0], width), pa.array(list("wxyz"), text)),
+        "label": pa.DictionaryArray.from_arrays(codes, pa.array(["a", " b\u00a0"], text)),
+        "score": pa.DictionaryArray.from_arrays(codes, pa.array(["0.5", "NA"], text)),
+        "whole": pa.array([1, None, 3, 4], pa.int64()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=2)
+    table = read_table(tmp_path / "t.parquet", Wanted(ids="id", texts=["label"], numbers=["score"]))
+    assert table.ids.to_pylist() == list("zyxw")
+    assert table.texts["label"].to_text().tolist() == ["a", "b", "", "a"]
+    assert np.array_equal(table.numbers["score"], [0.5, np.nan, np.nan, 0.5], equal_nan=True)
+    read = read_columns(tmp_path / "t.parquet", categorical=["label"], texts=["id"])
+    assert read["label"].to_text().tolist() == ["a", " b\u00a0", None, "a"]
+    assert np.array_equal(read["whole"], [1, np.nan, 3, 4], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["0,5", "1", "2,25e-1"], [0.5, 1, 0.225]),
+        (["1,234", "0,5", "NA"], [1.234, 0.5, np.nan]),
+        (["\u22120.5", "not available", "-"], [-0.5, np.nan, np.nan]),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path: Path, values: list[str], numbers: list[float]) -> None:
+    rows = "".join(f"c{i};{value}\n" for i, value in enumerate(values))
+    path = as_written(f"id;score\n{rows}".encode(), tmp_path)
+    found = read_table(path, Wanted(ids="id", numbers=["score"])).numbers["score"]
+    assert np.array_equal(found, numbers, equal_nan=True)
+
+
+@pytest.mark.parametrize("values", [["1,234.5"], ["1,2,3"], ["0,5", "0.5"]])
+def test_commas_that_are_not_decimal_are_refused(tmp_path: Path, values: list[str]) -> None:
+    path = as_written(("id;score\n" + "".join(f"c;{value}\n" for value in values)).encode(), tmp_path)
+    with pytest.raises(DataError, match="line 2, column 'score': .* is not a number"):
+        read_table(path, Wanted(ids="id", numbers=["score"]))
+
+
+def test_a_comma_that_may_divide_thousands_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = as_written(b"id\tscore\nc1\t1,234\nc2\t2,500\n", tmp_path, "thousands.tsv")
+    assert read_table(path, Wanted(ids="id", numbers=["score"])).numbers["score"].tolist() == [1.234, 2.5]
+    assert "thousands.tsv, column 'score': '1,234' is read with a decimal comma" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """What is promised: a download is atomic, verified, resumed, retried and mirrored, whatever the server does."""
 
+import gzip
 import hashlib
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -192,3 +194,66 @@ def test_progress_says_how_much_and_how_long(tmp_path: Path, monkeypatch: pytest
 
 def test_passwords_are_not_written_down() -> None:
     assert without_password("https://me:secret@host/simple/") == "https://****@host/simple/"
+
+
+def answering(body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.close_connection = True
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the answer is empty"),
+        (b"\n<!DOCTYPE html><title>Please log in</title>", "the answer is a web page"),
+        (b"\xef\xbb\xbf<html><body>sign in", "the answer is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a pointer of Git LFS"),
+    ],
+)
+def test_what_is_no_file_is_never_kept_and_a_mirror_helps(tmp_path: Path, body: bytes, message: str) -> None:
+    with http_server(answering(body, Content_Type="application/octet-stream")) as address:
+        with pytest.raises(DownloadError, match=message):
+            download([f"{address}/f.h5ad"], tmp_path / "f.h5ad", connection=QUICK)
+        assert {path.name for path in tmp_path.iterdir()} == {"f.h5ad.lock"}
+        with http_server(lambda handler: send(handler, CONTENT)) as mirror:
+            record = download([f"{address}/f.h5ad", f"{mirror}/f.h5ad"], tmp_path / "f.h5ad", connection=QUICK)
+    assert record["sha256"] == SHA
+
+
+def test_a_page_may_be_what_is_wanted(tmp_path: Path) -> None:
+    with http_server(answering(b"<html>")) as address:
+        assert download([f"{address}/f.html"], tmp_path / "f.html", connection=QUICK)["bytes"] == 6
+
+
+@pytest.mark.parametrize("length", ["many", "-1", "1e3", "\u0663", " "])
+def test_a_length_that_is_no_number_is_no_length(tmp_path: Path, length: str) -> None:
+    with http_server(answering(CONTENT, Content_Length=length.encode().decode("latin-1"))) as address:
+        assert download([f"{address}/f"], tmp_path / "f", SHA, connection=QUICK)["sha256"] == SHA
+
+
+def test_an_answer_that_is_compressed_on_the_way(tmp_path: Path) -> None:
+    packed = gzip.compress(CONTENT)
+    whole = answering(packed, Content_Encoding="gzip", Content_Length=str(len(packed)), ETag='"v1"')
+    with http_server(whole) as address:
+        assert download([f"{address}/f"], tmp_path / "f", connection=QUICK)["sha256"] == SHA
+    with http_server(answering(packed[:-9], Content_Encoding="gzip", Content_Length=str(len(packed)))) as address:
+        with pytest.raises(DownloadError, match="could not be downloaded"):
+            download([f"{address}/g"], tmp_path / "g", connection=QUICK)
+    assert not (tmp_path / "g").exists()
+
+
+def test_rot_of_the_cache_is_noticed_without_a_stated_hash(tmp_path: Path) -> None:
+    said: list[str] = []
+    with http_server(lambda handler: send(handler, CONTENT)) as address:
+        download([f"{address}/f"], tmp_path / "f", connection=QUICK)
+        (tmp_path / "f").write_bytes(CONTENT[:-1] + b"x")
+        record = download([f"{address}/f"], tmp_path / "f", connection=QUICK, report=said.append)
+    assert (record["cached"], record["sha256"]) == (False, SHA)
+    assert "it is fetched again" in said[0]

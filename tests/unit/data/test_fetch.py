@@ -82,8 +82,42 @@ def test_url_without_hash_is_locked_at_the_first_download(get, tmp_path: Path, m
         get(source)  # from the cache
         content[0] = b"second"
         monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path / "another_machine"))
-        with pytest.raises(DownloadError, match="the source has changed"):
+        with pytest.raises(DownloadError, match="If the source has changed"):
             get(source)
+
+
+def test_rot_of_the_cache_is_no_change_of_the_source(get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNOBENCH_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "a.h5ad"
+    own.write_bytes(b"first")
+    source = {"kind": "url", "urls": [own.as_uri()], "file": "a.h5ad", "member": None}
+    get(source)
+    (cached,) = (path for path in (tmp_path / "cache").rglob("a.h5ad"))
+    cached.write_bytes(b"rotten")
+    get(source)
+    assert cached.read_bytes() == b"first"
+    own.write_bytes(b"second")
+    cached.unlink()
+    with pytest.raises(DownloadError, match="If the source has changed and the new file is wanted, delete that line"):
+        get(source)
+
+
+@pytest.mark.parametrize("name", ["../../../../.bashrc", "/etc/passwd", "..", "a/b.h5ad", "a\\b", "", "a\n"])
+def test_a_name_from_a_file_is_never_a_path(get, tmp_path: Path, name: str) -> None:
+    own = tmp_path / "a.h5ad"
+    own.write_bytes(b"mine")
+    victim = tmp_path / ".bashrc"
+    victim.write_text("keep me")
+    for source in (
+        {"kind": "url", "urls": [own.as_uri()], "file": name, "member": None},
+        {"kind": "pypi", "distribution": "a", "version": "1", "file": name, "member": "a"},
+    ):
+        with pytest.raises(DataError, match="is not a plain file name"):
+            get(source)
+        if name != "a\n":  # JSON Schema's `$` is that of regular expressions
+            schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "sources" / f"{source['kind']}.yaml").read_text())
+            assert not re.search(schema["properties"]["file"]["pattern"], name)
+    assert victim.read_text() == "keep me"
 
 
 def test_url_with_member(get, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from annobench.cells.gene_table import gene_table, keep_one_each
+from annobench.cells.gene_table import chosen_genes, gene_table, keep_one_each
 from annobench.cells.genes import shared_genes, strip_version
 from annobench.config.entities import load_dataset
 from annobench.config.schema import load_yaml, validate
@@ -80,6 +80,17 @@ def test_the_contract(prepare, tmp_path: Path) -> None:
     assert list(columns["cell_id"]) == list(cells.obs_names)
 
 
+@pytest.mark.parametrize("text", ["", "NA", "nan", "None", "<NA>", " - ", "not available", "Unknown", "null", None])
+def test_a_donor_that_is_missing_is_nobody(prepare, tmp_path: Path, text: str | None) -> None:
+    donors = ["d1", text, "d2", text, "d2", "d1"]
+    file = source_h5ad(tmp_path / "a.h5ad", donor=donors, treated=["none", "NA", "x", "x", "x", "x"])
+    cells, card = prepare(file, cells={"donor": "donor", "study": "donor", "columns": {"condition": "treated"}})
+    assert cells.obs["donor"].tolist() == ["d1", "unknown", "d2", "unknown", "d2", "d1"]
+    assert card["donors"] == {"d1": 2, "d2": 2, "unknown": 2}
+    assert card["cells_without"] == {"donor": 2, "study": 2, "condition": 1}
+    assert cells.obs["condition"].tolist() == ["none", "unknown", "x", "x", "x", "x"]
+
+
 def test_unmapped_labels_stay_visible_and_are_counted(prepare, tmp_path: Path) -> None:
     file = source_h5ad(tmp_path / "a.h5ad", cell_type=["B cell", "T cell", "blob", "blob", "T cell", "B cell"])
     cells, card = prepare(file)
@@ -118,7 +129,7 @@ def test_an_empty_dataset(prepare, tmp_path: Path) -> None:
         (-1.0, "1 values are negative.*first in row 2.*look like scaled values"),
         (np.nan, "1 values are NaN or infinite.*first in row 2"),
         (np.inf, "1 values are NaN or infinite"),
-        (0.5, "matrix.state says counts, but 1 of .* not whole numbers.*row 2: 0.5.*log1p values"),
+        (0.5, "matrix.state says counts, but 1 of .* not whole numbers.*row 2: 0.5.*fractional_counts"),
     ],
 )
 def test_values_that_counts_cannot_be(prepare, tmp_path: Path, value: float, part: str) -> None:
@@ -136,14 +147,15 @@ def test_a_bad_value_in_the_last_row_is_found(prepare, tmp_path: Path) -> None:
 
 
 def test_normalised_values_where_log1p_was_promised(prepare, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="more than 10000; state what the values are"):
+    with pytest.raises(DataError, match="more than 10000; these look like whole numbers.*matrix.state` to counts"):
         prepare(source_h5ad(tmp_path / "a.h5ad", np.full((6, 4), 9.0)), matrix={"state": "log1p_cp10k"})
 
 
 def test_log1p_values_are_kept_and_named(prepare, tmp_path: Path) -> None:
-    cells, card = prepare(source_h5ad(tmp_path / "a.h5ad", np.full((6, 4), 2.0)), matrix={"state": "log1p_cp10k"})
+    values = np.random.default_rng(0).random((6, 4)) * 4
+    cells, card = prepare(source_h5ad(tmp_path / "a.h5ad", values), matrix={"state": "log1p_cp10k"})
     assert card["matrix"] == "log1p_cp10k"
-    assert cells.X.max() == 2.0
+    assert np.allclose(cells.X.toarray(), values)
 
 
 def test_counts_are_recovered_from_log1p_values(prepare, tmp_path: Path) -> None:
@@ -184,13 +196,13 @@ def test_duplicated_cell_ids(prepare, tmp_path: Path) -> None:
             {"cells": {"donor": "cell_type", "rename": {"donor": {"B cel": "x"}}}},
             "cells.rename.donor: no cell has 'B cel'; did you mean 'B cell'",
         ),
-        ({"matrix": {"slot": "raw"}}, "the file has no .raw"),
-        ({"matrix": {"slot": "layers/count"}}, "no layer 'count'; the file has no layers"),
+        ({"matrix": {"slot": "raw"}}, "there is no matrix raw; valid: X"),
+        ({"matrix": {"slot": "layers/count"}}, "there is no matrix layers/count; valid: X"),
         (
             {"matrix": {"state": "log1p_cp10k", "counts_from": "total"}},
             "matrix.counts_from: there is no column 'total'",
         ),
-        ({"matrix": {"counts_from": "cell_type"}}, "only log1p values can be converted back"),
+        ({"matrix": {"counts_from": "cell_type"}}, "counts cannot be had from the state 'counts'"),
         ({"genes": {"id": "ensembl"}}, "genes.id: var has no column 'ensembl'"),
         ({"genes": {"id": "index"}}, "nothing in 'index' is an Ensembl id"),
         ({"genes": {"name": "symbol"}}, "genes.name: var has no column 'symbol'"),
@@ -297,6 +309,20 @@ def test_the_id_column_is_decided_over_all_genes_not_by_the_first() -> None:
     found = genes(index=["A", "B", "C"], key=["A", "ENSG00000000001.2", "ENSG00000000002"])
     assert list(found["feature_id"]) == ["", "ENSG00000000001", "ENSG00000000002"]
     assert list(found["feature_name"]) == ["A", "B", "C"]
+
+
+def test_a_gene_without_symbol_is_called_by_its_id_or_its_row() -> None:
+    names = ["CD3E", "nan", "", "NA", None, "-"]
+    ids = ["ENSG00000000001", "ENSG00000000002", "", "", "", "x"]
+    var = pd.DataFrame({"feature_name": names, "e": ids}, index=["a", "b", "MS4A1", "NaN", "LYZ", "7"])
+    spec = GenesSpec("auto", "auto", ())
+    table = gene_table(var, spec, "f")
+    assert table["feature_name"].tolist() == ["CD3E", "ENSG00000000002", "MS4A1", "", "LYZ", ""]
+    found = chosen_genes(var, spec, lambda: np.ones(6), "f")
+    assert found.positions.tolist() == [0, 1, 2, 4]
+    assert (found.nameless, found.duplicates, found.not_required) == (2, 0, 0)
+    with pytest.raises(DataError, match="f: no gene has a name or an id"):
+        chosen_genes(pd.DataFrame(index=["", "nan"]), spec, lambda: np.ones(2), "f")
 
 
 def test_ids_in_the_index_and_symbols_in_a_column() -> None:

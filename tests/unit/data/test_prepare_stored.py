@@ -153,7 +153,7 @@ def test_auto_goes_by_cells_and_by_bytes_and_keeps_logarithms_in_memory(
             patch.setattr(f"annobench.data.prepare.storage.{limit}", 600)
             assert prepare(file, "auto")[1]["storage"] == "store"
             assert prepare(file, "memory")[1]["storage"] == "memory"
-            logs = source_h5ad(tmp_path / "b.h5ad", np.full((700, 4), 2.0))
+            logs = source_h5ad(tmp_path / "b.h5ad", np.random.default_rng(0).random((700, 4)) * 4)
             assert prepare(logs, "auto", matrix={"state": "log1p_cp10k"})[1]["storage"] == "memory"
 
 
@@ -225,8 +225,8 @@ def test_broken_files(prepare, tmp_path: Path, break_file: Any) -> None:
             {"cells": {"columns": {"day": "cell_tipe"}}},
             "cells.columns.day: there is no column 'cell_tipe'; did you mean",
         ),
-        ({"matrix": {"slot": "raw"}}, "matrix.slot: there is no raw"),
-        ({"matrix": {"slot": "layers/count"}}, "matrix.slot: there is no layers/count"),
+        ({"matrix": {"slot": "raw"}}, "matrix.slot: there is no matrix raw"),
+        ({"matrix": {"slot": "layers/count"}}, "matrix.slot: there is no matrix layers/count"),
         ({"genes": {"id": "ensembl"}}, "genes.id: var has no column 'ensembl'"),
         ({"genes": {"require": ["in_all"]}}, "genes.require: there is no column 'in_all'"),
     ],

@@ -24,7 +24,7 @@ from annobench.config.plugins import plugins
 from annobench.config.tables import tables as all_tables
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
-from annobench.figures import low_label
+from annobench.figures import low_label, pareto
 from annobench.figures.shared import needs
 from annobench.figures.shared.labels import chosen_evaluation
 from annobench.figures.shared.settings import FigureSettings, MetricWords
@@ -70,6 +70,8 @@ def tables() -> dict[str, pd.DataFrame]:
                 | row
                 | verdict
                 | {"fit_seconds": 0.1 * i, "predict_seconds": None, "peak_rss_mb": 100.0, "interval_over": "cells"}
+                | {"trainable_parameters": 10**i if i < 2 else None, "model_bytes": 500 if i == 0 else None}
+                | {"against_best": "best" if i == 0 else "not told apart" if i == 1 else "worse"}
             )
             for split, metric in itertools.product(["all", *splits], ("macro_f1", "clisi", "ilisi")):
                 summary.append(base | {"split": split, "metric": metric} | score | verdict)
@@ -227,8 +229,17 @@ def rule_rows() -> dict[str, list[dict[str, Any]]]:
         of_rule = metric in ("aurc", "unrelated_tissue_found")
         factor = ("confidence rule", "raw", "zscore") if of_rule else ("training", "all", "panel")
         levels = dict(zip(("factor", "from", "to"), factor, strict=True))
+        labels = ("raw", "z-score") if of_rule else ("all genes", "panel genes")
+        levels |= {"evaluation": "all", "from_label": labels[0], "to_label": labels[1], "base": method}
         change = {"difference": 0.1, "low": None if method == "two" else 0.05, "high": 0.2}
         found["effects"].append({"dataset": "d", "method": method, "metric": metric, "n_fits": 1} | levels | change)
+    for (dataset, evaluation), to in itertools.product((("d", "kfold"), ("e", "cross_study")), ("lora", "full")):
+        for setting in (None, "Big") if to == "lora" else ("Big",):
+            row = {"dataset": dataset, "evaluation": evaluation, "factor": "strategy", "from": "probe", "to": to}
+            row |= {"from_label": "frozen probe", "to_label": to.title(), "setting": setting, "n_comparisons": 1}
+            method = "all" if setting is None else "two"
+            row |= {"base": "one", "method": method, "metric": "macro_f1", "difference": 0.1, "low": 0.0, "high": 0.2}
+            found["effects"].append(row)
     return found
 
 
@@ -379,9 +390,10 @@ def test_figures_without_data_are_not_asked_for() -> None:
     smoke, default = Targets(resolve("smoke")), Targets(resolve(None))
     assert "low_label" in smoke.figure_names
     assert "markers" not in smoke.figure_names  # simulated genes mark nothing
-    absent = {"published", "spatial_map", "effects", "perturbation", *OF_EMBEDDINGS}
+    absent = {"published", "spatial_map", "perturbation", *OF_EMBEDDINGS}
     assert set(default.figure_names) == set(OTHERS) - absent
     assert {"published", "spatial_map", "effects", "markers"} <= set(Targets(resolve("spatial")).figure_names)
+    assert "effects" not in Targets(resolve("imported")).figure_names  # its methods are of one part each
     lung = Targets(resolve("lung"))
     assert "low_label" not in lung.figure_names
     assert "cross_study" in lung.figure_names  # a pair is shown there as well
@@ -475,6 +487,12 @@ def texts(figure: Figure) -> set[str]:
                 "all genes → panel genes",
                 "rule: raw → z-score",
                 "mean over methods",
+                "Strategy",
+                "frozen probe → Lora",
+                "Big",
+                "mean over pairs",
+                "Data\nall labels",
+                "difference in macro F1",
             },
         ),
         ("spatial_map", {"Truth", "One", "Confidence", "Wrong: 45% of 11 cells", "20"}),
@@ -486,6 +504,51 @@ def test_figures_name_what_they_show(name: str, expected: set[str]) -> None:
     missing = expected - texts(figure)
     plt.close(figure)
     assert not missing
+
+
+def test_costs_have_panels_where_two_methods_have_them_and_log_axes_where_they_are_far_apart() -> None:
+    figure = figure_of("pareto")
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    costs = ["seconds to fit and predict", "peak memory (MB)", "trainable parameters"]  # one method keeps its model
+    assert labels == 3 * costs
+    scales = {axes.get_xlabel(): axes.get_xscale() for axes in figure.axes}
+    assert scales == dict(zip(costs, ("log", "linear", "linear"), strict=True))
+    few = figure.axes[2]
+    assert sum(len(one.get_offsets()) for one in few.collections) == 2
+    plt.close(figure)
+    changed = tables()
+    changed["ranking"].loc[changed["ranking"]["method"] == "two", ["trainable_parameters", "model_bytes"]] = 5000
+    figure = figure_of("pareto", changed)
+    assert [axes.get_xlabel() for axes in figure.axes[:4]] == [*costs, "saved model (bytes)"]
+    assert figure.axes[2].get_xscale() == "log"
+    plt.close(figure)
+
+
+def test_the_line_of_a_panel_joins_those_that_no_other_beats_at_that_cost() -> None:
+    part = pd.DataFrame({"cost": [1, 2, 3, 4, 5], "score": [0.5, 0.4, 0.7, 0.7, 0.9], "method": list("abcde")})
+    assert pareto._front(part, lower_is_better=False)["method"].tolist() == ["a", "c", "e"]
+    assert pareto._front(part, lower_is_better=True)["method"].tolist() == ["a", "b"]
+
+
+def test_the_numbers_of_methods_that_are_not_told_apart_from_the_best_are_bold() -> None:
+    figure = figure_of("ranking")
+    bold = {text.get_text(): text.get_fontweight() for text in figure.axes[1].texts}
+    assert bold == {"0.90": "bold", "0.70": "bold", "0.50": "normal", "0.30": "normal"}
+    plt.close(figure)
+
+
+def test_points_of_many_methods_stay_within_a_panel_of_few_labels() -> None:
+    many = tables()
+    for key in ("ranking", "summary"):
+        mine = many[key][many[key]["method"] == "one"]
+        more = [mine.assign(method=f"m{i}", label=f"Method {i}") for i in range(24)]
+        many[key] = pd.concat([many[key], *more], ignore_index=True)
+    figure = figure_of("low_label", many)
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    drawn = [x for line in axes.lines for x in line.get_xdata()]
+    assert low < min(drawn) < max(drawn) < high
+    plt.close(figure)
 
 
 def test_metrics_of_a_family_that_agree_everywhere_share_a_row() -> None:

@@ -202,7 +202,7 @@ def test_genes_are_matched_by_id_or_symbol_in_any_order(data: ad.AnnData, fit: F
     genes = json.loads((tmp_path / "d.parquet.json").read_text())["genes"]
     assert genes == {
         **{"model": 120, "found": 120, "found_by_id": 120, "found_by_symbol": 0, "missing": 0},
-        **{"cells": 122, "unused": 2, "duplicates": 3},
+        **{"cells": 122, "unused": 2, "duplicates": 3, "not_genes": 0},
     }
 
 
@@ -380,7 +380,7 @@ def test_files_that_are_not_cells(data: ad.AnnData, fit: Fit, tmp_path: Path) ->
     with pytest.raises(AnnobenchError, match=r"text.h5ad: is not a readable h5ad file"):
         table(model, tmp_path / "text.h5ad", out)
     path = written(tmp_path, data[180:])
-    with pytest.raises(AnnobenchError, match=r"--slot: there is no layers/counts; valid: X"):
+    with pytest.raises(AnnobenchError, match=r"--slot: there is no matrix layers/counts; valid: X"):
         table(model, path, out, read={"slot": "layers/counts"})
     with pytest.raises(AnnobenchError, match=r"genes.id: var has no column 'ensembl'"):
         table(model, path, out, read={"gene_id": "ensembl"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from annobench.cells.genes import match_genes
-from annobench.cells.matrix import SCALE
+from annobench.cells.matrix import CONVERTED, SCALE
 from annobench.fit.annotate_job import STATES, ReadOptions
 from annobench.fit.new_cells import NewCells, UnsuitableCellsError, state_of
 from annobench.fit.saved_model import ModelFacts, SavedModel, sums_to_scale
@@ -109,12 +109,15 @@ def test_states_show_in_the_values() -> None:
     def state(matrix: np.ndarray) -> str | None:
         return state_of(csr_matrix(matrix))
 
-    assert ("counts", *SCALE) == STATES
+    assert {"counts", "fractional_counts", *SCALE, *CONVERTED} == set(STATES)
     assert state(COUNTS) == "counts"
     assert state(logged(COUNTS)) == "log1p_cp10k"
     assert state(logged(COUNTS)[:, :4]) == "log1p_cp10k"  # some of the genes
     assert state(logged(COUNTS, 1e6)) == "log1p_cpm"
-    assert state(np.log2(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4 + 1)) is None
+    assert state(np.log2(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4 + 1)) == "log2"
+    assert state(logged(COUNTS, 674.5)) == "log1p"
+    assert state(COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4) == "normalised"
+    assert state(np.log1p(logged(COUNTS))) is None
     assert state(logged(COUNTS) - 1) is None
     assert state(np.full((3, 2), np.nan)) is None
 

@@ -105,6 +105,8 @@ def test_labels_alone_and_an_empty_table_round_trip(tmp_path: Path) -> None:
         ("cell_id,label_1,score_1,confidence\n'c1,a,0.5,0.5\n", [["a"]], [0.5]),
         ('cell_id,label_1,confidence\n"c1,with comma",a,\n', [["a"]], None),
         ("\ufeffcell_id,label\r\nc1,a\r\n", [["a"]], None),  # as spreadsheets write it
+        ("cell_id;label;confidence\nc1;CL_0000084;0,93\nc2;NA;0,5\n", [["CL:0000084"], ["unknown"]], [0.93, 0.5]),
+        ('"cell_id","label"\n"1","c1","a"\n"2","c2","b"\n', [["a"], ["b"]], None),  # write.table of R
     ],
 )
 def test_csv_of_external_commands(tmp_path: Path, text: str, labels: list, confidence: list | None) -> None:
@@ -118,9 +120,11 @@ def test_csv_of_external_commands(tmp_path: Path, text: str, labels: list, confi
     ("text", "part"),
     [
         ("cell,label\nc1,a\n", "expected the columns cell_id and label_1, found cell, label"),
-        ("cell_id,label_1,score_1\nc1,a,high\n", "a score is not a number"),
+        ("cell_id,label_1,score_1\nc1,a,high\n", "line 2, column 'score_1': 'high' is not a number"),
         ("cell_id,label_1,label_2,score_1\nc1,a,b,1\n", "2 label columns and 1 score columns"),
-        ("", "expected the columns"),
+        ("", "holds no rows"),
+        ("cell_id,label,confidence\nc1,a,0,93\nc2,a,0,5\n", "'0,93' a number with a decimal comma"),
+        ("cell_id,label\nc1,a\nc2,a,b\n", "line 3: has 3 fields, expected 2"),
     ],
 )
 def test_broken_csv(tmp_path: Path, text: str, part: str) -> None:
@@ -131,5 +135,5 @@ def test_broken_csv(tmp_path: Path, text: str, part: str) -> None:
 
 def test_a_parquet_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "p.parquet").write_text("no parquet")
-    with pytest.raises(PredictionError, match="not a readable parquet file"):
+    with pytest.raises(PredictionError, match="not a readable Parquet file"):
         predictions_file.read(tmp_path / "p.parquet")

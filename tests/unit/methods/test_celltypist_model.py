@@ -213,6 +213,48 @@ def test_models_that_do_not_fit_together_are_refused(written: Path, tmp_path: Pa
         read_model(tmp_path / "nowhere.pkl")
 
 
+def pickled(model: Any, path: Path, *, classes: Any = None, features: Any = None) -> Path:
+    """A model of CellTypist, with other classes or features, as it writes it."""
+    if classes is not None:
+        model.classifier.classes_ = classes
+    if features is not None:
+        model.classifier.features = features
+    model.write(str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        np.arange(5),
+        np.arange(5, dtype=np.uint8),
+        np.arange(5, dtype=float),
+        np.array([0, 1, 2, 3, 4], dtype=object),
+        np.array(list("01234"), dtype=object),
+        np.array(list("01234")),
+    ],
+    ids=lambda classes: f"{classes.dtype}",
+)
+def test_classes_may_be_numbered(data: ad.AnnData, ontology: Ontology, tmp_path: Path, classes: Any) -> None:
+    model = trained(data, ontology, tmp_path / "m.pkl")
+    assert read_model(pickled(model, tmp_path / "n.pkl", classes=classes)).classes.tolist() == list("01234")
+
+
+def test_a_gene_that_is_listed_twice_is_refused(data: ad.AnnData, ontology: Ontology, tmp_path: Path) -> None:
+    model = trained(data, ontology, tmp_path / "m.pkl")
+    features = model.classifier.features.copy()
+    features[7] = features[3]
+    with pytest.raises(DataError, match=rf"1 genes are listed twice \(such as {features[3]}\)"):
+        read_model(pickled(model, tmp_path / "n.pkl", features=features))
+
+
+def test_a_model_of_a_gpu_says_how_to_convert_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.pkl"
+    path.write_bytes(b"ccuml.linear_model.logistic_regression\nLogisticRegression\n.")
+    with pytest.raises(DataError, match=r"trained on a GPU \(use_GPU=True\).*Convert it"):
+        read_model(path)
+
+
 def test_no_shared_gene_is_an_error(written: Path, data: ad.AnnData) -> None:
     with pytest.raises(DataError, match="shares no gene symbol with the model, which has"):
         read_model(written).decision(data.X.tocsr(), [f"other{i}" for i in range(data.n_vars)])
@@ -261,7 +303,25 @@ def test_classes_without_an_id_are_unknown_and_a_table_goes_first(
     monkeypatch.setattr("annobench.methods.celltypist_pretrained.ROOT", tmp_path)
     method = CellTypistPretrained(model=str(written), labels="mine")
     method.fit(data, context(toy_ontology()))
-    assert set(joined(method.predict(data)).labels[:, 0]) == {"B", "unknown"}
+    found = joined(method.predict(data))
+    assert set(found.labels[:, 0]) == {"B", "unknown"}
+    unknown = int((found.labels[:, 0] == "unknown").sum())
+    assert method.notes is not None
+    assert method.notes["classes_without_id"] == 4
+    assert method.notes["cells_unknown"] == unknown > 0
+    (text,) = method.notes["warnings"]
+    assert f"so that {unknown} of {data.n_obs} cells are `unknown`; map them in config/labels/mine.tsv" in text
+
+
+def test_few_shared_genes_are_said(written: Path, data: ad.AnnData, ontology: Ontology) -> None:
+    method = CellTypistPretrained(model=str(written))
+    method.fit(data, context(ontology))
+    list(method.predict(data))
+    assert method.notes is not None
+    assert method.notes["warnings"] == ()
+    list(method.predict(data[:, :20].copy()))
+    shared = method.notes["genes_shared"]
+    assert f"the cells have {shared} of the {method.notes['genes_of_model']} genes of" in method.notes["warnings"][0]
 
 
 def test_what_is_missing_is_a_skip(written: Path, data: ad.AnnData, ontology: Ontology) -> None:

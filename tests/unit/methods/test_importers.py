@@ -55,6 +55,16 @@ SAME = {"c1": ["CL:0000236"], "c2": ["CL:0000084"]}
         ("table.tsv", SIMPLE.replace(",", "\t"), {}),
         ("table.txt", SIMPLE.replace(",", "\t"), {}),
         ("table.csv", SIMPLE.replace(",", ";"), {"delimiter": ";"}),
+        ("table.csv", SIMPLE.replace(",", ";"), {}),
+        ("table.csv", "sep=;\n" + SIMPLE.replace(",", ";"), {}),
+        ("table.csv", SIMPLE.replace(",", "\t"), {}),
+        ("table.tsv", SIMPLE, {}),
+        ("table.csv", SIMPLE.replace("\n", "\r"), {}),
+        ("table.csv", SIMPLE.encode("utf-16"), {}),
+        ("table.csv", SIMPLE.encode("utf-16-be"), {}),
+        ("table.csv", SIMPLE.replace("c1,", "\xa0c1 ,").replace("236\n", "236\xa0\n"), {}),
+        ("table.csv", SIMPLE.replace("\n", ",,\n") + ",,,\n , ,\n", {}),  # as Excel leaves cleared cells
+        ("table.txt", '"cell_id" "label"\n"1" "c1" "CL:0000236"\n"2" "c2" "CL:0000084"\n', {}),  # write.table
         ("table.csv.gz", gzip.compress(SIMPLE.encode(), mtime=0), {}),
         # R: write.csv names the column of the row names "", write.table does not name it
         ("table.csv", '"","label"\n"c1","CL:0000236"\n"c2","CL:0000084"\n', {"cell_id": "index"}),
@@ -87,15 +97,12 @@ def test_ranks_scores_and_confidence(tmp_path: Path) -> None:
 
 
 SURE = {"confidence": "s"}
-LATIN = "cell_id,label\nc1,A\nc2,B\xe4\n".encode("latin-1")
 REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("t.csv", "cell_id,label,n\nc1,A,1\nc2,B\n", {}, "t.csv, line 3: has 2 fields, expected 3"),
     ("t.csv", "cell_id,label,n\nc1,A,1\nc2,B,2,3\n", {}, "t.csv, line 3: has 4 fields, expected 3"),
     ("t.csv", "cell_id,label\nc1,A\n,B\n", {}, "t.csv, line 3, column 'cell_id': '' is not a cell id"),
     ("t.csv", "cell_id,lable\nc1,A\n", {}, "t.csv: there is no column 'label'; did you mean 'lable'"),
     ("t.csv", "cell_id,label,label\nc1,A,B\n", {}, "column 'label' is listed twice in the header"),
-    ("t.csv", "cell_id;label\nc1;A\n", {}, "the header has one column, and a ';' in it; .* set options.delimiter"),
-    ("t.csv", "cell_id\tlabel\nc1\tA\n", {}, "and a tab in it; expected columns separated by ','"),
     ("t.csv", 'cell_id,label,s\nc1,A,"0,93"\n', SURE, "line 2, column 's': '0,93' is not a number, .*decimal point"),
     ("t.csv", "cell_id,label,s\nc1,A,0.5\nc2,A,\n", SURE, "line 3, column 's': '' is not a number, .* 1 values are"),
     ("t.csv", "cell_id,label,s\nc1,A,0.5\nc2,A,NA\n", SURE, "t.csv, line 3, column 's': 'NA' is not a number"),
@@ -103,10 +110,14 @@ REFUSED: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("t.csv", "cell_id,label,s\nc1,A,95%\n", SURE, "t.csv, line 2, column 's': '95%' is not a number"),
     ("t.csv", 'cell_id,label\nc1,"A\nc2,B\n', {}, "t.csv, line 3: .*is a quote missing"),
     ("t.csv", 'cell_id,label\nc1,"A"B\n', {}, "t.csv, line 2: .*is a quote missing"),
+    ("t.csv", "cell_id,label,s\nc1,A,0,93\nc2,A,0,5\n", SURE, "is '0,93' a number with a decimal comma"),
+    ("t.csv", "cell_id,label,s\nc1,A,1\nc2,A,0,5\n", SURE, "t.csv, line 3: has 4 fields, .*'0,5' a number with a dec"),
+    ("t.csv", "cell_id,label\nc1,A\nc2,B\x00\n", {}, "t.csv, line 3: holds a zero character"),
+    ("t.csv", b"cell_id,label\nc1,A\nc2,\x8d\xe4\n", {}, "t.csv, line 3: is not UTF-8 text, nor Windows-1252"),
+    ("t.csv", b"\xff\xfec\x00e\xd8x", {}, "t.csv: is not the text that its first bytes say"),
+    ("t.csv", b"PK\x03\x04 and more", {}, "t.csv: is not text but a workbook"),
     ("t.csv", "cell_id,label\n", {}, "t.csv: holds no rows"),
     ("t.csv", "", {}, "t.csv: holds no rows"),
-    ("t.csv", LATIN, {}, "t.csv: is not UTF-8 text"),
-    ("t.csv", SIMPLE.encode("utf-16"), {}, "t.csv: is not UTF-8 text"),
     ("t.csv.gz", gzip.compress(SIMPLE.encode(), mtime=0)[:-9], {}, "t.csv.gz: is not a whole gzip file"),
     ("t.csv.gz", SIMPLE, {}, "t.csv.gz: is not a whole gzip file"),
     ("t.parquet", SIMPLE, {}, "t.parquet: is not a readable Parquet file"),

@@ -13,6 +13,7 @@ from annobench.core.files import sha256_of
 from annobench.data.ontology import from_obo, from_wheel, read_release, wheel_releases
 from annobench.data.spec import OntologySpec
 from annobench.ontology import ROOT, Ontology, Term
+from annobench.ontology.ids import canonical, is_id
 from annobench.ontology.tree import class_tree
 from helpers import toy_ontology
 
@@ -44,9 +45,60 @@ def test_obsolete_terms_follow_their_replacement() -> None:
 
 
 def test_a_cycle_is_an_error() -> None:
-    broken = Ontology("x", {"A": Term("a", ("B",)), "B": Term("b", ("A",))})
-    with pytest.raises(DataError, match="its own ancestor"):
-        broken.ancestors("A")
+    with pytest.raises(DataError, match="is broken: A is below B is below A"):
+        Ontology("x", {"A": Term("a", ("B",)), "B": Term("b", ("A", "C")), "C": Term("c"), "D": Term("d", ("A",))})
+
+
+def test_a_term_that_is_its_own_parent_loses_it() -> None:
+    odd = Ontology("x", {"A": Term("a", ("A", "B")), "B": Term("b", ("B",))})
+    assert odd.ancestors("A") == {"B"}
+    assert odd.depth("A") == 1
+
+
+def test_a_parent_that_is_not_there_names_the_file_that_helps() -> None:
+    with pytest.raises(DataError, match=r"A \(a\) has the parent CL:0000001, .* Take cl-basic.obo"):
+        Ontology("x", {"A": Term("a", ("CL:0000001",))})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("CL:0000084", "CL_0000084", "cl:0000084", " CL:0000084\u00a0", "http://purl.obolibrary.org/obo/CL_0000084"),
+        *("<http://purl.obolibrary.org/obo/CL_0000084>", "https://www.ebi.ac.uk/ols4/x?iri=CL_0000084", "CL0000084"),
+        *("obo:CL_0000084", "CL 0000084", "cl-0000084", "\ufeffCL:0000084"),
+    ],
+)
+def test_ids_in_other_spellings(text: str, ontology: Ontology) -> None:
+    assert canonical(text) == "CL:0000084"
+    assert is_id(text)
+    assert ontology.resolve(text) == "CL:0000084"
+
+
+@pytest.mark.parametrize(
+    "text", ["CL:84", "CL:00000841", "UBERON:0000084", "T cell", "", "XCL:0000084", "CL:0000084 x"]
+)
+def test_what_is_no_id_stays_as_it_is(text: str) -> None:
+    assert canonical(text) == text
+    assert not is_id(text)
+
+
+def test_merged_ids_of_an_obo_file_resolve(tmp_path: Path) -> None:
+    file = tmp_path / "mini.obo"
+    term = "[Term]\nid: {}\nname: {}\n{}\n"
+    file.write_text(
+        "format-version: 1.2\ndata-version: cl/releases/2000-01-01\n\n"
+        + term.format(ROOT, "cell", "")
+        + term.format("CL:0000001", "one", f"is_a: {ROOT}\nis_a: CL:0000001\nalt_id: CL:0000009\nalt_id: CL:0000002\n")
+        + term.format("CL:0000002", "two", f"is_a: {ROOT}\n")
+    )
+    read = from_obo(file, "2000-01-01")
+    assert read.resolve("CL_0000009") == "CL:0000001"
+    assert "CL:0000009" not in read
+    assert read.resolve("CL:0000002") == "CL:0000002"  # a term of its own goes first
+    assert read.ancestors("CL:0000001") == {ROOT}
+    file.write_text(file.read_text() + term.format("CL:0000003", "three", "is_a: CL:0000004\n"))
+    with pytest.raises(DataError, match=r"names the term CL:0000004, which it does not hold.*cl-basic.obo"):
+        from_obo(file, "2000-01-01")
 
 
 def test_save_and_load_give_the_same(tmp_path: Path, ontology: Ontology) -> None:

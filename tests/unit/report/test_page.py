@@ -12,7 +12,7 @@ from annobench.config.entities import available
 from annobench.config.tables import table_facts, tables
 from annobench.core.files import write_json
 from annobench.core.paths import ROOT
-from annobench.report.page import as_text, audited, best, ranking_columns, render
+from annobench.report.page import as_text, audited, best, ranking_columns, render, shown_tables
 from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings, TableEntry
 from annobench.workflow.launch import resolve
 from annobench.workflow.report import ReportRules
@@ -52,10 +52,10 @@ def ranked(method: str, rank: int | None, score: float, **more: object) -> dict[
 
 def ranking() -> pd.DataFrame:
     rows = [
-        ranked("one", 1, 0.8, p_against_best=None),
-        ranked("two", 2, 0.7, p_against_best=0.5),
-        ranked("three", 3, 0.6, p_against_best=0.01),
-        ranked("four", 4, 0.5, p_against_best=None),
+        ranked("one", 1, 0.8, against_best="best", baseline_verdict="One is better than the best baseline Two by 0.1"),
+        ranked("two", 2, 0.7, against_best="not told apart"),
+        ranked("three", 3, 0.6, against_best="worse"),
+        ranked("four", 4, 0.5, against_best="not tested"),
         ranked("oracle", None, 1.0, kind="control"),
     ]
     return pd.DataFrame(rows)
@@ -111,11 +111,13 @@ def test_a_page_has_all_sections_and_is_self_contained(tmp_path: Path) -> None:
 
 
 def test_the_best_method_and_those_that_are_not_significantly_worse(tmp_path: Path) -> None:
-    (card,) = best(ranking(), SETTINGS.evaluations, 1 - SETTINGS.level)
+    (card,) = best(ranking(), SETTINGS.evaluations)
     assert (card.name, card.label, card.tied, card.untested, card.others) == ("all labels", "One", ["Two"], ["Four"], 3)
     html = page(tmp_path, {"ranking": ranking(), "audit": audit()})
-    assert "Not significantly worse: Two." in html
+    assert "Not told apart from it: Two." in html
     assert "Not tested against it: Four." in html
+    assert "<div>One is better than the best baseline Two by 0.1.</div>" in html
+    assert "best baseline" not in page(tmp_path, {"ranking": ranking().assign(baseline_verdict=None)})
 
 
 def test_a_score_without_an_interval_has_none(tmp_path: Path) -> None:
@@ -159,6 +161,17 @@ def test_the_ranking_shows_each_metric_once_whichever_is_primary() -> None:
     assert "accuracy" not in shown
     assert "my_metric" in shown  # a metric that is new in the table needs no change here
     assert not {"regime", "method", "n_units"} & set(shown)
+
+
+def test_effects_are_shown_by_the_labels_of_levels_and_methods() -> None:
+    rows = [
+        row("effects", **{"from": "a", "to": "b"}, from_label="A", to_label="B", base="one", method=method)
+        for method in ("one", "all")
+    ]
+    shown = shown_tables({name: empty(name) for name in tables()} | {"effects": pd.DataFrame(rows)}, {"one": "One"})
+    columns = shown["effects"][["from", "to", "base", "method"]]
+    assert columns.to_numpy().tolist() == [["A", "B", "One", "One"], ["A", "B", "One", "all"]]
+    assert not {"from_label", "to_label"} & set(shown["effects"])
 
 
 @pytest.mark.parametrize(

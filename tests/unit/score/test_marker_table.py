@@ -33,16 +33,22 @@ def test_rows_are_grouped_and_ordered_as_in_the_file(tmp_path: Path) -> None:
     assert read_markers(file, toy_ontology()) == {"A1": ["CD3E", "C20orf85"], "B": ["HLA-DRA"]}
 
 
+def test_tables_as_spreadsheets_save_them(tmp_path: Path) -> None:
+    file = tmp_path / "m.tsv"
+    file.write_bytes("label_id;gene;comment\r\nA1;CD3E;x\r\nB;CD2\r\n;;\r\n".encode("utf-16"))
+    assert read_markers(file, toy_ontology()) == {"A1": ["CD3E"], "B": ["CD2"]}
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", r"expected the columns label_id, gene, comment \(tab-separated\), found \[\]"),
-        ("label_id,gene,comment\nA1,CD3E,\n", "expected the columns label_id, gene, comment"),
+        ("", r"expected the columns label_id, gene, comment \(tab-separated\), found $"),
+        ("label\tgene\tcomment\nA1\tCD3E\t\n", "expected the columns label_id, gene, comment"),
         (HEADER, "has no markers"),
-        (f"{HEADER}A1\tCD3E\n", "line 2: has 2 columns, expected 3"),
-        (f"{HEADER}A1\tCD3E\tx\ty\n", "line 2: has 4 columns"),
-        (f"{HEADER}A1\tCD3E\t\n\nA1\tCD2\t\n", "line 3: has 0 columns"),
-        (f"{HEADER}OLD\tCD3E\t\n", "line 2: 'OLD' is obsolete in Cell Ontology 2000-01-01; use a live id"),
+        (f"{HEADER}A1\n", "line 2: '' is not an HGNC symbol"),
+        (f"{HEADER}A1\tCD2\tx\nA1\tCD3E\tx\ty\n", "line 3: has 4 fields, expected 3"),
+        (f"{HEADER}A1\tCD3E\t\n\nA1\tCD3E\t\n", "line 4: gene 'CD3E' of A1 is listed twice"),
+        (f"{HEADER}OLD\tCD3E\t\n", "line 2: 'OLD' is obsolete in Cell Ontology 2000-01-01; use its successor A1"),
         (f"{HEADER}unknown\tCD3E\t\n", "line 2: 'unknown' is not a term of"),
         (f"{HEADER}A1\tCD3E\t\nA1\tCD3E\t\n", "line 3: gene 'CD3E' of A1 is listed twice"),
         (f"{HEADER}A1\t\t\n", "line 2: '' is not an HGNC symbol"),

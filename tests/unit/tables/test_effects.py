@@ -1,5 +1,6 @@
 """What is promised: an effect is a paired difference of what the tables hold, and a published row finds its own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annobench.config.factors import Level, MethodFactors
 from annobench.config.split import BalanceSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import write_columns
@@ -144,8 +146,6 @@ def test_intervals_hold_a_true_effect_as_often_as_they_say(tmp_path: Path) -> No
     ],
 )
 def test_evaluations_that_differ_in_more_than_one_factor_are_not_compared(tmp_path: Path, second: ScoredSplit) -> None:
-    from dataclasses import replace
-
     fits = [fit(tmp_path, "plain", "m", answers(0.6)), fit(tmp_path, "capped", "m", answers(0.8))]
     fits[1] = replace(fits[1], dataset=second.dataset, regime=second.regime)
     assert effects_of(fits, [evaluation("plain"), second])[0].empty
@@ -199,6 +199,116 @@ def test_the_table_of_factors_is_complete(balancing: Any) -> None:
 )
 def test_names_of_balancing(settings: dict, name: str) -> None:
     assert balance_name(BalanceSettings(**settings)) == name
+
+
+# factors of methods
+
+
+def kind(**levels: tuple[str, int]) -> MethodFactors:
+    """A method as levels of factors, each with its place in the study."""
+    return MethodFactors("adapted", {factor: Level(name, name.upper(), i) for factor, (name, i) in levels.items()})
+
+
+def effects_of_methods(
+    fits: list[FitFiles], splits: list[ScoredSplit], kinds: dict[str, MethodFactors]
+) -> pd.DataFrame:
+    loaded = Fits(fits, toy_ontology())
+    spec = study(*splits, methods=list(kinds), statistics=Statistics(0.95, 300))
+    methods = {name: replace(spec.methods[name], factors=one) for name, one in kinds.items()}
+    return Effects(loaded, Confidences(loaded, 0.95), replace(spec, methods=methods), None).effects()
+
+
+PROBE, LORA = ("probe", 0), ("lora", 1)
+BIG, SMALL = ("big", 0), ("small", 1)
+FOUR = {
+    "probe_big": kind(strategy=PROBE, backbone=BIG),
+    "lora_big": kind(strategy=LORA, backbone=BIG),
+    "probe_small": kind(strategy=PROBE, backbone=SMALL),
+    "lora_small": kind(strategy=LORA, backbone=SMALL),
+}
+
+
+def right(n: int) -> np.ndarray:
+    """Labels of which the first n are right."""
+    return np.where(np.arange(CELLS) < n, TRUTH, np.array(["A2"] * CELLS, dtype=object))
+
+
+def accuracy_of(n: int) -> float:
+    return float((right(n) == TRUTH).mean())
+
+
+def test_two_methods_that_differ_in_one_part_are_compared_per_pair_and_over_all_pairs(tmp_path: Path) -> None:
+    share = {"probe_big": 30, "lora_big": 60, "probe_small": 30, "lora_small": 36}
+    fits = [fit(tmp_path, "plain", method, right(n)) for method, n in share.items()]
+    found = effects_of_methods(fits, [evaluation("plain")], FOUR)
+    assert tuple(found.columns) == COLUMNS["effects"]
+    rows = found[(found["metric"] == "accuracy") & (found["factor"] == "strategy")].set_index("method")
+    assert rows.index.tolist() == ["all", "lora_big", "lora_small"]
+    assert rows["base"].tolist() == ["all", "probe_big", "probe_small"]
+    assert rows["setting"].tolist() == ["", "BIG", "SMALL"]
+    assert set(zip(rows["from"], rows["to"], rows["from_label"], rows["to_label"], strict=True)) == {
+        ("probe", "lora", "PROBE", "LORA")
+    }
+    gains = [accuracy_of(60) - accuracy_of(30), accuracy_of(36) - accuracy_of(30)]
+    assert gains == pytest.approx([20 / 90, 4 / 90])  # a third of the other answers is right as well
+    assert rows["difference"].tolist() == pytest.approx([np.mean(gains), *gains])
+    assert rows["n_comparisons"].tolist() == [2, 1, 1]
+    assert set(found["evaluation"]) == {"plain"}  # the mean of one evaluation adds nothing
+    of_backbone = found[(found["metric"] == "accuracy") & (found["factor"] == "backbone")].set_index("method")
+    assert of_backbone.loc["probe_small", ["difference", "low", "high"]].tolist() == [0, 0, 0]  # identical answers
+    assert of_backbone.loc["all", "difference"] == pytest.approx((accuracy_of(36) - accuracy_of(60)) / 2)
+
+
+def test_evaluations_are_shown_one_by_one_and_as_their_mean(tmp_path: Path) -> None:
+    kinds = {name: FOUR[name] for name in ("probe_big", "lora_big")}
+    places = {"plain": (30, 60), "capped": (30, 36)}
+    fits = [
+        fit(tmp_path, place, method, right(n))
+        for place, of in places.items()
+        for method, n in zip(kinds, of, strict=True)
+    ]
+    found = effects_of_methods(fits, [evaluation("plain"), evaluation("capped", panel="x")], kinds)
+    rows = found[found["metric"] == "accuracy"].set_index("evaluation")
+    assert rows["difference"].to_dict() == pytest.approx({"all": 12 / 90, "plain": 20 / 90, "capped": 4 / 90})
+    assert rows["n_comparisons"].to_dict() == {"all": 2, "plain": 1, "capped": 1}
+    assert set(rows["method"]) == {"lora_big"}
+
+
+def test_methods_are_compared_on_the_fits_of_both_with_the_same_weights(tmp_path: Path) -> None:
+    """A failed fit must not become an effect; the interval is that of paired cells."""
+    from scipy.stats import t
+
+    kinds = {name: FOUR[name] for name in ("probe_big", "lora_big")}
+    fits = [fit(tmp_path, "plain", "probe_big", answers(0.6), [], 1)]
+    fits += [fit(tmp_path, "plain", "lora_big", answers(share, 1), [], seed) for seed, share in ((1, 0.8), (2, 0.1))]
+    row = effects_of_methods(fits, [evaluation("plain", seeds=(1, 2))], kinds).query("metric == 'accuracy'").iloc[0]
+    gain = (answers(0.8, 1) == TRUTH).astype(float) - (answers(0.6) == TRUTH)
+    assert row["n_fits"] == 1
+    assert row["difference"] == pytest.approx(gain.mean())
+    half = t.ppf(0.975, CELLS - 1) * gain.std(ddof=1) / np.sqrt(CELLS)
+    assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.2)
+
+
+def test_a_method_that_does_not_run_in_an_evaluation_is_compared_where_it_does(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "plain", method, answers(0.6)) for method in FOUR]
+    fits += [fit(tmp_path, "capped", "lora_big", answers(0.6))]
+    found = effects_of_methods(fits, [evaluation("plain"), evaluation("capped", panel="x")], FOUR)
+    assert set(found["evaluation"]) == {"plain"}
+    assert effects_of_methods(fits[-1:], [evaluation("capped")], FOUR).empty
+
+
+def test_no_value_is_computed_twice_for_factors_of_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = [fit(tmp_path, "plain", method, answers(0.6)) for method in FOUR]
+    loaded = Fits(fits, toy_ontology())
+    spec = study(evaluation("plain"), methods=list(FOUR), statistics=Statistics(0.95, 300))
+    methods = {name: replace(spec.methods[name], factors=one) for name, one in FOUR.items()}
+    made = Effects(loaded, Confidences(loaded, 0.95), replace(spec, methods=methods), None)
+    calls = []
+    replicates_of = stats.replicates_of
+    monkeypatch.setattr(stats, "replicates_of", lambda *given: calls.append(1) or replicates_of(*given))
+    made.factors()
+    assert len(made.effects()) == 2 * 3 * len(LABEL_METRICS)
+    assert len(calls) == len(FOUR)
 
 
 # confidence rules

@@ -9,6 +9,7 @@ import pytest
 
 from annobench.core.errors import DataError
 from annobench.core.parquet import write_columns
+from annobench.score.registry import METRICS
 from annobench.score.score_tables import CONFIDENCE, SUMS, count_confusion
 from annobench.tables import compare
 from annobench.tables.audit import COLUMNS as AUDIT
@@ -20,6 +21,8 @@ from annobench.tables.scores import scores
 from annobench.tables.shared.build import write_csv
 from annobench.tables.shared.columns import filled
 from annobench.tables.shared.fits import FitFiles
+from annobench.tables.shared.spec import Scoring
+from annobench.tables.shared.standing import Standing
 from annobench.tables.splits import splits
 from helpers import run_record
 from study_files import Context, fit_files, study
@@ -116,6 +119,138 @@ def test_ranking_orders_numbers_and_leaves_controls_out(tmp_path: Path) -> None:
 def test_ties_are_broken_by_parameters_then_time(tmp_path: Path) -> None:
     fits = [fit(tmp_path, "good", "x", 1, 0.9, trainable_parameters=100), fit(tmp_path, "bad", "x", 1, 0.9)]
     assert build(fits)[1].query("dataset == 'd'")["method"].tolist() == ["bad", "good"]
+
+
+def test_ties_are_broken_by_time_to_fit_and_predict(tmp_path: Path) -> None:
+    fits = [
+        fit(tmp_path, "good", "x", 1, 0.9, fit_seconds=1.0, predict_seconds=5.0),
+        fit(tmp_path, "bad", "x", 1, 0.9, fit_seconds=3.0, predict_seconds=0.5),
+    ]
+    ranked = build(fits)[1].query("dataset == 'd'")
+    assert ranked["method"].tolist() == ["bad", "good"]
+    assert ranked["against_best"].tolist() == ["best", "same score"]
+
+
+def test_evaluations_are_ranked_in_the_order_of_the_study(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", name, 1, 0.9, evaluation=name) for name in ("zebra", "apple", "mole")]
+    ranked = build(fits)[1]
+    assert ranked["evaluation"].tolist() == ["zebra", "apple", "mole", "all"]
+
+
+def test_numbers_of_the_notes_and_of_the_saved_model_reach_resources_and_ranking(tmp_path: Path) -> None:
+    notes = {"parameters": {"all": 170186, "head": 650}, "training": {"steps": 5, "validation_macro_f1": 0.5}}
+    fits = [fit(tmp_path, "good", "x", seed, 0.9, outputs=("predictions", "model"), notes=notes) for seed in (1, 2)]
+    fits += [fit(tmp_path, "bad", "x", 1, 0.5, outputs=("predictions", "model"), notes={"validation_note": "none"})]
+    fits += [fit(tmp_path, "zero", "x", 1, 0.1)]
+    for size, one in zip((1000, 3000), fits, strict=False):
+        (one.folder / "model" / "more").mkdir(parents=True)
+        (one.folder / "model" / "more" / "adapter.safetensors").write_bytes(b"0" * size)
+        for name in ("annobench.json", "annobench_genes.parquet"):  # every model has them
+            (one.folder / "model" / name).write_bytes(b"0" * 10**6)
+    made, ranked, _ = build(fits)
+    table = resources(made).set_index(["method", "seed"])
+    columns = ["total_parameters", "model_bytes", "validation_score"]
+    assert table.loc[("good", 1), columns].tolist() == [170186, 1000, 0.5]
+    assert table.loc[("good", 2), "model_bytes"] == 3000
+    assert table.loc[[("bad", 1), ("zero", 1)], columns].isna().all().all()  # its model is gone; keeps none
+    best = ranked[ranked["dataset"] == "d"].iloc[0]
+    assert best[columns].tolist() == [170186, 2000, 0.5]
+
+
+# against the best, and against baselines
+
+TESTED = pd.DataFrame(
+    [
+        ("d", "e", "cheap", "new", -0.10, -0.15, -0.05, 0.01),
+        ("d", "e", "cheap", "poor", 0.10, 0.02, 0.20, 0.20),
+        ("d", "e", "new", "odd", 0.15, -0.01, 0.31, 0.01),
+        ("d", "e", "new", "poor", 0.20, 0.10, 0.30, 0.01),
+    ],
+    columns=["dataset", "evaluation", "method_a", "method_b", "difference", "low", "high", "p_holm"],
+)
+
+
+def standing(metric: str = "macro_f1", tested: pd.DataFrame = TESTED, **scores: float | None) -> Standing:
+    """Methods of one evaluation by their scores, best first; without a score a method has no rank."""
+    rows = [
+        ("d", "e", name, name.title(), score, None if score is None else i + 1)
+        for i, (name, score) in enumerate(scores.items())
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "evaluation", "method", "label", "score", "rank"])
+    return Standing(table, tested, METRICS[metric], 0.05)
+
+
+def verdict(made: Standing, *baselines: str) -> str:
+    (said,) = set(made.on_baselines(baselines))
+    return said
+
+
+def test_a_place_in_the_ranking_says_nothing_where_tests_tell_nothing_apart() -> None:
+    made = standing(new=0.8, odd=0.65, poor=0.6, cheap=0.5, lone=0.4, twin=0.8, failed=None)
+    assert made.against_best() == ["best", "not told apart", "worse", "worse", "not tested", "same score", ""]
+    assert made.p_against_best() == [None, 0.01, 0.01, 0.01, None, None, None]
+    made = standing(cheap=0.7, poor=0.6)
+    assert made.against_best() == ["best", "not told apart"]  # the interval lies above 0, the corrected p-value too
+    no_interval = TESTED.assign(low=np.nan, high=np.nan)
+    assert standing(tested=no_interval, new=0.8, poor=0.6).against_best() == ["best", "not told apart"]
+
+
+def test_the_best_other_method_is_held_against_the_best_baseline() -> None:
+    made = standing(new=0.8, odd=0.75, cheap=0.7, poor=0.6)
+    assert verdict(made, "cheap", "poor") == (
+        "New is better than the best baseline Cheap by 0.100 [0.050, 0.150] (p = 0.01)"
+    )
+    assert verdict(made, "odd", "poor") == (
+        "not shown to be better: New against the best baseline Odd by 0.150 [-0.010, 0.310]"
+    )
+    assert verdict(made, "new") == "baseline wins: no other method is better than New (0.800)"
+    assert verdict(made) == ""
+    cheap = standing(cheap=0.7, poor=0.6)
+    assert verdict(cheap, "poor") == (
+        "Cheap is better than the best baseline Poor by 0.100 [0.020, 0.200]; not after correction for all pairs of "
+        "methods (p = 0.2)"
+    )
+
+
+def test_the_same_score_as_a_baseline_is_not_better() -> None:
+    assert verdict(standing(new=0.7, cheap=0.7 - 1e-12), "cheap").startswith("baseline wins: no other method is better")
+
+
+def test_a_verdict_needs_both_sides_and_an_interval() -> None:
+    assert verdict(standing(new=0.8, cheap=None), "cheap") == "no verdict: no baseline finished all its fits"
+    assert verdict(standing(new=None, cheap=0.8), "cheap") == "no verdict: no other method finished all its fits"
+    lone = standing(new=0.8, lone=0.5)
+    expected = "not shown to be better: New against the best baseline Lone, without an interval"
+    assert verdict(lone, "lone") == expected
+    made = standing(tested=TESTED.assign(low=np.nan, high=np.nan), new=0.8, cheap=0.5)
+    assert verdict(made, "cheap") == expected.replace("Lone", "Cheap")
+
+
+def test_where_less_is_better_the_verdict_says_by_how_much_less() -> None:
+    made = standing("brier", cheap=0.1, new=0.2)
+    assert verdict(made, "new") == ("Cheap is better than the best baseline New by 0.100 [0.050, 0.150] (p = 0.01)")
+    assert verdict(standing("fit_seconds", cheap=0.1, new=0.2), "cheap") == (
+        "baseline wins: no other method is better than Cheap (0.1)"
+    )
+
+
+def test_a_metric_that_is_best_in_the_middle_shows_nobody_to_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "coarser_share", replace(METRICS["coarser_share"], best=0.1))
+    assert verdict(standing("coarser_share", new=0.1, cheap=0.3), "cheap").startswith("not shown to be better: New")
+
+
+def test_the_ranking_says_what_the_tests_say_of_a_baseline(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, m, s, 1, share) for m, share in (("bad", 0.5), ("good", 0.9)) for s in "xy"]
+    spec = study(methods=METHODS, scoring=Scoring("macro_f1", ("accuracy",), ("bad",)))
+    made = Context(spec, fits).having(audit=pd.DataFrame(columns=filled(AUDIT["audit"], ())))
+    ranked, tested = compare.ranking(made), compare.tests(made).iloc[0]
+    here = ranked[ranked["dataset"] == "d"]
+    numbers = [f"{tested[name]:.3f}" for name in ("difference", "low", "high")]
+    sentence = "GOOD is better than the best baseline BAD by {} [{}, {}] (p = 0.0099)".format(*numbers)
+    assert here["baseline_verdict"].tolist() == [sentence] * 2
+    assert here["against_best"].tolist() == ["best", "worse"]
+    assert set(ranked.loc[ranked["dataset"] == "all", "baseline_verdict"]) == {""}
+    assert set(build(fits)[1]["baseline_verdict"]) == {""}  # the study names none
 
 
 def test_failed_and_missing_fits_are_listed_and_take_the_rank_away(tmp_path: Path) -> None:

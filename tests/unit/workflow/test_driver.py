@@ -11,7 +11,7 @@ from annobench.core.paths import SCRIPTS
 HEAD = (
     "import sys; from types import SimpleNamespace\n"
     "from annobench.workflow.driver import job\nfrom annobench.core.errors import DataError\n"
-    "snakemake = SimpleNamespace(log=[sys.argv[1]], rule='some_rule')\n"
+    "snakemake = SimpleNamespace(log=[sys.argv[1]], rule='some_rule', input=[], output=[])\n"
     "with job(snakemake) as say:\n"
 )
 

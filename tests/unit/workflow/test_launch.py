@@ -58,6 +58,11 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     assert any(line.split()[:1] == ["-"] and "External" in line for line in lines)
     assert "     2 x awk: timeout: took too long" in text
     assert text.endswith("report/smoke/index.html")
+    assert "baseline" not in text
+    header, *rows = RANKING.splitlines()
+    said = [f"{header},baseline_verdict", *(f"{row},baseline wins: no other" for row in rows)]
+    (folder / "ranking.csv").write_text("\n".join(said) + "\n")
+    assert summary(study, results).count("  Baseline wins: no other\n") == 1
     nothing = RANKING.replace("0.7,0.9,cells", ",,").replace("0.4,0.6,cells", ",,")
     (folder / "ranking.csv").write_text(nothing)  # one fit: nothing to resample
     assert "d, kfold: macro F1\n" in summary(study, results)
@@ -166,17 +171,6 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--study", "smok"]) == 2
     assert "did you mean 'smoke'" in capsys.readouterr().err
     assert main(["manual", "--check"]) == 0
-
-
-def test_fits_whose_record_is_gone_are_found_by_their_scores(tmp_path: Path) -> None:
-    study, results = resolve("smoke"), Results(tmp_path)
-    assert launch.lost_fits(study, results) == []
-    first, second = list(study.fits())[:2]
-    for fit in (first, second):
-        Path(results.scores(fit)["scores"]).parent.mkdir(parents=True, exist_ok=True)
-        Path(results.scores(fit)["scores"]).touch()
-    run_record(Path(results.run(first)), method=first.method, dataset=first.dataset, split=first.split)
-    assert launch.lost_fits(study, results) == [results.run(second)]
 
 
 def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

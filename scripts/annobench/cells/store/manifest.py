@@ -99,6 +99,13 @@ class Manifest:
         content = {key: value for key, value in asdict(self).items() if key != "sources"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def files(self, folder: Path) -> list[tuple[Path, File]]:
+        """All files of the store in a folder, and what was recorded of them."""
+        files = [(folder / GENES, self.genes_file)]
+        for shard in self.shards:
+            files += [(shard.path(folder, part), file) for part, file in shard.files.items()]
+        return files
+
     def ends_with(self, source: Facts) -> bool:
         """Whether the last cells were written from a source."""
         return bool(source) and bool(self.sources) and self.sources[-1]["source"] == dict(source)
@@ -155,7 +162,7 @@ def whole_shards(folder: Path, start: int = 0) -> list[Shard]:
 
 def check_sizes(folder: Path, manifest: Manifest) -> None:
     """Raise DataError where a file is missing or has another size than the manifest says: cheap, done at opening."""
-    for path, file in _files(folder, manifest):
+    for path, file in manifest.files(folder):
         if not path.is_file():
             raise DataError(f"{path}: is missing; make the store again")
         size = path.stat().st_size
@@ -165,14 +172,14 @@ def check_sizes(folder: Path, manifest: Manifest) -> None:
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     """Names of the files whose sha256 is not that of the manifest; reads every byte."""
-    files = _files(folder, manifest)
+    files = manifest.files(folder)
     return [path.name for (path, _), same in zip(files, _as_written(files), strict=True) if not same]
 
 
 def problems(folder: Path, manifest: Manifest) -> list[str]:
     """What is wrong, file by file: missing, of another size, or of another sha256."""
     wrong, whole = [], []
-    for path, file in _files(folder, manifest):
+    for path, file in manifest.files(folder):
         if not path.is_file():
             wrong.append(f"{path}: is missing")
         elif (size := path.stat().st_size) != file.bytes:
@@ -187,13 +194,6 @@ def _as_written(files: list[tuple[Path, File]]) -> list[bool]:
     """Whether the sha256 of each file is the recorded one; several files are read at a time."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="annobench-verify") as pool:
         return list(pool.map(lambda one: sha256_of(one[0]) == one[1].sha256, files))
-
-
-def _files(folder: Path, manifest: Manifest) -> list[tuple[Path, File]]:
-    files = [(folder / GENES, manifest.genes_file)]
-    for shard in manifest.shards:
-        files += [(shard.path(folder, part), file) for part, file in shard.files.items()]
-    return files
 
 
 def fingerprint(path: Path) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from annobench.cells.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
 _CELLS = 8_192  # cells that are read at a time
@@ -41,6 +42,19 @@ class StoreFile:
     def nbytes(self) -> int:
         """Bytes of the values and indices in memory."""
         return 8 * sum(shard.nnz for shard in self.store.manifest.shards)
+
+    @property
+    def slots(self) -> list[str]:
+        """The one matrix of a store."""
+        return ["X"]
+
+    def read(self) -> "csr_matrix":
+        """All counts."""
+        return self.store.counts(np.arange(self.n))
+
+    def coordinates(self) -> "NDArray[np.floating] | None":
+        """None: coordinates in a store are columns of its obs."""
+        return None
 
     def chunks(self, start: int = 0, columns: list[str] | None = None) -> "Iterator[tuple[csr_matrix, pd.DataFrame]]":
         """Cells from `start` on as (CSR matrix, annotations)."""

@@ -1,16 +1,15 @@
 """Cells that are excluded by number, such as the cells of a published erratum."""
 
-import csv
-import io
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.errors import DataError, nearest
+from annobench.core.errors import DataError
 from annobench.core.files import sha256_of
 from annobench.core.progress import Report
+from annobench.core.records import Records, text_of
 from annobench.data.census.filters import local_file
 from annobench.data.census.spec import CellList
 from annobench.data.download.http import verified_file
@@ -44,13 +43,11 @@ def _numbers(path: Path, column: str) -> "NDArray[np.int64]":
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()  # archives made on macOS hold more than what was put in
-                text = archive.read(next((name for name in names if name.endswith(".csv")), names[0])).decode()
+                content = archive.read(next((name for name in names if name.endswith(".csv")), names[0]))
         else:
-            text = path.read_text(encoding="utf-8")
-        rows = csv.DictReader(io.StringIO(text))
-        if column not in (rows.fieldnames or []):
-            raise DataError(f"{path}: there is no column '{column}'{nearest(column, rows.fieldnames or [])}")
-        return np.unique(np.array([int(row[column]) for row in rows], dtype=np.int64))
+            content = path.read_bytes()
+        rows = Records.of(text_of(content, path.name), path.name).table([column])
+        return np.unique(np.array([int(value) for _, (value,) in rows], dtype=np.int64))
     except (ValueError, IndexError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: is not a list of whole numbers ({error}); expected a .csv, or a .zip of one"

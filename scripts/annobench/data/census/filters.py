@@ -1,6 +1,5 @@
 """Filters of rows by the values of their columns: passed to the client as data, never pasted into expressions."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from annobench.core.errors import DataError, nearest
 from annobench.core.files import expanded
 from annobench.core.paths import ROOT
+from annobench.core.records import Records
 from annobench.data.census.spec import TableColumn, Value
 
 if TYPE_CHECKING:
@@ -108,11 +108,7 @@ def read_values(file: str, column: str) -> list[str]:
     path = local_file(file)
     if not path.is_file():
         raise DataError(f"{file}: there is no such file ({path}); relative paths start at the repository")
-    with open(path, encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle, delimiter="," if path.suffix == ".csv" else "\t")
-        if column not in (rows.fieldnames or []):
-            raise DataError(f"{file}: there is no column '{column}'{nearest(column, rows.fieldnames or [])}")
-        values = list(dict.fromkeys(row[column] for row in rows if row[column]))
+    values = list(dict.fromkeys(value for _, (value,) in Records.read(path, optional=True).table([column]) if value))
     if not values:
         raise DataError(f"{file}: column '{column}' is empty")
     return values

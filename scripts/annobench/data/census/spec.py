@@ -99,6 +99,10 @@ class CensusSpec(Spec):
     chunks: int
     tiledb: Settings
 
+    def stated(self) -> list[str]:
+        """`uri`, if it is a place on this machine."""
+        return [] if self.uri is None or "://" in self.uri else [self.uri]
+
     def chunk(self) -> ChunkSpec:
         """What fetching a chunk uses of it."""
         return ChunkSpec(self.release, self.uri, self.built, self.organism, self.chunks, self.tiledb)

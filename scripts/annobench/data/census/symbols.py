@@ -1,13 +1,14 @@
 """One list of genes for several datasets, some of which know them by symbol only."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.errors import DataError, nearest
+from annobench.core.errors import DataError
+from annobench.core.missing import is_missing
+from annobench.core.records import Records
 from annobench.data.census.filters import local_file
 from annobench.data.census.spec import GeneTable
 
@@ -97,9 +98,5 @@ def _rows(table: GeneTable) -> list[tuple[str, str]]:
     path = local_file(table.file)
     if not path.is_file():
         raise DataError(f"genes.file: no file {path} (from '{table.file}')")
-    with open(path, encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle, delimiter="," if path.suffix == ".csv" else "\t")
-        for column in (table.id, table.name):
-            if column not in (rows.fieldnames or []):
-                raise DataError(f"{path}: there is no column '{column}'{nearest(column, rows.fieldnames or [])}")
-        return [(row[table.id], row[table.name]) for row in rows]
+    rows = [row for _, row in Records.read(path, optional=True).table([table.id, table.name])]
+    return [("" if is_missing(one) else one, "" if is_missing(name) else name) for one, name in rows]

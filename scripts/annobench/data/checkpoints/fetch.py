@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from annobench.core.errors import DataError, DownloadError
-from annobench.core.files import expanded, read_foreign_json, sha256_of
+from annobench.core.files import expanded, inside, read_foreign_json, sha256_of
 from annobench.core.progress import Report, silent
 from annobench.data.checkpoints.files import read_vocabulary, read_weights, shape_of
 from annobench.data.checkpoints.geneformer import bert_shape, one_segment, read_medians, read_tokens
@@ -28,7 +28,7 @@ from annobench.data.checkpoints.spec import (
 )
 from annobench.data.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from annobench.data.download.http import Connection, cache_folder, download
-from annobench.data.download.lock import enforce
+from annobench.data.download.lock import changed, enforce, recorded
 
 _WHOLE = 64  # digits of a SHA-256
 
@@ -125,10 +125,14 @@ def _downloaded(
     found = {}
     for file in source.names:
         stated = source.sha256.get(file, "")
-        cached = cache_folder() / "checkpoints" / name / file
+        cached = inside(cache_folder() / "checkpoints" / name, file)
         address = f"{source.url.rstrip('/')}/{file}"
         whole = stated if len(stated) == _WHOLE else None
-        received = download([address], cached, whole, connection=connection, report=report)
+        known = None if whole else recorded(lock_file, f"checkpoints/{name}", file)
+        try:
+            received = download([address], cached, whole or known, connection=connection, report=report)
+        except DownloadError as error:
+            raise (changed(error, lock_file, f"checkpoints/{name}", file) if known else error) from error
         if not received["sha256"].startswith(stated):
             cached.unlink()
             raise DownloadError(f"{address}: has the sha256 {received['sha256']}, expected one that begins {stated}")

@@ -57,6 +57,10 @@ class CheckpointSource(Spec):
         """Files of this machine that are read and exist."""
         return []
 
+    def stated(self) -> list[str]:
+        """Files of this machine that are named, as written, whether they exist or not."""
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFiles(CheckpointSource):
@@ -84,6 +88,10 @@ class LocalFiles(NamedFiles):
     def files(self) -> list[Path]:
         """The files that exist."""
         return [path for name in self.names if (path := expanded(self.path) / name).is_file()]
+
+    def stated(self) -> list[str]:
+        """All of them."""
+        return [f"{self.path}/{name}" for name in self.names]
 
 
 @dataclass(frozen=True, kw_only=True)

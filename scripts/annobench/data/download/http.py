@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from annobench.core.errors import DownloadError
-from annobench.core.files import disk_full, expanded, is_disk_full, read_json, sha256_of, write_json
+from annobench.core.files import disk_full, expanded, inside, is_disk_full, read_json, sha256_of, write_json
 from annobench.core.progress import Report, silent
 
 _CHUNK = 1 << 16  # what a broken connection loses at most
@@ -81,18 +81,21 @@ def download(
 ) -> Received:
     """Fetch one file to `destination` and return its record (url, bytes, sha256, cached).
 
-    A finished file with the right hash is not fetched again; `<destination>.origin.json` remembers its address. Bytes
-    arrive in `<destination>.part`, which is resumed after an interruption and renamed when complete and verified.
+    A finished file with the right hash is not fetched again; `<destination>.origin.json` has its address and hash.
+    Bytes arrive in `<destination>.part`, which is resumed after an interruption and renamed when complete and verified.
+    Nothing is taken that is empty, a web page, or a pointer to a file instead of the file.
     Raises DownloadError.
     """
     connection = connection or Connection()
     destination.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(destination):
         if destination.is_file():
-            there = sha256_of(destination)
-            if sha256 in (None, there):
-                return _record(_origin(destination), destination, there, cached=True)
-            destination.unlink()  # not the requested file
+            there, origin = sha256_of(destination), _origin(destination)
+            expected = sha256 or origin.get("sha256") or there
+            if there == expected:
+                return _record(origin.get("url"), destination, there, cached=True)
+            report(f"{destination}: has the sha256 {there}, expected {expected}: it is fetched again")
+            destination.unlink()
         problems: list[str] = []
         for url in urls:
             try:
@@ -101,7 +104,7 @@ def download(
                 problems.append(str(error))
                 report(str(error))
                 continue
-            write_json(_origin_file(destination), {"url": without_password(url)})
+            write_json(_origin_file(destination), {"url": without_password(url), "sha256": digest})
             return _record(url, destination, digest, cached=False)
         raise DownloadError(
             f"{destination.name}: could not be downloaded.\n  " + "\n  ".join(problems) + "\n"
@@ -117,8 +120,10 @@ def verified_file(
     `sha256` is checked where it is stated.
     """
     # the folder in the cache is keyed by the address: two sources may call their files the same
-    key = sha256 or hashlib.sha256(urls[0].encode()).hexdigest()
-    cached = cache_folder() / "url" / key[:16] / file
+    folder, by_address = cache_folder() / "url", hashlib.sha256(urls[0].encode()).hexdigest()
+    cached = inside(folder / by_address[:16], file)
+    if sha256 and not cached.is_file():
+        cached = inside(folder / sha256[:16], file)
     # a file:// address may lie under a variable such as $ANNOBENCH_DATA
     local = "file://"
     addresses = [
@@ -132,9 +137,9 @@ def _origin_file(path: Path) -> Path:
     return path.with_name(path.name + ".origin.json")
 
 
-def _origin(path: Path) -> str | None:
-    """Address that a finished file was fetched from; None if it came there by other means."""
-    return read_json(_origin_file(path))["url"] if _origin_file(path).is_file() else None
+def _origin(path: Path) -> dict[str, str]:
+    """Address and hash of a finished file when it was fetched; empty if it came there by other means."""
+    return read_json(_origin_file(path)) if _origin_file(path).is_file() else {}
 
 
 def _record(url: str | None, path: Path, sha256: str, *, cached: bool) -> Received:
@@ -167,14 +172,33 @@ def _fetch(url: str, destination: Path, sha256: str | None, connection: Connecti
                 raise disk_full(part) from error
             raise DownloadError(f"{without_password(url)}: {error}") from error
         digest = sha256_of(part)
-        if sha256 in (None, digest):
+        _state(part).unlink(missing_ok=True)
+        problem = None if digest == sha256 else _no_file(part, destination.name)
+        if problem is None and sha256 not in (None, digest):
+            problem = f"sha256 is {digest}, expected {sha256}"
+        if problem is None:
             os.replace(part, destination)
-            _state(part).unlink(missing_ok=True)
             return digest
         part.unlink()
-        _state(part).unlink(missing_ok=True)
-        raise DownloadError(f"{without_password(url)}: sha256 is {digest}, expected {sha256}; the bytes were discarded")
+        raise DownloadError(f"{without_password(url)}: {problem}; the bytes were discarded")
     raise AssertionError("unreachable")
+
+
+_PAGES = (b"<!doctype html", b"<html")
+_POINTER = b"version https://git-lfs.github.com/"
+
+
+def _no_file(part: Path, name: str) -> str | None:
+    """What came in place of a file, such as the page of a server that asks for a password; None for a file."""
+    with open(part, "rb") as handle:
+        head = handle.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not head:
+        return "the answer is empty"
+    if head.startswith(_PAGES) and not name.lower().endswith((".html", ".htm")):
+        return "the answer is a web page, not a file: a server that asks for a password, or another address, sends one"
+    if head.startswith(_POINTER):
+        return "the answer is a pointer of Git LFS, not the file; use the address of the file itself"
+    return None
 
 
 def _state(part: Path) -> Path:
@@ -200,16 +224,23 @@ def _receive(url: str, part: Path, connection: Connection, report: Report) -> No
         have = have if resumed else 0
         tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
         _state(part).write_text(json.dumps({"url": url, "tag": None if (tag or "").startswith("W/") else tag}))
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        # an answer that is compressed on the way has the length of what is sent, and cannot be resumed
+        packed = response.headers.get("Content-Encoding", "identity") != "identity"
+        if packed:
+            _state(part).unlink()
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isascii() and length.isdigit() and not packed else None
         tell = _Progress(part.name.removesuffix(".part"), have, total, report)
         with open(part, "ab" if resumed else "wb") as handle:
             for block in response.iter_content(_CHUNK):
                 handle.write(block)
                 tell.add(len(block))
+        received = response.raw.tell() if packed else 0
     got = part.stat().st_size
     if total is not None and got != total:
         raise requests.ConnectionError(f"the connection ended after {got} of {total} bytes")
+    if packed and length.isdigit() and received != int(length):
+        raise requests.ConnectionError(f"the connection ended after {received} of {length} compressed bytes")
 
 
 class _Progress:

@@ -15,6 +15,21 @@ _HEAD = """\
 """
 
 
+def recorded(lock_file: Path, dataset: str, file: str) -> str | None:
+    """The hash that the first download of a dataset's file had; None where there was none."""
+    known = (yaml.safe_load(lock_file.read_text(encoding="utf-8")) or {}) if lock_file.is_file() else {}
+    found: str | None = known.get(dataset, {}).get(file)
+    return found
+
+
+def changed(error: DownloadError, lock_file: Path, dataset: str, file: str) -> DownloadError:
+    """The error of a download that is not what the lock file recorded, with what to do."""
+    return DownloadError(
+        f"{error}\nThe expected sha256 is that of the first download, recorded in {lock_file} under {dataset}, {file}. "
+        "If the source has changed and the new file is wanted, delete that line."
+    )
+
+
 def enforce(lock_file: Path, dataset: str, file: str, sha256: str) -> None:
     """Record the hash of a dataset's file, or check it against the recorded one; raises DownloadError."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)

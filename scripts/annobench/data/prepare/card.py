@@ -1,19 +1,12 @@
 """Card and cells file of a prepared dataset."""
 
-import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
-from annobench.cells.gene_table import ChosenGenes
-from annobench.cells.store.store import Store
-from annobench.core.errors import DataError
 from annobench.core.files import atomic, sha256_of, write_json
-from annobench.data.prepare.storage import unreadable
 from annobench.data.prepare.task import PreparedFiles
 from annobench.ontology import UNKNOWN, Ontology
-from annobench.ontology.labels import MappedLabels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,53 +14,6 @@ if TYPE_CHECKING:
 
 
 Notes = dict[str, object]  # entries of the card
-
-
-def source_notes(fetched: Mapping[str, object], genes: ChosenGenes, mapping: MappedLabels) -> Notes:
-    """What the card says of the source, of the genes that were dropped, and of labels."""
-    dropped: Notes = {"genes_not_required": genes.not_required, "duplicated_genes": genes.duplicates}
-    steps = fetched.get("steps", [])
-    for step in steps if isinstance(steps, Sequence) else []:  # what the reader of a bundle has left out before
-        dropped |= {key: step[key] for key in ("control_features",) if key in step}
-    labels = {"labels_unmapped": mapping.unmapped, "labels_replaced": mapping.replaced}
-    return {"source": fetched, "dropped": dropped, **labels}
-
-
-def read_h5ad(path: Path) -> "AnnData":
-    """Read an h5ad file, or a store; raises DataError where it cannot be read, is cut off, or is empty."""
-    import anndata
-
-    if path.is_dir():
-        return Store.open(path, verify=True).read()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # duplicate ids are handled later, as an error or by a rule
-            adata = anndata.read_h5ad(path)
-    except MemoryError as error:
-        raise DataError(
-            f"{path.name}: does not fit into memory ({path.stat().st_size / 1e6:.0f} MB on disk); counts fit with "
-            "`storage: store`"
-        ) from error
-    except Exception as error:  # whatever h5py and anndata raise on broken files
-        raise unreadable(path, error) from error
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise DataError(f"{path.name}: is empty ({adata.n_obs} cells, {adata.n_vars} genes)")
-    return adata
-
-
-def read_observations(path: Path) -> "AnnData":
-    """The obs of an h5ad file as an AnnData without genes; raises DataError where it cannot be read or is empty."""
-    import anndata
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            obs = anndata.io.read_elem(file["obs"])
-    except Exception as error:  # whatever h5py and anndata raise on broken files
-        raise unreadable(path, error) from error
-    if not len(obs):
-        raise DataError(f"{path.name}: is empty (0 cells)")
-    return anndata.AnnData(obs=obs)
 
 
 def write_cells(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.core.missing import is_missing
 from annobench.core.parquet import NOT_GIVEN, Categorical
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 def same(text: str, n: int) -> Categorical:
     """The same text for n cells."""
     return Categorical(np.zeros(n, dtype=np.int32), [text])
+
+
+def missing_value(text: str, *, people: bool) -> bool:
+    """Whether a text of a column means that there is no value; `people` as `words` of `is_missing`."""
+    return is_missing(text, words=people) or text.strip().lower() == NOT_GIVEN
 
 
 def coded(column: "pd.Series") -> Categorical:

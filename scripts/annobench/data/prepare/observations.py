@@ -14,7 +14,7 @@ from annobench.cells.store.ids import hashed, repeated
 from annobench.config.names import NO_LABELS
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import NOT_GIVEN, Categorical
-from annobench.data.prepare.columns import coded, same
+from annobench.data.prepare.columns import coded, missing_value, same
 from annobench.data.prepare.conditions import Conditions
 from annobench.data.prepare.spec import CellsSpec
 from annobench.ontology import UNKNOWN, Ontology
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ids: TypeAlias = pd.Index | NDArray[np.object_]
+
+_NOT_NONE = ("donor", "study", "batch", "assay", "tissue")  # columns in which a word such as `none` is no value
 
 
 class Observations:
@@ -51,6 +53,10 @@ class Observations:
     ----------
     counts
         Number of cells by value of label_id, study and donor.
+    not_given
+        Number of cells whose value is missing in a declared column of donors, studies and the like.
+    organisms
+        Number of cells by organism, where the dataset declares the column.
     needed
         The columns of the source that are read.
 
@@ -78,7 +84,9 @@ class Observations:
         self._pairs: Counter[tuple[str, str | None]] = Counter()  # original label and id of the source
         self._ids: dict[tuple[str, str | None], str] = {}
         self._seen: dict[str, set[str]] = {key: set() for key in spec.rename}
+        self.not_given: Counter[str] = Counter()
         self.counts: dict[str, Counter[str]] = {key: Counter() for key in ("label_id", "study", "donor")}
+        self.organisms: Counter[str] = Counter()
         labels = {"label": spec.label, "label_id": spec.label_id} if self._declared else {}
         self._values: dict[str, str | None] = {
             **labels,
@@ -113,11 +121,33 @@ class Observations:
         columns |= {key: self._text(key, obs) or not_given for key in ("assay", "tissue", "disease", *self._spec.extra)}
         for key, counter in self.counts.items():
             counter.update(columns[key].counts())
+        if "organism" in columns:
+            self.organisms.update(columns["organism"].counts())
         return columns if self._conditions is None else columns | self._conditions.block(obs)
 
     def notes(self) -> dict[str, object]:
-        """What the card says of conditions; after the last block. Raises DataError where they cannot be used."""
-        return {} if self._conditions is None else {"perturbation": self._conditions.finish()}
+        """What the card says of missing values and conditions; after the last block.
+
+        Raises DataError for conditions that cannot be used.
+        """
+        found: dict[str, object] = {"cells_without": dict(+self.not_given)} if +self.not_given else {}
+        return found if self._conditions is None else found | {"perturbation": self._conditions.finish()}
+
+    def remarks(self, mapping: MappedLabels) -> list[str]:
+        """What people should hear of beside the card; after the last block."""
+        said = [
+            f"{n} of {self.counts['label_id'].total()} cells have no {key} ('{self._values[key]}'): it is `{NOT_GIVEN}`"
+            for key, n in (+self.not_given).items()
+        ]
+        if mapping.respelled:
+            given, label_id = next(iter(mapping.respelled.items()))
+            said.append(
+                f"{len(mapping.respelled)} ids are spelled otherwise, such as '{given}', and read as {label_id}"
+            )
+        if mapping.unused:
+            shown = ", ".join(f"'{label}'" for label in mapping.unused[:5])
+            said.append(f"{len(mapping.unused)} labels of the label table are of no cell, such as {shown}")
+        return [f"{self._file}: {text}" for text in said]
 
     def _text(self, key: str, obs: "pd.DataFrame") -> Categorical | None:
         """A column under new names where the dataset has some; None where nothing is declared."""
@@ -126,12 +156,18 @@ class Observations:
             return None
         if value.startswith("="):
             return same(value[1:], len(obs))
+        names = self._spec.rename.get(key, {})
+        # labels that read as missing may be in the label table, and a condition may be called none
+        people = None if key in ("label", "label_id") else key in _NOT_NONE
         column = coded(obs[value])
-        names = self._spec.rename.get(key)
-        if not names:
+        if names:
+            self._seen[key].update(column.names)
+            column = column.renamed(lambda text: names.get(text, text))
+        if people is None:
             return column
-        self._seen[key].update(column.names)
-        return column.renamed(lambda text: names.get(text, text))
+        given = column.renamed(lambda text: NOT_GIVEN if missing_value(text, people=people) else text)
+        self.not_given[key] += int((given == NOT_GIVEN).sum())
+        return given
 
     def _label_ids(self, original: Categorical, obs: "pd.DataFrame", n: int) -> Categorical:
         """Cell Ontology ids, looked up once for every distinct pair of a label and an id of the source."""

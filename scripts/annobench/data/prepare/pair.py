@@ -10,11 +10,11 @@ from annobench.cells.genes import shared_genes
 from annobench.cells.matrix import placed
 from annobench.cells.panel import DEPTH, MEASURED
 from annobench.cells.stored_cells import read_cells, store_folder
-from annobench.core.errors import DataError
-from annobench.core.files import read_json
+from annobench.core.errors import AnnobenchError, DataError
+from annobench.core.files import damaged, read_json
 from annobench.core.parquet import NOT_GIVEN
 from annobench.core.progress import Report, silent
-from annobench.data.prepare.card import Notes, read_h5ad, write_cells
+from annobench.data.prepare.card import Notes, write_cells
 from annobench.data.prepare.join import Join, extra_columns
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.prepare.task import PreparedFiles
@@ -115,14 +115,9 @@ def prepare_joined(
     notes: Notes | None = None,
 ) -> None:
     """Join prepared datasets over their genes; see `prepare_pair`. `notes` are further entries of the card."""
-    import anndata
-
     stored = [part for part, files in parts.items() if store_folder(files.cells)]
     # of a part in a store this is its header, of any other all of it
-    heads = {
-        part: anndata.read_h5ad(files.cells) if part in stored else read_h5ad(files.cells)
-        for part, files in parts.items()
-    }
+    heads = {part: _head(files.cells, header=part in stored) for part, files in parts.items()}
     states = {part: str(head.uns["annobench"]["matrix"]) for part, head in heads.items()}
     in_store = joining.storage == "store" or (joining.storage == "auto" and bool(stored))
     same, (*_, last) = joining.values == "same", parts
@@ -143,6 +138,21 @@ def prepare_joined(
     joined = _joined(loaded, join, same=same)
     joined.uns["annobench"] = {"matrix": states[last] if same else "log1p_cp10k", "ontology": ontology.release}
     write_cells(joining.name, joined, outputs, ontology, join.notes)
+
+
+def _head(path: Path, *, header: bool) -> "AnnData":
+    """A prepared part, or what its file says of its store. Raises DataError where it is damaged or has no genes."""
+    import anndata
+
+    try:
+        cells = anndata.read_h5ad(path) if header else read_cells(path)
+    except AnnobenchError:
+        raise
+    except Exception as error:  # whatever h5py and anndata raise on broken files
+        raise damaged(path, error) from error
+    if not cells.n_vars:
+        raise DataError(f"{path}: is empty: it has no genes to join it by (matrix.state: none)")
+    return cells
 
 
 def _check_states(joining: Joining, states: Mapping[str, str], *, in_store: bool) -> None:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from annobench.cells.not_h5ad import not_h5ad
 from annobench.cells.store.h5ad import H5adFile
+from annobench.cells.store.manifest import MANIFEST
 from annobench.cells.store.source import StoreFile
 from annobench.config.names import STORE_BYTES, STORE_CELLS
 from annobench.core.errors import AnnobenchError, DataError
@@ -20,17 +22,14 @@ def wants_store(spec: DatasetSpec, source: Path) -> bool:
         )
     if storage != "auto" or not counts:
         return storage == "store"
-    try:
-        with opened(source, matrix.slot) as file:
-            return file.n > STORE_CELLS or file.nbytes > STORE_BYTES
-    except DataError:  # an older format, which anndata can read, or a broken file, which it describes better
-        return False
+    with opened(source, matrix.slot) as file:
+        return file.n > STORE_CELLS or file.nbytes > STORE_BYTES
 
 
-def opened(source: Path, slot: str) -> H5adFile | StoreFile:
-    """A source to be read in parts. Raises DataError, for whatever h5py and anndata raise on broken files."""
-    if source.is_dir():
-        if slot != "X":
+def opened(source: Path, slot: str | None) -> H5adFile | StoreFile:
+    """A source to be read, whole or in parts. Raises DataError, for whatever h5py raises on broken files."""
+    if (source / MANIFEST).is_file():
+        if slot not in ("X", None):
             raise DataError(f"{source.name}: matrix.slot: a store has one matrix, X; it has no {slot}")
         return StoreFile(source)
     try:
@@ -38,12 +37,4 @@ def opened(source: Path, slot: str) -> H5adFile | StoreFile:
     except AnnobenchError:
         raise
     except Exception as error:
-        raise unreadable(source, error) from error
-
-
-def unreadable(source: Path, error: Exception) -> DataError:
-    """The error for a file that h5py or anndata cannot read."""
-    return DataError(
-        f"{source.name}: not a readable h5ad file ({source.stat().st_size} bytes; {error}); it may be cut off or of "
-        "another format, fetch it again"
-    )
+        raise not_h5ad(source, error) from error

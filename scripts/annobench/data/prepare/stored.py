@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from annobench.cells.gene_table import chosen_genes
-from annobench.cells.matrix import check_counts, check_finite
+from annobench.cells.gene_table import ChosenGenes, chosen_genes
+from annobench.cells.matrix import Rounded, check_counts, check_finite
+from annobench.cells.not_h5ad import not_h5ad
 from annobench.cells.store.checks import canonical
 from annobench.cells.store.h5ad import H5adFile
 from annobench.cells.store.link import link_stores
@@ -30,14 +31,14 @@ from annobench.core.errors import AnnobenchError
 from annobench.core.files import atomic, sha256_of
 from annobench.core.parquet import ROW_GROUP, ColumnWriter
 from annobench.core.progress import Report
-from annobench.data.prepare.card import source_notes, write_card
+from annobench.data.prepare.card import write_card
+from annobench.data.prepare.notes import no_values, source_notes
 from annobench.data.prepare.observations import CellIds, Observations
-from annobench.data.prepare.storage import opened, unreadable
+from annobench.data.prepare.storage import opened
 from annobench.data.prepare.task import PreparedFiles, Task
 from annobench.ontology import Ontology
 
 if TYPE_CHECKING:
-    import h5py
     import pandas as pd
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
@@ -60,18 +61,21 @@ def prepare_stored(task: Task) -> None:
         with atomic(outputs.obs) as path:
             _write_obs(path, file, observations, spec.cells.duplicated_ids)
             mapping = observations.finish()
+            for text in observations.remarks(mapping):
+                task.report(text)
         whole = len(genes.positions) == file.genes
-        spatial = _coordinates(task.source, files)
+        spatial, unread = task.coordinates(file)
+        values = Values(task, file, genes)
 
         def blocks(start: int) -> Iterator[Block]:
             with ObsTable(outputs.obs) as obs:
-                for matrix in _checked(file, start, spec.matrix.tolerance):
+                for matrix in values.checked(start):
                     stop = start + matrix.shape[0]
                     table = obs.rows(start, stop)
                     if spatial is not None:
                         for i in range(spatial.shape[1]):
                             table[f"{SPATIAL}{i}"] = np.asarray(spatial[start:stop, i], dtype=np.float64)
-                    yield matrix if whole else matrix[:, genes.positions], table
+                    yield matrix, table
                     start = stop
 
         origin = _origin(task)
@@ -81,7 +85,13 @@ def prepare_stored(task: Task) -> None:
         else:
             cells = Cells(blocks, file.n, genes.table)
             write_store(outputs, cells, origin=origin, uns=task.facts("counts"), report=task.report)
-    notes = source_notes(task.fetched, genes, mapping) | observations.notes()
+        if not any(shard.nnz for shard in Manifest.read(outputs.store).shards):
+            rmtree(outputs.store)
+            raise no_values(file, spec.matrix.slot)
+    notes = source_notes(task, genes, mapping, observations.organisms) | unread | observations.notes()
+    if values.rounded:
+        task.report(str(values.rounded))
+        notes["converted"] = values.rounded.notes()
     finish_stored(task.name, outputs, task.ontology, genes=genes.table, counts=observations.counts, notes=notes)
 
 
@@ -111,17 +121,39 @@ def _read(file: Source, parts: Iterable[T]) -> Iterator[T]:
         except (AnnobenchError, MemoryError):
             raise
         except Exception as error:
-            raise unreadable(file.path, error) from error
+            raise not_h5ad(file.path, error) from error
         yield part
 
 
-def _checked(file: Source, start: int, tolerance: float) -> "Iterator[csr_matrix]":
-    """Counts from cell `start` on, checked, as CSR in the type of the file."""
-    for matrix, _ in _read(file, file.chunks(start, columns=[])):
-        matrix = canonical(matrix, file.path.name)
-        check_finite(matrix, file.path.name, start)
-        yield check_counts(matrix, tolerance, file.path.name, start)
-        start += matrix.shape[0]
+class Values:
+    """Counts of the genes that are kept, checked; and what rounding did to them.
+
+    A run that resumes counts again what it had rounded before it was interrupted.
+    """
+
+    def __init__(self, task: Task, file: Source, genes: ChosenGenes) -> None:
+        self._file, self._genes, self._matrix = file, genes, task.spec.matrix
+        self._among = genes.among_features()
+        self.rounded = Rounded() if self._matrix.state == "fractional_counts" else None
+
+    def checked(self, start: int) -> "Iterator[csr_matrix]":
+        """From cell `start` on, as CSR in the type of the file."""
+        first = 0 if self.rounded else start
+        name, genes = self._file.path.name, self._genes
+        for read, _ in _read(self._file, self._file.chunks(first, columns=[])):
+            matrix = canonical(read, name)
+            if len(genes.features) < self._file.genes:
+                matrix = matrix[:, genes.features]
+            check_finite(matrix, name, first)
+            if self.rounded:
+                matrix = self.rounded.round(matrix, name)
+            else:
+                matrix = check_counts(matrix, self._matrix.tolerance, name, first)
+            end = first + matrix.shape[0]
+            if end > start:
+                kept = matrix[max(start - first, 0) :]
+                yield kept if len(self._among) == len(genes.features) else kept[:, self._among]
+            first = end
 
 
 def _totals(file: Source) -> "NDArray[np.float64]":
@@ -144,17 +176,6 @@ def _write_obs(path: Path, file: Source, observations: Observations, duplicated_
         for block in read(observations.needed):
             writer.write({"cell_id": ids.block(block.index), **observations.block(block)})
     ids.finish()
-
-
-def _coordinates(source: Path, files: ExitStack) -> "h5py.Dataset | NDArray[np.floating] | None":
-    """Coordinates of the cells (cells, dimensions), read in parts; None where the source has none."""
-    import h5py
-    from anndata.io import read_elem
-
-    if source.is_dir():
-        return None
-    element = files.enter_context(h5py.File(source, "r")).get("obsm/spatial")
-    return element if element is None or isinstance(element, h5py.Dataset) else np.asarray(read_elem(element))
 
 
 # the store

@@ -3,12 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+from annobench.core.errors import AnnobenchError
 from annobench.core.progress import Report
 from annobench.data.prepare.conditions import Conditions
 from annobench.data.prepare.observations import Observations
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.ontology import Ontology
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from annobench.cells.store.h5ad import H5adFile
+    from annobench.cells.store.source import StoreFile
+
+    Coordinates: TypeAlias = h5py.Dataset | NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,14 @@ class Task:
         """What the cells contract keeps in `uns["annobench"]`; `matrix` is what the values are."""
         done = self.spec.perturbation
         return {"matrix": matrix, "ontology": self.ontology.release, **(done.facts if done else {})}
+
+    def coordinates(self, file: "H5adFile | StoreFile") -> "tuple[Coordinates | None, dict[str, object]]":
+        """Coordinates of the cells, read in parts; and what the card says where there are some that cannot be read."""
+        try:
+            return file.coordinates(), {}
+        except (AnnobenchError, OSError, KeyError) as error:
+            self.report(f"warning: coordinates are left out: {error}")
+            return None, {"coordinates_left_out": str(error)}
 
     def observations(self, columns: Sequence[str]) -> Observations:
         """The mapping of a source's obs with these columns."""

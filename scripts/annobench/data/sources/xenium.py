@@ -62,6 +62,14 @@ class Source(SourceSpec):
         """The files of the bundle that are read, or its zip."""
         return bundle_files(expanded(self.path)) if self.path else []
 
+    def stated(self) -> list[str]:
+        """`path`, if that is where the bundle is."""
+        return [self.path] if self.path else []
+
+    def unverified(self) -> str | None:
+        """The download, where no hash is stated."""
+        return None if self.sha256 else self.file
+
     def memory_mb(self, stated: int) -> int:
         """That of preparing the dataset: the bundle is read whole."""
         return stated

@@ -1,6 +1,5 @@
 """Which gene of a dataset is which token: by its symbol, its Ensembl id, or another symbol of it."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from annobench.cells.genes import strip_version
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
+from annobench.core.records import Records
 from annobench.data.checkpoints.spec import ANY_ORGANISM, GENE_TABLES
 
 if TYPE_CHECKING:
@@ -135,9 +135,8 @@ def human_ids() -> dict[str, str]:
     """Symbol of a human gene, of today or retired -> its Ensembl id; a symbol of several genes is left out."""
     found: dict[str, set[str]] = {}
     for table in GENE_TABLES:
-        with open(ROOT / table, encoding="utf-8", newline="") as handle:
-            for row in csv.DictReader(handle, delimiter="\t"):
-                found.setdefault(row["feature_name"], set()).add(row["feature_id"])
+        for _, (name, feature_id) in Records.read(ROOT / table).table(["feature_name", "feature_id"]):
+            found.setdefault(name, set()).add(feature_id)
     return {symbol: next(iter(ids)) for symbol, ids in found.items() if len(ids) == 1}
 
 

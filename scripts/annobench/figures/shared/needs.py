@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from annobench.config.entities import parts_of
+from annobench.config.factors import pairs
 from annobench.config.figures import figure_facts
+from annobench.config.method_factors import method_factors
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
 from annobench.data.spec import has_real_cells
@@ -60,9 +62,12 @@ def spatial(study: Study) -> bool:
 
 @need
 def factors(study: Study) -> bool:
-    """A factor that changes within the study: training genes, the balance policy, or merging of labels."""
-    variants = {(split.genes.training, split.balance.policy) for split in study.splits.values()}
-    return study.settings["scoring"]["merge"] is not None or len(variants) > 1
+    """A factor that changes within the study: training genes, the balance policy, merging of labels, or one of
+    methods.
+    """
+    switches = {(split.genes.training, split.balance.policy) for split in study.splits.values()}
+    of_two_methods = any(True for _ in pairs(method_factors(study)))
+    return study.settings["scoring"]["merge"] is not None or len(switches) > 1 or of_two_methods
 
 
 @need

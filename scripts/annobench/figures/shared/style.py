@@ -45,6 +45,7 @@ RC_SETTINGS: Any = {  # matplotlib types the keys as literals
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "text.parse_math": False,  # a label of a user may hold a dollar
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }

@@ -10,7 +10,6 @@ NODE_CLASS_LABELS = {
     "leaf_isolated": "isolated leaf",
     "leaf": "all leaves",
 }
-LEVEL_LABELS = {"all": "all genes", "panel": "panel genes", "merged": "merged", "none": "none"} | RULE_LABELS
 _SPELLED = {
     "f1": "F1",
     "mcc": "MCC",

@@ -12,8 +12,9 @@ from annobench.core.files import read_foreign_json
 from annobench.core.parquet import Categorical, to_arrow
 from annobench.core.tables import INDEX, Wanted, column_names, read_table
 from annobench.methods.shared import cas
-from annobench.methods.shared.imports import ImportedPredictions, as_id
+from annobench.methods.shared.imports import ImportedPredictions
 from annobench.ontology import ROOT, UNKNOWN, Ontology
+from annobench.ontology.ids import canonical as as_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

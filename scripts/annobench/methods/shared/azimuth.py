@@ -7,7 +7,7 @@ from pathlib import Path
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import Categorical
 from annobench.core.tables import Wanted, read_table
-from annobench.methods.shared.imports import as_id
+from annobench.ontology.ids import canonical as as_id
 
 _PREFIX, _SCORE = "predicted.", ".score"
 

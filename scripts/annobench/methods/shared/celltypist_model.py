@@ -9,6 +9,7 @@ scikit-learn runs, so that neither their versions nor crafted states matter.
 import io
 import pickle
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,9 +143,9 @@ class _Array:
         if not isinstance(kind, ArrayType) or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise RefusedError("an array without a plain type or shape")
         if kind.dtype.kind == "O":
-            if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
+            if not isinstance(data, list) or not all(type(item) in (str, int) for item in data):
                 raise RefusedError("an array of objects other than texts")
-            flat = np.array(data, dtype=object)
+            flat = np.array([str(item) for item in data], dtype=object)  # clusters may have numbers as names
         elif isinstance(data, bytes):
             flat = np.frombuffer(data, dtype=kind.dtype)
         else:
@@ -191,10 +192,22 @@ class _Reader(pickle.Unpickler):
             return _NAMES[module, name]
         if _ESTIMATORS.fullmatch(module):
             return _Bag
+        if module.split(".")[0] in ("cuml", "cupy", "cudf"):
+            raise RefusedError(
+                f"it was trained on a GPU (use_GPU=True) and holds {module}.{name}. Convert it where cuml is "
+                "installed: load it with CellTypist, replace its classifier by a LogisticRegression of scikit-learn "
+                "with the same coef_, intercept_, classes_ and features, and write it again; or train it without "
+                "use_GPU"
+            )
         raise RefusedError(f"it asks for {module}.{name}, which no model needs; nothing was executed")
 
     def persistent_load(self, pid: object) -> object:
         raise RefusedError("a reference to something outside the file")
+
+
+def _number_as_text(value: float) -> str:
+    """The number of a class as obs would write it: 3, not 3.0."""
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _model(document: object) -> CellTypistModel:
@@ -217,6 +230,9 @@ def _model(document: object) -> CellTypistModel:
             raise RefusedError(f"{name} holds NaN or infinite values")
         return value.astype(object if text else np.float64)
 
+    numbered = estimator.get("classes_")
+    if isinstance(numbered, _Array) and numbered.value.dtype.kind in "iufb":  # clusters, as their numbers are written
+        numbered.value = np.array([_number_as_text(one) for one in numbered.value.ravel().tolist()], dtype=object)
     classes, features = array(estimator, "classes_", 1, text=True), array(estimator, "features", 1, text=True)
     coef, intercept = array(estimator, "coef_", 2), array(estimator, "intercept_", 1)
     scale = array(scaler, "scale_", 1)
@@ -229,6 +245,12 @@ def _model(document: object) -> CellTypistModel:
             raise RefusedError(f"{name} has shape {shape}, expected {expected}")
     if len(set(classes)) < len(classes) or len(classes) < 2 or (scale <= 0).any():
         raise RefusedError("fewer than two classes, a class that is listed twice, or a scale that is not positive")
+    twice = [name for name, n in Counter(features.tolist()).items() if n > 1]
+    if twice:
+        raise RefusedError(
+            f"{len(twice)} genes are listed twice (such as {twice[0]}), and nothing says which coefficient counts; "
+            "train the model on genes with unique names"
+        )
     description = document.get("description")
     texts = description if isinstance(description, dict) else {}
     return CellTypistModel(classes, features, coef, intercept, mean, scale, texts)

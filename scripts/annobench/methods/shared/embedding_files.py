@@ -16,6 +16,7 @@ from annobench.cells.obs_columns import read_obs
 from annobench.core.delimited import DELIMITERS, INDEX, column_positions
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.npz import mapped
+from annobench.core.records import lines_of, plain, read_text
 from annobench.core.tables import Table, Wanted, column_names, read_table, table_of
 
 if TYPE_CHECKING:
@@ -209,11 +210,12 @@ def _listed(path: Path) -> Table:
     """A text file with one id a line."""
     import pyarrow as pa
 
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    columns = {INDEX: pa.array([line.strip() for line in lines], pa.large_string())}
+    lines = [plain(line) for line in lines_of(read_text(path))]
+    while lines and not lines[-1]:
+        lines.pop()
+    if lines and all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines):  # R writes quotes
+        lines = [line[1:-1] for line in lines]
+    columns = {INDEX: pa.array(lines, pa.large_string())}
     return table_of(path.name, columns, Wanted(ids=INDEX), np.arange(1, len(lines) + 1), "line")
 
 

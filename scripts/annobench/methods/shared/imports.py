@@ -12,11 +12,13 @@ from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import expanded
 from annobench.core.parquet import Categorical
 from annobench.core.paths import ROOT as REPOSITORY
+from annobench.core.records import plain
 from annobench.core.tables import Table
 from annobench.fit.method import Notes
 from annobench.fit.predictions import Predictions
 from annobench.methods.shared.matching import SHOWN, Listed, matched, prefixed
 from annobench.ontology import ROOT, UNKNOWN, Ontology
+from annobench.ontology.ids import canonical as as_id
 from annobench.ontology.labels import read_table
 
 if TYPE_CHECKING:
@@ -168,7 +170,8 @@ class Labels:
         path = located(file)
         if not path.is_file():
             raise ConfigError(f"parameters.label_table: there is no file {file}")
-        return cls(read_table(path, ontology).get, f"in {file}", unmapped)
+        table = read_table(path, ontology)
+        return cls(lambda text: table.get(text, table.get(plain(text))), f"in {file}", unmapped)
 
     def _id(self, text: str) -> str | None:
         if text.lower() == UNKNOWN:
@@ -224,11 +227,6 @@ class Labels:
                 f"{given.place(row)}: label '{text}' is not {what}; {len(lacking)} labels of "
                 f"{sum(lacking.values())} cells are not ({counted(lacking)}), and `unmapped` is error"
             )
-
-
-def as_id(text: str) -> str:
-    """`CL:0000084`, also where it is written as `CL_0000084` or as the address of the term."""
-    return text.rsplit("/", 1)[-1].replace("CL_", "CL:", 1)
 
 
 def joined(

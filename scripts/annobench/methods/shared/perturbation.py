@@ -11,6 +11,7 @@ from annobench.cells.expression import log_normalised
 from annobench.config.names import CONDITION
 from annobench.core.errors import DataError, MethodSkipped
 from annobench.core.parquet import NOT_GIVEN
+from annobench.core.records import lines_of, plain, read_text
 from annobench.fit.expression import Expression
 
 if TYPE_CHECKING:
@@ -184,8 +185,8 @@ def listed(names: Sequence[str]) -> tuple[str, ...]:
 def located_sets(path: Path) -> dict[str, set[str]]:
     """Gene sets of a GMT file: name -> symbols. Raises DataError for a line that is not one."""
     sets: dict[str, set[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        fields = [field.strip() for field in line.split("\t")]
+    for number, line in enumerate(lines_of(read_text(path)), 1):
+        fields = [plain(field) for field in line.split("\t")]
         if not line.strip():
             continue
         if len(fields) < 3 or fields[0] in sets:

@@ -20,6 +20,7 @@ import numpy as np
 
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import Categorical, positions, to_categorical
+from annobench.core.records import lines_of, read_text
 
 if TYPE_CHECKING:
     import h5py
@@ -97,7 +98,7 @@ def run_folders(places: Sequence[str]) -> list[Path]:
 def _expanded(place: str) -> list[Path]:
     path = Path(place).expanduser()
     if path.suffix == ".txt" and path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = lines_of(read_text(path))
         found = [path.parent / Path(line.strip()).expanduser() for line in lines if line.strip()]
     else:
         found = [Path(one) for one in sorted(glob.glob(str(path)))]

@@ -26,6 +26,10 @@ MEANINGS = {
     "low": "Lower end of the interval; empty where there is none.",
     "method": "Method, control, or decoding of a method.",
     "metric": "Metric.",
+    "model_bytes": (
+        "Bytes that the method itself saved: of an adapted backbone the adapter and the head, not the base; empty "
+        "where no model is kept."
+    ),
     "n": "Number of test cells.",
     "n_fits": "Number of finished fits that the value is a mean of.",
     "n_planned": "Number of planned fits.",
@@ -42,6 +46,7 @@ MEANINGS = {
     "sees_test_cells": "Whether the method looks at the test cells, without their labels, while it fits.",
     "split": "Split; `all` for the mean over the splits of the evaluation.",
     "status": "How the fit ended: ok, failed, killed, timeout, skipped, or missing.",
+    "total_parameters": "Number of all parameters, trained or not, where the method states it.",
     "trainable_parameters": "Number of trainable parameters.",
     "value": "Value of the metric.",
     "variant": "Label set or reading of the metric; `-` where it has only one.",

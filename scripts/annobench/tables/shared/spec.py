@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from annobench.config.contrasts import Contrast
+from annobench.config.factors import MethodFactors
 from annobench.config.split import BalanceSettings
 from annobench.core.spec import Spec
 from annobench.score.spec import RollupRule
@@ -61,12 +62,16 @@ class ScoredSplit(Spec):
 
 @dataclass(frozen=True)
 class StudyMethod(Spec):
-    """A method of the study: `kind` is method, control or decoding; `fitted` the method whose fits it reads."""
+    """A method of the study: `kind` is method, control or decoding; `fitted` the method whose fits it reads.
+
+    `factors` says what it is made of; those of a control, or of a decoding, say nothing.
+    """
 
     label: str
     kind: str
     fitted: str
     decoding: str = "argmax"
+    factors: MethodFactors = field(default_factory=MethodFactors)
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,13 @@ class Scoring(Spec):
         The metric that ranks.
     metrics
         Metrics that are shown with it.
+    baselines
+        Methods that all others are held against.
     """
 
     primary: str
     metrics: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -163,6 +171,14 @@ class TablesSpec(Spec):
     def method_names(self) -> list[str]:
         """Methods that are compared: without controls and decodings."""
         return [name for name, method in self.methods.items() if method.kind == "method"]
+
+    @property
+    def factors(self) -> dict[str, MethodFactors]:
+        """Methods that are compared as levels of factors, in the order of the study."""
+        order = dict.fromkeys(name for split in self.splits for name in split.methods)
+        compared = self.method_names
+        names = [*(name for name in order if name in compared), *(name for name in compared if name not in order)]
+        return {name: self.methods[name].factors for name in names}
 
 
 def balance_name(settings: BalanceSettings) -> str:

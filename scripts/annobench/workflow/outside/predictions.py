@@ -1,20 +1,18 @@
 """Predictions at the paths that a user names: of what kind they are, and where their columns are."""
 
-import csv
 import glob
-import gzip
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from annobench.core.errors import ConfigError, DataError, nearest
+from annobench.core.records import DELIMITERS, Records, ending, lines_of, read_text
 from annobench.score.compat.cas_runs import LABELS, CasRun, find_runs, read_truth
 from annobench.workflow.outside.options import ScoreOptions
 
 _LOOKED_AT = 2000  # rows of a table whose labels say what labels are
-_TEXT = (".csv", ".tsv", ".tab", ".txt")
 _IDS = ("cell_id", "index", "barcode", "barcodes", "cell", "cells", "cell_barcode", "obs_names", "cellid")
 _LABELS = (
     *("label_id", "predicted_label_id", "label_1", "label", "predicted_label", "predicted_labels", "prediction"),
@@ -80,8 +78,7 @@ def _kind_of_path(place: str) -> str | None:
     if all(path.is_dir() for path in paths):
         return "cas"
     if paths[0].suffix == ".txt" and paths[0].is_file():
-        with open(paths[0], encoding="utf-8-sig") as handle:
-            first = next((line.strip() for line in handle if line.strip()), "")
+        first = next((line.strip() for line in lines_of(read_text(paths[0])) if line.strip()), "")
         return "cas" if first and (paths[0].parent / Path(first).expanduser()).is_dir() else None
     return None
 
@@ -200,22 +197,14 @@ def _head(path: Path) -> tuple[list[str], list[list[str]]]:
     if path.suffix == ".parquet":
         header, rows = _parquet_head(path)
     else:
-        kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-        if kind not in _TEXT:
-            raise DataError(f"{path}: ends in '{kind}', expected a table ({', '.join(_TEXT)}, .parquet), or .h5ad")
-        opened: Callable[..., object] = gzip.open if path.suffix == ".gz" else open
-        try:
-            with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:  # type: ignore[attr-defined]
-                reader = csv.reader(handle, delimiter="," if kind == ".csv" else "\t")
-                header, rows = next(reader, []), list(islice(reader, _LOOKED_AT))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: is not a readable table ({error})") from error
+        kind = ending(path)
+        if kind not in DELIMITERS:
+            raise DataError(f"{path}: ends in '{kind}', expected a table ({', '.join(DELIMITERS)}, .parquet), or .h5ad")
+        records = Records.read(path)
+        header, rows = records.names, [fields for _, fields in islice(records, _LOOKED_AT)]
     if not rows:
         raise DataError(f"{path}: holds no rows, expected a header and one row per cell")
-    if len(rows[0]) == len(header) + 1:
-        header = ["", *header]
-    header = [name.strip() for name in header]
-    return (["index", *header[1:]] if header and not header[0] else header), rows
+    return header, rows
 
 
 def _parquet_head(path: Path) -> tuple[list[str], list[list[str]]]:

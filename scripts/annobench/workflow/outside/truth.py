@@ -1,7 +1,6 @@
 """The true labels: what the column of the user holds, and which other columns of obs are of use."""
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,11 @@ from pathlib import Path
 from annobench.config.entities import config_file
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.paths import ROOT
+from annobench.core.records import Records, plain
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.ontology.ids import is_id
 from annobench.ontology.labels import COLUMNS
 
-_ID = re.compile(r"(?:.*/)?CL[:_]\d{7}")
 _ROLES = {
     "donor": ("donor_id", "donor", "individual", "patient", "subject"),
     "study": ("dataset_id", "study"),
@@ -68,7 +68,7 @@ def read_true_cells(file: Path, label: str, groups: Sequence[str]) -> TrueCells:
 def are_ids(texts: Sequence[str]) -> bool:
     """Whether labels are Cell Ontology ids: most of those that say anything."""
     said = [text for text in texts if text.lower() != UNKNOWN]
-    return sum(bool(_ID.fullmatch(text)) for text in said) * 2 > len(said)
+    return sum(map(is_id, said)) * 2 > len(said)
 
 
 def table_of_names(texts: Sequence[str], ontology: Ontology, where: str) -> dict[str, str]:
@@ -96,12 +96,9 @@ def read_label_table(named: str, ontology: Ontology, option: str) -> dict[str, s
     if not path.is_file():
         known = [one.stem for one in (ROOT / "config" / "labels").glob("*.tsv")]
         raise ConfigError(f"{option}: there is no file '{named}', and no table of that name{nearest(named, known)}")
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        text = handle.read()
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    header, *rows = csv.reader(text.splitlines(), delimiter=delimiter)
-    rows = [row for row in rows if len(row) == len(header)]
-    ids = [sum(bool(_ID.fullmatch(row[i].strip())) for row in rows) for i in range(len(header))]
+    records = Records.read(path, optional=True)
+    header, rows = records.names, [[plain(field) for field in fields] for _, fields in records]
+    ids = [sum(is_id(row[i]) for row in rows) for i in range(len(header))]
     if not rows or not max(ids):
         raise DataError(
             f"{path}: no column holds Cell Ontology ids, expected a header, labels and ids such as CL:0000084"
@@ -111,11 +108,7 @@ def read_label_table(named: str, ontology: Ontology, option: str) -> dict[str, s
     at_label = next((i for i, name in enumerate(header) if name.strip().lower() in usual and i != at_id), -1)
     at_label = at_label if at_label >= 0 else next(i for i in range(len(header)) if i != at_id)
     print(f"{option}: labels in column '{header[at_label]}', ids in '{header[at_id]}' of {path.name}")
-    return {row[at_label].strip(): _live(row[at_id], ontology) for row in rows}
-
-
-def _live(text: str, ontology: Ontology) -> str:
-    return ontology.resolve(text.strip().rsplit("/", 1)[-1].replace("CL_", "CL:", 1)) or UNKNOWN
+    return {row[at_label]: ontology.resolve(row[at_id]) or UNKNOWN for row in rows}
 
 
 def write_label_table(path: Path, table: dict[str, str]) -> None:
