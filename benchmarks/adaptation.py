@@ -1,6 +1,11 @@
 """Training cells per second of an adapted backbone on the CPU, beside PyTorch's encoder, and where the time goes.
 
-Command: `.venv/bin/python benchmarks/adaptation.py` (about a minute)
+Commands:
+`.venv/bin/python benchmarks/adaptation.py [--threads 2]`: about a minute
+`.venv/bin/python benchmarks/adaptation.py --peer FOLDER [--checkpoint FOLDER] [--data FILE --label COLUMN]`: beside the
+models and the trainer of scDLKit, whose source tree is FOLDER
+`.venv/bin/python benchmarks/adaptation.py --cells 10000 100000 [--checkpoint FOLDER]`: memory of an adapted model over
+so many cells
 
 The backbone has the shape of scformer_mini (4 layers, 64 wide, 1,002 tokens) and random weights, the cells as many
 tokens as pbmc68k has of its vocabulary (24 to 62; 136 with all its genes). A step is forward, cross-entropy, backward,
@@ -13,14 +18,16 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 from annobench.core.threads import SPIN
 
-os.environ |= SPIN
+os.environ |= SPIN | {"TQDM_DISABLE": "1"}
 
 import numpy as np
 import torch
+from repository import machine
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -34,12 +41,14 @@ from annobench.methods.torch.optimiser import AdamW
 SHAPE = BackboneShape(tokens=1002, width=64, hidden=64, layers=4, heads=4, dropout=0.2, pad=999)
 CELLS, CLASSES, BATCH, PADDED = 1024, 10, 64, 136
 KINDS = {
+    "optimiser": ("adamw", "_foreach", "Optimizer", "aten::sqrt", "addcdiv", "addcmul", "lerp"),
     "attention": ("scaled_dot_product", "flash_attention", "softmax", "bmm"),
-    "linear maps": ("addmm", "mm", "linear"),
     "norms": ("layer_norm",),
     "dropout": ("Dropped", "dropout", "bernoulli"),
-    "optimiser": ("adamw", "_foreach_norm"),
-    "embedding": ("embedding", "unique"),
+    "embedding": ("embedding", "unique", "index_select"),
+    "linear maps": ("addmm", "mm", "linear"),
+    "element by element": ("mul", "add", "copy_", "fill_", "sum", "div", "threshold", "relu", "clamp", "where"),
+    "loader": ("DataLoader", "aten::stack", "aten::cat"),
 }  # part -> what names of operations hold
 
 
@@ -115,8 +124,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="steps of every contestant")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peer", type=Path, metavar="FOLDER", help="source tree of scDLKit")
+    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="in scGPT's layout; $ANNOBENCH_DATA has one")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="h5ad file with symbols as names; default: pbmc68k")
+    parser.add_argument("--label", default="bulk_labels", help="column of obs with the classes")
+    parser.add_argument("--most", type=int, default=1000, help="cells of FILE that train")
+    parser.add_argument("--cells", type=int, nargs="+", metavar="N", help="measure memory over so many cells")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    folder = Path(os.environ.get("ANNOBENCH_DATA", "")) / "checkpoints" / "scformer_mini"
+    options.checkpoint = options.checkpoint or folder
+    if options.cells:
+        from adaptation_memory import measure
+
+        measure(options.checkpoint, options.cells, options.threads)
+    elif options.peer:
+        beside_scdlkit(options)
+    else:
+        beside_pytorch(options)
+
+
+def beside_scdlkit(options: argparse.Namespace) -> None:
+    """Measure both on the same tokens."""
+    import anndata
+    import scanpy
+    from adaptation_peer import race, report
+
+    cells = anndata.read_h5ad(options.data) if options.data else scanpy.datasets.pbmc68k_reduced()
+    if cells.n_obs > options.most:
+        cells = cells[np.random.default_rng(0).permutation(cells.n_obs)[: options.most]].copy()
+    print(f"{options.threads} threads; {machine()}")
+    contest = race(options.peer, options.checkpoint, cells, options.label)
+    report(contest, contest.run(options.rounds))
+    for one in contest.contestants:
+        print(f"{one.name}: {parts(one.epoch)}")
+
+
+def beside_pytorch(options: argparse.Namespace) -> None:
+    """Measure ours and PyTorch's encoder on simulated tokens."""
     tokens, codes = cells()
     data = Labelled(tokens, codes.astype(np.int64))
     ours = {name: trainer(name, data) for name in ("full", "lora")}

@@ -164,3 +164,27 @@ def spec_of(source: Mapping[str, Any], organism: str = "Homo sapiens", **given: 
 
     document = {"label": "l", "summary": "s", "citation": "c", "licence": "MIT", "organism": organism}
     return CheckpointSpec.of(validate({**document, "source": dict(source), "input": given}, "checkpoint", "c.yaml"))
+
+
+def token_folders(folder: Path, cells: Path, genes: Sequence[str], **given: Any) -> dict[str, str]:
+    """A checkpoint with these genes and the tokens of prepared cells; `given` are keys of `input`."""
+    write_folder(folder / "theirs", genes)
+    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, given.pop("organism", "any"), **given)
+    return made_tokens(folder, cells, spec)
+
+
+def ranked_folders(folder: Path, cells: Path, ids: Sequence[str], **given: Any) -> dict[str, str]:
+    """The same of a Geneformer."""
+    write_geneformer(folder / "theirs", ids)
+    spec = spec_of(geneformer_source(folder / "theirs"), given.pop("organism", "any"), **RANKS | given)
+    return made_tokens(folder, cells, spec)
+
+
+def made_tokens(folder: Path, cells: Path, spec: CheckpointSpec) -> dict[str, str]:
+    """Folders of the checkpoint `tiny` and of its tokens of prepared cells."""
+    from annobench.data.checkpoints.fetch import fetch_checkpoint
+    from annobench.data.tokens.tokenise import tokenise_dataset
+
+    fetch_checkpoint("tiny", spec, folder / "weights", lock_file=folder / "lock.yaml")
+    tokenise_dataset("d", cells, cells.with_name("card.json"), folder / "weights", folder / "tokens")
+    return {"tokens": str(folder / "tokens"), "weights": str(folder / "weights")}

@@ -26,6 +26,7 @@ from annobench.core.paths import ROOT
 from annobench.fit import predictions_file
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import FitJob
+from annobench.fit.parent import run_fit
 from annobench.ontology import Ontology
 from annobench.workflow.warm import Warm
 from helpers import KEEP, call, cells, fit_job
@@ -263,6 +264,33 @@ def test_peak_memory_is_the_same_in_a_warm_process(
     assert {record["status"] for record in records.values()} == {"ok"}
     peaks = {name: record["peak_rss_mb"] for name, record in records.items()}
     assert peaks == pytest.approx(dict.fromkeys(peaks, peaks["alone"]), rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the own peak of a process is read from Linux's /proc")
+def test_peak_memory_is_not_that_of_the_process_that_starts_the_fit(inputs: dict[str, str], tmp_path: Path) -> None:
+    """Linux hands the peak of a process on to the programs that it starts."""
+    bytearray(900_000_000)
+    run_fit(fit_job(inputs, "majority"), tmp_path / "fit", tmp_path / "attempt.json")
+    assert 30 < json.loads((tmp_path / "fit" / "run.json").read_text())["peak_rss_mb"] < 600
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="there are warm processes on Linux only")
+def test_peak_memory_of_a_small_fit_after_a_large_one_in_a_warm_process(
+    scripts: Path, inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the largest of all fits so far, a column that never fell."""
+    monkeypatch.setattr("annobench.workflow.warm.SCRIPTS", scripts)
+    warm = Warm()
+    order = ["majority", "remembers", "majority", "remembers", "majority"]
+    peaks = [
+        run(Runner(scripts, warm), fit_job(inputs, name), tmp_path / str(i))["peak_rss_mb"]
+        for i, name in enumerate(order)
+    ]
+    warm.close()
+    small, large = peaks[::2], peaks[1::2]
+    assert min(large) - max(small) > 300  # one that remembers holds 400 MB
+    assert small == pytest.approx([small[0]] * 3, rel=0.05)
 
 
 def test_labels_of_test_cells_never_reach_a_method(library: Runner, inputs: dict[str, str], tmp_path: Path) -> None:

@@ -149,11 +149,12 @@ def _writer(job: AnnotateJob, model: SavedModel, cells: int) -> AnnotationWriter
 def _annotated(
     cells: NewCells, method: "Method", model: SavedModel, calibration: Platt | None, job: AnnotateJob
 ) -> Iterator[tuple[Annotation, int]]:
-    """Annotations of all cells, and how many of a block have no values in the genes of the model."""
+    """Annotations of all cells, and how many of a block have no values in the genes that the model reads."""
     wants_embedding = model.facts.embedding and job.out.suffix == ".h5ad"
     for names, block in cells.blocks(job.block):
         ids = list(block.obs_names)
-        empty = np.asarray(block.X.sum(axis=1)).ravel() == 0
+        read = method.genes_read(block.var)
+        empty = np.asarray((block.X if read is None else block.X[:, read]).sum(axis=1)).ravel() == 0
         embedding = _embedded(method, block) if wants_embedding else None
         predicted = validate(joined(method.predict(block)), ids, model.facts.labels)
         decisions = predicted.decision_values()
@@ -240,7 +241,7 @@ def _say_summary(summary: Summary, model: SavedModel, job: AnnotateJob, say: Say
     say("")
     say(f"unknown: {summary.labels[UNKNOWN] / total:.1%} of {total:,} cells")
     if summary.empty:
-        say(f"{summary.empty:,} cells have no counts in the genes of the model: unknown, without confidence")
+        say(f"{summary.empty:,} cells have no counts in the genes that the model reads: unknown, without confidence")
     if summary.confidence is not None:
         kind = "confidence of the method" if model.facts.calibration is None else "calibrated confidence"
         say(f"median {kind}: {summary.confidence:.3f}")

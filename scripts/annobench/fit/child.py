@@ -4,12 +4,13 @@ Its argument is job.json (a FitJob). Beside that file it writes its output, and 
 """
 
 import os
+import resource
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def main(job_file: Path) -> int:
         with suppress(OSError):
             (work / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         result = FitResult(status="failed", reason=_reason(error))
-    write_json(work / "result.json", result.to_params())
+    write_json(work / "result.json", replace(result, peak_rss_mb=_peak_rss()).to_params())
     return 0
 
 
@@ -264,6 +265,19 @@ def _genes(train: "AnnData", query: "AnnData") -> dict[str, int]:
     from annobench.cells.panel import measured
 
     return {"train": train.n_vars, "test": int(measured(query.var, None).sum())}
+
+
+def _peak_rss() -> float | None:
+    """Peak memory (MB) of this process and of those that it waited for; None where the system does not say it.
+
+    What the parent is told when this process ends is at least the peak of the parent itself, which Linux hands on to
+    every program that it starts.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    own = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6
 
 
 def _peak_gpu() -> float | None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 __all__ = [
     "Abilities",
@@ -216,6 +218,12 @@ class Method:
         Expression of every cell over the genes of `query`.
         """
         raise NotImplementedError
+
+    def genes_read(self, var: "pd.DataFrame") -> "NDArray[np.bool_] | None":
+        """Which of these genes of new cells the method reads, (genes,); None for all.
+
+        A new cell without a value in any of them is annotated as unknown. Raises DataError where it cannot read them.
+        """
 
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an existing folder, in formats whose loading executes no code."""

@@ -305,6 +305,8 @@ def _record(job: FitJob, ending: _Ending, result: FitResult | None, attempt: Att
     """The run record, but for its traceback."""
     status, reason = _status(ending, result)
     reported = vars(result or FitResult()) | {"status": status, "reason": reason}
+    peak = min(ending.peak_rss_mb, reported["peak_rss_mb"] or ending.peak_rss_mb)
+    reported["peak_rss_mb"] = round(peak, 1)
     return RunRecord(
         **reported,
         **vars(job.identity),
@@ -314,7 +316,6 @@ def _record(job: FitJob, ending: _Ending, result: FitResult | None, attempt: Att
         or any(used.sees_test_cells for used in reported["uses"].values()),
         total_seconds=round(ending.total_seconds, 4),
         cpu_seconds=round(ending.cpu_seconds, 4),
-        peak_rss_mb=round(ending.peak_rss_mb, 1),
         limits=job.limits,
         threads=job.threads,
         parameters=job.method.parameters,

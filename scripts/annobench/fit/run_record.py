@@ -76,8 +76,8 @@ class FitResult(Spec):
     startup_seconds, fit_seconds, predict_seconds
         Wall time of imports and reading, of training (with earlier attempts, where it went on from a checkpoint), and
         of prediction (None where it is one step with training).
-    peak_gpu_mb
-        Peak memory (MB) that torch allocated.
+    peak_rss_mb, peak_gpu_mb
+        Peak resident memory (MB) of its largest process, and of what torch allocated on a GPU.
     trainable_parameters, model_mb
         Numbers that training sets, and size (MB) of the saved model.
     device
@@ -104,6 +104,7 @@ class FitResult(Spec):
     startup_seconds: float | None = None
     fit_seconds: float | None = None
     predict_seconds: float | None = None
+    peak_rss_mb: float | None = None
     peak_gpu_mb: float | None = None
     trainable_parameters: int | None = None
     model_mb: float | None = None
@@ -131,8 +132,6 @@ class RunRecord(FitResult):
         the backbone that it reads was trained here on cells of this dataset.
     total_seconds, cpu_seconds
         Wall time of the child process, and CPU time of all processes of the fit.
-    peak_rss_mb
-        Peak resident memory (MB) of its largest process.
     limits, threads, parameters
         What the method was given.
     host, cluster_job, started
@@ -149,7 +148,6 @@ class RunRecord(FitResult):
     sees_test_cells: bool = False
     total_seconds: float | None = None
     cpu_seconds: float | None = None
-    peak_rss_mb: float | None = None
     limits: Limits | None = None
     threads: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -54,7 +54,7 @@ class Adapted(Method):
     """
 
     needs = Needs(tokens=True)
-    abilities = Abilities(embedding=True, gpu=True)
+    abilities = Abilities(embedding=True, gpu=True, streams=True)  # tokens stand for the counts
     parts: ClassVar[Mapping[str, str]] = {"strategy": "methods/scgpt/strategies", "loss": "methods/torch/losses"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "strategy"}
 
@@ -217,6 +217,9 @@ class Adapted(Method):
         self._check_tokens(tokens, len(names))
         for rows in parts(len(names)):
             yield names[rows], self._features(tokens.rows(rows))
+
+    def genes_read(self, var: "pd.DataFrame") -> "NDArray[np.bool_]":
+        return sources.known_genes(var, self._base)
 
     def save(self, folder: Path) -> None:
         facts = saved.AdapterFacts(

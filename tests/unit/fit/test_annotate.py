@@ -251,7 +251,7 @@ def test_cells_without_counts_are_unknown(
     assert found["label"].iloc[3] == UNKNOWN
     assert found["confidence"].isna().sum() == 2
     assert (found["label_id"] != UNKNOWN).sum() == 58
-    assert "2 cells have no counts in the genes of the model" in capsys.readouterr().out
+    assert "2 cells have no counts in the genes that the model reads" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.* names are not unique")

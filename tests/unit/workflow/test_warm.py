@@ -80,6 +80,15 @@ def test_time_memory_and_processor_time_are_those_of_the_job(warm: Warm, tmp_pat
     assert large.seconds > 0.5
 
 
+def test_memory_of_a_job_is_not_the_largest_so_far(warm: Warm, tmp_path: Path) -> None:
+    """A smaller job after a larger one in the same warm process."""
+    for _ in range(2):
+        large, small = (warm.run(call(script(tmp_path, text)), "kind") for text in ("bytearray(300_000_000)", "pass"))
+        assert large.peak_rss_mb is not None
+        assert small.peak_rss_mb is not None
+        assert large.peak_rss_mb - small.peak_rss_mb == pytest.approx(300, abs=10)
+
+
 def test_the_second_job_of_a_kind_has_what_the_first_imported(fresh: Warm, tmp_path: Path) -> None:
     there = "Path(given.file).write_text(str('imaplib' in sys.modules))\nimport imaplib, sklearn"
     answers = []

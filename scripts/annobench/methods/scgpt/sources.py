@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.panel import measured
+from annobench.cells.stored_cells import is_stored
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
 from annobench.data.checkpoints.spec import Shape
@@ -19,7 +21,9 @@ from annobench.data.tokens.tokeniser import Tokeniser
 from annobench.methods.scgpt.batches import TokenTable
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from annobench.fit.method import Context
@@ -116,16 +120,37 @@ def tokens_of(cells: "AnnData", context: "Context | None", base: Base) -> TokenT
     return _made(cells, base)
 
 
+def known_genes(var: "pd.DataFrame", base: Base) -> "NDArray[np.bool_]":
+    """Which genes of new cells have a token, (genes,).
+
+    Raises
+    ------
+    DataError
+        They are of another organism, or too few that were measured are in the vocabulary.
+    """
+    return _tokeniser(var, {}, base)[1]
+
+
+def _tokeniser(var: "pd.DataFrame", organisms: Mapping[str, int], base: Base) -> "tuple[Tokeniser, NDArray[np.bool_]]":
+    """What makes tokens of the measured genes of new cells, and which genes these are that have one."""
+    stored, what = StoredCheckpoint.open(ROOT / base.place), "the cells"
+    check_organism(var, organisms, stored.record.organism, what)
+    there = measured(var, None)
+    made = Tokeniser.of(stored, var[there], what)
+    known = np.zeros(len(var), dtype=bool)
+    known[np.flatnonzero(there)[made.genes.columns]] = True
+    return made, known
+
+
 def _made(cells: "AnnData", base: Base) -> TokenTable:
     """Tokens of cells that have none yet."""
     from scipy.sparse import csr_matrix
 
-    stored, what = StoredCheckpoint.open(ROOT / base.place), "the cells"
-    if cells.X is None:
-        raise DataError(f"{what} have neither tokens nor values to make them of; tokenise the dataset again")
+    if is_stored(cells) or cells.X is None:
+        raise DataError("the cells have neither tokens nor values to make them of; tokenise the dataset again")
     declared = {} if "organism" not in cells.obs else cells.obs["organism"].astype(str).value_counts().to_dict()
-    check_organism(cells.var, declared, stored.record.organism, what)
-    tokeniser = Tokeniser.of(stored, cells.var, what)
+    tokeniser, _ = _tokeniser(cells.var, declared, base)
     tokeniser.check_state(str(cells.uns["annobench"]["matrix"]))
-    made = tokeniser.tokens(csr_matrix(cells.X))
+    there = measured(cells.var, None)
+    made = tokeniser.tokens(csr_matrix(cells.X if there.all() else cells.X[:, there]))
     return TokenTable(made.offsets, made.ids.astype(np.int32), made.values)
