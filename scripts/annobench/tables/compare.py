@@ -14,6 +14,7 @@ import pandas as pd
 from annobench.score import statistics as stats
 from annobench.score.registry import METRICS
 from annobench.score.statistics import ONE_VALUE
+from annobench.score.units import PLURALS
 from annobench.tables.shared.columns import EVALUATION, filled
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import Evaluation, Fits
@@ -88,10 +89,13 @@ COLUMNS = {
     ),
 }
 MEANINGS = {
-    "interval_over": "What the interval resamples: donors, studies or cells, or seeds or splits; empty for nothing.",
+    "interval_over": (
+        "What the interval resamples: donors, studies, cells, or blocks of cells where there are more than 2,000; else "
+        "seeds or splits; empty for nothing."
+    ),
     "basis": (
-        "What intervals and tests are computed from: `unit counts` or `unit sums` over the cells of donors, studies or "
-        "blocks of cells; else values of whole fits, over `seeds` or `splits`; `one value` where there is only one."
+        "What intervals and tests are computed from: `unit counts` or `unit sums` over donors, studies, cells or blocks "
+        "of cells; else values of whole fits, over `seeds` or `splits`; `one value` where there is only one."
     ),
     "rank": "Place among the methods that finished all fits; controls have none.",
     "label": "Name of the method.",
@@ -303,8 +307,8 @@ class Comparison:
 
 
 def _plural(kinds: Iterable[str]) -> str:
-    """`donors`, `cells and studies`; empty for nothing."""
-    return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
+    """`donors`, `blocks of cells and studies`; empty for nothing."""
+    return " and ".join(sorted(PLURALS.get(kind, f"{kind}s") for kind in kinds))
 
 
 def _against_best(ranking: pd.DataFrame, tests: pd.DataFrame) -> list[float | None]:
