@@ -57,6 +57,7 @@ rule audit_evaluation:
         ontology=TARGETS.ontology,
     output:
         metrics=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/metrics.parquet",
+        margins=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/margins.parquet",
         types=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/types.parquet",
         degs=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/degs.parquet",
         spatial=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/spatial.parquet",

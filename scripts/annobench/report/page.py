@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic, read_json
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
-from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
+from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, UNDECIDED
 from annobench.score.registry import FAMILIES, METRICS
 
 _FOLDER = Path(__file__).parent
@@ -80,11 +80,12 @@ class Best:
 
 @dataclass(frozen=True)
 class Audited:
-    """How many metrics of an evaluation are informative, and which are not evidence, each with the rule."""
+    """How many metrics of an evaluation are informative or undecided, and which are not evidence, each with the rule."""
 
     dataset: str
     name: str
     informative: int
+    undecided: int
     not_evidence: list[str]
 
 
@@ -202,6 +203,7 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
                 dataset=dataset,
                 name=names.get(f"{dataset}/{evaluation}", evaluation),
                 informative=int((part["verdict"] == INFORMATIVE).sum()),
+                undecided=int((part["verdict"] == UNDECIDED).sum()),
                 not_evidence=sorted(reasons),
             )
         )

@@ -232,6 +232,11 @@ class UnitCounts:
         return summed(places, self._cells * mask, shape[0] * shape[1]).reshape(shape)
 
     @cached_property
+    def members(self) -> "Mask":
+        """Over which classes averages are taken, (classes,): those that occur among the true labels."""
+        return (self.true.sum(axis=0) > 0) & self.classes.real
+
+    @cached_property
     def hits(self) -> "Array":
         """Cells that are predicted as what they are, by class, (units, classes)."""
         return self._by_class(self._true, self._true == self._predicted)
@@ -292,9 +297,9 @@ class Counts:
     total
         Sums a table of `UnitCounts` over its units.
     units
-        What is summed; classes that occur among its true labels are the `members`.
+        What is summed.
     members
-        (classes,) over which classes averages are taken.
+        (classes,) over which classes averages are taken; None for those of `units`.
     """
 
     def __init__(
@@ -306,7 +311,7 @@ class Counts:
     ) -> None:
         self._total, self._units, self.classes = total, units, units.classes
         self._known = {} if known is None else known
-        self.members = (units.true.sum(axis=0) > 0) & self.classes.real if members is None else members
+        self.members = units.members if members is None else members
 
     def over(self, members: "Mask") -> "Counts":
         """The same counts, with averages over other classes."""

@@ -119,6 +119,8 @@ class ScoreRules(Chapter):
             dataset=wildcards.dataset,
             splits=tuple(audited),
             bins=scoring["calibration_bins"],
+            min_units=self.study.settings["statistics"]["min_units"],
+            level=self.study.settings["statistics"]["confidence"],
             rollup=self._rollup(splits[0].rollup),
             merge=self._rollup(scoring["merge"]),
             unrelated=self.unrelated(wildcards),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TABLES = {
     "metrics": ["split", "seed", "shares_of", "kind", "name", "family", "metric", "variant", "rule", "value"],
+    "margins": ["family", "metric", "variant", "rule", "control", "against", "margin", "low", "high", "over"],
     "types": ["split", "seed", "name", "reading", "label_id", "metric", "value"],
     "degs": ["name", "gene_of", "gene", "label_id", "value"],
     "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
