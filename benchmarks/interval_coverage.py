@@ -159,7 +159,11 @@ def of_difference(case: Case, rng: np.random.Generator, seed: int) -> tuple[floa
     a, b = (count(case, truth, predicted, fold, donor) for predicted in (first, second))
     moved = stats.replicates(a, MACRO_F1, weights, "d") - stats.replicates(b, MACRO_F1, weights, "d")
     difference = stats.estimate(a, MACRO_F1) - stats.estimate(b, MACRO_F1)
-    return (*stats.interval(moved, difference, 0.95, (-1, 1)), 0.0)
+    ends = stats.interval(moved, difference, 0.95, (-1, 1))
+    if case.donors is None:
+        p = stats.swap_test(a, b, MACRO_F1, weights, dataset="d", number=stats.swaps_needed(1, 0.95))
+        ends = stats.agreeing(ends, p, 0.95)
+    return (*ends, 0.0)
 
 
 def coverage(case: Case, trial: Trial, trials: int) -> tuple[float, float]:

@@ -62,6 +62,8 @@ rule audit_evaluation:
         degs=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/degs.parquet",
         spatial=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/spatial.parquet",
         places=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/places.parquet",
+        label_noise=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/label_noise.parquet",
+        disputed=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/disputed.parquet",
     log:
         f"results/logs/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.log",
     benchmark:

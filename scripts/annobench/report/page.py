@@ -80,7 +80,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Audited:
-    """How many metrics of an evaluation are informative or undecided, and which are not evidence, each with the rule."""
+    """How many metrics of an evaluation are informative or undecided; which are not evidence, each with the rule."""
 
     dataset: str
     name: str

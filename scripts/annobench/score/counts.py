@@ -121,7 +121,7 @@ class UnitCounts:
 
     @classmethod
     def of_table(cls, table: "Mapping[str, Column]", classes: Classes) -> "UnitCounts":
-        """From columns unit, true, predicted (text or Categorical) and n, as scoring writes them; `unit_kind` as well."""
+        """From columns unit, true, predicted (text or Categorical), n and, if given, unit_kind, as scoring writes."""
         columns = {
             name: values if isinstance(values, Categorical) else Categorical.of(values)
             for name, values in table.items()
@@ -180,9 +180,7 @@ class UnitCounts:
             classes=self.classes.part(positions),
         )
 
-    def apart(
-        self, chosen: "NDArray[np.intp]"
-    ) -> "tuple[UnitCounts, UnitCounts, NDArray[np.intp], NDArray[np.intp]]":
+    def apart(self, chosen: "NDArray[np.intp]") -> "tuple[UnitCounts, UnitCounts, NDArray[np.intp], NDArray[np.intp]]":
         """The cells of all other true classes by unit, and those of the chosen ones by unit and class.
 
         Also the unit and the class of every such pair, in the order of the units of the second counts.

@@ -173,5 +173,7 @@ def _quantiles(shape: float) -> "tuple[Array, Array]":
     """Exponential values, and the values of a gamma distribution at the same quantiles."""
     from scipy.special import gammaincinv
 
-    given = np.concatenate([np.geomspace(1e-9, 1e-3, 200), np.linspace(1e-3, 12, 2000)[1:], np.linspace(12, 40, 60)[1:]])
+    given = np.concatenate(
+        [np.geomspace(1e-9, 1e-3, 200), np.linspace(1e-3, 12, 2000)[1:], np.linspace(12, 40, 60)[1:]]
+    )
     return given, np.asarray(gammaincinv(shape, -np.expm1(-given)))

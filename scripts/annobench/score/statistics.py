@@ -154,7 +154,7 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
     by_split = _by_split(samples)
     for split, of_seed in by_split.items():
         observed = {metric.name: np.array([_observed(one, metric) for one in of_seed]) for metric in metrics}
-        for number, one in enumerate(of_seed):
+        for one in of_seed:
             for name, moved in _moves(one, metrics, weights, dataset, split).items():
                 total[name] += moved / len(of_seed)
         of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(samples) if s == split])
@@ -167,9 +167,7 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
     return {name: values / len(by_split) for name, values in total.items()}
 
 
-def _moves(
-    one: Sample, metrics: Sequence[Metric], weights: Weights, dataset: str, split: str
-) -> "Mapping[str, Array]":
+def _moves(one: Sample, metrics: Sequence[Metric], weights: Weights, dataset: str, split: str) -> "Mapping[str, Array]":
     """How far the metrics of one fit move with its units, metric -> (replicates,)."""
     of_units = weights.of([f"unit:{dataset}/{unit}" for unit in one.units])
     if not isinstance(one, UnitCounts) or not one.of_cells or len(one.units) < 2:
@@ -246,6 +244,16 @@ def interval(
     ends = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     low, high = np.clip(ends - (1 + _BIAS) * bias, *bounds)
     return float(low), float(high)
+
+
+def agreeing(ends: tuple[float, float], p_value: float, level: float) -> tuple[float, float]:
+    """The interval of a difference between two methods over cells, widened to 0 where their test is not significant.
+
+    Where two methods differ on a few cells, hardly a replicate swaps their order, although chance may well have: of one
+    cell nothing can be resampled. The randomisation test knows how few there are.
+    """
+    low, high = ends
+    return (min(low, 0.0), max(high, 0.0)) if p_value > 1 - level else ends
 
 
 def swaps_needed(pairs: int, level: float) -> int:

@@ -138,7 +138,7 @@ def _margins(margins: pd.DataFrame | None) -> dict[Key, dict[tuple[str, str], Ma
 
 
 def _closest(metric: Metric, margins: Mapping[tuple[str, str], MarginRow]) -> dict[str, object]:
-    """The smallest margin of a control that knows nothing against the methods, else of any control against the truth."""
+    """The smallest margin of a control without information against the methods, else of any against the truth."""
     blind = {name for name, control in made_for(metric.family).items() if control.blind}
     of_methods = [row for (name, against), row in margins.items() if against == METHODS and name in blind]
     of_truth = [row for (_, against), row in margins.items() if against == TRUTH]
@@ -184,7 +184,9 @@ def _accepted(means: pd.DataFrame) -> dict[Key, dict[str, float]]:
     return shares
 
 
-def _informed(means: pd.DataFrame, margins: Mapping[Key, Mapping[tuple[str, str], MarginRow]]) -> dict[Key, bool | None]:
+def _informed(
+    means: pd.DataFrame, margins: Mapping[Key, Mapping[tuple[str, str], MarginRow]]
+) -> dict[Key, bool | None]:
     """Whether a method is more accurate than every control without information, by evaluation.
 
     Where no labels are predicted: whether one tells conditions apart better than every control that knows nothing of

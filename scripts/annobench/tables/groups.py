@@ -91,4 +91,9 @@ def _counts(context: TableContext, fit: FitFiles) -> Iterator[tuple[Group, UnitC
     classes = Classes(context.fits.classes[fit.dataset, fit.split], context.ontology)
     for (level, group), part in table.groupby(["level", "group"], sort=True):
         columns = {name: Categorical.of(part[name].astype(str).to_numpy()) for name in ("unit", "true", "predicted")}
-        yield (str(level), str(group)), UnitCounts.of_table({**columns, "n": part["n"].to_numpy(), "unit_kind": part["unit_kind"].to_numpy()}, classes)
+        yield (
+            (str(level), str(group)),
+            UnitCounts.of_table(
+                {**columns, "n": part["n"].to_numpy(), "unit_kind": part["unit_kind"].to_numpy()}, classes
+            ),
+        )

@@ -121,6 +121,7 @@ class ScoreRules(Chapter):
             bins=scoring["calibration_bins"],
             min_units=self.study.settings["statistics"]["min_units"],
             level=self.study.settings["statistics"]["confidence"],
+            primary=scoring["primary"],
             rollup=self._rollup(splits[0].rollup),
             merge=self._rollup(scoring["merge"]),
             unrelated=self.unrelated(wildcards),

@@ -18,6 +18,7 @@ from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
 from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn, positions_alone
+from annobench.score.audit.label_noise import Answers
 from annobench.score.audit.margins import Margins, Samples, values_of
 from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
 from annobench.score.audit.perturbations import TrainingCells, record_perturbations
@@ -55,12 +56,13 @@ def audit_evaluation(
     ontology
         Relates the labels.
     outputs
-        Files to write: `metrics`, `margins`, `types`, `degs`, `spatial` and `places`.
+        Files to write: `metrics`, `margins`, `types`, `degs`, `spatial`, `places`, `label_noise` and
+        `disputed`.
     """
     path = dataset["cells"]
     cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
     table = read_markers(ROOT / spec.markers, ontology) if spec.markers else {}
-    tables, samples, kinds = Tables(), Samples(ontology), set()
+    tables, samples, kinds, answers = Tables(), Samples(ontology), set(), Answers(ontology, spec.primary)
     first = True
     for split in audited_fits(spec, results):
         runs = {method: RunRecord.read(folder / "run.json") for method, folder in split.fits.items()}
@@ -69,11 +71,13 @@ def audit_evaluation(
             audit = _SplitAudit(spec, split, runs, ontology, dataset=dataset, cells=cells)
             audit.record(tables, table, first=first)
             if audit.labelled:
-                audit.count(samples)
+                audit.count(samples, answers)
                 kinds.add(PLURALS[audit.units.kind])
             first = False
     margins = Margins(values_of(tables.rows["metrics"]), samples, " and ".join(sorted(kinds)), spec.level)
     tables.rows["margins"] += margins.rows()
+    tables.rows["label_noise"] += answers.noise_rows()
+    tables.rows["disputed"] += answers.disputed_rows()
     tables.write(outputs)
 
 
@@ -194,13 +198,16 @@ class _SplitAudit:
         """The unit of every cell."""
         return resampling_units(self.truths, self.spec.min_units)
 
-    def count(self, samples: Samples) -> None:
-        """What margins are resampled from."""
+    def count(self, samples: Samples, answers: Answers) -> None:
+        """What margins are resampled from, and the answers for every cell."""
         key = (self.split.split, self.split.seed)
-        for name, one in self._controls.items():
-            samples.add(("control", name), key, one, self.units)
-        for name, of_method in self.evidence.items():
-            samples.add(("method", name), key, of_method, self.units)
+        columns = self.truths.columns
+        answers.add_cells(key, self.ids, self.truths.labels, columns["study"], columns["donor"])
+        every = [("control", name, one) for name, one in self._controls.items()]
+        for kind, name, evidence in every + [("method", name, one) for name, one in self.evidence.items()]:
+            if "predictions" in evidence.has:
+                samples.add((kind, name), key, evidence, self.units)
+                answers.add((kind, name), key, evidence.scored)
 
     def _control(self, name: str, scored: Scored) -> Evidence:
         """The labelling of a control, with the units of its cells."""

@@ -45,8 +45,6 @@ class Samples:
 
     def add(self, labelling: Labelling, key: stats.Key, evidence: Evidence, units: Units) -> None:
         """Count the predictions of a labelling on one split with one seed."""
-        if "predictions" not in evidence.has:
-            return
         scored = evidence.scored
         labels = tuple(scored.classes)
         classes = self._classes.setdefault(labels, Classes(labels, self.ontology))

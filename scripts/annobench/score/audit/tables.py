@@ -19,6 +19,8 @@ TABLES = {
     "degs": ["name", "gene_of", "gene", "label_id", "value"],
     "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
     "places": ["name", "cell_id", "x", "y", "label_id"],
+    "label_noise": ["metric", "share", "draw", "method", "flipped", "value"],
+    "disputed": ["cell_id", "label_id", "predicted", "n_methods", "n_fits", "study", "donor"],
 }
 
 

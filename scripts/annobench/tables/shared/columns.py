@@ -45,7 +45,7 @@ MEANINGS = {
     "trainable_parameters": "Number of trainable parameters.",
     "value": "Value of the metric.",
     "variant": "Label set or reading of the metric; `-` where it has only one.",
-    "verdict": "Verdict of the audit on the metric: informative, not evidence, undecided, untested, descriptive, or cost.",
+    "verdict": "Verdict of the audit: informative, not evidence, undecided, untested, descriptive, or cost.",
 }
 
 
