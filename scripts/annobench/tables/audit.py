@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from annobench.score.audit.controls import CONTROLS, NO_INFORMATION, made_for
-from annobench.score.audit.verdict import COSTS, METHODS, TRUTH, Margin, judge
+from annobench.score.audit.verdict import COSTS, METHODS, TRUTH, Margin, Verdict, judge
 from annobench.score.metric import Metric
 from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import EVALUATION, filled
@@ -44,8 +44,8 @@ MEANINGS = {
     "methods_median": "Median value of the methods.",
     "n_methods": "Number of methods with a value.",
     "margin": (
-        "How much worse than the best method, or than the truth, the control is that comes closest to it (a loss: how "
-        "far from the best value)."
+        "How much worse than the best method, or than the truth, the control is that decides (a loss: how far from the "
+        "best value); where none does, the smallest margin of a control without information."
     ),
     "interval_over": "What the interval of the margin resamples; empty where there is none.",
 }
@@ -121,7 +121,7 @@ def audited(metrics: pd.DataFrame, resources: pd.DataFrame, margins: pd.DataFram
                 "methods_best": _best(metric, methods),
                 "methods_median": float(np.median(methods)) if methods else np.nan,
                 "n_methods": len(methods),
-                **_closest(metric, of_reading),
+                **_shown(metric, verdict, of_reading),
             }
         )
     return pd.DataFrame([*rows, *_costs(resources)], columns=_AUDIT)
@@ -137,15 +137,15 @@ def _margins(margins: pd.DataFrame | None) -> dict[Key, dict[tuple[str, str], Ma
     return found
 
 
-def _closest(metric: Metric, margins: Mapping[tuple[str, str], MarginRow]) -> dict[str, object]:
-    """The smallest margin of a control without information against the methods, else of any against the truth."""
+def _shown(metric: Metric, verdict: Verdict, margins: Mapping[tuple[str, str], MarginRow]) -> dict[str, object]:
+    """The margin that decides; of a metric that is informative the smallest of a control without information."""
     blind = {name for name, control in made_for(metric.family).items() if control.blind}
-    of_methods = [row for (name, against), row in margins.items() if against == METHODS and name in blind]
-    of_truth = [row for (_, against), row in margins.items() if against == TRUTH]
-    if metric.best is None or not (of_methods or of_truth):
+    close = {at: row for at, row in margins.items() if at[0] in blind and at[1] == METHODS}
+    close = close or {at: row for at, row in margins.items() if at[1] == TRUTH}
+    if metric.best is None or not close:
         return {}
-    row = min(of_methods or of_truth, key=lambda one: one.margin)
-    return {"margin": row.margin, "low": row.low, "high": row.high, "interval_over": row.over}
+    row = margins.get(verdict.at) if verdict.at else min(close.values(), key=lambda one: one.margin)
+    return {"margin": row.margin, "low": row.low, "high": row.high, "interval_over": row.over} if row else {}
 
 
 def _best(metric: Metric, values: list[float]) -> float | None:

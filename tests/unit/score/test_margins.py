@@ -30,9 +30,7 @@ def verdict(truth: list[str], controls: dict[str, list[str]], methods: dict[str,
                     rows.append((*about, row.family, row.metric, row.label_set, "-", row.value))
     values = values_of(rows)
     found = {
-        row[4:6]: Margin(*row[6:9])
-        for row in Margins(values, samples, "cells", 0.95).rows()
-        if row[:4] == ACCURACY
+        row[4:6]: Margin(*row[6:9]) for row in Margins(values, samples, "cells", 0.95).rows() if row[:4] == ACCURACY
     }
     assert all(np.isfinite(one.low) and one.low <= one.margin <= one.high for one in found.values())
     means = {name: of["s", 1] for (kind, name), of in values[ACCURACY].items() if kind == "control"}

@@ -83,11 +83,14 @@ class Verdict:
         The rule that decides, or leaves it open; empty for none.
     reason
         The numbers behind it, in one line.
+    at
+        The control whose margin decides, or leaves it open, and what that is against; None for no control.
     """
 
     verdict: str
     rule: str
     reason: str
+    at: tuple[str, str] | None = None
 
 
 def judge(
@@ -146,17 +149,17 @@ def judge(
             what = f"the best method {value:.3g}" if other == METHODS else f"the truth {value:.3g}"
             reason = f"{name.replace('_', ' ')} {known[name]:.3g}, {what}{margin.text}"
             if won and (informed or other == TRUTH):
-                return Verdict(NOT_EVIDENCE, control.rule, reason)
-            open_rule = open_rule or Verdict(UNDECIDED, control.rule, reason)
+                return Verdict(NOT_EVIDENCE, control.rule, reason, (name, other))
+            open_rule = open_rule or Verdict(UNDECIDED, control.rule, reason, (name, other))
     for kind, share in (accepted or {}).items():
         if isfinite(share):
             margin = margins.get((kind, HALF), Margin(ACCEPTS_UNRELATED - share))
             won = margin.below(ties=True)
             reason = f"{share:.0%} of {kind.replace('_', ' ')} accepted{margin.text}"
             if won:
-                return Verdict(NOT_EVIDENCE, "unrelated cells", reason)
+                return Verdict(NOT_EVIDENCE, "unrelated cells", reason, (kind, HALF))
             if won is None:
-                open_rule = open_rule or Verdict(UNDECIDED, "unrelated cells", reason)
+                open_rule = open_rule or Verdict(UNDECIDED, "unrelated cells", reason, (kind, HALF))
     if open_rule:
         return open_rule
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
