@@ -127,11 +127,11 @@ def count(case: Case, truth: np.ndarray, predicted: np.ndarray, fold: np.ndarray
     for one in range(case.folds):
         cells = np.flatnonzero(fold == one)
         table = {
-            "unit": [str(donor[i]) for i in cells],
-            "true": [names[truth[i]] for i in cells],
-            "predicted": [names[predicted[i]] for i in cells],
+            "unit": donor[cells].astype(str).astype(object),
+            "true": np.array(names, dtype=object)[truth[cells]],
+            "predicted": np.array(names, dtype=object)[predicted[cells]],
             "n": np.ones(len(cells)),
-            "unit_kind": ["cell" if case.donors is None else "donor"] * len(cells),
+            "unit_kind": np.full(len(cells), "cell" if case.donors is None else "donor", dtype=object),
         }
         samples[f"fold{one}", 1] = UnitCounts.of_table(table, classes)
     return samples

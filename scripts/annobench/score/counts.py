@@ -129,8 +129,9 @@ class UnitCounts:
         }
         units = sorted(columns["unit"].counts())
         codes = [columns["unit"].recode(units), *(columns[key].recode(classes.labels) for key in ("true", "predicted"))]
-        kinds = table.get("unit_kind", ())
-        of_cells = len(kinds) > 0 and str(kinds[0]) in OF_CELLS
+        given = table.get("unit_kind")
+        kinds = given.to_text() if isinstance(given, Categorical) else given
+        of_cells = kinds is not None and len(kinds) > 0 and str(kinds[0]) in OF_CELLS
         cells = np.asarray(table["n"])
         return cls(units, codes[0], codes[1], codes[2], cells=cells, classes=classes, of_cells=of_cells)
 
