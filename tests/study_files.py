@@ -192,6 +192,16 @@ def _audit(name: str) -> dict[str, list[Any]]:
         rows = [("new", "A1", "GENE", "B", 0.5)]
     elif name == "places":
         rows = [("new", "c1", 0.0, 1.0, "A1")]
+    elif name == "margins":
+        rows = [("flat", "accuracy", "-", "-", "majority", "methods", 0.5, 0.4, 0.6, "donors")]
+    elif name == "label_noise":
+        rows = [
+            ("accuracy", share, 0, method, share, value - share)
+            for share in (0.0, 0.1)
+            for method, value in (("new", 0.7), ("old", 0.4))
+        ]
+    elif name == "disputed":
+        rows = [("c1", "A1", "B", 2, 4, "s1", "d1")]
     else:
         rows = [("new", "c1", 0.0, 1.0, "A1", "B", 0.5)]
     return dict(zip(AUDIT[name], map(list, zip(*rows, strict=True)), strict=True))

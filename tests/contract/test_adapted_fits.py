@@ -14,6 +14,7 @@ from annobench.config.parameters import resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.core.errors import DataError
 from annobench.core.parquet import read_columns
+from annobench.data.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from annobench.data.tokens.stored import TokensCard
 from annobench.fit.annotate import annotate
 from annobench.fit.annotate_job import AnnotateJob
@@ -27,18 +28,24 @@ from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
 from annobench.methods.adapted import Adapted
 from annobench.ontology import Ontology
-from checkpoint_folders import token_folders
+from checkpoint_folders import ranked_folders, token_folders
 from helpers import KEEP, fit_job
 
 RECIPE = {"steps": 20, "validate_every": 10, "learning_rates": [5e-3]}
 
 
-@pytest.fixture(scope="module")
-def folders(jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """A checkpoint with 40 of the 60 genes, and tokens of the cells: in memory, and in a store."""
-    genes = read_cells(jobs["memory"]["cells"]).var["feature_name"].astype(str).tolist()[:40]
+@pytest.fixture(scope="module", params=["scgpt", "geneformer"])
+def folders(
+    request: pytest.FixtureRequest, jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, str]]:
+    """A checkpoint with 40 of the 60 genes in each layout, and tokens of the cells: in memory, and in a store."""
+    ranked = request.param == "geneformer"
+    genes = (
+        read_cells(jobs["memory"]["cells"]).var["feature_id" if ranked else "feature_name"].astype(str).tolist()[:40]
+    )
+    make = ranked_folders if ranked else token_folders
     return {
-        storage: token_folders(tmp_path_factory.mktemp(storage), Path(files["cells"]), genes, max_length=31)
+        storage: make(tmp_path_factory.mktemp(storage), Path(files["cells"]), genes, max_length=31)
         for storage, files in jobs.items()
     }
 
@@ -60,7 +67,10 @@ def fitted(files: dict[str, str], folders: dict[str, str], folder: Path, strateg
     return RunRecord.read(folder / "fit" / "run.json")
 
 
-@pytest.mark.parametrize(("strategy", "storage"), [("probe", "memory"), ("lora", "memory"), ("lora", "store")])
+@pytest.mark.parametrize(
+    ("strategy", "storage"),
+    [("probe", "memory"), ("full", "memory"), ("lora", "memory"), ("lora", "store"), ("prefix", "memory")],
+)
 def test_a_fit_and_its_model_on_new_cells(
     jobs: dict[str, dict[str, str]], folders: dict[str, dict[str, str]], tmp_path: Path, strategy: str, storage: str
 ) -> None:
@@ -109,7 +119,19 @@ def test_a_model_refuses_another_base(
     place = tmp_path / "weights"
     shutil.copytree(folders["memory"]["weights"], place)
     fitted(jobs["memory"], {**folders["memory"], "weights": str(place)}, tmp_path, "lora")
-    (place / "vocabulary.json").write_text("{}")
     cells = AnnotateJob(tmp_path / "fit", Path(jobs["memory"]["cells"]), tmp_path / "out.csv")
+    twin = StoredCheckpoint.open(place)
+    other = {name: values + np.float32(0.01) for name, values in twin.weights().items()}
+    write_checkpoint(place, twin.record, other, twin.vocabulary, twin.medians)
+    with pytest.raises(DataError, match="the adaptation was trained on a base with sha256"):
+        annotate(cells, say=lambda text: None)
+    if twin.medians is not None:
+        medians = {gene: 2 * median for gene, median in twin.medians.items()}
+        write_checkpoint(
+            place, twin.record, StoredCheckpoint.open(folders["memory"]["weights"]).weights(), twin.vocabulary, medians
+        )
+        with pytest.raises(DataError, match="the adaptation was trained on a file of medians with sha256"):
+            annotate(cells, say=lambda text: None)
+    (place / "vocabulary.json").write_text("{}")
     with pytest.raises(DataError, match=r"vocabulary\.json: is not the file of checkpoint\.json"):
         annotate(cells, say=lambda text: None)

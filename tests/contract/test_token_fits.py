@@ -22,19 +22,25 @@ from annobench.fit.parent import run_fit
 from annobench.fit.run_record import RunRecord
 from annobench.fit.uses import folders_of
 from annobench.methods.scgpt.weights import load_backbone
-from checkpoint_folders import spec_of, write_folder
+from checkpoint_folders import RANKS, geneformer_source, spec_of, write_folder, write_geneformer
 from helpers import KEEP, fit_job
 
 PART = 97  # cells: several parts, the last one short
 
 
-@pytest.fixture(scope="module")
-def folders(jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A checkpoint with 40 of the 60 genes, and the tokens of the cells in memory and in a store."""
+@pytest.fixture(scope="module", params=["scgpt", "geneformer"])
+def folders(
+    request: pytest.FixtureRequest, jobs: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A checkpoint with 40 of the 60 genes in each layout, and the tokens of the cells in memory and in a store."""
     folder = tmp_path_factory.mktemp("tokens")
-    genes = read_cells(jobs["memory"]["cells"]).var["feature_name"].astype(str).tolist()
-    write_folder(folder / "theirs", genes[::-1][:40])
-    spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, "any", max_length=31)
+    var = read_cells(jobs["memory"]["cells"]).var
+    if request.param == "geneformer":
+        write_geneformer(folder / "theirs", var["feature_id"].astype(str).tolist()[::-1][:40])
+        spec = spec_of(geneformer_source(folder / "theirs"), "any", **RANKS | {"max_length": 31})
+    else:
+        write_folder(folder / "theirs", var["feature_name"].astype(str).tolist()[::-1][:40])
+        spec = spec_of({"kind": "local", "path": str(folder / "theirs")}, "any", max_length=31)
     fetch_checkpoint("tiny", spec, folder / "checkpoint", lock_file=folder / "lock.yaml")
     found = {"checkpoint": folder / "checkpoint"}
     with pytest.MonkeyPatch.context() as patch:

@@ -273,7 +273,7 @@ def test_a_broken_dataset_holds_up_only_itself(repo: Repo, tmp_path: Path) -> No
     repo.study("tiny", evaluations=entries)
     shutil.rmtree(repo.folder / "results" / "fits")
     printed = repo.run(ok=False)
-    assert "prepare_dataset: cut.h5ad: not a readable h5ad file" in printed
+    assert "prepare_dataset: cut.h5ad: is not a readable h5ad file: it is cut off: 3000 of" in printed
     assert len(list((repo.folder / "results" / "fits" / "simulated_small").rglob("run.json"))) == 3
     printed = repo.run("tiny", "--config", "partial=true")
     assert "Report: results/report/tiny/index.html" in printed

@@ -83,6 +83,11 @@ def test_a_changed_table_refits_its_method_only_and_a_missing_one_is_skipped(imp
     path.write_text(text.replace("of-nobody", "of-somebody"))
     assert imported.jobs("imported")["fit_method"] == 1
     path.unlink()
+    run = imported.folder / RUN.format("imported_nearest_centroid")
+    refused = imported.snakemake(RUN.format("imported_nearest_centroid"), study="imported", ok=False)
+    assert "nearest_centroid.tsv' is not there any more, but results were made of it: " in refused
+    assert run.is_file()
+    run.unlink()
     imported.snakemake(RUN.format("imported_nearest_centroid"), study="imported")
     skipped = record(imported, "imported_nearest_centroid")
     assert skipped["status"] == "skipped"
@@ -97,6 +102,8 @@ def test_no_matrix_is_read(imported: Repo) -> None:
     with h5py.File(cells, "r+") as file:
         del file["X"]
     os.utime(cells, ns=(times.st_atime_ns, times.st_mtime_ns))
+    seal = imported.folder / "results/.seals/data/pbmc68k/cells.h5ad"
+    seal.unlink()
     runs = [RUN.format(method) for method in METHODS]
     for run in runs:
         (imported.folder / run).unlink()

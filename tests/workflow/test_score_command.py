@@ -157,7 +157,7 @@ def test_groups_have_values_and_intervals(cas: Path) -> None:
     labels = truth(0)
     right = [a == b for a, b in zip(labels, guess(labels, 0.9, 10), strict=True)]
     assert float(rows[0]["value"]) == pytest.approx(np.mean([r for i, r in enumerate(right) if i % 3]), abs=1e-6)
-    assert (rows[0]["interval_over"], rows[0]["n_units"]) == ("donor", "4")
+    assert (rows[0]["interval_over"], rows[0]["n_units"]) == ("donors", "4")
     assert float(rows[0]["low"]) < float(rows[0]["value"]) < float(rows[0]["high"])
     assert (rows[1]["n_units"], rows[1]["low"]) == ("2", "")  # two donors are too few
 

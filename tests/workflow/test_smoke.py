@@ -156,7 +156,7 @@ def test_figures_are_drawn_as_vector_and_pixels(smoke: tuple[Repo, str]) -> None
     folder = results(smoke) / "figures" / "smoke"
     names = {file.stem for file in folder.iterdir()}
     assert names == {
-        *("ranking", "low_label", "cross_study", "pareto", "confusion", "calibration", "class_tree"),
+        *("ranking", "low_label", "cross_study", "pareto", "confusion", "calibration", "class_tree", "effects"),
         *(
             "audit",
             "confidence",
@@ -174,7 +174,7 @@ def test_the_report_is_self_contained(smoke: tuple[Repo, str]) -> None:
     page = (results(smoke) / "report" / "smoke" / "index.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
     figures = list((results(smoke) / "figures" / "smoke").glob("*.png"))
-    assert page.count("data:image/png;base64,") == len(figures) == 12
+    assert page.count("data:image/png;base64,") == len(figures) == 13
     for name in ("ranking", "tests", "classes", "resources", "splits", "data", "methods", "metrics"):
         assert f'id="table-{name}"' in page
     assert "Every planned fit finished" in page

@@ -57,10 +57,13 @@ rule audit_evaluation:
         ontology=TARGETS.ontology,
     output:
         metrics=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/metrics.parquet",
+        margins=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/margins.parquet",
         types=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/types.parquet",
         degs=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/degs.parquet",
         spatial=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/spatial.parquet",
         places=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/places.parquet",
+        label_noise=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/label_noise.parquet",
+        disputed=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/disputed.parquet",
     log:
         f"results/logs/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.log",
     benchmark:

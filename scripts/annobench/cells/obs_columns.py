@@ -42,7 +42,7 @@ def _frame(path: Path, wanted: list[str] | None) -> "pd.DataFrame":
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        with opened_h5ad(path) as file:
+        with opened_h5ad(path, ["obs"]) as file:
             obs = Frame(file["obs"], f"{path.name}: obs", file.get("uns"))
             if wanted is None:
                 return pd.DataFrame(columns=obs.columns)

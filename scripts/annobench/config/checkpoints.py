@@ -12,6 +12,8 @@ from annobench.config.schema import Document, load_yaml
 from annobench.config.uses import CHECKPOINTS as FOLDER
 from annobench.core.errors import ConfigError
 
+_LONGEST = 32767  # tokens of a cell: places are int16
+
 Documents: TypeAlias = dict[str, Document]  # by name
 
 
@@ -47,8 +49,34 @@ def _check(name: str, checkpoints: Documents, file: Path) -> None:
         raise ConfigError(
             f"{where}: source.heads is {source['heads']}, which does not divide source.width ({source['width']})"
         )
-    for key in set(source.get("sha256", ())) - {source.get(part) for part in ("arguments", "vocabulary", "weights")}:
+    if source["kind"] != "random":
+        _check_input(name, checkpoints)
+    files = ("arguments", "vocabulary", "weights", "medians")
+    for key in set(source.get("sha256", ())) - {source.get(part) for part in files}:
         raise ConfigError(f"{where}: source.sha256: there is no file '{key}' among those that are read")
+
+
+def _check_input(name: str, checkpoints: Documents) -> None:
+    """Raise ConfigError where the input of a checkpoint does not go together with its layout, or with itself."""
+    given, source, where = checkpoints[name]["input"], checkpoints[name]["source"], f"{FOLDER}/{name}.yaml"
+    ranked = source.get("layout") == "geneformer"
+    if (given["values"] == "ranks") != ranked:
+        expected = "ranks" if ranked else "bins or counts"
+        raise ConfigError(
+            f"{where}: input.values is {given['values']}, expected {expected} for the layout "
+            f"{source.get('layout', 'scgpt')}"
+        )
+    if ranked != bool(source.get("medians")):
+        raise ConfigError(
+            f"{where}: source.medians: the layout geneformer needs the file of medians, the layout scgpt has none"
+        )
+    if given["pooling"] == "cls" and given["cls"] is None:
+        raise ConfigError(f"{where}: input.pooling is cls, but input.cls is null: there is no such token")
+    special = sum(given[key] is not None for key in ("cls", "eos"))
+    if not special < given["max_length"] <= _LONGEST:
+        raise ConfigError(f"{where}: input.max_length is {given['max_length']}, expected {special + 1} to {_LONGEST:,}")
+    if source["kind"] == "pretrain" and (given["pooling"], given["layer"], given["eos"]) != ("cls", None, None):
+        raise ConfigError(f"{where}: input: a backbone that is trained here has neither layer, pooling nor eos")
 
 
 def pretraining_datasets(checkpoints: Documents) -> Iterable[tuple[str, str]]:

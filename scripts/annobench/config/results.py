@@ -27,7 +27,7 @@ class View:
     seed: int
 
 
-AUDIT = ("metrics", "types", "degs", "spatial", "places")  # tables of an audit
+AUDIT = ("metrics", "margins", "types", "degs", "spatial", "places", "label_noise", "disputed")  # tables of an audit
 
 
 class Results:

@@ -49,6 +49,8 @@ class Wanted:
         number.
     what
         What the ids are of, for messages.
+    empty
+        Whether a Parquet file without rows is taken, such as that of a fit that failed.
     """
 
     ids: str | None = None
@@ -56,6 +58,7 @@ class Wanted:
     numbers: Sequence[str] = ()
     complete: Sequence[tuple[str, str]] = ()
     what: str = "cell"
+    empty: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -293,7 +296,7 @@ class _Maker:
 def _read_parquet(path: Path, wanted: Wanted) -> Table:
     columns, _ = _parquet(path, wanted)
     n = len(next(iter(columns.values())))
-    if n == 0:
+    if n == 0 and not wanted.empty:
         raise DataError(f"{path.name}: holds no rows, expected one per {wanted.what}")
     return table_of(path.name, columns, wanted, np.arange(1, n + 1), "row")
 

@@ -1,6 +1,7 @@
 """Which metric is evidence
 
-The verdict on every metric in every evaluation. Blue: the truth wins and every control loses. Red with a letter: not
+The verdict on every metric in every evaluation. Blue: the truth wins and every control loses, and so it does in 95 % of
+the resamples of test cells, donors or studies, or of seeds or splits. Orange: that is undecided. Red with a letter: not
 evidence of good annotation, because a control that must not win does. N, no information: majority, random, shuffled or
 noise labels, or such embeddings, score at least as well as the best method or the truth. M, merging: the truth with
 subtypes merged scores better than the truth. C, circular: labels by the highest markers score better than the truth. T,
@@ -39,7 +40,13 @@ LETTERS = {
     "wrong condition": "W",
     "wrong direction": "S",
 }
-MEANINGS = {"informative": "✓  informative", NOT_EVIDENCE: NOT_EVIDENCE, "untested": "–  untested"}
+MEANINGS = {
+    "informative": "✓  informative",
+    NOT_EVIDENCE: NOT_EVIDENCE,
+    "undecided": "?  undecided",
+    "untested": "–  untested",
+}
+MARKS = {"informative": "✓", "undecided": "?", "untested": "–"}
 _LONGEST = 68
 _ROW = 0.19
 Cells = tuple[tuple[str, str], ...]  # verdict and the rule that decided, of every evaluation; empty where not audited
@@ -132,7 +139,7 @@ def _cell(axes: Axes, x: float, y: float, verdict: str, because: str) -> None:
     axes.add_patch(
         Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=VERDICT_COLOURS[verdict], edgecolor="none", zorder=1)
     )
-    mark = LETTERS.get(because, "×") if verdict == NOT_EVIDENCE else {"informative": "✓", "untested": "–"}[verdict]
+    mark = LETTERS.get(because, "×") if verdict == NOT_EVIDENCE else MARKS[verdict]
     bad = verdict == NOT_EVIDENCE
     axes.text(
         x, y, mark, ha="center", va="center", fontsize=7, zorder=2,

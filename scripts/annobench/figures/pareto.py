@@ -22,7 +22,7 @@ from annobench.figures.shared.labels import (
     primary_axis,
 )
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.style import GREY, LIGHT, Looks, Tables, new_figure
+from annobench.figures.shared.style import GREY, LIGHT, Looks, Tables, logarithmic, new_figure
 
 TABLES = ("ranking",)
 ORDER = 40
@@ -64,7 +64,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     grid = figure.subplots(len(evaluations), len(costs), squeeze=False, sharex="col", sharey="row")
     for axes, cost in zip(grid[0], costs, strict=True):  # columns share their axis
         values = shown[cost.column].clip(lower=cost.least)
-        axes.set_xscale("log" if values.max() > _WIDE * values.min() else "linear")
+        if values.max() > _WIDE * values.min():
+            logarithmic(axes)
     for row, place in zip(grid, evaluations, strict=True):
         part = part_of(shown, place)
         _row(row, costs, part, looks, lower_is_better=settings.metric(settings.primary).lower_is_better)

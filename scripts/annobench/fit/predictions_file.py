@@ -76,7 +76,7 @@ def read(path: str | Path) -> Predictions:
         if scores and len(scores) != len(labels):
             raise PredictionError(f"{path.name}: {len(labels)} label columns and {len(scores)} score columns")
         numbers = [*scores, *(["confidence"] if "confidence" in names else [])]
-        table = read_table(path, Wanted(ids="cell_id", texts=labels, numbers=numbers))
+        table = read_table(path, Wanted(ids="cell_id", texts=labels, numbers=numbers, empty=True))
     except DataError as error:
         raise PredictionError(str(error)) from error
     columns = [table.texts[name].renamed(_as_label) for name in labels]

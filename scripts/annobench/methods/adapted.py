@@ -33,11 +33,11 @@ _CHECKED = 256  # training cells whose embedding is checked
 
 
 class Adapted(Method):
-    """A backbone in scGPT's layout with a head, trained on tokens.
+    """A backbone of any layout that checkpoints have (scGPT's, Geneformer's) with a head, trained on tokens.
 
     The head (LayerNorm, dropout, an affine map) stands outside the backbone and is the same for every strategy; it sees
-    the vector of the token that stands for the cell, which is the embedding. The frozen probe has a logistic regression
-    on standardised features in its place, whose loss is always cross-entropy.
+    the vector of the cell, pooled as the checkpoint states, which is the embedding. The frozen probe has a logistic
+    regression on standardised features in its place, whose loss is always cross-entropy.
 
     Parameters
     ----------
@@ -229,6 +229,7 @@ class Adapted(Method):
             base_sha256=self._base.sha256,
             vocabulary_sha256=self._base.vocabulary_sha256,
             preprocessing=self._base.preprocessing,
+            medians_sha256=self._base.medians_sha256,
             classes=self._classes,
             head_dropout=self.recipe.head_dropout,
             seed=self._seed,

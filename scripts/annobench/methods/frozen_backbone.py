@@ -15,7 +15,7 @@ _PART = 4096  # cells that are given together
 
 
 class FrozenBackbone(Method):
-    """Output of the token that stands for the cell, in evaluation mode; cells of like length go together.
+    """What the checkpoint pools of its outputs, in evaluation mode; cells of like length go together.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class FrozenBackbone(Method):
             "checkpoint": checkpoint.record.name,
             "pretraining": checkpoint.record.pretraining,
             "parameters": checkpoint.record.parameters,
-            "pooling": f"output of {checkpoint.input.cls}",
+            "pooling": checkpoint.input.embedding,
             "normalised": "unit length" if self._unit else "no",
         }
 
@@ -81,5 +81,6 @@ class FrozenBackbone(Method):
                 )
                 found[some] = self._backbone.embed(genes, values, mask).float().cpu().numpy()
         if self._unit:
-            found /= np.linalg.norm(found, axis=1, keepdims=True)
+            # a cell without a known gene may be 0
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return found

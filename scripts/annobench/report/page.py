@@ -17,7 +17,7 @@ from annobench.config.standing import NOT_TESTED, TIED
 from annobench.core.files import atomic, read_json
 from annobench.data.prepare.losses import losses
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
-from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE
+from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, UNDECIDED
 from annobench.score.registry import FAMILIES, METRICS
 
 _FOLDER = Path(__file__).parent
@@ -88,11 +88,12 @@ class Best:
 
 @dataclass(frozen=True)
 class Audited:
-    """How many metrics of an evaluation are informative, and which are not evidence, each with the rule."""
+    """How many metrics of an evaluation are informative or undecided; which are not evidence, each with the rule."""
 
     dataset: str
     name: str
     informative: int
+    undecided: int
     not_evidence: list[str]
 
 
@@ -220,6 +221,7 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
                 dataset=dataset,
                 name=names.get(f"{dataset}/{evaluation}", evaluation),
                 informative=int((part["verdict"] == INFORMATIVE).sum()),
+                undecided=int((part["verdict"] == UNDECIDED).sum()),
                 not_evidence=sorted(reasons),
             )
         )

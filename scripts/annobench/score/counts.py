@@ -14,6 +14,7 @@ import numpy as np
 from annobench.core.counts import summed
 from annobench.core.parquet import Categorical
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.score.units import OF_CELLS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +100,8 @@ class UnitCounts:
         (entries,) number of cells of each entry.
     classes
         Fits that are compared need the same list.
+    of_cells
+        Whether units are cells, or blocks of cells, which are resampled by class.
     """
 
     def __init__(
@@ -110,14 +113,15 @@ class UnitCounts:
         *,
         cells: "NDArray[np.number]",
         classes: Classes,
+        of_cells: bool = False,
     ) -> None:
-        self.units, self.classes = list(units), classes
+        self.units, self.classes, self.of_cells = list(units), classes, of_cells
         self._unit, self._true, self._predicted = (np.asarray(code, dtype=np.intp) for code in (unit, true, predicted))
         self._cells: Array = np.asarray(cells, dtype=np.float64)
 
     @classmethod
     def of_table(cls, table: "Mapping[str, Column]", classes: Classes) -> "UnitCounts":
-        """From columns unit, true, predicted (text or Categorical) and n, as scoring writes them."""
+        """From columns unit, true, predicted (text or Categorical), n and, if given, unit_kind, as scoring writes."""
         columns = {
             name: values if isinstance(values, Categorical) else Categorical.of(values)
             for name, values in table.items()
@@ -125,7 +129,11 @@ class UnitCounts:
         }
         units = sorted(columns["unit"].counts())
         codes = [columns["unit"].recode(units), *(columns[key].recode(classes.labels) for key in ("true", "predicted"))]
-        return cls(units, codes[0], codes[1], codes[2], cells=np.asarray(table["n"]), classes=classes)
+        given = table.get("unit_kind")
+        kinds = given.to_text() if isinstance(given, Categorical) else given
+        of_cells = kinds is not None and len(kinds) > 0 and str(kinds[0]) in OF_CELLS
+        cells = np.asarray(table["n"])
+        return cls(units, codes[0], codes[1], codes[2], cells=cells, classes=classes, of_cells=of_cells)
 
     def observed(self) -> "Counts":
         """The counts of all units together, (classes,)."""
@@ -173,6 +181,30 @@ class UnitCounts:
             classes=self.classes.part(positions),
         )
 
+    def apart(self, chosen: "NDArray[np.intp]") -> "tuple[UnitCounts, UnitCounts, NDArray[np.intp], NDArray[np.intp]]":
+        """The cells of all other true classes by unit, and those of the chosen ones by unit and class.
+
+        Also the unit and the class of every such pair, in the order of the units of the second counts.
+        """
+        mine = np.isin(self._true, chosen)
+        pairs, row = np.unique(self._unit[mine] * len(self.classes) + self._true[mine], return_inverse=True)
+        unit, of_class = np.divmod(pairs, len(self.classes))
+        others = [] if mine.all() else self.units
+        rest = ~mine
+        large = UnitCounts(
+            others,
+            self._unit[rest],
+            self._true[rest],
+            self._predicted[rest],
+            cells=self._cells[rest],
+            classes=self.classes,
+        )
+        names = [f"{self.units[u]}/{self.classes.labels[c]}" for u, c in zip(unit, of_class, strict=True)]
+        small = UnitCounts(
+            names, row, self._true[mine], self._predicted[mine], cells=self._cells[mine], classes=self.classes
+        )
+        return large, small, unit, of_class
+
     def matches(self, other: "UnitCounts") -> bool:
         """Whether two fits are counted over the same units and classes."""
         return self.units == other.units and self.classes.labels == other.classes.labels
@@ -197,6 +229,11 @@ class UnitCounts:
         shape = (len(self.units), len(self.classes))
         places = self._unit * shape[1] + code
         return summed(places, self._cells * mask, shape[0] * shape[1]).reshape(shape)
+
+    @cached_property
+    def members(self) -> "Mask":
+        """Over which classes averages are taken, (classes,): those that occur among the true labels."""
+        return (self.true.sum(axis=0) > 0) & self.classes.real
 
     @cached_property
     def hits(self) -> "Array":
@@ -259,9 +296,9 @@ class Counts:
     total
         Sums a table of `UnitCounts` over its units.
     units
-        What is summed; classes that occur among its true labels are the `members`.
+        What is summed.
     members
-        (classes,) over which classes averages are taken.
+        (classes,) over which classes averages are taken; None for those of `units`.
     """
 
     def __init__(
@@ -273,7 +310,7 @@ class Counts:
     ) -> None:
         self._total, self._units, self.classes = total, units, units.classes
         self._known = {} if known is None else known
-        self.members = (units.true.sum(axis=0) > 0) & self.classes.real if members is None else members
+        self.members = units.members if members is None else members
 
     def over(self, members: "Mask") -> "Counts":
         """The same counts, with averages over other classes."""

@@ -133,11 +133,18 @@ class AuditSpec(Spec):
         Family -> its options that differ from the defaults.
     columns
         Columns of obs that families of embeddings look at.
+    min_units, level
+        Donors or studies from which on they are resampled instead of cells, and coverage of the intervals of margins.
+    primary
+        The metric that ranks.
     """
 
     dataset: str
     splits: tuple[AuditedSplit, ...]
     bins: int = 15
+    min_units: int = 4
+    level: float = 0.95
+    primary: str = "macro_f1"
     rollup: RollupRule | None = None
     merge: RollupRule | None = None
     unrelated: str | None = None

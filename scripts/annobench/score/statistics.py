@@ -4,7 +4,8 @@ Intervals: a Bayesian bootstrap (Rubin 1981). Every unit (donor, study or cell) 
 methods and seeds that share it; a metric is computed again from the weighted counts or sums. Unlike resampling with
 replacement no class ever vanishes from a replicate. A bootstrap of few units is too narrow, and cannot leave their
 range: the deviations of its replicates are stretched, so that the interval of a plain mean is as wide as Student's t
-makes it. The seeds of a split add their own spread. A metric that is known by its value alone is resampled over the
+makes it. Cells are resampled by class, because a class may have few of them (`annobench.score.small_classes`). The
+seeds of a split add their own spread. A metric that is known by its value alone is resampled over the
 seeds of each split, or over splits that have one seed each.
 
 Tests: paired randomisation (Noreen 1989). Under the null hypothesis two methods may be swapped on every unit; the
@@ -19,14 +20,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.score.counts import UnitCounts
 from annobench.score.metric import Metric
 from annobench.score.samples import FitValue, Sample, evaluate
+from annobench.score.small_classes import ByClass, SharedWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
+_BIAS = 0.5  # share of the bias of replicates that the value itself has
 _SETS = 4  # sets of units whose weights are kept side by side
 
 
@@ -48,6 +52,8 @@ class Weights:
         self._drawn: dict[str, NDArray[np.float64]] = {}
         self._together: dict[tuple[str, ...], NDArray[np.float64]] = {}
         self._swaps: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self._uniform: dict[str, NDArray[np.float64]] = {}
+        self.of_small_classes = SharedWeights()
 
     def of(self, names: Sequence[str]) -> "NDArray[np.float64]":
         """Exponential weights of mean 1, (replicates, names); a single name always weighs 1."""
@@ -55,13 +61,24 @@ class Weights:
             return np.ones((self.replicates, 1))
         key = tuple(names)
         if key not in self._together:  # whole sets come again for every method and metric
-            for name in names:
-                if name not in self._drawn:
-                    self._drawn[name] = self._rng(name).standard_exponential(self.replicates)
             while len(self._together) >= _SETS:
                 self._together.pop(next(iter(self._together)))
-            self._together[key] = np.column_stack([self._drawn[name] for name in names])
+            self._together[key] = self.exponentials(names)
         return self._together[key]
+
+    def exponentials(self, names: Sequence[str]) -> "NDArray[np.float64]":
+        """Exponential weights of mean 1, (replicates, names)."""
+        for name in names:
+            if name not in self._drawn:
+                self._drawn[name] = self._rng(name).standard_exponential(self.replicates)
+        return np.column_stack([np.empty((self.replicates, 0)), *(self._drawn[name] for name in names)])
+
+    def uniforms(self, names: Sequence[str]) -> "NDArray[np.float64]":
+        """Numbers between 0 and 1, (replicates, names)."""
+        for name in names:
+            if name not in self._uniform:
+                self._uniform[name] = self._rng(f"uniform:{name}").random(self.replicates)
+        return np.column_stack([np.empty((self.replicates, 0)), *(self._uniform[name] for name in names)])
 
     def swaps(self, names: Sequence[str], number: int) -> "NDArray[np.float64]":
         """0 or 1 with equal chance, (number, names)."""
@@ -137,11 +154,9 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
     by_split = _by_split(samples)
     for split, of_seed in by_split.items():
         observed = {metric.name: np.array([_observed(one, metric) for one in of_seed]) for metric in metrics}
-        for number, one in enumerate(of_seed):
-            drawn = one.weighted(weights.of([f"unit:{dataset}/{unit}" for unit in one.units]))
-            widened = interval_factor(len(one.units), weights.level) / len(of_seed)
-            for metric in metrics:
-                total[metric.name] += (evaluate(metric, drawn) - observed[metric.name][number]) * widened
+        for one in of_seed:
+            for name, moved in _moves(one, metrics, weights, dataset, split).items():
+                total[name] += moved / len(of_seed)
         of_names = weights.of([f"seed:{dataset}/{split}/{seed}" for s, seed in sorted(samples) if s == split])
         # where nothing but seeds is resampled, they take the step to Student's t as well
         alone = isinstance(of_seed[0], FitValue)
@@ -150,6 +165,20 @@ def replicates_of(samples: Samples, metrics: Sequence[Metric], weights: Weights,
             mean = of_names @ values / of_names.sum(axis=1)
             total[name] += values.mean() + (mean - values.mean()) * wider
     return {name: values / len(by_split) for name, values in total.items()}
+
+
+def _moves(one: Sample, metrics: Sequence[Metric], weights: Weights, dataset: str, split: str) -> "Mapping[str, Array]":
+    """How far the metrics of one fit move with its units, metric -> (replicates,)."""
+    of_units = weights.of([f"unit:{dataset}/{unit}" for unit in one.units])
+    if not isinstance(one, UnitCounts) or not one.of_cells or len(one.units) < 2:
+        drawn, around, factor = one.weighted(of_units), one.observed(), interval_factor(len(one.units), weights.level)
+    else:
+        by_class = ByClass(one)
+        rows, borrowed, uniform = weights.of_small_classes.of(by_class, weights, dataset, split)
+        drawn = by_class.weighted(of_units, rows, borrowed, by_class.right(uniform))
+        around = by_class.expected()
+        factor = interval_factor(len(one.units), weights.level) / deviation_factor(len(one.units))
+    return {metric.name: (evaluate(metric, drawn) - evaluate(metric, around)) * factor for metric in metrics}
 
 
 ONE_VALUE = "one value"  # of which no interval can be made
@@ -183,10 +212,11 @@ def of_fits(samples: Samples) -> tuple[str, dict[Key, Sample]]:
 def interval(
     replicates: "Array", observed: float, level: float, bounds: tuple[float, float] = (0, 1)
 ) -> tuple[float, float]:
-    """Bias-corrected percentile interval (Efron 1987).
+    """Percentile interval, moved by the bias.
 
-    The macro F1 of randomly weighted cells lies below that of the cells themselves: plain percentiles would leave the
-    observed value near the upper end.
+    The macro F1 of randomly weighted cells lies below that of the cells themselves, by up to twice as much as that lies
+    below the macro F1 of all cells. So the percentiles are laid around the value, and moved on by half of that bias.
+    Efron's correction (1987) reaches for extreme percentiles where the biases of many splits add up.
 
     Parameters
     ----------
@@ -210,12 +240,20 @@ def interval(
     """
     if not np.isfinite(replicates).all():
         raise ValueError(f"{int((~np.isfinite(replicates)).sum())} of {len(replicates)} replicates are not numbers")
-    normal = NormalDist()
-    below = ((replicates < observed).sum() + 0.5 * (replicates == observed).sum()) / len(replicates)
-    shift = 2 * normal.inv_cdf(min(max(below, 1 / len(replicates)), 1 - 1 / len(replicates)))
-    ends = [normal.cdf(shift + normal.inv_cdf(tail)) for tail in ((1 - level) / 2, (1 + level) / 2)]
-    low, high = np.clip(np.quantile(replicates, ends), *bounds)
+    bias = float(replicates.mean()) - observed
+    ends = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.clip(ends - (1 + _BIAS) * bias, *bounds)
     return float(low), float(high)
+
+
+def agreeing(ends: tuple[float, float], p_value: float, level: float) -> tuple[float, float]:
+    """The interval of a difference between two methods over cells, widened to 0 where their test is not significant.
+
+    Where two methods differ on a few cells, hardly a replicate swaps their order, although chance may well have: of one
+    cell nothing can be resampled. The randomisation test knows how few there are.
+    """
+    low, high = ends
+    return (min(low, 0.0), max(high, 0.0)) if p_value > 1 - level else ends
 
 
 def swaps_needed(pairs: int, level: float) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MAX_BLOCKS = 2000
+PLURALS = {"donor": "donors", "study": "studies", "cell": "cells", "block": "blocks of cells"}
+OF_CELLS = ("cell", "block")  # kinds of units that are no sampled biological unit
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Units:
     Parameters
     ----------
     kind
-        `donor`, `study` or `cell`.
+        `donor`, `study`, `cell` or `block` (of cells).
     of_cells
         (n,) name of the unit of each cell.
     """
@@ -64,7 +66,7 @@ class Units:
 
 
 def resampling_units(truths: Truths, min_units: int) -> Units:
-    """Donors where the test cells have at least `min_units` of them, else studies, else cells.
+    """Donors where the test cells have at least `min_units` of them, else studies, else cells or blocks of cells.
 
     Cells of a dataset with more than 2,000 cells are joined to 2,000 blocks by a hash of their id: the same blocks for
     every method.
@@ -76,4 +78,4 @@ def resampling_units(truths: Truths, min_units: int) -> Units:
     if truths.cells <= MAX_BLOCKS:
         return Units("cell", Categorical.of([str(place) for place in truths.places.tolist()]))
     blocks = (crc32(truths.ids) % MAX_BLOCKS).astype(np.int32)
-    return Units("cell", Categorical(blocks, [str(block) for block in range(MAX_BLOCKS)]))
+    return Units("block", Categorical(blocks, [str(block) for block in range(MAX_BLOCKS)]))

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from annobench.score import statistics as stats
+from annobench.score.metric import COUNTS, SUMS
 from annobench.score.registry import METRICS
 from annobench.score.statistics import ONE_VALUE
+from annobench.score.units import OF_CELLS, PLURALS
 from annobench.tables.shared.columns import EVALUATION, filled
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import Evaluation, Fits
@@ -94,9 +96,12 @@ COLUMNS = {
     ),
 }
 MEANINGS = {
-    "interval_over": "What the interval resamples: donors, studies or cells, or seeds or splits; empty for nothing.",
+    "interval_over": (
+        "What the interval resamples: donors, studies, cells, or blocks of cells where there are more than 2,000; else "
+        "seeds or splits; empty for nothing."
+    ),
     "basis": (
-        "What intervals and tests are computed from: `unit counts` or `unit sums` over the cells of donors, studies or "
+        "What intervals and tests are computed from: `unit counts` or `unit sums` over donors, studies, cells or "
         "blocks of cells; else values of whole fits, over `seeds` or `splits`; `one value` where there is only one."
     ),
     "rank": (
@@ -305,6 +310,7 @@ class Comparison:
         samples = {m: self.measures.samples_of(metric, self.fits.of(m, evaluation)) for m in methods}
         shared = {pair: frozenset(set(samples[pair[0]]) & set(samples[pair[1]])) for pair in combinations(methods, 2)}
         pairs = [pair for pair in shared if shared[pair]]
+        kinds = {self.fits.unit_kinds.get(fit, "") for m in methods for fit in self.fits.of(m, evaluation)} - {""}
         swaps, width = stats.swaps_needed(len(pairs), self.confidence), metric.high - metric.low
 
         @cache
@@ -322,6 +328,8 @@ class Comparison:
                 bounds = (-width, width)
                 low, high = stats.interval(drawn_a - drawn_b, value_a - value_b, self.confidence, bounds)
             p_values.append(stats.swap_test(a, b, metric, self.weights, dataset=dataset, number=swaps))
+            if kinds and kinds <= {*OF_CELLS} and basis in (COUNTS, SUMS):
+                low, high = stats.agreeing((low, high), p_values[-1], self.confidence)
             rows.append(
                 {
                     **{"method_a": pair[0], "method_b": pair[1], "basis": basis, "difference": value_a - value_b},
@@ -335,5 +343,5 @@ class Comparison:
 
 
 def _plural(kinds: Iterable[str]) -> str:
-    """`donors`, `cells and studies`; empty for nothing."""
-    return " and ".join(sorted("studies" if kind == "study" else f"{kind}s" for kind in kinds))
+    """`donors`, `blocks of cells and studies`; empty for nothing."""
+    return " and ".join(sorted(PLURALS.get(kind, f"{kind}s") for kind in kinds))

@@ -15,6 +15,7 @@ from annobench.config.contrasts import Contrast
 from annobench.score import statistics as stats
 from annobench.score.audit.verdict import COSTS
 from annobench.score.registry import METRICS
+from annobench.score.units import PLURALS
 from annobench.tables.shared.classes import node_classes, training_classes
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.contrast_intervals import (
@@ -75,7 +76,7 @@ MEANINGS = {
     "p_holm": "The p-value after Holm's correction over the groups of one level, metric and label set.",
     "family_size": "Number of groups that were tested.",
     "n_units": "Number of units with such cells, which the interval resamples.",
-    "unit_kind": "What the units are: study, donor or cell.",
+    "unit_kind": "What the units are: study, donor, cell or block (of cells).",
     "n_cells": "Number of test cells in a run.",
     "note": "Why a test or an interval is missing.",
 }
@@ -92,7 +93,6 @@ _KINDS = {
     "leaf_isolated": "isolated leaf",
     "leaf": "leaf",
 }
-_PLURAL = {"study": "studies", "donor": "donors", "cell": "cells"}
 _KEY = ["level", "metric", "label_set", "group"]
 _FAMILY = _KEY[:3]
 
@@ -307,7 +307,7 @@ def _notes(table: pd.DataFrame, few: "NDArray[np.bool_]") -> list[str]:
         parts += ["identical"] if t == 0 else []
         parts += ["the same difference in all runs: no p-value"] if np.isinf(t) else []
         if missing:
-            parts.append(f"known from {units} {kind if units == 1 else _PLURAL.get(kind, kind)}: no interval")
+            parts.append(f"known from {units} {kind if units == 1 else PLURALS.get(kind, kind)}: no interval")
         elif level in _WHERE and not kind:
             parts.append("fewer than 3 donors, or some of other groups too: no interval")
         notes.append("; ".join(parts))

@@ -10,6 +10,7 @@ from annobench.score import statistics as stats
 from annobench.score.counts import Classes, UnitCounts
 from annobench.score.metric import COUNTS
 from annobench.score.registry import METRICS
+from annobench.score.units import PLURALS
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles
 
@@ -66,7 +67,7 @@ def groups(context: TableContext) -> pd.DataFrame:
                     if drawn is not None:
                         bounds = (metric.low, metric.high)
                         low, high = stats.interval(drawn[metric.name], value, given.confidence, bounds)
-                    kind = context.fits.unit_kinds[fits[0]] if drawn is not None else ""
+                    kind = PLURALS[context.fits.unit_kinds[fits[0]]] if drawn is not None else ""
                     place = {"dataset": dataset, "evaluation": evaluation, "regime": regime, "method": method}
                     about = {"level": level, "group": group, "metric": metric.name, "value": value, "low": low}
                     about |= {"high": high, "interval_over": kind, "n_units": len(units), "cells": cells}
@@ -90,4 +91,9 @@ def _counts(context: TableContext, fit: FitFiles) -> Iterator[tuple[Group, UnitC
     classes = Classes(context.fits.classes[fit.dataset, fit.split], context.ontology)
     for (level, group), part in table.groupby(["level", "group"], sort=True):
         columns = {name: Categorical.of(part[name].astype(str).to_numpy()) for name in ("unit", "true", "predicted")}
-        yield (str(level), str(group)), UnitCounts.of_table({**columns, "n": part["n"].to_numpy()}, classes)
+        yield (
+            (str(level), str(group)),
+            UnitCounts.of_table(
+                {**columns, "n": part["n"].to_numpy(), "unit_kind": part["unit_kind"].to_numpy()}, classes
+            ),
+        )

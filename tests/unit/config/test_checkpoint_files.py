@@ -23,6 +23,9 @@ from annobench.workflow.targets import Targets
 
 HOLDOUT = {"dataset": "simulated_small", "regime": "holdout"}
 FROZEN = {"label": "l", "summary": "s", "citation": "c", "licence": "l", "implementation": "frozen_backbone"}
+SCGPT = {"kind": "local", "path": "x"}
+RANKED = SCGPT | {"layout": "geneformer", "medians": "m.json"}
+TRAINED = {"kind": "pretrain", "dataset": "simulated_small"}
 ABOUT = {"label": "l", "summary": "s", "citation": "c", "licence": "l", "organism": "any"}
 
 
@@ -139,6 +142,22 @@ def test_what_could_not_be_made_is_made_again_by_retry(tmp_path: Path, monkeypat
             FROZEN | {"checkpoint": "own"},
             ABOUT | {"source": {"kind": "local", "path": "x", "sha256": {"best.pt": "0" * 64}}},
             "own.yaml: source.sha256: there is no file 'best.pt' among those that are read",
+        ),
+        *(
+            (FROZEN | {"checkpoint": "own"}, ABOUT | {"source": source, "input": given}, f"own.yaml: {message}")
+            for source, given, message in (
+                (RANKED, {}, "input.values is bins, expected ranks for the layout geneformer"),
+                (SCGPT, {"values": "ranks"}, "input.values is ranks, expected bins or counts for the layout scgpt"),
+                (
+                    RANKED | {"medians": None},
+                    {"values": "ranks"},
+                    "source.medians: the layout geneformer needs the file",
+                ),
+                (SCGPT | {"medians": "m"}, {}, "source.medians: the layout geneformer needs the file of medians"),
+                (RANKED, {"values": "ranks", "cls": None}, "input.pooling is cls, but input.cls is null"),
+                (RANKED, {"values": "ranks", "eos": "<eos>", "max_length": 2}, "input.max_length is 2, expected 3 to"),
+                (TRAINED, {"pooling": "mean"}, "input: a backbone that is trained here has neither layer, pooling nor"),
+            )
         ),
         (
             FROZEN | {"checkpoint": "own"},

@@ -16,7 +16,7 @@ from annobench.core.errors import DataError
 from annobench.data.checkpoints.fetch import fetch_checkpoint
 from annobench.data.checkpoints.initial import initial_weights
 from annobench.data.checkpoints.layout import own_weights, weight_shapes
-from annobench.data.checkpoints.spec import CheckpointRecord, Shape
+from annobench.data.checkpoints.spec import CheckpointRecord, ScgptShape
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from checkpoint_folders import ATTENTION, WIDTH, shape_for, spec_of, theirs, vocabulary_of, write_folder
 from helpers import http_server
@@ -69,7 +69,7 @@ def test_every_layout_gives_the_same_weights(tmp_path: Path, layout: str) -> Non
     file = record.files["best_model.pt"]
     assert file.sha256 == hashlib.sha256((tmp_path / "theirs" / "best_model.pt").read_bytes()).hexdigest()
     assert checkpoint.vocabulary == vocabulary_of(GENES)
-    assert (checkpoint.cls, checkpoint.shape.pad) == (7, 6)
+    assert (checkpoint.vocabulary["<cls>"], checkpoint.shape.pad) == (7, 6)
 
 
 def test_half_precision_safetensors_and_data_parallel_names_are_read(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: bytes)
         ({"n_bins": 21}, "args.json: n_bins is 21, but input.bins of the checkpoint 51"),
         ({"pad_token": "[PAD]"}, "args.json: pad_token is '[PAD]', which is not in the vocabulary"),
         ({"input_emb_style": "category"}, "args.json: input_emb_style is 'category'; only 'continuous' is read"),
-        ({"vocabulary": {"G0": 0, "<pad>": 1}}, "vocab.json: has no token '<cls>', whose output stands for the cell"),
+        ({"vocabulary": {"G0": 0, "<pad>": 1}}, "vocab.json: has no token '<cls>', which stands before the genes"),
         ({"vocabulary": {"<cls>": 0, "<pad>": 2, "<eoc>": 1, "G": 4}}, "numbers of its 4 tokens are not 0 to 3"),
         ({"vocabulary": {"<cls>": 0, "<pad>": True, "G": 2}}, "token '<pad>' has the number True"),
     ],
@@ -240,7 +240,7 @@ def test_random_weights_have_the_shape_and_the_tokens_of_another(tmp_path: Path)
 
 
 def test_initial_weights_are_seeded_and_scaled() -> None:
-    shape = Shape(tokens=400, width=64, hidden=96, layers=3, heads=4, dropout=0.0, pad=5)
+    shape = ScgptShape(tokens=400, width=64, hidden=96, layers=3, heads=4, dropout=0.0, pad=5)
     first, again, other = (initial_weights(shape, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert not np.array_equal(first["gene_embedding.weight"], other["gene_embedding.weight"])
@@ -275,7 +275,7 @@ def test_a_changed_file_of_a_checkpoint_is_noticed(tmp_path: Path) -> None:
 
 def test_whole_human_scgpt_has_its_number_of_weights() -> None:
     """specs: 12 layers of 512, 60,697 tokens."""
-    shape = Shape(tokens=60697, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=60694)
+    shape = ScgptShape(tokens=60697, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=60694)
     assert sum(int(np.prod(size)) for size in weight_shapes(shape).values()) == 50_278_400
 
 

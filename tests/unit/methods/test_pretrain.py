@@ -54,7 +54,7 @@ def test_it_learns_and_the_record_says_what_it_is(trained: Path) -> None:
     )
     assert 0 < last < 0.8 * first
     assert len(checkpoint.vocabulary) == 32
-    assert (checkpoint.shape.pad, checkpoint.cls) == (30, 31)
+    assert (checkpoint.shape.pad, checkpoint.vocabulary["<cls>"]) == (30, 31)
     weights, before = checkpoint.weights(), initial_weights(checkpoint.shape, 0)
     moved = {name for name in weights if not np.array_equal(weights[name], before[name])}
     assert moved == set(weights)  # every part of the encoder learns

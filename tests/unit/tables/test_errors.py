@@ -92,4 +92,4 @@ def test_groups_have_the_values_of_their_cells(tmp_path: Path) -> None:
     assert len(both) == len(table) > 0
     assert both["value_x"].to_numpy() == pytest.approx(both["value_y"].to_numpy())
     assert both["low_x"].to_numpy() == pytest.approx(both["low_y"].to_numpy())
-    assert set(table["interval_over"]) == {"donor"}
+    assert set(table["interval_over"]) == {"donors"}

@@ -1,6 +1,6 @@
 """Reading an h5ad file of any size, whole or a few thousand cells at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -260,15 +260,15 @@ class H5adFile:
         return element
 
 
-def opened_h5ad(path: Path) -> "h5py.File":
-    """An h5ad file; raises DataError for anything else, which says what it is and what to do."""
+def opened_h5ad(path: Path, needed: Sequence[str] = ("obs", "var")) -> "h5py.File":
+    """An h5ad file with the needed parts; raises DataError for anything else, which says what it is and what to do."""
     import h5py
 
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise not_h5ad(path, error) from error
-    if "obs" in file and "var" in file:
+    if all(part in file for part in needed):
         return file
     file.close()
     raise not_h5ad(path)

@@ -4,7 +4,7 @@ A checkpoint that cannot be had or read does not stop a study: its record says w
 skipped with that reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +12,19 @@ from annobench.core.errors import DataError, DownloadError
 from annobench.core.files import expanded, inside, read_foreign_json, sha256_of
 from annobench.core.progress import Report, silent
 from annobench.data.checkpoints.files import read_vocabulary, read_weights, shape_of
+from annobench.data.checkpoints.geneformer import bert_shape, one_segment, read_medians, read_tokens
 from annobench.data.checkpoints.initial import initial_weights
 from annobench.data.checkpoints.layout import own_weights
 from annobench.data.checkpoints.spec import (
     CheckpointRecord,
     CheckpointSpec,
     Downloads,
+    InputSpec,
     LocalFiles,
     NamedFiles,
     Random,
     ReadFile,
+    Shape,
 )
 from annobench.data.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from annobench.data.download.http import Connection, cache_folder, download
@@ -65,7 +68,8 @@ def fetch_checkpoint(
     name, spec
         Of its file in config/checkpoints.
     folder
-        Gets weights.safetensors, vocabulary.json and checkpoint.json; of a checkpoint that cannot be had the last only.
+        Gets weights.safetensors, vocabulary.json, checkpoint.json, and medians.json where cells are ranked; of a
+        checkpoint that cannot be had checkpoint.json alone.
     like
         Folder of the checkpoint whose shape random weights take.
     lock_file
@@ -99,7 +103,7 @@ def _make_random(name: str, spec: CheckpointSpec, source: Random, like: Path, fo
         input=other.input,
         pretraining=f"none: random weights (seed {source.seed}) in the shape of {source.like}",
     )
-    write_checkpoint(folder, record, initial_weights(other.shape, source.seed), other.vocabulary)
+    write_checkpoint(folder, record, initial_weights(other.shape, source.seed), other.vocabulary, other.medians)
 
 
 def _local(source: LocalFiles) -> dict[str, tuple[Path, str]]:
@@ -148,17 +152,41 @@ def _read(
         if not found.startswith(stated):
             raise DataError(f"{origin}: has the sha256 {found}, expected {stated}; it is not the file that was meant")
         files[file] = ReadFile(origin=origin, bytes=path.stat().st_size, sha256=found)
-    arguments = read_foreign_json(paths[source.arguments][0])
-    vocabulary = read_vocabulary(paths[source.vocabulary][0], spec.input.cls)
-    shape = shape_of(arguments, source.arguments, vocabulary, spec.input)
-    weights = own_weights(read_weights(paths[source.weights][0]), shape, source.weights)
+    arguments, weights = read_foreign_json(paths[source.arguments][0]), read_weights(paths[source.weights][0])
+    vocabulary_file = paths[source.vocabulary][0]
+    medians, notes = None, []
+    if source.layout == "geneformer":
+        assert source.medians is not None
+        vocabulary = read_tokens(vocabulary_file, spec.input)
+        medians = read_medians(paths[source.medians][0], vocabulary)
+        whole: Shape = bert_shape(arguments, source.arguments, vocabulary, spec.input)
+        weights = one_segment(weights, arguments, source.weights)
+        notes.append("of the vectors of segments the first is read: a cell is one segment")
+        notes.append(f"{len(medians):,} of {len(vocabulary):,} tokens have a median; others stand for no gene here")
+    else:
+        vocabulary = read_vocabulary(vocabulary_file, spec.input)
+        whole = shape_of(arguments, source.arguments, vocabulary, spec.input)
+    shape = _read_shape(whole, spec.input, vocabulary)
+    own = own_weights(weights, whole, source.weights, layers=shape.layers)
     record = replace(
         blank_record(name, spec),
         shape=shape,
         pretraining="by others; see `about`",
         files=files,
-        used=weights.used,
-        dropped=weights.dropped,
+        used=own.used,
+        dropped=own.dropped,
         arguments=arguments,
+        notes=(f"embedding of a cell: {spec.input.embedding}; the file has {whole.layers} layers", *notes),
     )
-    write_checkpoint(folder, record, weights.arrays, vocabulary)
+    write_checkpoint(folder, record, own.arrays, vocabulary, medians)
+
+
+def _read_shape(whole: Shape, given: InputSpec, vocabulary: Mapping[str, int]) -> Shape:
+    """The shape of what is read of an encoder; raises DataError where it has no such layer."""
+    layers = whole.layers if given.layer is None else given.layer
+    if layers > whole.layers:
+        raise DataError(f"input.layer is {layers}, and there are {whole.layers} layers")
+    if given.pooling == "cls":
+        return replace(whole, layers=layers)
+    apart = {whole.pad, *(vocabulary[token] for token in (given.cls, given.eos) if token is not None)}
+    return replace(whole, layers=layers, pooling="mean", special=tuple(sorted(apart)))

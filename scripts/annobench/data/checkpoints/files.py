@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from annobench.core.errors import DataError
 from annobench.core.files import read_foreign_json
-from annobench.data.checkpoints.spec import InputSpec, Shape
+from annobench.data.checkpoints.spec import InputSpec, ScgptShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +73,8 @@ def _arrays(state: object, file: str) -> "dict[str, NDArray[np.float32]]":
     return {str(key): value.to(torch.float32).numpy() for key, value in state.items()}
 
 
-def read_vocabulary(path: Path, cls: str) -> dict[str, int]:
-    """Tokens and their numbers, 0 to n - 1, each once; raises DataError for anything else, or without `cls`."""
+def read_vocabulary(path: Path, given: InputSpec) -> dict[str, int]:
+    """Tokens and their numbers, 0 to n - 1, each once; raises DataError for anything else, or without `cls`, `eos`."""
     found = read_foreign_json(path)
     wrong = next((token for token, number in found.items() if type(number) is not int), None)
     if wrong is not None:
@@ -82,16 +82,18 @@ def read_vocabulary(path: Path, cls: str) -> dict[str, int]:
     vocabulary = {token: int(str(number)) for token, number in found.items()}
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise DataError(f"{path.name}: numbers of its {len(vocabulary)} tokens are not 0 to {len(vocabulary) - 1}")
-    if cls not in vocabulary:
-        special = ", ".join(token for token in vocabulary if token.startswith("<")) or "none"
-        raise DataError(
-            f"{path.name}: has no token '{cls}', whose output stands for the cell (input.cls); tokens of this kind: "
-            f"{special}"
-        )
+    for key, token in (("cls", given.cls), ("eos", given.eos)):
+        if token is not None and token not in vocabulary:
+            special = ", ".join(token for token in vocabulary if token.startswith("<")) or "none"
+            raise DataError(
+                f"{path.name}: has no token '{token}', which stands "
+                f"{'before' if key == 'cls' else 'behind'} the genes of a cell (input.{key}); tokens of this kind: "
+                f"{special}"
+            )
     return vocabulary
 
 
-def shape_of(arguments: Mapping[str, object], file: str, vocabulary: Mapping[str, int], given: InputSpec) -> Shape:
+def shape_of(arguments: Mapping[str, object], file: str, vocabulary: Mapping[str, int], given: InputSpec) -> ScgptShape:
     """The shape that arguments and vocabulary state.
 
     Raises DataError for a missing or unusable argument, or one that contradicts the input of the checkpoint.
@@ -117,7 +119,7 @@ def shape_of(arguments: Mapping[str, object], file: str, vocabulary: Mapping[str
     pad = str(arguments["pad_token"])
     if pad not in vocabulary:
         raise DataError(f"{file}: pad_token is '{pad}', which is not in the vocabulary")
-    return Shape(
+    return ScgptShape(
         tokens=len(vocabulary),
         width=sizes["embsize"],
         hidden=sizes["d_hid"],

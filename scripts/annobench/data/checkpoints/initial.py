@@ -1,6 +1,8 @@
 """Random weights of an encoder, as a model of this kind has them before its training.
 
-Vectors of genes are uniform in [-0.1, 0.1], as in scGPT; the other matrices as PyTorch draws them: q, k and v of
+A BERT begins as its authors state: matrices and vectors normal with a standard deviation of 0.02, biases zero.
+
+In scGPT's encoder vectors of genes are uniform in [-0.1, 0.1]; the other matrices as PyTorch draws them: q, k and v of
 attention by Glorot's rule over all three, Linear layers uniform in [-1/sqrt(n), 1/sqrt(n)] of their n inputs. PyTorch's
 encoder begins with equal layers, copies of one; here each is drawn on its own.
 """
@@ -10,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.data.checkpoints.layout import weight_shapes
-from annobench.data.checkpoints.spec import Shape
+from annobench.data.checkpoints.spec import BertShape, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_DEVIATION = 0.02  # of a BERT
 _QKV = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -28,6 +31,8 @@ def initial_weights(shape: Shape, seed: int) -> "dict[str, NDArray[np.float32]]"
         part = layer.rpartition(".")[2]
         if "norm" in part:
             values = np.full(size, 1.0 if kind == "weight" else 0.0)
+        elif isinstance(shape, BertShape):
+            values = np.zeros(size) if kind == "bias" else rng.normal(0, _DEVIATION, size)
         elif part in _QKV and kind == "bias":
             values = np.zeros(size)
         else:

@@ -12,23 +12,33 @@ from annobench.core.files import expanded, read_json, write_json
 from annobench.core.spec import Spec
 
 RECORD, WEIGHTS, VOCABULARY = "checkpoint.json", "weights.safetensors", "vocabulary.json"
+MEDIANS = "medians.json"  # where cells are ranked
 ANY_ORGANISM = "any"
 GENE_TABLES = ("config/genes/symbols.tsv", "config/genes/other_symbols.tsv")  # symbols of human genes
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec(Spec):
-    """How a cell becomes tokens; see `input` in workflow/schemas/checkpoint.schema.yaml."""
+    """How a cell becomes tokens, and these an embedding; see `input` in workflow/schemas/checkpoint.schema.yaml."""
 
     values: str = "bins"
     bins: int = 51
     clip: int = 512
-    cls: str = "<cls>"
+    cls: str | None = "<cls>"
     cls_value: int = -2
+    eos: str | None = None
     max_length: int = 1200
     seed: int = 0
     least_known: float = 0.5
+    layer: int | None = None
+    pooling: str = "cls"
     normalise: str = "none"
+
+    @property
+    def embedding(self) -> str:
+        """What the embedding of a cell is, in words."""
+        what = f"output of {self.cls}" if self.pooling == "cls" else "mean of the outputs of genes"
+        return what if self.layer is None else f"{what} in layer {self.layer}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +64,19 @@ class CheckpointSource(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFiles(CheckpointSource):
-    """The three files of scGPT's layout, and SHA-256 (whole, or the beginning) by name of a file."""
+    """The files of a layout, and SHA-256 (whole, or the beginning) by name of a file."""
 
     arguments: str
     vocabulary: str
     weights: str
+    layout: str = "scgpt"
+    medians: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def names(self) -> tuple[str, str, str]:
-        """Names of the files: arguments, vocabulary, weights."""
-        return self.arguments, self.vocabulary, self.weights
+    def names(self) -> tuple[str, ...]:
+        """Names of the files: arguments, vocabulary, weights, and medians where there are any."""
+        return self.arguments, self.vocabulary, self.weights, *([self.medians] if self.medians else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +90,7 @@ class LocalFiles(NamedFiles):
         return [path for name in self.names if (path := expanded(self.path) / name).is_file()]
 
     def stated(self) -> list[str]:
-        """All three."""
+        """All of them."""
         return [f"{self.path}/{name}" for name in self.names]
 
 
@@ -143,9 +155,26 @@ class CheckpointSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Shape(Spec):
-    """The shape of an encoder: the arguments of `BackboneShape` in methods/scgpt/backbone.py.
+    """The shape of an encoder.
 
-    `pad` is the number of the token that fills batches, `max_value` the value above which values are cut off.
+    Parameters
+    ----------
+    tokens
+        Size of the vocabulary.
+    width
+        Numbers per token.
+    hidden
+        Units between the two maps of the feed-forward part.
+    layers, heads
+        Layers, and heads of attention in each.
+    dropout
+        Share of values that training leaves out. Not of attention weights, for which no fast kernel exists on a CPU.
+    pad
+        Number of the token that fills batches.
+    pooling
+        What the vector of a cell is: the output of its first token (`cls`), or the mean over its tokens (`mean`).
+    special
+        Numbers of the tokens that a mean leaves out.
     """
 
     tokens: int
@@ -155,7 +184,33 @@ class Shape(Spec):
     heads: int
     dropout: float
     pad: int
+    pooling: str = "cls"
+    special: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+    @classmethod
+    def variant(cls, params: Mapping[str, object]) -> type[Self]:
+        """The class whose fields `params` have."""
+        kinds: dict[bool, Any] = {True: BertShape, False: ScgptShape}
+        return kinds["positions" in params] if cls is Shape else cls
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScgptShape(Shape):
+    """That of scGPT's encoder; values above `max_value` are cut off."""
+
     max_value: float = 512.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertShape(Shape):
+    """That of a BERT, with `positions` places for tokens; `epsilon` is that of its norms."""
+
+    positions: int
+    epsilon: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +250,8 @@ class CheckpointRecord(Spec):
         What the file of arguments says.
     notes
         What else there is to know.
-    weights_sha256, vocabulary_sha256
-        Of the files beside this one.
+    weights_sha256, vocabulary_sha256, medians_sha256
+        Of the files beside this one; medians are of genes that are ranked.
     """
 
     name: str
@@ -217,6 +272,7 @@ class CheckpointRecord(Spec):
     notes: tuple[str, ...] = ()
     weights_sha256: str | None = None
     vocabulary_sha256: str | None = None
+    medians_sha256: str | None = None
 
     @classmethod
     def read(cls, folder: str | Path) -> "CheckpointRecord":

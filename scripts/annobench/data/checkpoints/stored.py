@@ -1,4 +1,4 @@
-"""Checkpoints as the rules keep them: weights.safetensors, vocabulary.json, checkpoint.json."""
+"""Checkpoints as the rules keep them: weights.safetensors, vocabulary.json, medians.json, checkpoint.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,15 @@ import numpy as np
 from annobench.core.errors import DataError
 from annobench.core.files import atomic, read_json, sha256_of, write_json
 from annobench.data.checkpoints.layout import own_weights
-from annobench.data.checkpoints.spec import RECORD, VOCABULARY, WEIGHTS, CheckpointRecord, InputSpec, Shape
+from annobench.data.checkpoints.spec import (
+    MEDIANS,
+    RECORD,
+    VOCABULARY,
+    WEIGHTS,
+    CheckpointRecord,
+    InputSpec,
+    Shape,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +38,8 @@ class StoredCheckpoint:
         The record's, which a checkpoint that is here has.
     vocabulary
         Token -> number.
+    medians
+        Token of a gene -> median expression, where cells are ranked.
     """
 
     folder: Path
@@ -37,6 +47,7 @@ class StoredCheckpoint:
     shape: Shape
     input: InputSpec
     vocabulary: Mapping[str, int]
+    medians: Mapping[str, float] | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> "StoredCheckpoint":
@@ -47,17 +58,14 @@ class StoredCheckpoint:
         record = CheckpointRecord.read(folder)
         if record.status != "ok" or record.shape is None or record.input is None:
             raise DataError(f"{folder}: there is no checkpoint: {record.reason}")
-        if sha256_of(folder / VOCABULARY) != record.vocabulary_sha256:
-            raise DataError(f"{folder / VOCABULARY}: is not the file of {RECORD}; delete the folder and run again")
-        return cls(folder, record, record.shape, record.input, read_json(folder / VOCABULARY))
-
-    @property
-    def cls(self) -> int:
-        """Number of the token that stands for the cell."""
-        return self.vocabulary[self.input.cls]
+        for name, stated in ((VOCABULARY, record.vocabulary_sha256), (MEDIANS, record.medians_sha256)):
+            if (name == VOCABULARY or stated) and (not (folder / name).is_file() or sha256_of(folder / name) != stated):
+                raise DataError(f"{folder / name}: is not the file of {RECORD}; delete the folder and run again")
+        medians = read_json(folder / MEDIANS) if record.medians_sha256 else None
+        return cls(folder, record, record.shape, record.input, read_json(folder / VOCABULARY), medians)
 
     def weights(self) -> "dict[str, NDArray[np.float32]]":
-        """Weights of the encoder by the names of `Backbone`; raises DataError unless they are those of the record."""
+        """Weights of the encoder by the names of its module; raises DataError unless they are those of the record."""
         from safetensors.numpy import load_file
 
         path = self.folder / WEIGHTS
@@ -71,6 +79,7 @@ def write_checkpoint(
     record: CheckpointRecord,
     weights: "Mapping[str, NDArray[np.float32]]",
     vocabulary: Mapping[str, int],
+    medians: Mapping[str, float] | None = None,
 ) -> None:
     """Write a checkpoint, the record with the hashes of the other files last."""
     from safetensors.numpy import save_file
@@ -79,9 +88,12 @@ def write_checkpoint(
     with atomic(folder / WEIGHTS) as temporary:
         save_file(dict(weights), temporary)
     write_json(folder / VOCABULARY, dict(vocabulary))
+    if medians is not None:
+        write_json(folder / MEDIANS, dict(medians))
     replace(
         record,
         parameters=sum(values.size for values in weights.values()),
         weights_sha256=sha256_of(folder / WEIGHTS),
         vocabulary_sha256=sha256_of(folder / VOCABULARY),
+        medians_sha256=None if medians is None else sha256_of(folder / MEDIANS),
     ).write(folder)

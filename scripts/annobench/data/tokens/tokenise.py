@@ -141,13 +141,7 @@ def _tokenised(
 ) -> TokensCard:
     """Write the tokens; returns their card."""
     check_organism(cells.var, cells.organisms(), checkpoint.record.organism, dataset)
-    tokeniser = Tokeniser(
-        checkpoint.input,
-        checkpoint.vocabulary,
-        cells.var,
-        organism=checkpoint.record.organism,
-        dataset=dataset,
-    )
+    tokeniser = Tokeniser.of(checkpoint, cells.var, dataset)
     tokeniser.check_state(cells.state)
     ids = cells.ids()
     with TokensWriter(folder / TOKENS) as writer:
@@ -250,7 +244,7 @@ def _card(
         cells={
             "total": len(writer.known),
             "without_known_gene": len(empty),
-            "cut": int((writer.known > checkpoint.input.max_length - 1).sum()),
+            "cut": int((writer.known > tokeniser.most).sum()),
         },
         such_as=tuple(map(str, take(ids, empty[:_SHOWN]).to_pylist())),
         length={
@@ -258,7 +252,7 @@ def _card(
             "median": float(np.median(lengths)),
             "largest": int(lengths.max()),
         },
-        rules=_rules(checkpoint.input),
+        rules=_rules(checkpoint.input, tokeniser.most),
         data_sha256=str(about["sha256"]),
         weights_sha256=record.weights_sha256,
         vocabulary_sha256=record.vocabulary_sha256,
@@ -266,17 +260,29 @@ def _card(
     )
 
 
-def _rules(given: InputSpec) -> tuple[str, ...]:
+def _rules(given: InputSpec, most: int) -> tuple[str, ...]:
     """How values became tokens, in words."""
-    values = f"counts, at most {given.clip}"
-    if given.values == "bins":
-        values = f"{given.bins - 1} bins of the non-zero values of known genes of each cell; {TIES}"
+    values = {
+        "counts": f"counts, at most {given.clip}",
+        "bins": f"{given.bins - 1} bins of the non-zero values of known genes of each cell; {TIES}",
+        "ranks": "genes by their counts over the medians of the checkpoint, the largest first, equal ones in the order "
+        "of the vocabulary; the value of a token is its place",
+    }[given.values]
+    valued = "" if given.values == "ranks" else f" with the value {given.cls_value}"
+    around = [
+        f"'{token}'{valued} stands {where} the genes of every cell"
+        for token, where in ((given.cls, "before"), (given.eos, "behind"))
+        if token is not None
+    ]
+    left_out = "the last are left out"
+    if given.values != "ranks":
+        left_out = f"as many are drawn by the tokens of the cell and the seed {given.seed}"
+    alone = "special tokens" if around else "one padding token"
     return (
         f"values: {values}",
-        f"'{given.cls}' with the value {given.cls_value} stands before the genes of every cell",
-        f"of a cell with more than {given.max_length - 1} known genes as many are drawn by the id of the cell and the "
-        f"seed {given.seed}",
-        "a cell without a known gene is the token of the cell alone",
+        *around,
+        f"of a cell with more than {most} known genes {left_out}",
+        f"a cell without a known gene is {alone} alone",
     )
 
 

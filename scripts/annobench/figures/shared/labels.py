@@ -12,7 +12,7 @@ from annobench.figures.shared.words import spelled
 
 NOT_EVIDENCE = "not evidence"
 # blue and vermilion differ in lightness too; a symbol or a letter repeats the distinction
-VERDICT_COLOURS = {"informative": "#BFDDF0", NOT_EVIDENCE: COLOURS[1], "untested": "#E6E6E6"}
+VERDICT_COLOURS = {"informative": "#BFDDF0", NOT_EVIDENCE: COLOURS[1], "undecided": "#F5D0A9", "untested": "#E6E6E6"}
 
 
 def ordered_methods(ranking: pd.DataFrame, settings: FigureSettings) -> tuple[list[str], list[str]]:
@@ -147,7 +147,7 @@ def doubts(audit: pd.DataFrame, metric: str) -> str:
     """In how many evaluations (times rules, where it has some) a metric is not evidence; empty for none."""
     rows = audit[(audit["metric"] == metric) & audit["variant"].isin(["-", "truth"])]
     rows = rows[rows["rule"] != "-"] if (rows["rule"] != "-").any() else rows
-    verdicts = rows.loc[rows["verdict"].isin(["informative", NOT_EVIDENCE]), "verdict"]
+    verdicts = rows.loc[rows["verdict"].isin(["informative", "undecided", NOT_EVIDENCE]), "verdict"]
     doubted = int((verdicts == NOT_EVIDENCE).sum())
     return f"† {NOT_EVIDENCE} in {doubted} of {len(verdicts)}" if doubted else ""
 

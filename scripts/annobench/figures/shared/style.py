@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic
@@ -136,6 +137,14 @@ class Looks:
 def control_colour(name: str) -> str:
     """Colour of a control; a study may have controls of its own, which are grey."""
     return CONTROLS[name].colour if name in CONTROLS else GREY
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic x axis whose ticks are plain numbers: matplotlib's own need mathematics, which is off."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e4 else f"{value:.0e}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def clean_axes(axes: "Axes | SecondaryAxis") -> None:

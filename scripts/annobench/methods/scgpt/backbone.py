@@ -1,17 +1,17 @@
-"""The encoder of scGPT and scFormer: genes and values of a cell in, one vector per token out.
+"""What all encoders share, and that of scGPT and scFormer: tokens of a cell in, one vector per token out.
 
 Every projection is a Linear layer of its own that is called as a module, so that an adapter in its place has an effect
 in training and in prediction alike. PyTorch's nn.TransformerEncoder reads weights past the modules that hold them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from annobench.data.checkpoints.spec import ScgptShape, Shape
 from annobench.methods.torch.dropout import Dropout
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]  # (heads, length, width / heads) each, or the same for every cell
@@ -20,45 +20,20 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "linear1", "linear2")
 NORMS = ("norm1", "norm2")
 
 
-@dataclass(frozen=True)
-class BackboneShape:
-    """Sizes of a backbone.
-
-    Parameters
-    ----------
-    tokens
-        Size of the vocabulary.
-    width
-        Numbers per token.
-    hidden
-        Units between the two maps of the feed-forward part.
-    layers, heads
-        Layers, and heads of attention in each.
-    dropout
-        Share of values that training leaves out: after the value encoder, after attention, and in and after the
-        feed-forward part. Not of attention weights, for which no fast kernel exists on a CPU.
-    pad
-        Id of the padding token.
-    max_value
-        Larger values count as this.
-    """
-
-    tokens: int
-    width: int
-    hidden: int
-    layers: int
-    heads: int
-    dropout: float
-    pad: int
-    max_value: float = 512
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+BackboneShape: TypeAlias = ScgptShape
 
 
 class EncoderLayer(nn.Module):
     """Attention and a feed-forward part with ReLU, each added to its input and then normalised (post-norm).
+
+    Parameters
+    ----------
+    shape
+        Sizes.
+    epsilon
+        Of the norms.
+    inner_dropout
+        Whether there is dropout inside the feed-forward part as well, as in scGPT.
 
     Attributes
     ----------
@@ -69,15 +44,15 @@ class EncoderLayer(nn.Module):
         none. Prefixes and prompts are such.
     """
 
-    def __init__(self, shape: BackboneShape) -> None:
+    def __init__(self, shape: Shape, *, epsilon: float = 1e-5, inner_dropout: bool = True) -> None:
         super().__init__()
         width, hidden = shape.width, shape.hidden
         self.heads = shape.heads
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = Dropout(shape.dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(width, epsilon), nn.LayerNorm(width, epsilon)
+        self.dropout, self.inner_dropout = Dropout(shape.dropout), Dropout(shape.dropout if inner_dropout else 0.0)
         self.after_attention: nn.Module = nn.Identity()
         self.after_feed_forward: nn.Module = nn.Identity()
         self.extra: Callable[[EncoderLayer], KeysValues] | None = None
@@ -102,7 +77,7 @@ class EncoderLayer(nn.Module):
         asking = tokens[:, :1] if first else tokens
         attended = self.after_attention(self.out_proj(self._attention(asking, tokens, mask, past)))
         middle = self.norm1(asking + self.dropout(attended))
-        fed = self.linear2(self.dropout(functional.relu(self.linear1(middle))))
+        fed = self.linear2(self.inner_dropout(functional.relu(self.linear1(middle))))
         result: Tensor = self.norm2(middle + self.dropout(self.after_feed_forward(fed)))
         return result
 
@@ -124,36 +99,37 @@ class EncoderLayer(nn.Module):
         return values.view(*values.shape[:-1], self.heads, -1).transpose(-3, -2)
 
 
-class Backbone(nn.Module):
-    """An encoder over the genes of a cell.
+class Encoder(nn.Module):
+    """An encoder over the tokens of a cell: what strategies adapt, whatever stands before its layers.
 
-    The vector of a token is that of its gene (embedding, LayerNorm) plus that of its value (two linear maps with a
-    ReLU between them, LayerNorm); there are no positions. Source of the architecture: Cui et al., Nature Methods 2024,
-    doi 10.1038/s41592-024-02201-0.
+    A subclass builds `layers` and what leads to them, which `entrance` computes.
 
     Parameters
     ----------
     shape
-        Its sizes.
+        Its sizes, and what the vector of a cell is.
+
+    Attributes
+    ----------
+    layers
+        Of EncoderLayer.
     """
 
-    def __init__(self, shape: BackboneShape) -> None:
+    shape: Shape
+    layers: nn.ModuleList
+
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        # drawn here: the draw inside Embedding imports the compiler on the meta device, 1.7 s
-        weight = torch.randn(shape.tokens, shape.width)
-        weight[shape.pad] = 0
-        self.gene_embedding = nn.Embedding(shape.tokens, shape.width, padding_idx=shape.pad, _weight=weight)
-        self.gene_norm = nn.LayerNorm(shape.width)
-        self.value_linear1, self.value_linear2 = nn.Linear(1, shape.width), nn.Linear(shape.width, shape.width)
-        self.value_norm = nn.LayerNorm(shape.width)
-        self.dropout = Dropout(shape.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
 
     @property
     def blocks(self) -> list[EncoderLayer]:
         """The layers, typed."""
         return list(self.layers)  # type: ignore[arg-type]
+
+    def entrance(self, genes: Tensor, values: Tensor) -> Tensor:
+        """What the first layer is given, (batch, length, width), of what `forward` takes."""
+        raise NotImplementedError
 
     def forward(
         self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
@@ -176,20 +152,67 @@ class Backbone(nn.Module):
     def embed(
         self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
     ) -> Tensor:
-        """Vector of the first token, which stands for the cell: float (batch, width), not normalised.
+        """Vector of every cell, float (batch, width), not normalised.
 
-        The last layer computes no other token.
+        It is that of the first token, of which the last layer computes no other, or the mean over all but special
+        tokens; of a cell that has none but these, 0.
         """
-        return self._run(genes, values, mask, past, first=True)[:, 0]
+        if self.shape.pooling == "cls":
+            return self._run(genes, values, mask, past, first=True)[:, 0]
+        counted = torch.ones_like(genes, dtype=torch.bool) if mask is None else mask.clone()
+        for token in self.shape.special:
+            counted &= genes != token
+        share = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
+        outputs = self._run(genes, values, mask, past, first=False)
+        return torch.bmm(share.to(outputs.dtype)[:, None], outputs)[:, 0]
 
     def _run(
         self, genes: Tensor, values: Tensor, mask: Tensor | None, past: Sequence[KeysValues] | None, *, first: bool
     ) -> Tensor:
-        tokens = self.gene_norm(self.gene_embedding(genes)) + self.dropout(self._values(values))
+        tokens = self.entrance(genes, values)
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
             tokens = layer(tokens, mask, None if past is None else past[i], first and i == last)
         return tokens
+
+
+def vectors(tokens: int, width: int, pad: int | None = None) -> nn.Embedding:
+    """Fresh vectors of tokens; that of the padding token is 0, and stays."""
+    # drawn here: the draw inside Embedding imports the compiler on the meta device, 1.7 s
+    weight = torch.randn(tokens, width)
+    if pad is not None:
+        weight[pad] = 0
+    return nn.Embedding(tokens, width, padding_idx=pad, _weight=weight)
+
+
+class Backbone(Encoder):
+    """The encoder of scGPT.
+
+    The vector of a token is that of its gene (embedding, LayerNorm) plus that of its value (two linear maps with a
+    ReLU between them, LayerNorm); there are no positions. Source of the architecture: Cui et al., Nature Methods 2024,
+    doi 10.1038/s41592-024-02201-0.
+
+    Parameters
+    ----------
+    shape
+        Its sizes.
+    """
+
+    shape: ScgptShape
+
+    def __init__(self, shape: ScgptShape) -> None:
+        super().__init__(shape)
+        self.gene_embedding = vectors(shape.tokens, shape.width, shape.pad)
+        self.gene_norm = nn.LayerNorm(shape.width)
+        self.value_linear1, self.value_linear2 = nn.Linear(1, shape.width), nn.Linear(shape.width, shape.width)
+        self.value_norm = nn.LayerNorm(shape.width)
+        self.dropout = Dropout(shape.dropout)
+        self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
+
+    def entrance(self, genes: Tensor, values: Tensor) -> Tensor:
+        """See Encoder."""
+        result: Tensor = self.gene_norm(self.gene_embedding(genes)) + self.dropout(self._values(values))
+        return result
 
     def _values(self, values: Tensor) -> Tensor:
         """Vectors of values, (batch, length, width); on a CPU, each value that occurs is computed once."""

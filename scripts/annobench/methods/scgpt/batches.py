@@ -79,6 +79,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.genes)
 
+    def double(self) -> "Batch":
+        """For a network in double precision."""
+        return replace(self, values=self.values.double())
+
 
 def pieces(lengths: "NDArray[np.integer]", budget: int, *, waste: float = 0.1) -> "Iterator[NDArray[np.int64]]":
     """Cells in groups of similar length.

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from annobench.data.checkpoints.spec import Shape
 from annobench.methods.scgpt import strategies
-from annobench.methods.scgpt.backbone import Backbone, BackboneShape
+from annobench.methods.scgpt.backbone import Encoder
 from annobench.methods.scgpt.batches import Batch, TokenTable, pieces
+from annobench.methods.scgpt.weights import encoder_of
 from annobench.methods.torch.dropout import Dropout
 from annobench.methods.torch.inference import precision
 
@@ -78,7 +80,7 @@ class Annotator(nn.Module):
         From features to logits.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Encoder, head: nn.Module) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
@@ -100,7 +102,7 @@ class Annotator(nn.Module):
     def _frozen(self) -> set[str]:
         """Names of the weights of the base that are not trained."""
         with torch.device("meta"):
-            names = Backbone(self.backbone.shape).state_dict().keys()
+            names = encoder_of(self.backbone.shape).state_dict().keys()
         trained = {name for name, one in self.backbone.named_parameters() if one.requires_grad}
         # a weight of the base keeps its name, or has that of the adapter around it in the middle
         return {
@@ -111,7 +113,7 @@ class Annotator(nn.Module):
 
 
 def build(
-    shape: BackboneShape,
+    shape: Shape,
     weights: Mapping[str, Tensor],
     *,
     classes: int,
@@ -125,7 +127,7 @@ def build(
     The seed is set before any module is built, and the head is drawn first: it begins the same for every strategy.
     """
     with torch.device("meta"):
-        backbone = Backbone(shape)
+        backbone = encoder_of(shape)
     backbone.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
     torch.manual_seed(seed)
     probing = strategy == "probe"

@@ -19,13 +19,13 @@ from annobench.core.errors import DataError
 from annobench.core.progress import Report, silent
 from annobench.data.checkpoints.fetch import blank_record, or_failed
 from annobench.data.checkpoints.initial import initial_weights
-from annobench.data.checkpoints.spec import CheckpointSpec, InputSpec, Pretraining, Shape
+from annobench.data.checkpoints.spec import CheckpointSpec, InputSpec, Pretraining, ScgptShape
 from annobench.data.checkpoints.stored import write_checkpoint
 from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import StoredTokens
 from annobench.data.tokens.tokenise import PreparedCells, all_tokens
 from annobench.data.tokens.tokeniser import Tokeniser
-from annobench.methods.scgpt.backbone import Backbone, BackboneShape
+from annobench.methods.scgpt.backbone import Backbone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def pretrain_checkpoint(
         )
         tokeniser.check_state(prepared.state)
         tokens = StoredTokens(all_tokens(prepared, tokeniser), prepared.ids(), source.dataset)
-        shape = Shape(
+        shape = ScgptShape(
             tokens=len(vocabulary),
             width=source.width,
             hidden=source.hidden,
@@ -114,6 +114,7 @@ def _vocabulary(cells: PreparedCells, source: Pretraining, given: InputSpec) -> 
         raise DataError(f"{source.dataset}: has {cells.n} cells; a backbone is trained on more")
     variance = np.where(usable, square / cells.n - (total / cells.n) ** 2, -1.0)
     chosen = np.sort(np.argsort(-variance, kind="stable")[: min(source.genes, int(usable.sum()))])
+    assert given.cls is not None
     tokens = [*names.iloc[chosen], PAD, given.cls]
     return {token: number for number, token in enumerate(tokens)}
 
@@ -133,12 +134,12 @@ class _Heads(nn.Module):
 
 
 class _Training:
-    def __init__(self, shape: Shape, source: Pretraining, tokens: StoredTokens, largest: float) -> None:
+    def __init__(self, shape: ScgptShape, source: Pretraining, tokens: StoredTokens, largest: float) -> None:
         self._source, self._tokens, self._largest, self._pad = source, tokens, largest, shape.pad
         torch.manual_seed(source.seed)
         self._rng = np.random.default_rng([source.seed, 1])
         # without dropout: few passes do not overfit, and attention is several times faster on a CPU
-        self._backbone = Backbone(BackboneShape(**vars(replace(shape, dropout=0.0))))
+        self._backbone = Backbone(replace(shape, dropout=0.0))
         state = {key: torch.from_numpy(value) for key, value in initial_weights(shape, source.seed).items()}
         self._backbone.load_state_dict(state, strict=True)
         self._heads = _Heads(shape.width)

@@ -7,10 +7,12 @@ from pathlib import Path
 from annobench.core.errors import DataError
 from annobench.core.files import read_json, write_json
 from annobench.core.spec import Spec
+from annobench.data.checkpoints.spec import InputSpec
 from annobench.methods.scgpt.model import Annotator
 from annobench.methods.scgpt.sources import Base
 
 TENSORS, FACTS = "adapter.safetensors", "adapter.json"
+_OF_DATA = {"least_known", "normalise"}  # what the input of a checkpoint says of datasets, and of frozen embeddings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,10 @@ class AdapterFacts(Spec):
         What was trained.
     backbone
         Where the base was.
-    base_sha256, vocabulary_sha256
-        Hashes of the base and of its vocabulary.
+    base_sha256, vocabulary_sha256, medians_sha256
+        Hashes of the base, of its vocabulary, and of its medians, where cells are ranked.
     preprocessing
-        How the tokens were made.
+        How the tokens were made, and these an embedding.
     classes
         Labels of the logits.
     head_dropout, seed, top_k, tokens, precision
@@ -48,6 +50,7 @@ class AdapterFacts(Spec):
     tokens: int
     precision: str
     versions: Mapping[str, str]
+    medians_sha256: str | None = None
 
 
 def save(folder: Path, model: Annotator, facts: AdapterFacts) -> None:
@@ -67,15 +70,24 @@ def read_facts(folder: Path) -> AdapterFacts:
 
 
 def check_base(folder: Path, facts: AdapterFacts, base: Base) -> None:
-    """Raise DataError where an adaptation belongs to another base or vocabulary."""
+    """Raise DataError where an adaptation belongs to another base, or to one whose cells become tokens otherwise."""
     for what, expected, found in (
         ("base", facts.base_sha256, base.sha256),
         ("vocabulary", facts.vocabulary_sha256, base.vocabulary_sha256),
+        ("file of medians", facts.medians_sha256 or "none", base.medians_sha256 or "none"),
     ):
         if expected != found:
             raise DataError(
                 f"{folder / FACTS}: the adaptation was trained on a {what} with sha256 {expected[:12]}…, that of "
                 f"{base.place} is {found[:12]}…; give it the {what} it was trained on, or fit again"
+            )
+    # a model of an earlier version states no key that came later: it was trained with the default
+    before, now = (InputSpec.from_params(one).to_params() for one in (facts.preprocessing, base.preprocessing))
+    for key, expected in before.items():
+        if key not in _OF_DATA and now[key] != expected:
+            raise DataError(
+                f"{folder / FACTS}: the adaptation was trained with input.{key} {expected}, {base.place} has "
+                f"{now[key]}; give it the checkpoint it was trained on, or fit again"
             )
 
 

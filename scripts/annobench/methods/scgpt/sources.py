@@ -13,11 +13,11 @@ from annobench.cells.panel import measured
 from annobench.cells.stored_cells import is_stored
 from annobench.core.errors import DataError
 from annobench.core.paths import ROOT
+from annobench.data.checkpoints.spec import Shape
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import StoredTokens
 from annobench.data.tokens.tokeniser import Tokeniser
-from annobench.methods.scgpt.backbone import BackboneShape
 from annobench.methods.scgpt.batches import TokenTable
 
 if TYPE_CHECKING:
@@ -40,18 +40,21 @@ class Base:
     shape
         Sizes.
     weights
-        By name, as Backbone has them.
+        By name, as the module of the shape has them.
     vocabulary_sha256
         Of the file of the vocabulary.
     preprocessing
-        How tokens are made for it.
+        How tokens are made for it, and these an embedding.
+    medians_sha256
+        Of the file of medians, where cells are ranked.
     """
 
     place: str
-    shape: BackboneShape
+    shape: Shape
     weights: "Mapping[str, Tensor]"
     vocabulary_sha256: str
     preprocessing: Mapping[str, object]
+    medians_sha256: str | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -82,10 +85,11 @@ def base_of(folder: str | Path) -> Base:
     stored = StoredCheckpoint.open(folder)
     return Base(
         place=str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder),
-        shape=BackboneShape(**vars(stored.shape)),
+        shape=stored.shape,
         weights={name: torch.from_numpy(values) for name, values in stored.weights().items()},
         vocabulary_sha256=str(stored.record.vocabulary_sha256),
         preprocessing=stored.input.to_params(),
+        medians_sha256=stored.record.medians_sha256,
     )
 
 
@@ -132,7 +136,7 @@ def _tokeniser(var: "pd.DataFrame", organisms: Mapping[str, int], base: Base) ->
     stored, what = StoredCheckpoint.open(ROOT / base.place), "the cells"
     check_organism(var, organisms, stored.record.organism, what)
     there = measured(var, None)
-    made = Tokeniser(stored.input, stored.vocabulary, var[there], organism=stored.record.organism, dataset=what)
+    made = Tokeniser.of(stored, var[there], what)
     known = np.zeros(len(var), dtype=bool)
     known[np.flatnonzero(there)[made.genes.columns]] = True
     return made, known

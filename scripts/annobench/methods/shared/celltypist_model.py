@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.methods.shared.restricted_pickle import ArrayType, Call, RefusedError, check_numbers, scalar
+from annobench.core.restricted_pickle import ArrayType, Call, RefusedError, check_numbers, scalar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

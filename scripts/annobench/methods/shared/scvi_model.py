@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.core.errors import DataError
-from annobench.methods.shared.restricted_pickle import Call, RefusedError, check_numbers
+from annobench.core.restricted_pickle import Call, RefusedError, check_numbers
 from annobench.methods.shared.scvi_encoder import encoder_arrays
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ from annobench.ontology import UNKNOWN, Ontology
 from annobench.score.audit.biology import Biology, record_gene_overlap
 from annobench.score.audit.controls import CONTROLS, Basis, made
 from annobench.score.audit.embeddings import ControlEvidence, EmbeddingBasis, drawn, positions_alone
+from annobench.score.audit.label_noise import Answers
+from annobench.score.audit.margins import Margins, Samples, values_of
 from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
 from annobench.score.audit.perturbations import TrainingCells, record_perturbations
 from annobench.score.audit.tables import Recorder, Tables
@@ -32,6 +34,7 @@ from annobench.score.registry import rows_of, runnable
 from annobench.score.scored import Scored
 from annobench.score.spec import AuditedFits, AuditSpec, audited_fits
 from annobench.score.truths import Truths, read_truths, rolled, rollup_of
+from annobench.score.units import PLURALS, Units, resampling_units
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,12 +56,13 @@ def audit_evaluation(
     ontology
         Relates the labels.
     outputs
-        Files to write: `metrics`, `types`, `degs`, `spatial` and `places`.
+        Files to write: `metrics`, `margins`, `types`, `degs`, `spatial`, `places`, `label_noise` and
+        `disputed`.
     """
     path = dataset["cells"]
     cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
     table = read_markers(ROOT / spec.markers, ontology) if spec.markers else {}
-    tables = Tables()
+    tables, samples, kinds, answers = Tables(), Samples(ontology), set(), Answers(ontology, spec.primary)
     first = True
     for split in audited_fits(spec, results):
         runs = {method: RunRecord.read(folder / "run.json") for method, folder in split.fits.items()}
@@ -66,7 +70,14 @@ def audit_evaluation(
         if runs:  # without a method there is nothing to compare metrics on
             audit = _SplitAudit(spec, split, runs, ontology, dataset=dataset, cells=cells)
             audit.record(tables, table, first=first)
+            if audit.labelled:
+                audit.count(samples, answers)
+                kinds.add(PLURALS[audit.units.kind])
             first = False
+    margins = Margins(values_of(tables.rows["metrics"]), samples, " and ".join(sorted(kinds)), spec.level)
+    tables.rows["margins"] += margins.rows()
+    tables.rows["label_noise"] += answers.noise_rows()
+    tables.rows["disputed"] += answers.disputed_rows()
     tables.write(outputs)
 
 
@@ -100,6 +111,7 @@ class _SplitAudit:
     ) -> None:
         self.spec, self.split, self.ontology, self.runs, self.obs = spec, split, ontology, runs, dataset["obs"]
         self.cells = dataset["cells"]
+        self._controls: dict[str, Evidence] = {}  # labellings of controls, as they are recorded
         truths = read_truths(dataset["obs"], split.roles, split.train, ontology, rollup_of(spec.rollup, ontology))
         known = np.flatnonzero(truths.known)
         self.labelled = len(known) > 0
@@ -125,6 +137,7 @@ class _SplitAudit:
                 self.truths,
                 self.ontology,
                 bins=self.spec.bins,
+                min_units=self.spec.min_units,
                 obs=self.obs,
                 columns=self.spec.columns,
                 options=self.spec.options,
@@ -180,6 +193,28 @@ class _SplitAudit:
         if first and "spatial" in self.query.obsm:
             self._record_spatial(recorder)
 
+    @cached_property
+    def units(self) -> Units:
+        """The unit of every cell."""
+        return resampling_units(self.truths, self.spec.min_units)
+
+    def count(self, samples: Samples, answers: Answers) -> None:
+        """What margins are resampled from, and the answers for every cell."""
+        key = (self.split.split, self.split.seed)
+        columns = self.truths.columns
+        answers.add_cells(key, self.ids, self.truths.labels, columns["study"], columns["donor"])
+        every = [("control", name, one) for name, one in self._controls.items()]
+        for kind, name, evidence in every + [("method", name, one) for name, one in self.evidence.items()]:
+            if "predictions" in evidence.has:
+                samples.add((kind, name), key, evidence, self.units)
+                answers.add((kind, name), key, evidence.scored)
+
+    def _control(self, name: str, scored: Scored) -> Evidence:
+        """The labelling of a control, with the units of its cells."""
+        self._controls[name] = evidence = Evidence(scored)
+        evidence.units = self.units
+        return evidence
+
     def _record_scores(self, recorder: Recorder) -> dict[str, Scored]:
         """Every metric that compares with the truth, on controls and methods; returns the controls."""
         controls = made(self.basis) if self.methods else {}  # there is nothing to compare labels with
@@ -187,7 +222,7 @@ class _SplitAudit:
             if (rules := CONTROLS[name].rules) and self._wants("confidence"):
                 recorder.metrics("control", name, rows_of_rules(rules(self.basis, scored), self.spec.bins))
         for name, scored in controls.items():
-            self._record_families(recorder, "control", name, Evidence(scored))
+            self._record_families(recorder, "control", name, self._control(name, scored))
         for name, evidence in self.evidence.items():
             self._record_families(recorder, "method", name, evidence)
         return controls
@@ -241,7 +276,7 @@ class _SplitAudit:
         if self.labelled:
             _, scores, types = biology.argmax
             best = self.basis.ranked(scores * np.sqrt(len(types)), types)
-            self._record_families(recorder, "control", "marker_argmax", Evidence(best))
+            self._record_families(recorder, "control", "marker_argmax", self._control("marker_argmax", best))
         biology.record(recorder)
         if first:
             biology.record_heat_map(recorder)

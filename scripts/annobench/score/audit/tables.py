@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 TABLES = {
     "metrics": ["split", "seed", "shares_of", "kind", "name", "family", "metric", "variant", "rule", "value"],
+    "margins": ["family", "metric", "variant", "rule", "control", "against", "margin", "low", "high", "over"],
     "types": ["split", "seed", "name", "reading", "label_id", "metric", "value"],
     "degs": ["name", "gene_of", "gene", "label_id", "value"],
     "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
     "places": ["name", "cell_id", "x", "y", "label_id"],
+    "label_noise": ["metric", "share", "draw", "method", "flipped", "value"],
+    "disputed": ["cell_id", "label_id", "predicted", "n_methods", "n_fits", "study", "donor"],
 }
 
 

@@ -21,23 +21,54 @@ Rules, in this order; the first that holds decides:
    at least as well as the truth, which is a technical duplicate; or as the best method, where one of them tells
    conditions apart better than every such control.
 
-A metric for which one of 2 to 7 holds is `not evidence` of good annotation. Otherwise it is `informative`, or
-`untested` where there was neither a method nor a control to compare. Sampling noise is not taken into account: values
-are means over the splits and seeds of an evaluation.
+Values are means over the splits and seeds of an evaluation. How sure a rule is, the interval of its margin says: of how
+much worse the control is than what it is compared with (`annobench.score.audit.margins`).
+
+- `not evidence` of good annotation: for one of the rules the whole interval lies where the rule holds.
+- `undecided`: for none of them, but for one it holds in a part of the interval; or a control wins against the best
+  method, and it is not sure that any method is better than chance.
+- `informative`: every interval excludes that. A margin without interval (one value) is taken for sure.
+- `untested`: there was neither a method nor a control to compare.
+
+The margin is against the method that is best on the cells at hand, so that it is a little too wide where many methods
+are about as good.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 
 from annobench.score.audit.controls import NOTHING_KNOWN, made_for
 from annobench.score.metric import Metric
 
-INFORMATIVE, NOT_EVIDENCE = "informative", "not evidence"
+INFORMATIVE, NOT_EVIDENCE, UNDECIDED = "informative", "not evidence", "undecided"
 COST, DESCRIPTIVE, UNTESTED = "cost", "descriptive", "untested"
 COSTS = ("resources", "status")
 ACCEPTS_UNRELATED = 0.5
 _TIE = 1e-9
+METHODS, TRUTH, HALF = "methods", "truth", "half"  # what a margin is against
+_CHANCE = {False: "no method does better than chance here", None: "it is not sure that a method beats chance here"}
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much worse a control is than what it is compared with; `low` and `high` are not numbers without interval."""
+
+    margin: float
+    low: float = nan
+    high: float = nan
+
+    def below(self, *, ties: bool) -> bool | None:
+        """Whether the control does better, or as well where `ties` count; None where the interval leaves it open."""
+        low, high = (self.low, self.high) if isfinite(self.low) and isfinite(self.high) else (self.margin,) * 2
+        if ties:
+            return True if high <= _TIE else None if low <= _TIE else False
+        return True if high < -_TIE else None if low < -_TIE else False
+
+    @property
+    def text(self) -> str:
+        """The interval, for people; empty without one."""
+        return f", margin {self.low:.3g} to {self.high:.3g}" if isfinite(self.low) else ""
 
 
 @dataclass(frozen=True)
@@ -47,16 +78,19 @@ class Verdict:
     Parameters
     ----------
     verdict
-        informative, not evidence, untested, descriptive or cost.
+        informative, not evidence, undecided, untested, descriptive or cost.
     rule
-        The rule that decides; empty for none.
+        The rule that decides, or leaves it open; empty for none.
     reason
         The numbers behind it, in one line.
+    at
+        The control whose margin decides, or leaves it open, and what that is against; None for no control.
     """
 
     verdict: str
     rule: str
     reason: str
+    at: tuple[str, str] | None = None
 
 
 def judge(
@@ -65,7 +99,8 @@ def judge(
     methods: Sequence[float],
     accepted: Mapping[str, float] | None = None,
     *,
-    informed: bool = True,
+    informed: bool | None = True,
+    margins: Mapping[tuple[str, str], Margin] | None = None,
 ) -> Verdict:
     """The verdict on one metric in one evaluation, by the rules of this module.
 
@@ -81,7 +116,11 @@ def judge(
         Of a share of unknown cells: kind of unrelated cells -> share that the rule behind the metric accepts.
     informed
         Whether a method is more accurate than every control without information, or tells conditions apart better.
-        Where none is, losing to such a control says something of the methods and nothing of the metric.
+        Where none is, losing to such a control says something of the methods and nothing of the metric. None where
+        that is not sure.
+    margins
+        (control, `methods` or `truth`) -> margin with its interval, and (kind of unrelated cells, `half`) -> how far
+        the accepted share lies below a half. What is missing is taken from the values.
     """
     if metric.family in COSTS:
         return Verdict(COST, "", "says what a method takes, not whether it is right")
@@ -93,22 +132,39 @@ def judge(
     of_methods = [value for value in methods if isfinite(value)]
     best = min(of_methods, key=metric.loss, default=None)
     truth = known.get("oracle")
+    margins, open_rule = margins or {}, None
     for name, control in of_family.items():
         if name not in losses or control.rule is None:
             continue
-        won = None
-        if control.blind and informed and best is not None and losses[name] <= metric.loss(best) + _TIE:
-            won = f"the best method {best:.3g}"
-        elif truth is not None and losses[name] < metric.loss(truth) + (_TIE if control.blind else -_TIE):
-            won = f"the truth {truth:.3g}"
-        if won:
-            return Verdict(NOT_EVIDENCE, control.rule, f"{name.replace('_', ' ')} {known[name]:.3g}, {won}")
+        against: dict[str, float] = {}
+        if control.blind and informed is not False and best is not None:
+            against[METHODS] = best
+        if truth is not None:
+            against[TRUTH] = truth
+        for other, value in against.items():
+            margin = margins.get((name, other), Margin(losses[name] - metric.loss(value)))
+            won = margin.below(ties=control.blind)
+            if won is False:
+                continue
+            what = f"the best method {value:.3g}" if other == METHODS else f"the truth {value:.3g}"
+            reason = f"{name.replace('_', ' ')} {known[name]:.3g}, {what}{margin.text}"
+            if won and (informed or other == TRUTH):
+                return Verdict(NOT_EVIDENCE, control.rule, reason, (name, other))
+            open_rule = open_rule or Verdict(UNDECIDED, control.rule, reason, (name, other))
     for kind, share in (accepted or {}).items():
-        if isfinite(share) and share >= ACCEPTS_UNRELATED:
-            return Verdict(NOT_EVIDENCE, "unrelated cells", f"{share:.0%} of {kind.replace('_', ' ')} accepted")
+        if isfinite(share):
+            margin = margins.get((kind, HALF), Margin(ACCEPTS_UNRELATED - share))
+            won = margin.below(ties=True)
+            reason = f"{share:.0%} of {kind.replace('_', ' ')} accepted{margin.text}"
+            if won:
+                return Verdict(NOT_EVIDENCE, "unrelated cells", reason, (kind, HALF))
+            if won is None:
+                open_rule = open_rule or Verdict(UNDECIDED, "unrelated cells", reason, (kind, HALF))
+    if open_rule:
+        return open_rule
     if not set(losses) - {"oracle"} or (truth is None and not of_methods):
         return Verdict(UNTESTED, "", "no control, or nothing to compare it with")
-    notes = [] if informed else ["no method does better than chance here"]
+    notes = [] if informed else [_CHANCE[informed]]
     open_rules = [
         control.rule
         for name, control in of_family.items()

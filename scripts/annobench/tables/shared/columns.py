@@ -10,7 +10,7 @@ EVALUATION = ["dataset", "evaluation", "regime"]
 
 # a literal: annobench.config.tables reads it without importing this file
 MEANINGS = {
-    "because": "The rule behind the verdict, where a metric is not evidence.",
+    "because": "The rule behind the verdict, where a metric is not evidence or undecided.",
     "dataset": "Dataset; `all` where a row is over the whole study.",
     "difference": "Value of the second minus value of the first.",
     "evaluation": "Entry of the study's `evaluations`; `all` where a row is over the whole study.",
@@ -50,7 +50,7 @@ MEANINGS = {
     "trainable_parameters": "Number of trainable parameters.",
     "value": "Value of the metric.",
     "variant": "Label set or reading of the metric; `-` where it has only one.",
-    "verdict": "Verdict of the audit on the metric: informative, not evidence, untested, descriptive, or cost.",
+    "verdict": "Verdict of the audit: informative, not evidence, undecided, untested, descriptive, or cost.",
 }
 
 

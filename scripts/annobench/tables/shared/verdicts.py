@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from annobench.score.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNTESTED
+from annobench.score.audit.verdict import COST, COSTS, DESCRIPTIVE, INFORMATIVE, NOT_EVIDENCE, UNDECIDED, UNTESTED
 from annobench.score.registry import METRICS
 
 
@@ -52,5 +52,5 @@ class Verdicts:
 
 def _worst(verdicts: Sequence[str]) -> str:
     """The verdict that speaks most against a metric; empty for none."""
-    order = [NOT_EVIDENCE, UNTESTED, INFORMATIVE, DESCRIPTIVE, COST]
+    order = [NOT_EVIDENCE, UNDECIDED, UNTESTED, INFORMATIVE, DESCRIPTIVE, COST]
     return min(verdicts, key=order.index) if verdicts else ""

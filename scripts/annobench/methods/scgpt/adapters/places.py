@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from annobench.core.errors import ConfigError, nearest
-from annobench.methods.scgpt.backbone import PROJECTIONS, Backbone
+from annobench.methods.scgpt.backbone import PROJECTIONS, Encoder
 
 TARGETS = {
     "attention": ("q_proj", "v_proj"),
@@ -22,14 +22,14 @@ def target_layers(target: str) -> tuple[str, ...]:
     return TARGETS[target]
 
 
-def replace_layers(backbone: Backbone, names: tuple[str, ...], build: Callable[[nn.Linear], nn.Module]) -> None:
+def replace_layers(backbone: Encoder, names: tuple[str, ...], build: Callable[[nn.Linear], nn.Module]) -> None:
     """Put `build(layer)` in the place of every Linear layer with one of these names."""
     for block in backbone.layers:
         for name in names:
             setattr(block, name, build(getattr(block, name)))
 
 
-def merge(backbone: Backbone) -> None:
+def merge(backbone: Encoder) -> None:
     """Put plain Linear layers in the place of adapters, in place; what is computed stays the same.
 
     Raises

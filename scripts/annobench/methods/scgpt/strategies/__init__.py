@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from annobench.core.errors import nearest
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 STRATEGIES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
 
@@ -30,7 +30,7 @@ def is_frozen(name: str) -> bool:
     return bool(getattr(strategy(name), "FROZEN", False))
 
 
-def adapt(backbone: Backbone, name: str, options: Mapping[str, object] | None = None) -> None:
+def adapt(backbone: Encoder, name: str, options: Mapping[str, object] | None = None) -> None:
     """Prepare a backbone for training, in place.
 
     Parameters

@@ -1,6 +1,6 @@
 """BitFit: the biases of the layers are trained."""
 
-from annobench.methods.scgpt.backbone import NORMS, PROJECTIONS, Backbone
+from annobench.methods.scgpt.backbone import NORMS, PROJECTIONS, Encoder
 
 LABEL = "BitFit"
 RATES = (1e-3, 4e-3, 1.6e-2)
@@ -8,7 +8,7 @@ STARTS_AS_BASE = True
 MERGES = True
 
 
-def adapt(backbone: Backbone) -> None:
+def adapt(backbone: Encoder) -> None:
     """Train every bias of every layer; that of the keys, which changes nothing, is excepted for all strategies."""
     for block in backbone.layers:
         for name in (*PROJECTIONS, *NORMS):

@@ -2,7 +2,7 @@
 
 from annobench.methods.scgpt.adapters.lowrank import MagnitudeLinear
 from annobench.methods.scgpt.adapters.places import replace_layers, target_layers
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "DoRA"
 RATES = (1e-3, 4e-3, 1.6e-2)
@@ -11,7 +11,7 @@ MERGES = True
 
 
 def adapt(
-    backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.0
+    backbone: Encoder, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.0
 ) -> None:
     """Train changes of rank `rank` and scale alpha / rank, and the length of every row."""
     scale = alpha / max(rank, 1)

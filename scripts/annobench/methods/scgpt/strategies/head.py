@@ -1,6 +1,6 @@
 """Head: the head alone is trained, on features of the frozen backbone."""
 
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "head"
 RATES = (1e-3, 5e-3, 2e-2)
@@ -9,5 +9,5 @@ STARTS_AS_BASE = True
 MERGES = True
 
 
-def adapt(backbone: Backbone) -> None:
+def adapt(backbone: Encoder) -> None:
     """Train nothing of the backbone."""

@@ -3,7 +3,7 @@
 from annobench.core.errors import ConfigError
 from annobench.methods.scgpt.adapters.places import replace_layers
 from annobench.methods.scgpt.adapters.scaled import ScaledLinear
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "IA3"
 RATES = (2e-3, 1e-2, 5e-2)
@@ -11,7 +11,7 @@ STARTS_AS_BASE = True
 MERGES = True
 
 
-def adapt(backbone: Backbone, *, target: str = "paper") -> None:
+def adapt(backbone: Encoder, *, target: str = "paper") -> None:
     """Train factors.
 
     Parameters

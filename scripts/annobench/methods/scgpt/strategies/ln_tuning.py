@@ -1,6 +1,6 @@
 """LN tuning: the LayerNorms of the layers are trained."""
 
-from annobench.methods.scgpt.backbone import NORMS, Backbone
+from annobench.methods.scgpt.backbone import NORMS, Encoder
 
 LABEL = "LN tuning"
 RATES = (1e-3, 4e-3, 1.6e-2)
@@ -8,7 +8,7 @@ STARTS_AS_BASE = True
 MERGES = True
 
 
-def adapt(backbone: Backbone) -> None:
+def adapt(backbone: Encoder) -> None:
     """Train weights and biases of both LayerNorms of every layer."""
     for block in backbone.layers:
         for name in NORMS:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from annobench.core.errors import ConfigError, MethodSkipped, nearest
 from annobench.methods.scgpt.adapters.places import target_layers
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "peft"
 RATES = (1e-3, 4e-3, 1.6e-2)
@@ -13,7 +13,7 @@ _LAYERS = "target_modules"
 
 
 def adapt(
-    backbone: Backbone, *, kind: str = "LORA", target: str = "attention", config: Mapping[str, object] | None = None
+    backbone: Encoder, *, kind: str = "LORA", target: str = "attention", config: Mapping[str, object] | None = None
 ) -> None:
     """Train what peft puts into a backbone.
 

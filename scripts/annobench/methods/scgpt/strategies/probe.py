@@ -1,6 +1,6 @@
 """Frozen probe: a logistic regression on standardised features of the frozen backbone."""
 
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "frozen probe"
 RATES = ()  # solved, not trained in steps
@@ -9,5 +9,5 @@ STARTS_AS_BASE = True
 MERGES = True
 
 
-def adapt(backbone: Backbone) -> None:
+def adapt(backbone: Encoder) -> None:
     """Train nothing of the backbone."""

@@ -4,7 +4,7 @@ import math
 
 from annobench.methods.scgpt.adapters.lowrank import LowRankLinear
 from annobench.methods.scgpt.adapters.places import replace_layers, target_layers
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.scgpt.backbone import Encoder
 
 LABEL = "rsLoRA"
 RATES = (1e-3, 4e-3, 1.6e-2)
@@ -13,7 +13,7 @@ MERGES = True
 
 
 def adapt(
-    backbone: Backbone, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.0
+    backbone: Encoder, *, target: str = "attention", rank: int = 8, alpha: float = 16.0, dropout: float = 0.0
 ) -> None:
     """Train changes of rank `rank` and scale alpha / sqrt(rank) in the layers of a target set."""
     scale = alpha / math.sqrt(max(rank, 1))

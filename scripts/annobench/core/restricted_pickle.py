@@ -32,6 +32,7 @@ class Call:
         object.__setattr__(self, "_function", function)
 
     def __call__(self, *arguments: object) -> object:
+        """What the function gives."""
         return self._function(*arguments)
 
     def __setstate__(self, state: object) -> None:
