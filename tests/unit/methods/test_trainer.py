@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from scipy.sparse import csr_matrix
@@ -492,19 +494,30 @@ def test_checkpoints_stay_for_the_same_job_only(tmp_path: Path) -> None:
         assert not list(fit_folder.iterdir())
 
 
-@pytest.mark.slow  # it waits for two limits of time
+def kill_after_checkpoint(fit_folder: Path) -> None:
+    """Kill the child of a fit as soon as there is a checkpoint."""
+    while not list(fit_folder.glob(f".checkpoint/*/{checkpoints.FILE}")):
+        time.sleep(0.05)
+    for child in psutil.Process().children():
+        if any("annobench.fit.child" in word for word in child.cmdline()):
+            child.kill()
+
+
+@pytest.mark.slow  # it waits for a checkpoint, and for a limit of time
 def test_a_fit_that_was_stopped_goes_on_and_then_leaves_nothing(
     inputs: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    limits = {"memory_mb": 3000, "seconds": 20}  # a checkpoint after ten
+    limits = {"memory_mb": 3000, "seconds": 300}  # a checkpoint after ten
     whole = fit_job(inputs, **LINEAR | {"parameters": {"recipe": {"min_steps": 50_000_000}}, "limits": limits})
     fit_folder = tmp_path / "fit"
+    killer = threading.Thread(target=kill_after_checkpoint, args=(fit_folder,), daemon=True)
+    killer.start()
     parent.run_fit(whole, fit_folder, tmp_path / "attempt.json")
-    assert read_json(fit_folder / "run.json")["status"] == "timeout"
+    assert read_json(fit_folder / "run.json")["status"] == "killed"
     saved = list(fit_folder.glob(f".checkpoint/*/{checkpoints.FILE}"))
     assert len(saved) == 1
     capfd.readouterr()
-    parent.run_fit(replace(whole, limits=replace(whole.limits, seconds=8)), fit_folder, tmp_path / "attempt.json")
+    parent.run_fit(replace(whole, limits=replace(whole.limits, seconds=30)), fit_folder, tmp_path / "attempt.json")
     assert "resumed in epoch" in capfd.readouterr().out
 
 
