@@ -7,7 +7,6 @@ version wrote, is not checked.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from annobench.core.errors import DataError
@@ -26,10 +25,13 @@ def seal(paths: Iterable[str]) -> None:
     paths
         Outputs of the job, relative to the folder of the run.
     """
+    known: dict[Path, dict[Path, str]] = {}
     for file, output in _files(paths):
         place = _place(file)
         if place is not None:
-            _write(place, file, _hashes(output).get(file))
+            if output not in known:
+                known[output] = _hashes(output)
+            _write(place, file, known[output].get(file))
 
 
 def check(paths: Iterable[str]) -> None:
@@ -60,13 +62,11 @@ def _files(paths: Iterable[str]) -> Iterator[tuple[Path, Path]]:
         elif path.is_dir():
             inside = path.rglob("*")
         for one in inside:
-            if (
-                one.is_file() and not one.is_symlink() and one.name != ".snakemake_timestamp"
-            ):  # a link is the user's own
+            is_link = one.is_symlink()  # what it leads to is the user's own
+            if one.is_file() and not is_link and one.name != ".snakemake_timestamp":
                 yield one, path
 
 
-@lru_cache(maxsize=1)
 def _hashes(path: Path) -> dict[Path, str]:
     """Hashes that the manifest of a store has: its files are not read a second time."""
     from annobench.cells.store.manifest import FORMAT, MANIFEST, Manifest
