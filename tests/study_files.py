@@ -202,6 +202,10 @@ def _audit(name: str) -> dict[str, list[Any]]:
         ]
     elif name == "disputed":
         rows = [("c1", "A1", "B", 2, 4, "s1", "d1")]
+    elif name == "misplaced":
+        rows = [("new", "c1", "A1", "B", 0.9, 2, 2, "s1", "d1")]
+    elif name == "predicted":
+        rows = [("s", 1, "new", "A1", 3, 0.9)]
     else:
         rows = [("new", "c1", 0.0, 1.0, "A1", "B", 0.5)]
     return dict(zip(AUDIT[name], map(list, zip(*rows, strict=True)), strict=True))

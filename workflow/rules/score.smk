@@ -64,6 +64,8 @@ rule audit_evaluation:
         places=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/places.parquet",
         label_noise=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/label_noise.parquet",
         disputed=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/disputed.parquet",
+        misplaced=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/misplaced.parquet",
+        predicted=f"results/audit/{STUDY.name}/{{dataset}}/{{evaluation}}/predicted.parquet",
     log:
         f"results/logs/audit_evaluation/{STUDY.name}/{{dataset}}/{{evaluation}}.log",
     benchmark:

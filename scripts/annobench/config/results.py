@@ -27,7 +27,18 @@ class View:
     seed: int
 
 
-AUDIT = ("metrics", "margins", "types", "degs", "spatial", "places", "label_noise", "disputed")  # tables of an audit
+AUDIT = (  # tables of an audit
+    "metrics",
+    "margins",
+    "types",
+    "degs",
+    "spatial",
+    "places",
+    "label_noise",
+    "disputed",
+    "misplaced",
+    "predicted",
+)
 
 
 class Results:

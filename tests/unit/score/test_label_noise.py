@@ -91,3 +91,34 @@ def test_a_cell_is_disputed_where_all_fits_agree() -> None:
     for name in ("majority", "shuffled"):
         one.add(("control", name), ("split", 2), scored(TRUTH, ["A1"] * 100))
     assert [(row[0], row[4]) for row in one.disputed_rows()] == [("c0", 4)]
+
+
+def test_the_cells_that_a_method_misplaces_worst_come_first() -> None:
+    found = Answers(toy_ontology(), "macro_f1")
+    fixed = Categorical.of(["s"] * 3)
+    truth = ["A1", "A2", "B"]
+    said = [
+        (["A2", "A2", "A1"], [0.6, 0.9, 0.8]),
+        (["A1", "A2", "A1"], [0.5, 0.9, 0.4]),
+        (["A1", "A2", "A2"], [1, 1, 0.6]),
+    ]
+    for seed, (labels, confidence) in enumerate(said):
+        found.add_cells(("split", seed), ["c0", "c1", "c2"], Categorical.of(truth), fixed, fixed)
+        found.add(("method", "m"), ("split", seed), scored(truth, labels, confidence=np.array(confidence)))
+    assert list(found.misplaced_rows()) == [
+        ("m", "c2", "B", "A1", pytest.approx(0.6), 3, 3, "s", "s"),
+        ("m", "c0", "A1", "A2", pytest.approx(0.6), 1, 3, "s", "s"),
+    ]
+
+
+def test_of_cells_that_are_wrong_as_often_the_surest_come_first_and_fifty_are_listed() -> None:
+    found = Answers(toy_ontology(), "macro_f1")
+    fixed = Categorical.of(["s"] * 60)
+    sure = np.linspace(0.1, 0.9, 60)
+    found.add_cells(("split", 1), [f"c{i:02d}" for i in range(60)], Categorical.of(["A1"] * 60), fixed, fixed)
+    found.add(("method", "m"), ("split", 1), scored(["A1"] * 60, ["A2"] * 60, confidence=sure))
+    found.add(("method", "mute"), ("split", 1), scored(["A1"] * 60, ["A2"] * 60))
+    rows = pd.DataFrame(found.misplaced_rows())
+    assert rows.groupby(0).size().to_dict() == {"m": 50, "mute": 50}
+    assert rows.loc[rows[0] == "m", 1].tolist() == [f"c{i:02d}" for i in range(59, 9, -1)]
+    assert rows.loc[rows[0] == "mute", 1].tolist() == [f"c{i:02d}" for i in range(50)]

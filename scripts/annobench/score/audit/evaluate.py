@@ -56,8 +56,8 @@ def audit_evaluation(
     ontology
         Relates the labels.
     outputs
-        Files to write: `metrics`, `margins`, `types`, `degs`, `spatial`, `places`, `label_noise` and
-        `disputed`.
+        Files to write: `metrics`, `margins`, `types`, `degs`, `spatial`, `places`, `label_noise`,
+        `disputed`, `misplaced` and `predicted`.
     """
     path = dataset["cells"]
     cells = None if store_folder(path) else read_cells(path)  # a file is read once; of a store what is looked at
@@ -78,6 +78,7 @@ def audit_evaluation(
     tables.rows["margins"] += margins.rows()
     tables.rows["label_noise"] += answers.noise_rows()
     tables.rows["disputed"] += answers.disputed_rows()
+    tables.rows["misplaced"] += answers.misplaced_rows()
     tables.write(outputs)
 
 
@@ -113,6 +114,7 @@ class _SplitAudit:
         self.cells = dataset["cells"]
         self._controls: dict[str, Evidence] = {}  # labellings of controls, as they are recorded
         truths = read_truths(dataset["obs"], split.roles, split.train, ontology, rollup_of(spec.rollup, ontology))
+        self._tested = truths
         known = np.flatnonzero(truths.known)
         self.labelled = len(known) > 0
         # a query without labels: what needs no truth can be computed all the same
@@ -184,6 +186,8 @@ class _SplitAudit:
         shares = "training" if self.truths.trained else "tested"
         recorder = Recorder(tables, self.split.split, self.split.seed, shares)
         controls = self._record_scores(recorder) if self.labelled else {}
+        if not self.labelled:
+            self._record_predicted(recorder)
         if self.labelled:
             self._record_embeddings(recorder, first)
         if self.methods and self.query.n_vars and self._wants("markers"):
@@ -280,6 +284,14 @@ class _SplitAudit:
         biology.record(recorder)
         if first:
             biology.record_heat_map(recorder)
+
+    def _record_predicted(self, recorder: Recorder) -> None:
+        """What methods say of a query without labels, of all its cells."""
+        for method, run in self.runs.items():
+            if run.has("predictions"):
+                folder = self.split.fits[method]
+                scored = read_scored(folder, run, self._tested, self.ontology, bins=self.spec.bins)
+                recorder.predicted(method, scored)
 
     def _record_spatial(self, recorder: Recorder) -> None:
         """Where every test cell lies, what it is, and what the methods say of it with which confidence."""

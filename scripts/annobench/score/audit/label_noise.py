@@ -6,8 +6,11 @@ of a class without such a neighbour keep their label, and are not counted as fli
 
 `disputed`: test cells for which all good methods give the same answer in all fits, and it is not the label. A method is
 good where it scores better than every control without information.
+
+`misplaced`: for every method the test cells that it gets wrong most often, then those with the highest confidence.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 SHARES = (0.05, 0.1, 0.2)
 DRAWS = 20
 _FEWEST = 2  # good methods that can dispute a label
+MISPLACED = 50  # cells of a method that are listed
 _STREAM = 0x1A
 Labelling = tuple[str, str]  # kind and name
 Split = tuple[str, int]  # split and seed
@@ -73,6 +77,7 @@ class Answers:
         self._number: dict[str, int] = {}
         self._cells: dict[Split, tuple[list[str], Codes, Categorical, Categorical]] = {}
         self._answers: dict[Labelling, dict[Split, Codes]] = {}
+        self._confidence: dict[tuple[str, Split], NDArray[np.floating]] = {}  # of methods
 
     def add_cells(
         self, split: Split, ids: Sequence[str], truth: Categorical, study: Categorical, donor: Categorical
@@ -84,6 +89,8 @@ class Answers:
         """The first labels of a labelling, of the cells of `add_cells`."""
         answer = Categorical(scored.predicted_codes, list(scored.names))
         self._answers.setdefault(labelling, {})[split] = self._coded(answer)
+        if labelling[0] == "method" and scored.confidence is not None:
+            self._confidence[labelling[1], split] = scored.confidence
 
     def _coded(self, values: Categorical) -> "Codes":
         """Numbers of labels, the same for all labellings."""
@@ -175,3 +182,34 @@ class Answers:
         for cell, (true, answer, fits, of, by) in said.items():
             if answer >= 0 and self._names[answer] != UNKNOWN:
                 yield cell, self._names[true], self._names[answer], len(good), fits, of, by
+
+    def misplaced_rows(self) -> Iterator[tuple[str, str, str, str, float, int, int, str, str]]:
+        """Method, cell, label, most frequent wrong answer, mean confidence in the wrong answers, number of fits that
+        are wrong and that tested the cell, study and donor; of every method the cells that it misplaces worst.
+        """
+        for method in self.methods:
+            yield from self._misplaced(method)
+
+    def _misplaced(self, method: str) -> Iterator[tuple[str, str, str, str, float, int, int, str, str]]:
+        wrong: dict[str, list[tuple[int, float]]] = {}  # cell -> answers and confidences
+        n_fits: Counter[str] = Counter()
+        about: dict[str, tuple[int, str, str]] = {}  # cell -> truth, study, donor
+        for split, answers in self._answers["method", method].items():
+            ids, truth, study, donor = self._cells[split]
+            n_fits.update(ids)
+            confidence = self._confidence.get((method, split), np.full(len(ids), np.nan))
+            places = np.flatnonzero(answers != truth)
+            of, by = study[places].to_text(), donor[places].to_text()
+            for i, one, other in zip(places.tolist(), of, by, strict=True):
+                wrong.setdefault(ids[i], []).append((int(answers[i]), float(confidence[i])))
+                about[ids[i]] = (int(truth[i]), str(one), str(other))
+        rows = []
+        for cell, given in wrong.items():
+            (answer, _), *_ = Counter(code for code, _ in given).most_common(1)
+            rows.append((len(given), float(np.mean([one for _, one in given])), cell, answer))
+        # a method without confidences has NaN throughout: then the id decides
+        rows.sort(key=lambda row: (-row[0] / n_fits[row[2]], -row[1] if row[1] == row[1] else 0.0, row[2]))
+        for n_wrong, mean, cell, answer in rows[:MISPLACED]:
+            true, of_study, of_donor = about[cell]
+            names = (self._names[true], self._names[answer])
+            yield method, cell, *names, mean, n_wrong, n_fits[cell], of_study, of_donor

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from annobench.core.parquet import write_columns
 from annobench.score.metric import Row
+from annobench.score.scored import Scored
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 TABLES = {
@@ -21,6 +23,8 @@ TABLES = {
     "places": ["name", "cell_id", "x", "y", "label_id"],
     "label_noise": ["metric", "share", "draw", "method", "flipped", "value"],
     "disputed": ["cell_id", "label_id", "predicted", "n_methods", "n_fits", "study", "donor"],
+    "misplaced": ["method", "cell_id", "label_id", "predicted", "confidence", "n_wrong", "n_fits", "study", "donor"],
+    "predicted": ["split", "seed", "method", "label_id", "cells", "confidence"],
 }
 
 
@@ -93,6 +97,15 @@ class Recorder:
         """Where cells lie in a map of an embedding: ids (n,), points (n, 2), labels (n,)."""
         rows = zip(ids, points.tolist(), labels, strict=True)
         self.tables.rows["places"] += [(name, cell, x, y, label) for cell, (x, y), label in rows]
+
+    def predicted(self, method: str, scored: Scored) -> None:
+        """How many cells a method gives each label, and its mean confidence in them, of one split and seed."""
+        codes, confidence = scored.predicted_codes, scored.confidence
+        for code in np.unique(codes):
+            mine = codes == code
+            mean = float("nan") if confidence is None else float(np.mean(confidence[mine]))
+            row = (self.split, self.seed, method, scored.names[code], int(mine.sum()), mean)
+            self.tables.rows["predicted"].append(row)
 
     def spatial(self, *row: object) -> None:
         """One cell in space: name, cell, x, y, true and predicted type, confidence."""
