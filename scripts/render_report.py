@@ -1,14 +1,17 @@
 """Render the self-contained page of a study."""
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from annobench.config.tables import tables
-from annobench.report.page import render
+from annobench.report.page import Outputs, render
 from annobench.report.settings import ReportSettings
 from annobench.workflow.driver import files_of, job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
+
+_OUTPUTS = [field.name for field in fields(Outputs)]
 
 with job(snakemake):
     render(
@@ -17,5 +20,5 @@ with job(snakemake):
         figures=files_of(snakemake.input.figures),
         cards=files_of(snakemake.input.cards),
         provenance=snakemake.input.provenance,
-        output=snakemake.output[0],
+        outputs=Outputs(**{name: snakemake.output[name] for name in _OUTPUTS}),
     )

@@ -1,12 +1,14 @@
 """Progress of a run on one line: how much is done, what is running, how much time is left.
 
 A logger plugin of Snakemake, found by its module name (`--logger annobench`, with scripts/ on PYTHONPATH). On a
-terminal the line is rewritten; elsewhere a new line is printed every ten seconds. Errors are passed on unchanged.
+terminal the line is rewritten; elsewhere a new line is printed every ten seconds. Errors are passed on unchanged. Of a
+dry run it lists what would be done, by rule and method, and why.
 """
 
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from logging import ERROR, LogRecord
 
@@ -32,6 +34,7 @@ _SHORT = {  # rules as the line calls them
     "render_report": "report",
 }
 _EVERY = 10.0  # seconds between lines where there is no terminal
+_FOLLOWS = "input files updated by another job"  # says nothing where there is another reason
 _NOTHING = "nothing to be done: everything is up to date"
 
 
@@ -46,7 +49,9 @@ class LogHandler(LogHandlerBase):
         self.names: dict[int, tuple[str, str]] = {}  # job -> rule, text
         self.began: dict[int, float] = {}  # running job -> when it started
         self.spent: dict[str, list[float]] = {}  # rule -> seconds of each finished job
-        self.done = self.total = 0
+        self.done = self.total = self.failed = 0
+        self.planned: Counter[tuple[str, str]] = Counter()  # of a dry run: rule and method -> jobs
+        self.reasons: dict[tuple[str, str], Counter[str]] = {}
 
     @property
     def writes_to_stream(self) -> bool:
@@ -79,7 +84,7 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO:
             self._started(dict(getattr(record, "stats", {})))
         elif event == LogEvent.JOB_INFO:
-            self._job_started(record)
+            self._job_planned(record) if self.common_settings.dryrun else self._job_started(record)
         elif event == LogEvent.JOB_FINISHED:
             self._job_finished(getattr(record, "job_id", -1))
         elif event == LogEvent.JOB_ERROR:
@@ -88,6 +93,27 @@ class LogHandler(LogHandlerBase):
             self._line(record.getMessage())
         elif event is None and "Nothing to be done" in record.getMessage():
             self._line(_NOTHING)
+        elif event is None and "This was a dry-run" in record.getMessage():
+            self._plan()
+
+    def _job_planned(self, record: LogRecord) -> None:
+        wildcards = dict(getattr(record, "wildcards", None) or {})
+        key = (getattr(record, "rule_name", ""), str(wildcards.get("method", "")))
+        self.planned[key] += 1
+        reason = _why(str(getattr(record, "reason", "") or ""))
+        self.reasons.setdefault(key, Counter())[reason] += 1
+
+    def _plan(self) -> None:
+        """What a dry run would do."""
+        rows = [("rule", "method", "jobs", "why")]
+        rules = list(dict.fromkeys(rule for rule, _ in self.planned))
+        for rule, method in sorted(self.planned, key=lambda key: (rules.index(key[0]), key[1])):
+            why = "; ".join(reason for reason, _ in self.reasons[rule, method].most_common())
+            rows.append((rule, method, str(self.planned[rule, method]), why))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        for rule, method, jobs, why in rows:
+            self._line(f"  {rule:<{widths[0]}}  {method:<{widths[1]}}  {jobs:>{widths[2]}}  {why}")
+        self._line("Nothing was run. What that would take: make plan")
 
     def _started(self, stats: dict[str, int]) -> None:
         self.total = stats.pop("total", 0)
@@ -111,6 +137,7 @@ class LogHandler(LogHandlerBase):
 
     def _job_failed(self, job: int, logs: Iterable[str]) -> None:
         self.began.pop(job, None)
+        self.failed += 1
         log = ", ".join(map(str, logs))
         self._line(f"FAILED: {self.names.get(job, ('', str(job)))[1]}" + (f"  (log: {log})" if log else ""))
 
@@ -122,9 +149,9 @@ class LogHandler(LogHandlerBase):
         running = "; ".join(self.names[job][1] for job in list(self.began)[:3])
         more = f" and {len(self.began) - 3} more" if len(self.began) > 3 else ""
         left = self._left(now)
-        text = f"{self.done:5d} of {self.total} jobs, {self.done / max(self.total, 1):4.0%}" + (
-            f", {left} left" if left else ""
-        )
+        text = f"{self.done:5d} of {self.total} jobs, {self.done / max(self.total, 1):4.0%}, {_clock(now - self.start)}"
+        text += f" gone, about {left} left" if left else " gone"
+        text += f", {self.failed} FAILED" if self.failed else ""
         text += f" | {running}{more}" if running else ""
         if self.terminal:
             width = os.get_terminal_size(self.stream.fileno()).columns - 1
@@ -152,3 +179,15 @@ class LogHandler(LogHandlerBase):
     def _line(self, text: str) -> None:
         self.stream.write(("\r\033[K" if self.terminal else "") + text.rstrip() + "\n")
         self.stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    """A time as `m:ss`, or `h:mm:ss`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+def _why(reason: str) -> str:
+    """Snakemake's reason without the names of files, which differ from job to job."""
+    parts = [part.split(":")[0].strip().lower() for part in reason.split(";") if part.strip()]
+    return "; ".join(part for part in parts if part != _FOLLOWS) or "follows others"

@@ -3,7 +3,8 @@ Report: provenance and one self-contained page; and the plan, which is printed w
 
 in   tables, figures and data cards of the study
 out  results/provenance/<study>.json     configuration as resolved, versions, machine, hashes of the data
-     results/report/<study>/index.html   the page
+     results/report/<study>/index.html   the page, with a page for every method and class, the tables as Markdown and
+                                         LaTeX, and the methods section of a paper
 """
 
 from annobench.workflow.report import ReportRules
@@ -42,7 +43,12 @@ rule render_report:
         cards=TARGETS.cards(),
         provenance=f"results/provenance/{STUDY.name}.json",
     output:
-        f"results/report/{STUDY.name}/index.html",
+        page=f"results/report/{STUDY.name}/index.html",
+        methods=directory(f"results/report/{STUDY.name}/methods"),
+        classes=directory(f"results/report/{STUDY.name}/classes"),
+        tables=directory(f"results/report/{STUDY.name}/tables"),
+        text=f"results/report/{STUDY.name}/methods.md",
+        references=f"results/report/{STUDY.name}/references.bib",
     log:
         f"results/logs/render_report/{STUDY.name}.log",
     benchmark:

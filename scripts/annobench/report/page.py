@@ -1,4 +1,4 @@
-"""One self-contained HTML page per study: it opens offline, tables sort and filter, figures are embedded."""
+"""The pages of a study: one self-contained HTML page that opens offline, and a page for every method and class."""
 
 import re
 from base64 import b64encode
@@ -8,20 +8,23 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
-from itables import options, to_html_datatable
-from itables.javascript import generate_init_offline_itables_html
 from markupsafe import Markup, escape
 
 from annobench.config.controls import CONTROLS
-from annobench.config.standing import NOT_TESTED, TIED
 from annobench.core.files import atomic, read_json
 from annobench.data.prepare.losses import losses
+from annobench.report.answer import EVALUATION, answers, listed, predictions, unranked
+from annobench.report.entity_pages import EntityPage, class_pages, method_pages
+from annobench.report.html_tables import HtmlTable, code
+from annobench.report.methods_text import write_methods
+from annobench.report.names import Names
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
+from annobench.report.text_tables import write_text_tables
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, UNDECIDED
 from annobench.score.registry import FAMILIES, METRICS
 
 _FOLDER = Path(__file__).parent
-_EVALUATION = ["dataset", "evaluation"]
+_FIRST_FIGURE = "ranking"  # stands with the answer
 # columns of the ranking: these first, then the metrics, then these; what repeats others is left out
 _RANKING_FIRST = ("dataset", "evaluation", "rank", "label", "score", "low", "high")
 _RANKING_LAST = (
@@ -45,7 +48,7 @@ _RANKING_LAST = (
 _RANKING_HIDDEN = ("regime", "method", "n_units", "baseline_verdict")  # the cards have the verdict
 _CONTRASTS_HIDDEN = ("base", "method", "group", "t", "family_size")
 _RULES_FIRST = (
-    *_EVALUATION,
+    *EVALUATION,
     "method",
     "rule",
     "cut",
@@ -57,41 +60,10 @@ _RULES_FIRST = (
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best-ranked method of an evaluation.
-
-    Attributes
-    ----------
-    low, high
-        Ends of the interval of the score; None where there is nothing to resample.
-    tied, untested
-        Labels of the methods that the paired tests do not tell apart from it, and of those that were not tested.
-    baselines
-        What is said of the best baseline; empty where the study names none.
-    others
-        How many other methods have a rank.
-    """
-
-    dataset: str
-    name: str
-    label: str
-    score: float
-    low: float | None
-    high: float | None
-    interval_over: str
-    verdict: str
-    tied: list[str]
-    untested: list[str]
-    others: int
-    baselines: str
-
-
-@dataclass(frozen=True)
 class Audited:
     """How many metrics of an evaluation are informative or undecided; which are not evidence, each with the rule."""
 
-    dataset: str
-    name: str
+    place: str
     informative: int
     undecided: int
     not_evidence: list[str]
@@ -108,6 +80,30 @@ class PageFigure:
     width: int
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of a study.
+
+    Attributes
+    ----------
+    page
+        The page.
+    methods, classes
+        Folders for a page of every method, and of every class.
+    tables
+        Folder for the tables of the page as Markdown and LaTeX.
+    text, references
+        The methods section of a paper, and its references as BibTeX.
+    """
+
+    page: str
+    methods: str
+    classes: str
+    tables: str
+    text: str
+    references: str
+
+
 def render(
     settings: ReportSettings,
     tables: Mapping[str, str],
@@ -115,14 +111,14 @@ def render(
     figures: Iterable[str],
     cards: Iterable[str],
     provenance: str,
-    output: str,
+    outputs: Outputs,
 ) -> None:
-    """Write the page of a study.
+    """Write the pages of a study, and its texts for a paper.
 
     Parameters
     ----------
     settings
-        What the page uses of the study.
+        What the pages use of the study.
     tables
         Table -> its CSV file.
     figures
@@ -131,40 +127,88 @@ def render(
         Cards of the datasets.
     provenance
         The provenance record.
-    output
-        The page.
+    outputs
+        What is written.
     """
     cards = list(cards)
-    # a label such as "NA" is a label; only what was written empty is missing
-    read = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in tables.items()}
+    read = {name: read_table(path) for name, path in tables.items()}
+    names = names_of(settings, read)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["code"] = _code
-    labels = {method.method: method.label for method in settings.methods}
-    shown = shown_tables(read, labels) | {
+    environment.filters |= {"code": _code, "listed": listed}
+    made = {"study": settings, "provenance": read_json(provenance)}
+    of_methods, of_classes = method_pages(settings.methods, read, names), class_pages(read, names)
+    for kind, folder, pages in (("method", outputs.methods, of_methods), ("class", outputs.classes, of_classes)):
+        _write_pages(environment.get_template("entity.html.jinja"), Path(folder), kind, pages, made)
+    shown = {name: names.shown(table) for name, table in shown_tables(read).items()} | {
         "data": _data(cards, settings.datasets),
         "methods": pd.DataFrame([asdict(method) for method in settings.methods]),
         "metrics": _metrics(),
     }
+    drawn = [_figure(Path(path), settings.figures) for path in figures]
     page = environment.get_template("page.html.jinja").render(
-        study=settings,
+        **made,
+        percent=f"{100 * settings.level:g} %",
         finished=_finished(read["resources"]),
         rule_findings=rule_findings(read["effects"], settings.datasets),
         lost=_lost(cards, settings.datasets),
         unfinished=read["failed"]["status"].value_counts().to_dict(),
-        best=best(read["ranking"], settings.evaluations),
-        audit=audited(read["audit"], settings.evaluations),
+        answers=answers(read["ranking"], names),
+        unranked=unranked(read["ranking"], names),
+        predictions=predictions(read["predicted_types"], names),
+        audit=audited(read["audit"], names),
         controls=[one.description for name, one in CONTROLS.items() if _was_made(name, read["audit"])],
-        table_code=generate_init_offline_itables_html(options.dt_bundle),
-        tables={name: _interactive(name, table) for name, table in shown.items()},
-        figures=[_figure(Path(path), settings.figures) for path in figures],
-        provenance=read_json(provenance),
+        table_code=code(),
+        tables={name: HtmlTable.of(name, table) if len(table) else None for name, table in shown.items()},
+        facts={entry.table: entry for entry in settings.tables},
+        first=[figure for figure in drawn if figure.name == _FIRST_FIGURE],
+        figures=[figure for figure in drawn if figure.name != _FIRST_FIGURE],
+        method_pages=[(one.name, one.label) for one in of_methods],
+        classes=[(one.name, one.label) for one in of_classes],
         folder=f"../../tables/{settings.study}",
         figure_folder=f"../../figures/{settings.study}",
     )
-    with atomic(output) as path:
+    with atomic(outputs.page) as path:
         path.write_text(page, encoding="utf-8")
+    write_text_tables(shown, outputs.tables)
+    write_methods(
+        settings,
+        read,
+        names=names,
+        cards=cards,
+        provenance=provenance,
+        text=outputs.text,
+        references=outputs.references,
+    )
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """A table of a study. A label such as "NA" is a label; only what was written empty is missing."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def names_of(settings: ReportSettings, tables: Mapping[str, pd.DataFrame]) -> Names:
+    """What the pages call things."""
+    ranked = tables["ranking"].drop_duplicates("method")
+    splits = tables["splits"].dropna(subset=["label"])
+    return Names(
+        datasets={name: entry.label for name, entry in settings.datasets.items()},
+        methods={entry.method: entry.label for entry in settings.methods}
+        | dict(zip(ranked["method"], ranked["label"], strict=True)),
+        evaluations=settings.evaluations,
+        splits=dict(zip(zip(splits["dataset"], splits["split"], strict=True), splits["label"], strict=True)),
+    )
+
+
+def _write_pages(
+    template: jinja2.Template, folder: Path, kind: str, pages: Iterable[EntityPage], made: Mapping[str, object]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in pages:
+        text = template.render(**made, page=one, kind=kind)
+        with atomic(folder / f"{one.name}.html") as path:
+            path.write_text(text, encoding="utf-8")
 
 
 def _lost(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> list[str]:
@@ -182,35 +226,10 @@ def _finished(resources: pd.DataFrame) -> int:
     return int(resources.loc[resources["status"] == "ok", "fit"].nunique())
 
 
-def best(ranking: pd.DataFrame, names: Mapping[str, str]) -> list[Best]:
-    """The best-ranked method of every evaluation, and which others the paired tests do not tell apart from it."""
-    cards = []
-    for (dataset, evaluation), part in ranking[ranking["dataset"] != "all"].groupby(_EVALUATION, sort=False):
-        others = part[part["rank"] > 1]
-        for first in part[part["rank"] == 1].head(1).itertuples():
-            cards.append(
-                Best(
-                    dataset=dataset,
-                    name=names.get(f"{dataset}/{evaluation}", evaluation),
-                    label=first.label,
-                    score=first.score,
-                    low=first.low if pd.notna(first.low) else None,
-                    high=first.high if pd.notna(first.high) else None,
-                    interval_over=first.interval_over,
-                    verdict=first.verdict,
-                    tied=others.loc[others["against_best"].isin(TIED), "label"].tolist(),
-                    untested=others.loc[others["against_best"] == NOT_TESTED, "label"].tolist(),
-                    others=len(others),
-                    baselines=first.baseline_verdict if pd.notna(first.baseline_verdict) else "",
-                )
-            )
-    return cards
-
-
-def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
+def audited(audit: pd.DataFrame, names: Names) -> list[Audited]:
     """A summary of the verdicts of every evaluation."""
     cards = []
-    for (dataset, evaluation), part in audit.groupby(_EVALUATION, sort=False):
+    for (dataset, evaluation), part in audit.groupby(EVALUATION, sort=False):
         reasons = set()
         for row in part[part["verdict"] == NOT_EVIDENCE].itertuples():
             reading = " ".join(word for word in (row.variant, row.rule) if word != "-")
@@ -218,8 +237,7 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
             reasons.add(f"{label}{f' ({reading})' if reading else ''}: {row.because}")
         cards.append(
             Audited(
-                dataset=dataset,
-                name=names.get(f"{dataset}/{evaluation}", evaluation),
+                place=names.place(dataset, evaluation),
                 informative=int((part["verdict"] == INFORMATIVE).sum()),
                 undecided=int((part["verdict"] == UNDECIDED).sum()),
                 not_evidence=sorted(reasons),
@@ -228,19 +246,20 @@ def audited(audit: pd.DataFrame, names: Mapping[str, str]) -> list[Audited]:
     return cards
 
 
-def shown_tables(tables: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """The tables of the page, with columns for people; `labels` are those of methods."""
+def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables of the page with the columns that it shows."""
     return {
         "ranking": ranking_columns(tables["ranking"]),
-        "audit": tables["audit"].drop(columns="regime"),
+        "audit": tables["audit"],
         "rules": _rules(tables["rules"]),
-        "effects": _effects(tables["effects"], labels),
+        "effects": _effects(tables["effects"]),
         "failed": tables["failed"],
         "tests": tables["tests"],
         "contrasts": tables["contrasts"].drop(columns=list(_CONTRASTS_HIDDEN)),
         "classes": tables["classes"],
-        "resources": tables["resources"],
-        "splits": tables["splits"],
+        "predicted_types": tables["predicted_types"],
+        "resources": tables["resources"].drop(columns="fit"),
+        "splits": tables["splits"].drop(columns="label"),
     }
 
 
@@ -251,22 +270,21 @@ def ranking_columns(ranking: pd.DataFrame) -> pd.DataFrame:
     return ranking[[column for column in (*_RANKING_FIRST, *others, *_RANKING_LAST) if column in ranking]]
 
 
-def _effects(effects: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """The effects, levels and methods by their labels."""
-    named = {name: effects[name].map(lambda method: labels.get(method, method)) for name in ("base", "method")}
+def _effects(effects: pd.DataFrame) -> pd.DataFrame:
+    """The effects, levels by their labels."""
     levels = {end: effects[f"{end}_label"] for end in ("from", "to")}
-    return effects.assign(**named, **levels).drop(columns=["from_label", "to_label"])
+    return effects.assign(**levels).drop(columns=["from_label", "to_label"])
 
 
 def _rules(rules: pd.DataFrame) -> pd.DataFrame:
     """Confidence rules, a row for each rule and cut, without merging of labels."""
-    keys = [*_EVALUATION, "method", "rule"]
+    keys = [*EVALUATION, "method", "rule"]
     plain = rules[rules["merging"] == "none"]
     if plain.empty:
         return plain
     cuts = plain[plain["variant"] != "-"].pivot_table(index=[*keys, "variant"], columns="metric", values="value")
     whole = plain[plain["variant"] == "-"].pivot_table(index=keys, columns="metric", values="value")
-    joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"})
+    joined = cuts.join(whole, on=keys).reset_index().rename(columns={"variant": "cut"}).rename_axis(columns=None)
     first = [column for column in _RULES_FIRST if column in joined]
     return joined[first + [column for column in joined if column not in first]]
 
@@ -297,8 +315,7 @@ def _data(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> pd.Data
         entry = datasets[card["dataset"]]
         rows.append(
             {
-                "dataset": card["dataset"],
-                "label": entry.label,
+                "dataset": entry.label,
                 "cells": card["cells"],
                 "genes": card["genes"],
                 "types": sum(label != "unknown" for label in card["labels"]),
@@ -309,8 +326,8 @@ def _data(cards: Iterable[str], datasets: Mapping[str, DatasetEntry]) -> pd.Data
                 "summary": entry.summary,
                 "citation": entry.citation,
                 "licence": entry.licence,
-                "run by the developers": "yes" if entry.run_here else "no",
                 "sha256": card["sha256"][:12],
+                "remark": None if entry.run_here else "could not be fetched where annobench is made",
             }
         )
     return pd.DataFrame(rows)
@@ -331,36 +348,6 @@ def _metrics() -> pd.DataFrame:
             for metric in METRICS.values()
         ]
     )
-
-
-def _interactive(name: str, table: pd.DataFrame) -> str:
-    """A table that sorts and filters; numbers are rounded for reading, missing ones are left empty."""
-    if table.empty:
-        return ""
-    html: str = to_html_datatable(
-        table.apply(as_text),
-        connected=False,
-        table_id=f"table-{name}",
-        showIndex=False,
-        maxBytes=0,
-        lengthMenu=[15, 50, 200, 1000],
-        pageLength=15,
-        classes="display compact nowrap",
-        style="width:100%",
-        display_logo_when_loading=False,
-    )
-    return html
-
-
-def as_text(column: pd.Series) -> pd.Series:
-    """Numbers as text that the page still sorts as numbers: three decimals, four for p-values, none for counts."""
-    if pd.api.types.is_bool_dtype(column):
-        return column.map({True: "yes", False: "no"})
-    if not pd.api.types.is_numeric_dtype(column):
-        return column.fillna("")
-    small = str(column.name).startswith("p_")  # p-values
-    digits = 4 if small else 0 if (column.dropna() % 1 == 0).all() else 3
-    return column.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
 
 
 def _code(text: str) -> Markup:

@@ -12,6 +12,8 @@ from annobench.core.files import read_json
 from annobench.data.prepare.losses import losses
 
 Row = dict[str, str]
+_UNKNOWN = "unknown"  # as annobench.ontology has it, which imports numpy
+_MOST = 4  # types that are named
 
 
 def summary(study: Study, results: Results, name: str | None = None) -> str:
@@ -30,19 +32,51 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
     metric = metric_facts()[study.settings["scoring"]["primary"]].label
     for dataset, evaluation in places:
         rows = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
-        title = "Mean of all evaluations" if dataset == "all" else f"{dataset}, {evaluation}"
+        title = "Mean of all evaluations" if dataset == "all" else _place(study, dataset, evaluation)
         units = rows[0]["interval_over"]
         lines += ["", f"{title}: {metric}" + (f", interval over {units}" if units else "")]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
         lines += [_line(row) for row in rows if row["kind"] != "decoding"]  # the tables list decodings
         if verdict := rows[0].get("baseline_verdict"):  # the same in all rows of an evaluation
             lines.append(f"  {verdict[0].upper()}{verdict[1:]}")
+    lines += _predicted(study, results)
     lines += ["", *_failures(failed, study.name, name)]
     if lost := _losses(study, results):
         lines += ["", "Lost on the way:", *(f"  {text}" for text in lost)]
     if Path(results.report(study.name)).is_file():
         lines += ["", "Report: " + f"{study.own or '.'}/{results.report(study.name)}".removeprefix("./")]
     return "\n".join(lines)
+
+
+def _place(study: Study, dataset: str, evaluation: str) -> str:
+    """An evaluation for people."""
+    labels = {split.evaluation: split.evaluation_label for split in study.splits.values() if split.dataset == dataset}
+    label = study.datasets[dataset]["label"] if dataset in study.datasets else dataset
+    return f"{label}: {labels.get(evaluation, evaluation)}"
+
+
+def _predicted(study: Study, results: Results) -> list[str]:
+    """What methods say of queries without labels: how many types, the most frequent, and how many cells are unknown."""
+    path = Path(results.table(study.name, "predicted_types"))
+    rows = _read(path) if path.is_file() else []
+    labels = {name: method["label"] for name, method in study.methods.items()}
+    lines = []
+    for dataset, evaluation in dict.fromkeys((row["dataset"], row["evaluation"]) for row in rows):
+        mine = [row for row in rows if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
+        cells = {method: _sum(mine, method, "cells") for method in dict.fromkeys(row["method"] for row in mine)}
+        lines += ["", f"{_place(study, dataset, evaluation)}: {max(cells.values()):,.0f} cells without labels"]
+        lines += [f"  {'method':<44}{'types':>6}{'unknown':>9}  most frequent"]
+        for method in cells:
+            of = [row for row in mine if row["method"] == method]
+            known = [row for row in of if row["label_id"] != _UNKNOWN]
+            unknown = 1 - _sum(known, method, "share")
+            most = ", ".join(f"{row['label']} {float(row['cells']):,.0f}" for row in known[:_MOST])
+            lines.append(f"  {labels.get(method, method):<44}{len(known):>6}{unknown:>9.0%}  {most}")
+    return lines
+
+
+def _sum(rows: Sequence[Row], method: str, column: str) -> float:
+    return sum(float(row[column]) for row in rows if row["method"] == method)
 
 
 def _line(row: Row) -> str:
@@ -59,7 +93,7 @@ def _losses(study: Study, results: Results) -> list[str]:
     """What datasets lost while they were prepared."""
     cards = (Path(results.card(dataset)) for dataset in study.datasets)
     found = (read_json(card) for card in cards if card.is_file())
-    return [f"{card['dataset']}: {text}" for card in found for text in losses(card)]
+    return [f"{study.datasets[card['dataset']]['label']}: {text}" for card in found for text in losses(card)]
 
 
 def _failures(failed: Sequence[Row], study: str, name: str | None) -> list[str]:

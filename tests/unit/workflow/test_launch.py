@@ -34,6 +34,12 @@ RANKING = (
     "d,kfold,1,knn,k nearest neighbours,method,0.8,0.7,0.9,cells,2,2,1.5,0.5\n"
     "d,kfold,,awk,External,method,0.5,0.4,0.6,cells,1,2,3,\n"
 )
+PREDICTED = (
+    "dataset,evaluation,regime,method,label_id,label,cells,share,confidence,n_fits\n"
+    "q,pair,pair,knn,CL:1,B cell,600,0.6,0.9,1\n"
+    "q,pair,pair,knn,CL:2,T cell,200,0.2,0.8,1\n"
+    "q,pair,pair,knn,unknown,unknown,200,0.2,,1\n"
+)
 FAILED = "dataset,split,method,seed,status,reason,traceback\n" + "".join(
     f"d,kfold_{fold},awk,1,timeout,took too long,\n" for fold in (1, 2)
 )
@@ -52,7 +58,7 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     page.parent.mkdir(parents=True)
     page.touch()
     text = summary(study, results)
-    assert "d, kfold: macro F1, interval over cells" in text
+    assert "d: kfold: macro F1, interval over cells" in text
     assert "Mean of all" not in text  # one evaluation only
     lines = text.splitlines()
     assert any(
@@ -67,9 +73,13 @@ def test_the_summary_shows_scores_failures_and_the_report(tmp_path: Path) -> Non
     said = [f"{header},baseline_verdict", *(f"{row},baseline wins: no other" for row in rows)]
     (folder / "ranking.csv").write_text("\n".join(said) + "\n")
     assert summary(study, results).count("  Baseline wins: no other\n") == 1
+    (folder / "predicted_types.csv").write_text(PREDICTED)
+    text = summary(study, results)
+    assert "q: pair: 1,000 cells without labels" in text
+    assert re.search(r"\n  k nearest neighbours +2 +20%  B cell 600, T cell 200\n", text)
     nothing = RANKING.replace("0.7,0.9,cells", ",,").replace("0.4,0.6,cells", ",,")
     (folder / "ranking.csv").write_text(nothing)  # one fit: nothing to resample
-    assert "d, kfold: macro F1\n" in summary(study, results)
+    assert "d: kfold: macro F1\n" in summary(study, results)
     (folder / "ranking.csv").write_text(nothing.replace("0.5,,,", ",,,"))  # a method without the metric
     assert re.search(r"  -  External +-  ", summary(study, results))
 
@@ -214,11 +224,13 @@ def test_the_installed_command_runs_the_checkout_that_it_is_called_in(
     assert len(calls) == 1
 
 
-def handler(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> tuple[LogHandler, io.StringIO]:
+def handler(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float], *, dryrun: bool = False
+) -> tuple[LogHandler, io.StringIO]:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr("snakemake_logger_plugin_annobench.time.monotonic", lambda: clock[0])
-    return LogHandler(common_settings=None, settings=None), stream
+    return LogHandler(common_settings=SimpleNamespace(dryrun=dryrun), settings=None), stream
 
 
 def event(kind: LogEvent | None, message: str = "", level: int = logging.INFO, **more: object) -> logging.LogRecord:
@@ -239,7 +251,7 @@ def test_progress_says_what_runs_how_many_and_how_long(monkeypatch: pytest.Monke
         display.emit(event(LogEvent.JOB_FINISHED, job_id=job))
     text = stream.getvalue()
     assert "40 jobs to do" in text
-    assert "   20 of 40 jobs,  50%" in text
+    assert "   20 of 40 jobs,  50%, 2:00 gone, " in text
     assert "left | fit d s knn seed 20; fit d s knn seed 21; fit d s knn seed 22 and 17 more" in text
 
 
@@ -253,4 +265,39 @@ def test_progress_passes_errors_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "FAILED: prepare d  (log: a.log)",
         "the file is locked",
         "nothing to be done: everything is up to date",
+    ]
+
+
+def test_a_dry_run_lists_jobs_by_rule_and_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    display, stream = handler(monkeypatch, [0.0], dryrun=True)
+    display.emit(event(LogEvent.RUN_INFO, stats={"fit_method": 3, "total": 4}))
+    planned = [("prepare_dataset", {"dataset": "d"}, "Missing output files: a.h5ad")]
+    for method, seed in (("pca", 1), ("knn", 1), ("knn", 2)):
+        reason = f"Code has changed since last execution; Input files updated by another job: {seed}"
+        planned.append(("fit_method", {"dataset": "d", "method": method, "seed": seed}, reason))
+    for number, (rule, wildcards, reason) in enumerate(planned):
+        display.emit(event(LogEvent.JOB_INFO, jobid=number, rule_name=rule, wildcards=wildcards, reason=reason))
+    display.emit(event(None, "This was a dry-run (flag -n)."))
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["4", "jobs", "to", "do"],
+        ["rule", "method", "jobs", "why"],
+        ["prepare_dataset", "1", "missing", "output", "files"],
+        ["fit_method", "knn", "2", "code", "has", "changed", "since", "last", "execution"],
+        ["fit_method", "pca", "1", "code", "has", "changed", "since", "last", "execution"],
+        ["Nothing", "was", "run.", "What", "that", "would", "take:", "make", "plan"],
+    ]
+
+
+def test_failures_are_counted_as_they_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    display, stream = handler(monkeypatch, clock)
+    display.emit(event(LogEvent.RUN_INFO, stats={"fit_method": 2, "total": 2}))
+    for job in (1, 2):
+        display.emit(event(LogEvent.JOB_INFO, jobid=job, rule_name="fit_method", wildcards={"method": "knn"}))
+    display.emit(event(LogEvent.JOB_ERROR, jobid=1, log=["a.log"]))
+    clock[0] += 3700
+    display.emit(event(LogEvent.JOB_FINISHED, job_id=2))
+    assert stream.getvalue().splitlines()[1:] == [
+        "FAILED: fit knn  (log: a.log)",
+        "    1 of 2 jobs,  50%, 1:01:40 gone, 1 FAILED",
     ]
