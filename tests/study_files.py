@@ -140,7 +140,9 @@ def _write_dataset(results: Results, splits: Sequence[ScoredSplit]) -> dict[str,
     for tested, one in zip((2, 3), splits, strict=True):
         cells["role"][one.split] = np.where(part < 2, "train", np.where(part == tested, "test", "unused"))
         for seed in one.seeds:
-            write_columns(results.roles("d", one.split, seed), {"role": cells["role"][one.split].astype(object)})
+            ids = np.array([f"c{i}" for i in range(CELLS)], dtype=object)
+            roles = {"cell_id": ids, "role": cells["role"][one.split].astype(object)}
+            write_columns(results.roles("d", one.split, seed), roles)
             write_columns(results.train("d", one.fitted, seed), {"label_id": cells["label_id"][part < 2]})
     return cells
 

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adders = (
         _add_runs,
+        _add_compare,
         _add_score,
         _add_annotate,
         _add_convert,
@@ -106,6 +107,24 @@ def _plan(given: Arguments) -> int:
     from annobench.workflow.plan import Plan
 
     print(Plan(resolve(entered(given.study)), Results()).text())
+    return 0
+
+
+def _add_compare(commands: "Commands") -> None:
+    parser = _command(
+        commands, "compare", _compare, "compare two result folders, or two methods, with paired intervals"
+    )
+    parser.add_argument("first", help="folder of results, method of the study, or FOLDER:METHOD")
+    parser.add_argument("second", help="the same; differences are second minus first")
+    parser.add_argument("--study", help="name in config/studies, or a file; the default study where left out")
+    parser.add_argument("--out", help="CSV file for the table")
+
+
+def _compare(given: Arguments) -> int:
+    from annobench.workflow.compare import compare
+    from annobench.workflow.launch import resolve
+
+    print(compare(resolve(given.study), given.first, given.second, Path(given.out) if given.out else None))
     return 0
 
 

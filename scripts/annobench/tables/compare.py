@@ -300,15 +300,21 @@ class Comparison:
 
     def tests(self) -> pd.DataFrame:
         """Paired differences of the primary metric between all methods (controls left out), per evaluation."""
-        rows = [row for evaluation in self.measures.evaluations(self.primary) for row in self._family(evaluation)]
+        methods = [name for name, method in self.methods.items() if method.kind == "method"]
+        return self.tests_of(list(combinations(methods, 2)))
+
+    def tests_of(self, pairs: Sequence[tuple[str, str]], places: Sequence[Evaluation] | None = None) -> pd.DataFrame:
+        """Paired differences of the primary metric between some pairs of methods, per evaluation; by default of all."""
+        known = self.measures.evaluations(self.primary)
+        rows = [row for place in known if places is None or place in places for row in self._family(place, pairs)]
         return pd.DataFrame(rows, columns=_TESTS)
 
-    def _family(self, evaluation: Evaluation) -> list[dict[str, object]]:
-        """All pairs of methods in one evaluation, which Holm's correction is made over."""
+    def _family(self, evaluation: Evaluation, wanted: Sequence[tuple[str, str]]) -> list[dict[str, object]]:
+        """The pairs of methods in one evaluation, which Holm's correction is made over."""
         metric, dataset = self.primary, evaluation[0]
-        methods = [name for name, method in self.methods.items() if method.kind == "method"]
+        methods = list(dict.fromkeys(method for pair in wanted for method in pair))
         samples = {m: self.measures.samples_of(metric, self.fits.of(m, evaluation)) for m in methods}
-        shared = {pair: frozenset(set(samples[pair[0]]) & set(samples[pair[1]])) for pair in combinations(methods, 2)}
+        shared = {pair: frozenset(set(samples[pair[0]]) & set(samples[pair[1]])) for pair in wanted}
         pairs = [pair for pair in shared if shared[pair]]
         kinds = {self.fits.unit_kinds.get(fit, "") for m in methods for fit in self.fits.of(m, evaluation)} - {""}
         swaps, width = stats.swaps_needed(len(pairs), self.confidence), metric.high - metric.low

@@ -32,7 +32,7 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
     metric = metric_facts()[study.settings["scoring"]["primary"]].label
     for dataset, evaluation in places:
         rows = [row for row in ranking if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
-        title = "Mean of all evaluations" if dataset == "all" else _place(study, dataset, evaluation)
+        title = "Mean of all evaluations" if dataset == "all" else place_label(study, dataset, evaluation)
         units = rows[0]["interval_over"]
         lines += ["", f"{title}: {metric}" + (f", interval over {units}" if units else "")]
         lines += [f"  {'rank':>4}  {'method':<44}{'score':>6}  {'interval':<15}{'fits':>9}{'s a fit':>9}"]
@@ -48,7 +48,7 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _place(study: Study, dataset: str, evaluation: str) -> str:
+def place_label(study: Study, dataset: str, evaluation: str) -> str:
     """An evaluation for people."""
     labels = {split.evaluation: split.evaluation_label for split in study.splits.values() if split.dataset == dataset}
     label = study.datasets[dataset]["label"] if dataset in study.datasets else dataset
@@ -64,7 +64,7 @@ def _predicted(study: Study, results: Results) -> list[str]:
     for dataset, evaluation in dict.fromkeys((row["dataset"], row["evaluation"]) for row in rows):
         mine = [row for row in rows if (row["dataset"], row["evaluation"]) == (dataset, evaluation)]
         cells = {method: _sum(mine, method, "cells") for method in dict.fromkeys(row["method"] for row in mine)}
-        lines += ["", f"{_place(study, dataset, evaluation)}: {max(cells.values()):,.0f} cells without labels"]
+        lines += ["", f"{place_label(study, dataset, evaluation)}: {max(cells.values()):,.0f} cells without labels"]
         lines += [f"  {'method':<44}{'types':>6}{'unknown':>9}  most frequent"]
         for method in cells:
             of = [row for row in mine if row["method"] == method]

@@ -70,7 +70,7 @@ class TableRules(Chapter):
             *published_files(settings["published_values"], self.root),
         ]
 
-    def spec(self, wildcards: Wildcards) -> TablesSpec:
+    def spec(self, wildcards: Wildcards | None = None) -> TablesSpec:
         """What the tables need to know of the study."""
         settings = self.study.settings
         scoring = settings["scoring"]

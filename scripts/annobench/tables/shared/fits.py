@@ -29,7 +29,8 @@ Evaluation = tuple[str, str, str]  # dataset, evaluation, regime
 class FitFiles:
     """One planned fit, or a view of one, and its files; a partial study lacks some.
 
-    A file of scores holds the rows of all views of its fit; `rows` gives those of this view.
+    A file of scores holds the rows of all views of its fit; `rows` gives those of this view. `scored_as` is the method
+    in these files, where `method` is another name for it.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class FitFiles:
     sums: Path
     confidence: Path
     attempt: Path
+    scored_as: str = ""
 
     @property
     def key(self) -> dict[str, str | int]:
@@ -67,7 +69,7 @@ class FitFiles:
         Raises DataError for a file of scores without this view.
         """
         view = read_columns(path, ["split", "method"], categorical=["split", "method"])
-        mine = (view["split"] == self.split) & (view["method"] == self.method)
+        mine = (view["split"] == self.split) & (view["method"] == (self.scored_as or self.method))
         if path == self.scores and not mine.any():  # the others may be empty: a failed fit, a query without labels
             raise DataError(
                 f"{path}: holds no rows of split {self.split} and method {self.method}: it was scored for another "
@@ -89,7 +91,7 @@ def planned_fits(spec: TablesSpec, results: Results) -> list[FitFiles]:
         for method in split.methods:
             for seed in split.seeds:
                 fit = Fit(split.dataset, split.fitted, spec.methods[method].fitted, seed)
-                files = {"run": results.run(fit), "attempt": results.attempt(fit), **results.scores(fit)}
+                files = {name: Path(path) for name, path in results.scores(fit).items()}
                 planned.append(
                     FitFiles(
                         dataset=split.dataset,
@@ -98,7 +100,13 @@ def planned_fits(spec: TablesSpec, results: Results) -> list[FitFiles]:
                         split=split.split,
                         method=method,
                         seed=seed,
-                        **{name: Path(path) for name, path in files.items()},
+                        run=Path(results.run(fit)),
+                        attempt=Path(results.attempt(fit)),
+                        scores=files["scores"],
+                        confusion=files["confusion"],
+                        groups=files["groups"],
+                        sums=files["sums"],
+                        confidence=files["confidence"],
                     )
                 )
     return planned
