@@ -97,8 +97,8 @@ def _fill(page: EntityPage, mine: Tables, tables: Tables, names: Names) -> None:
     add(
         "Classes",
         "The classes that it finds worst come first.",
-        mine["classes"].sort_values([*EVALUATION, "f1"], kind="stable"),
-        *(*EVALUATION, "label", "f1", "precision", "recall", "cells", "n_fits"),
+        mine["classes"].sort_values([*EVALUATION, "split", "f1"], kind="stable"),
+        *(*EVALUATION, "split", "label", "f1", "precision", "recall", "cells", "n_fits"),
     )
     add(
         "Confusions",
@@ -136,12 +136,12 @@ def class_pages(tables: Tables, names: Names) -> list[EntityPage]:
 def _fill_class(page: EntityPage, label_id: str, tables: Tables, confusion: pd.DataFrame, names: Names) -> None:
     scores = tables["classes"]
     scores = scores[(scores["label_id"] == label_id) & ~scores["method"].isin(CONTROLS)]
-    place = scores.groupby(EVALUATION, sort=False).ngroup()
+    place = scores.groupby([*EVALUATION, "split"], sort=False).ngroup()
     ordered = scores.assign(place=place).sort_values(["place", "f1"], ascending=[True, False], kind="stable")
     page.add(
         "Who finds it",
         "Mean over the fits with test cells of the class; the best method of an evaluation first.",
-        names.shown(ordered[[*EVALUATION, "method", "f1", "precision", "recall", "cells", "n_fits"]]),
+        names.shown(ordered[[*EVALUATION, "split", "method", "f1", "precision", "recall", "cells", "n_fits"]]),
     )
     for heading, text, column, other in (
         ("What it is taken for", "Its own cells: share that methods call something else.", "true", "taken for"),
@@ -193,7 +193,6 @@ def _confused(confusion: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFram
     named = confusion.assign(
         share=confusion["n"] / totals,
         cells=cells.astype(float).round(1),
-        split=confusion["split"].replace(ALL, ""),
         **{"true class": confusion["true"].map(lambda one: labels.get(one, one))},
         **{"taken for": confusion["predicted"].map(lambda one: labels.get(one, one))},
     )

@@ -6,6 +6,7 @@ from functools import cache
 import pandas as pd
 from itables import options
 
+_LARGE = 1000  # from here on decimals say nothing
 SHORT = 12  # rows up to which a table is not folded
 
 
@@ -48,14 +49,14 @@ class HtmlTable:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Numbers as text that still sorts as numbers: three decimals, four for p-values, none for counts."""
+    """Numbers as text that still sorts as numbers: three decimals, four for p-values, none for counts and thousands."""
     if pd.api.types.is_bool_dtype(column):
         return column.map({True: "yes", False: "no"})
     if not pd.api.types.is_numeric_dtype(column):
         return column.map(lambda value: "" if pd.isna(value) else str(value))
     small = str(column.name).startswith(("p_", "p "))  # p-values
     digits = 4 if small else 0 if (column.dropna() % 1 == 0).all() else 3
-    return column.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
+    return column.map(lambda value: "" if pd.isna(value) else f"{value:.{0 if abs(value) >= _LARGE else digits}f}")
 
 
 @cache

@@ -23,7 +23,15 @@ _REGIMES = {
     "zero_shot": "no cell was used for training",
     "conditions": "conditions were held out",
 }
-_OF_EVALUATION = ("folds", "fractions", "held_out", "test_fraction", "val_fraction", "group_by", "rollup")
+_OF_EVALUATION = {
+    "folds": "folds",
+    "fractions": "shares of the labels",
+    "held_out": "held out",
+    "test_fraction": "test share",
+    "val_fraction": "validation share",
+    "group_by": "groups kept together",
+    "rollup": "labels rolled up to",
+}
 Document = Mapping[str, object]
 
 
@@ -100,7 +108,7 @@ def _evaluations(evaluations: Iterable[Document], seeds: object, splits: pd.Data
         matching = (one for one in evaluations if one["dataset"] == dataset and _name(one) == evaluation)
         setting = next(matching, {})
         regime = str(part["regime"].iloc[0])
-        given = [f"{key.replace('_', ' ')} {_value(setting[key])}" for key in _OF_EVALUATION if setting.get(key)]
+        given = [f"{text} {_value(setting[key])}" for key, text in _OF_EVALUATION.items() if setting.get(key)]
         balance = setting.get("balance")
         if isinstance(balance, Mapping) and balance.get("policy", "none") != "none":
             given.append("balancing " + _value(balance))

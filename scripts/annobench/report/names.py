@@ -62,7 +62,8 @@ class Names:
             changed["metric"] = table["metric"].map(self.metric)
         if {"dataset", "split"} <= {*table}:
             keys = zip(table["dataset"], table["split"], strict=True)
-            changed["split"] = pd.Series([self.splits.get(key) or key[1] for key in keys], table.index, dtype=object)
+            labels = [None if key[1] == ALL else self.splits.get(key) or key[1] for key in keys]
+            changed["split"] = pd.Series(labels, table.index, dtype=object)
         first = {}
         if {"dataset", "evaluation"} <= {*table}:
             keys = zip(table["dataset"], table["evaluation"], strict=True)

@@ -28,4 +28,8 @@ def write_text_tables(tables: Mapping[str, pd.DataFrame], folder: str) -> None:
                 markdown = texts.map(lambda text: text.replace("|", "\\|").replace("\n", " "))
                 path.write_text(markdown.to_markdown(index=False, disable_numparse=True) + "\n", encoding="utf-8")
             with atomic(place / f"{name}.tex") as path:
-                path.write_text(texts.style.hide(axis="index").format(escape="latex").to_latex(hrules=True), "utf-8")
+                styled = (
+                    texts.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+                )
+                sides = "".join("r" if pd.api.types.is_numeric_dtype(column) else "l" for _, column in table.items())
+                path.write_text(styled.to_latex(hrules=True, column_format=sides), encoding="utf-8")

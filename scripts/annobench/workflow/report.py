@@ -58,9 +58,10 @@ class ReportRules(Chapter):
         return self.settings(wildcards).to_params()
 
     def code(self, wildcards: Wildcards) -> str:
-        """Hash of the page's code and template."""
-        template = self.root / "scripts" / "annobench" / "report" / "page.html.jinja"
-        return code_hash("annobench.report.page") + sha256_of(template)[:12]
+        """Hash of the code of the pages, of their templates, and of the works that are cited."""
+        templates = sorted((self.root / "scripts" / "annobench" / "report").glob("*.jinja"))
+        files = [*templates, self.root / "config" / "references.yaml"]
+        return code_hash("annobench.report.page") + "".join(sha256_of(file)[:12] for file in files)
 
 
 def _table_entry(name: str) -> TableEntry:

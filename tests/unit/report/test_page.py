@@ -12,7 +12,11 @@ from annobench.config.entities import available
 from annobench.config.tables import table_facts, tables
 from annobench.core.files import write_json
 from annobench.core.paths import ROOT
-from annobench.report.page import as_text, audited, best, ranking_columns, render, rule_findings, shown_tables
+from annobench.report.answer import answers, predictions, unranked
+from annobench.report.entity_pages import class_file
+from annobench.report.html_tables import HtmlTable, as_text
+from annobench.report.names import Names
+from annobench.report.page import Outputs, audited, ranking_columns, render, rule_findings, shown_tables
 from annobench.report.settings import DatasetEntry, FigureEntry, MethodEntry, ReportSettings, TableEntry
 from annobench.workflow.launch import resolve
 from annobench.workflow.report import ReportRules
@@ -33,6 +37,30 @@ SETTINGS = ReportSettings(
     evaluations={"d/kfold": "all labels"},
     figures={"ranking": FigureEntry("Ranking", "A caption with <angles>.")},
 )
+
+
+NAMES = Names(
+    {"d": "Data, all of it"}, {"one": "One"}, {"d/kfold": "all labels"}, {("d", "half"): "half of the labels"}
+)
+
+
+PROVENANCE = {
+    "annobench": "1.2",
+    "written": "2026-01-01T00:00:00",
+    "commit": None,
+    "uncommitted": {},
+    "python": "3.12.1",
+    "packages": {"numpy": "2.4.0", "torch": "2.13.0"},
+    "machine": {"cores": 2, "processor": "a processor", "memory_gb": 8},
+    "methods": {"one": {"parameters": {"k": 3, "recipe": {"rate": 0.1, "warm": None}}}},
+    "settings": {
+        "seeds": [1],
+        "ontology": {"release": "2026-03-26"},
+        "scoring": {"metrics": ["macro_f1", "accuracy"]},
+        "statistics": {"replicates": 2000},
+        "evaluations": [{"dataset": "d", "regime": "kfold", "folds": 5, "val_fraction": 0.15}],
+    },
+}
 
 
 def empty(name: str) -> pd.DataFrame:
@@ -81,10 +109,7 @@ def page(folder: Path, changed: dict[str, pd.DataFrame], settings: ReportSetting
         changed.get(name, empty(name)).to_csv(paths[name], index=False)
     card = {"dataset": "d", "cells": 10, "genes": 5, "labels": {"a": 9, "unknown": 1}, "studies": {}, "donors": {}}
     write_json(folder / "card.json", card | {"cells_with_unknown_label": 1, "matrix": "counts", "sha256": "0" * 64})
-    write_json(
-        folder / "provenance.json",
-        {"annobench": "1.2", "written": "2026-01-01T00:00:00", "commit": None, "uncommitted": {}},
-    )
+    write_json(folder / "provenance.json", PROVENANCE)
     plt.figure(figsize=(2, 1)).savefig(folder / "ranking.png", dpi=200)
     plt.close()
     render(
@@ -93,44 +118,153 @@ def page(folder: Path, changed: dict[str, pd.DataFrame], settings: ReportSetting
         figures=[str(folder / "ranking.png")],
         cards=[str(folder / "card.json")],
         provenance=str(folder / "provenance.json"),
-        output=str(folder / "index.html"),
+        outputs=Outputs(
+            page=str(folder / "index.html"),
+            methods=str(folder / "methods"),
+            classes=str(folder / "classes"),
+            tables=str(folder / "tables"),
+            text=str(folder / "methods.md"),
+            references=str(folder / "references.bib"),
+        ),
     )
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_page_has_all_sections_and_is_self_contained(tmp_path: Path) -> None:
-    html = page(tmp_path, {"ranking": ranking(), "audit": audit()})
+    html = page(tmp_path, {"ranking": ranking(), "audit": audit(), "classes": classes()})
     sections = re.findall(r'<section id="(\w+)">', html)
-    assert sections == [
-        "ranking", "audit", "figures", "failures", "tests", "classes", "cost", "data", "methods", "made"
-    ]  # fmt: skip
-    assert set(re.findall(r'href="#(\w+)"', html)) == set(sections)
+    assert sections == ["answer", "lost", "figures", "methods", "classes", "tables", "audit", "made"]
+    assert set(re.findall(r'href="#(\w+)"', html)) == set(sections) - {"lost"} | {"lost"}
     assert not re.search(r'(src|href)="https?://', html)
-    assert "0 of 0 fits finished." in html
+    assert "init_notebook_mode" not in html
     assert "A caption with &lt;angles&gt;." in html
     assert 'width="200"' in html  # half of its pixels
-    assert '<a href="../../tables/tiny/ranking.csv">ranking.csv</a> Methods in order.' in html
     assert "<dt><code>rank</code></dt><dd>Place; <code>all</code> &lt;is&gt; a mean.</dd>" in html
+    first = html.index('id="figure-ranking"')
+    assert html.index('id="answer"') < first < html.index('id="lost"')  # the ranking stands with the answer
+
+
+def test_every_link_to_a_page_leads_to_one(tmp_path: Path) -> None:
+    splits = pd.DataFrame(
+        [row("splits", **PLACE, split="half", label="half of the labels", seed=1, train=1, val=1, test=1)]
+    )
+    html = page(tmp_path, {"ranking": ranking(), "classes": classes(), "confusion": confusion(), "splits": splits})
+    links = set(re.findall(r'href="((?:methods|classes)/[^"]+\.html)"', html))
+    assert links == {"methods/one.html", "classes/CL_1.html"}
+    assert all((tmp_path / link).is_file() for link in links)
+    text = (tmp_path / "methods" / "one.html").read_text()
+    assert "What it does." in text
+    assert re.search(r"<td>class one</td>\s*<td>CL:2</td>", text)  # a confusion
+    assert "Cost" in text
+    assert "Misplaced cells" not in text  # there are none
+    assert "half of the labels" in (tmp_path / "classes" / "CL_1.html").read_text()
+
+
+def classes() -> pd.DataFrame:
+    values = PLACE | {"method": "one", "label_id": "CL:1", "label": "class one", "f1": 0.5, "cells": 10, "n_fits": 1}
+    return pd.DataFrame([row("classes", **values | {"split": split}) for split in ("all", "half")])
+
+
+def confusion() -> pd.DataFrame:
+    values = PLACE | {"split": "all", "method": "one", "true": "CL:1", "n_fits": 1, "n_trained": 1}
+    return pd.DataFrame(
+        [
+            row("confusion", **values | {"predicted": label, "n": n, "cells": n})
+            for label, n in (("CL:1", 6), ("CL:2", 4))
+        ]
+    )
 
 
 def test_the_best_method_and_those_that_are_not_significantly_worse(tmp_path: Path) -> None:
-    (card,) = best(ranking(), SETTINGS.evaluations)
-    assert (card.name, card.label, card.tied, card.untested, card.others) == ("all labels", "One", ["Two"], ["Four"], 3)
-    html = page(tmp_path, {"ranking": ranking(), "audit": audit()})
-    assert "Not told apart from it: Two." in html
+    (answer,) = answers(ranking(), NAMES)
+    assert (answer.place, answer.label, answer.tied, answer.untested) == ("Data, all labels", "One", ["Two"], ["Four"])
+    assert (answer.others, answer.worse) == (3, 1)
+    html = " ".join(page(tmp_path, {"ranking": ranking(), "audit": audit()}).split())
+    assert "comes first of 4 methods, with macro F1 0.800 [0.700, 0.900], 90 % interval over donors." in html
+    assert "It cannot be told apart from Two. One is worse." in html
     assert "Not tested against it: Four." in html
-    assert "<div>One is better than the best baseline Two by 0.1.</div>" in html
+    assert "One is better than the best baseline Two by 0.1." in html
     assert "best baseline" not in page(tmp_path, {"ranking": ranking().assign(baseline_verdict=None)})
 
 
 def test_a_score_without_an_interval_has_none(tmp_path: Path) -> None:
     alone = pd.DataFrame([ranked("one", 1, 0.8, low=None, high=None, interval_over=None)])
     html = " ".join(page(tmp_path, {"ranking": alone}).split())
-    assert "macro F1 0.800 <div" in html
+    assert "is the only method with a rank, with macro F1 0.800." in html
+
+
+def test_an_evaluation_without_a_ranked_method_and_one_without_labels_are_named(tmp_path: Path) -> None:
+    none = pd.DataFrame([ranked("one", None, 0.8)])
+    assert unranked(none, NAMES) == ["Data, all labels"]
+    assert unranked(ranking(), NAMES) == []
+    types = [("CL:1", "class one", 60), ("unknown", "unknown", 40)]
+    rows = [
+        row("predicted_types", **PLACE, method="one", label_id=label_id, label=label, cells=n, share=n / 100, n_fits=1)
+        for label_id, label, n in types
+    ]
+    (said,) = predictions(pd.DataFrame(rows), NAMES)
+    assert (said.cells, said.types, said.most, said.unknown) == (100, 1, [("class one", 0.6)], 0.4)
+    html = " ".join(page(tmp_path, {"ranking": none, "predicted_types": pd.DataFrame(rows)}).split())
+    assert "no method has a rank." in html
+    assert "One finds 1 type in 100 cells (class one 60 %, unknown 40 %)." in html
+
+
+def test_tables_name_things_by_their_labels_and_begin_with_the_evaluation() -> None:
+    table = pd.DataFrame(
+        [PLACE | {"split": split, "method": "one", "metric": "macro_f1", "p_value": 0.01} for split in ("half", "all")]
+    )
+    shown = NAMES.shown(table)
+    assert list(shown) == ["evaluation", "split", "method", "metric", "p value"]
+    assert shown.loc[0].tolist() == ["Data, all labels", "half of the labels", "One", "macro F1", 0.01]
+    assert shown.loc[1, "split"] is None
+    assert NAMES.place("all", "all") == "mean of all evaluations"
+    assert NAMES.place("d", "all") == "Data, all evaluations"
+    two = Names({"d": "Data, part 1", "e": "Data, part 2"}, {}, {})
+    assert two.dataset("d") == "Data, part 1"  # what is cut off tells them apart
+
+
+def test_long_tables_are_folded_and_columns_without_values_left_out() -> None:
+    table = pd.DataFrame({"a": range(13), "empty": [None] * 13, "blank": [""] * 13, "b": ["x|<y>"] * 13})
+    shown = HtmlTable.of("t", table)
+    assert shown.folded
+    assert not HtmlTable.of("t", table.head(12)).folded
+    assert shown.columns == ["a", "b"]
+    assert shown.numeric == [True, False]
+
+
+def test_tables_are_written_as_markdown_and_latex(tmp_path: Path) -> None:
+    page(tmp_path, {"ranking": ranking().assign(label="A & B | 50 %")})
+    markdown = (tmp_path / "tables" / "ranking.md").read_text()
+    assert "A & B \\| 50 %" in markdown
+    latex = (tmp_path / "tables" / "ranking.tex").read_text()
+    assert r"A \& B | 50 \%" in latex
+    assert r"\toprule" in latex
+    assert not (tmp_path / "tables" / "tests.md").exists()  # it has no rows
+
+
+def test_the_methods_section_says_what_was_done_and_cites_it(tmp_path: Path) -> None:
+    splits = [row("splits", **PLACE, split=f"fold_{i}", seed=1, train=70 + i, val=10, test=20) for i in (1, 2)]
+    page(tmp_path, {"ranking": ranking(), "splits": pd.DataFrame(splits)})
+    text = (tmp_path / "methods.md").read_text()
+    assert (
+        "*Data, all labels*: cells were divided into folds at random (folds 5; validation share 0.15; seeds 1)." in text
+    )
+    assert "2 splits with their seeds; training cells 71 to 72; validation cells 10; test cells 20." in text
+    assert "*One* [@somebody]. What it does. Settings: k 3, recipe.rate 0.1." in text
+    assert "numpy 2.4.0 [@harris2020]" in text
+    keys = re.findall(r"@(?:article|misc)\{([^,]+),", (tmp_path / "references.bib").read_text())
+    assert len(keys) == len(set(keys))
+    assert set(re.findall(r"@([\w-]+)", text)) == set(keys)
+
+
+def test_files_of_classes_have_plain_names() -> None:
+    assert class_file("CL:0000236") == "CL_0000236"
+    assert "/" not in class_file("../a/b c")
 
 
 def test_what_is_not_evidence_is_named_with_its_rule(tmp_path: Path) -> None:
-    (card,) = audited(audit(), SETTINGS.evaluations)
+    (card,) = audited(audit(), NAMES)
+    assert card.place == "Data, all labels"
     assert card.informative == 1
     assert card.not_evidence == ["marker purity (fair): merging", "share below the cut (raw): merging"]
     html = " ".join(page(tmp_path, {"ranking": ranking(), "audit": audit()}).split())
@@ -145,11 +279,11 @@ def test_failures_are_counted(tmp_path: Path) -> None:
         [row("failed", dataset="d", split="s", method="one", seed=1, status="timeout", reason="long")]
     )
     resources = pd.DataFrame(
-        [row("resources", fit=f, status=s) for f, s in (("a", "ok"), ("a", "ok"), ("b", "timeout"))]
+        [row("resources", **PLACE, fit=f, status=s) for f, s in (("a", "ok"), ("a", "ok"), ("b", "timeout"))]
     )
     html = " ".join(page(tmp_path, {"failed": failed, "resources": resources}).split())
-    assert "1 of 2 fits finished." in html
-    assert "1 timeout." in html
+    assert "1 of 2 fits finished" in html
+    assert "1 timeout" in html
 
 
 def test_the_ranking_shows_each_metric_once_whichever_is_primary() -> None:
@@ -168,11 +302,19 @@ def test_the_ranking_shows_each_metric_once_whichever_is_primary() -> None:
 
 def test_effects_are_shown_by_the_labels_of_levels_and_methods() -> None:
     rows = [
-        row("effects", **{"from": "a", "to": "b"}, from_label="A", to_label="B", base="one", method=method)
+        row(
+            "effects",
+            **{k: PLACE[k] for k in ("dataset", "evaluation")},
+            **{"from": "a", "to": "b"},
+            from_label="A",
+            to_label="B",
+            base="one",
+            method=method,
+        )
         for method in ("one", "all")
     ]
-    shown = shown_tables({name: empty(name) for name in tables()} | {"effects": pd.DataFrame(rows)}, {"one": "One"})
-    columns = shown["effects"][["from", "to", "base", "method"]]
+    shown = shown_tables({name: empty(name) for name in tables()} | {"effects": pd.DataFrame(rows)})
+    columns = NAMES.shown(shown["effects"])[["from", "to", "base", "method"]]
     assert columns.to_numpy().tolist() == [["A", "B", "One", "One"], ["A", "B", "One", "all"]]
     assert not {"from_label", "to_label"} & set(shown["effects"])
 
@@ -181,6 +323,7 @@ def test_effects_are_shown_by_the_labels_of_levels_and_methods() -> None:
     ("name", "values", "expected"),
     [
         ("n", [1.0, None], ["1", ""]),
+        ("bytes", [1234.5, 0.5], ["1234", "0.500"]),
         ("score", [0.5, 1.0], ["0.500", "1.000"]),
         ("p_holm", [0.00049, None], ["0.0005", ""]),
         ("sees_test_cells", [True, False], ["yes", "no"]),
