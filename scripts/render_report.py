@@ -1,6 +1,5 @@
 """Render the self-contained page of a study."""
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from annobench.config.tables import tables
@@ -11,8 +10,6 @@ from annobench.workflow.driver import files_of, job
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-_OUTPUTS = [field.name for field in fields(Outputs)]
-
 with job(snakemake):
     render(
         ReportSettings.from_params(snakemake.params.settings),
@@ -20,5 +17,5 @@ with job(snakemake):
         figures=files_of(snakemake.input.figures),
         cards=files_of(snakemake.input.cards),
         provenance=snakemake.input.provenance,
-        outputs=Outputs(**{name: snakemake.output[name] for name in _OUTPUTS}),
+        outputs=Outputs(**dict(snakemake.output.items())),
     )

@@ -32,7 +32,7 @@ _OF_EVALUATION = {
     "group_by": "groups kept together",
     "rollup": "labels rolled up to",
 }
-Document = Mapping[str, object]
+Record = Mapping[str, object]
 
 
 def write_methods(
@@ -82,7 +82,7 @@ def write_methods(
         path.write_text("\n".join(one.bibtex() for one in works.references), encoding="utf-8")
 
 
-def _data(settings: ReportSettings, cards: Iterable[Document], works: Bibliography) -> Iterator[str]:
+def _data(settings: ReportSettings, cards: Iterable[Record], works: Bibliography) -> Iterator[str]:
     for card in cards:
         entry = settings.datasets[str(card["dataset"])]
         labels, unknown = card["labels"], int(str(card["cells_with_unknown_label"]))
@@ -101,7 +101,7 @@ def _data(settings: ReportSettings, cards: Iterable[Document], works: Bibliograp
         )
 
 
-def _evaluations(evaluations: Iterable[Document], seeds: object, splits: pd.DataFrame, names: Names) -> Iterator[str]:
+def _evaluations(evaluations: Iterable[Record], seeds: object, splits: pd.DataFrame, names: Names) -> Iterator[str]:
     drawn = dict(list(splits.groupby(EVALUATION, sort=False)))
     for place, part in drawn.items():
         dataset, evaluation = map(str, place)
@@ -126,7 +126,7 @@ def _evaluations(evaluations: Iterable[Document], seeds: object, splits: pd.Data
 _ROLES = {"train": "training", "val": "validation", "test": "test"}
 
 
-def _name(evaluation: Document) -> str:
+def _name(evaluation: Record) -> str:
     return str(evaluation.get("name") or evaluation["regime"])
 
 
@@ -135,7 +135,7 @@ def _range(values: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _methods(settings: ReportSettings, methods: Mapping[str, Document], works: Bibliography) -> Iterator[str]:
+def _methods(settings: ReportSettings, methods: Mapping[str, Record], works: Bibliography) -> Iterator[str]:
     for entry in settings.methods:
         if entry.method in CONTROLS:
             continue
@@ -171,7 +171,7 @@ def _value(value: object) -> str:
     return ", ".join(map(_value, value)) if isinstance(value, list | tuple) else f"{value}"
 
 
-def _statistics(settings: ReportSettings, resolved: Document) -> str:
+def _statistics(settings: ReportSettings, resolved: Record) -> str:
     scoring, statistics = resolved["scoring"], resolved["statistics"]
     assert isinstance(scoring, Mapping)
     assert isinstance(statistics, Mapping)
@@ -188,7 +188,7 @@ def _statistics(settings: ReportSettings, resolved: Document) -> str:
     )
 
 
-def _software(record: Document, works: Bibliography) -> str:
+def _software(record: Record, works: Bibliography) -> str:
     packages, machine = record["packages"], record["machine"]
     assert isinstance(packages, Mapping)
     assert isinstance(machine, Mapping)

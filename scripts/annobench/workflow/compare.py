@@ -74,7 +74,7 @@ def compare(study: Study, first: str, second: str, out: Path | None = None) -> s
     """
     from annobench.ontology import Ontology
     from annobench.tables.shared.build import write_csv
-    from annobench.tables.shared.sides import COLUMNS, Side, compared
+    from annobench.workflow.sides import COLUMNS, Side, compared
     from annobench.workflow.tables import TableRules
     from annobench.workflow.targets import Targets
 

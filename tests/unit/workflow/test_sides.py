@@ -12,7 +12,7 @@ from annobench.core.errors import DataError
 from annobench.core.parquet import write_columns
 from annobench.tables.compare import Comparison
 from annobench.tables.shared.fits import Fits, planned_fits
-from annobench.tables.shared.sides import COLUMNS, Side, compared
+from annobench.workflow.sides import COLUMNS, Side, compared
 from helpers import toy_ontology
 from study_files import whole_study
 
