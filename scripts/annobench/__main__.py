@@ -24,9 +24,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command, by default that of the command line of `annobench`; returns the exit status."""
     if arguments is None:
         _run_own_checkout()
-    parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(
+        prog="annobench",
+        description="Benchmarks of cell-type annotation.",
+        epilog="`annobench COMMAND --help` has the options of a command.",
+        formatter_class=_OneLineEach,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     adders = (
+        _add_list,
         _add_runs,
         _add_score,
         _add_annotate,
@@ -38,12 +44,27 @@ def main(arguments: list[str] | None = None) -> int:
     for add in adders:
         add(commands)
     given = parser.parse_args(arguments)
+    if given.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         status: int = given.do(given)
+        sys.stdout.flush()
     except AnnobenchError as error:
         print(f"annobench: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads the output has enough, as `head` does; nothing is left to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status
+
+
+class _OneLineEach(argparse.HelpFormatter):
+    """Leaves the room that the longest command takes, so that every command stands in a line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=20)
+        self._action_max_length = 18  # argparse forgets that commands are indented
 
 
 def _run_own_checkout() -> None:
@@ -67,6 +88,23 @@ def _command(commands: "Commands", name: str, do: Callable[[Arguments], int], te
     parser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
     parser.set_defaults(do=do)
     return parser
+
+
+# what there is
+
+
+def _add_list(commands: "Commands") -> None:
+    parser = _command(commands, "list", _list, "list what there is of a kind, a line each")
+    kinds = ("datasets", "methods", "studies", "metrics", "figures", "tables", "checkpoints")
+    parser.add_argument("kind", choices=kinds, metavar="KIND", help=", ".join(kinds))
+
+
+def _list(given: Arguments) -> int:
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.own.listing import listed
+
+    print(listed(given.kind, terminal_width()))
+    return 0
 
 
 # studies
@@ -299,7 +337,7 @@ def _manual(given: Arguments) -> int:
 
 
 def _add_census_release(commands: "Commands") -> None:
-    text = "write prepared datasets in the form of the CELLxGENE Census"
+    text = "write datasets in the form of the CELLxGENE Census"
     parser = _command(commands, "census-release", _census_release, text)
     parser.add_argument("folder", help="where the release goes; FOLDER.json records what became of each dataset")
     parser.add_argument("--date", required=True, help="date of the release, such as 2023-05-15")
