@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     adders = (
         _add_list,
+        _add_labels,
         _add_runs,
         _add_score,
         _add_annotate,
@@ -104,6 +105,27 @@ def _list(given: Arguments) -> int:
     from annobench.workflow.own.listing import listed
 
     print(listed(given.kind, terminal_width()))
+    return 0
+
+
+# own files
+
+
+def _add_labels(commands: "Commands") -> None:
+    parser = _command(commands, "labels", _labels, "find the Cell Ontology ids of the labels of a file")
+    parser.add_argument("file", help="cells: h5ad, or any other format that datasets read")
+    parser.add_argument("column", help="column of obs with the labels")
+    parser.add_argument("--out", metavar="NAME", help="write a label table: a name in config/labels, or a .tsv file")
+    parser.add_argument("--tissue", help="where the cells come from; default: what the column `tissue` says")
+    parser.add_argument("--force", action="store_true", help="overwrite it")
+
+
+def _labels(given: Arguments) -> int:
+    from annobench.workflow.own.labels import propose
+    from annobench.workflow.own.lines import terminal_width
+
+    options = {"tissue": given.tissue, "force": given.force, "width": terminal_width()}
+    print(propose(given.file, given.column, given.out, **options))
     return 0
 
 

@@ -123,29 +123,29 @@ def test_a_file_that_is_wrong_keeps_its_line(tmp_path: Path) -> None:
 
 def test_what_a_method_lacks_here_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ANNOBENCH_DATA", str(tmp_path))
-    assert lack_of(load_method("nearest_centroid", ROOT, "")) is None
-    needs_file = lack_of(load_method("celltypist_immune", ROOT, ""))
+    assert lack_of("nearest_centroid") is None
+    needs_file = lack_of("celltypist_immune")
     assert needs_file is not None
     assert needs_file.short == "needs a file"
     assert "New_Models_CT_98" in needs_file.text
-    reads = lack_of(load_method("probe_scvi_census", ROOT, ""))
+    reads = lack_of("probe_scvi_census")
     assert reads is not None
     assert reads.text.startswith("it reads frozen_scvi_census: no $ANNOBENCH_DATA")
     monkeypatch.delenv("ANNOBENCH_DATA")
-    unset = lack_of(load_method("celltypist_immune", ROOT, ""))
+    unset = lack_of("celltypist_immune")
     assert unset is not None
     assert unset.short == "needs ANNOBENCH_DATA"
     model = load_method("celltypist_immune", ROOT, "")["parameters"]["model"].removeprefix("$ANNOBENCH_DATA/")
     (tmp_path / model).parent.mkdir(parents=True)
     (tmp_path / model).touch()
     monkeypatch.setenv("ANNOBENCH_DATA", str(tmp_path))
-    assert lack_of(load_method("celltypist_immune", ROOT, "")) is None
+    assert lack_of("celltypist_immune") is None
     assert re.search(rf"^nearest_centroid .* {HERE} ", listed("methods"), re.MULTILINE)
 
 
 def test_a_package_that_is_missing_is_named_with_the_file_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("annobench.workflow.own.listing._is_installed", lambda name: name != "scvi-tools")
-    lack = lack_of(load_method("scvi", ROOT, ""))
+    lack = lack_of("scvi")
     assert lack is not None
     assert lack == ("needs scvi-tools", "scvi-tools: requirements-scvi.txt")
 

@@ -65,12 +65,11 @@ class Lack(NamedTuple):
     text: str = ""
 
 
-def _line(name: str, document: Document, remark: str, lack: Lack | None = None) -> Line:
-    """The line of a file; what is lacking goes before what it is."""
-    summary = first_sentence(document["summary"])
+def _remarked(line: Line, lack: Lack | None) -> Line:
+    """A line that says what is lacking, if anything: in full before what the thing is."""
     if lack is None:
-        return Line(name, document["label"], remark, summary)
-    return Line(name, document["label"], lack.short, f"[{lack.text}] {summary}" if lack.text else summary)
+        return line
+    return line._replace(remark=lack.short, text=f"[{lack.text}] {line.text}" if lack.text else line.text)
 
 
 # datasets
@@ -90,7 +89,7 @@ def _dataset(name: str, root: Path) -> Line:
     paths = [str(source["path"]) for source in sources if source["kind"] in ("local", "xenium") and source.get("path")]
     lack = next(filter(None, (_missing(path, root) for path in paths)), None)
     kind = "pair" if "pair" in dataset else "combined" if "combined" in dataset else dataset["source"]["kind"]
-    return _line(name, dataset, str(kind), lack)
+    return _remarked(Line(name, dataset["label"], str(kind), first_sentence(dataset["summary"])), lack)
 
 
 # methods
@@ -103,15 +102,17 @@ def _methods(root: Path) -> Iterator[Line]:
 
 def _method(name: str, root: Path) -> Line:
     method = load_method(name, root, "annobench list")
-    return _line(name, method, "fetches a file" if method["downloads"] else HERE, lack_of(method, root))
+    remark = "fetches a file" if method["downloads"] else HERE
+    return _remarked(Line(name, method["label"], remark, first_sentence(method["summary"])), lack_of(name, root))
 
 
-def lack_of(method: Document, root: Path = ROOT) -> Lack | None:
+def lack_of(name: str, root: Path = ROOT) -> Lack | None:
     """What a method lacks on this machine, as far as is known without running anything; None where it lacks nothing.
 
     Looked at are packages of its environment, files that it names, its checkpoint, the methods that it reads, and
     whether it needs a GPU.
     """
+    method = load_method(name, root, "annobench list")
     environment = method["environment"]
     if packages := _lacking_packages(environment, root):
         group = root / f"requirements-{environment}.txt"
@@ -121,10 +122,10 @@ def lack_of(method: Document, root: Path = ROOT) -> Lack | None:
     for path in [*method["files"], *(value for value in named if value.startswith(("$", "~", "/")))]:
         if lack := _missing(path, root):
             return lack
-    if method["checkpoint"] and (lack := _checkpoint(method["checkpoint"], root)[0]):
+    if method["checkpoint"] and (lack := _lack_of_checkpoint(method["checkpoint"], root)):
         return lack
     for other in (one for others in method["uses"].values() for one in others):
-        if lack := lack_of(load_method(other, root, "annobench list"), root):
+        if lack := lack_of(other, root):
             return Lack(lack.short, f"it reads {other}: {lack.text}")
     return Lack("needs a GPU") if method["needs"]["gpu"] else None
 
@@ -158,22 +159,22 @@ def _missing(path: str, root: Path) -> Lack | None:
 
 def _checkpoints(root: Path) -> Iterator[Line]:
     for name in available("checkpoints", root):
-        yield _read(name, partial(_checkpoint_line, name, root))
+        yield _read(name, partial(_checkpoint, name, root))
 
 
-def _checkpoint_line(name: str, root: Path) -> Line:
-    lack, document = _checkpoint(name, root)
-    kind = str(document["source"]["kind"])
-    return _line(name, document, {"local": HERE, "url": "fetched"}.get(kind, kind), lack)
-
-
-def _checkpoint(name: str, root: Path) -> tuple[Lack | None, Document]:
-    """What a checkpoint, or the one that it is made like, lacks here; and what its YAML says."""
+def _checkpoint(name: str, root: Path) -> Line:
     document = load_named("checkpoint", name, root, "annobench list")
-    source = document["source"]
+    kind = str(document["source"]["kind"])
+    line = Line(name, document["label"], {"local": HERE, "url": "fetched"}.get(kind, kind), "")
+    return _remarked(line._replace(text=first_sentence(document["summary"])), _lack_of_checkpoint(name, root))
+
+
+def _lack_of_checkpoint(name: str, root: Path) -> Lack | None:
+    """What a checkpoint, or the one that it is made like, lacks here."""
+    source = load_named("checkpoint", name, root, "annobench list")["source"]
     if source["kind"] == "random":
-        return _checkpoint(source["like"], root)[0], document
-    return (_missing(source["path"], root) if source["kind"] == "local" else None), document
+        return _lack_of_checkpoint(source["like"], root)
+    return _missing(source["path"], root) if source["kind"] == "local" else None
 
 
 # studies
