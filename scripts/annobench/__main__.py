@@ -314,6 +314,9 @@ def _add_templates(commands: "Commands") -> None:
         parser = _command(commands, name, do, text)
         parser.add_argument("name", help="name of the file in config, without .yaml")
         parser.add_argument("--base", help="make a variant: a YAML file that extends this one")
+        if name == "new-dataset":
+            parser.add_argument("--file", help="cells: choose columns, matrix and labels from what this file shows")
+            parser.add_argument("--label", metavar="COLUMN", help="its column of labels; chosen where left out")
 
 
 def _new_method(given: Arguments) -> int:
@@ -323,9 +326,23 @@ def _new_method(given: Arguments) -> int:
 
 
 def _new_dataset(given: Arguments) -> int:
-    from annobench.workflow.scaffold import new_dataset
+    from annobench.core.errors import ConfigError
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.scaffold import new_dataset, new_dataset_of_file
 
-    return _list_written(new_dataset(given.name, given.base))
+    if not given.file:
+        if given.label:
+            raise ConfigError("--label goes with --file: it names a column of that file")
+        return _list_written(new_dataset(given.name, given.base))
+    if given.base:
+        raise ConfigError("--base and --file cannot be given together: a variant takes the source of its base")
+    text, paths = new_dataset_of_file(given.name, given.file, given.label, width=terminal_width())
+    print(text, end="\n\n")
+    _list_written(paths)
+    print(
+        f"Next: name `{given.name}` in a study (config/README.md), and `make plan STUDY=...` says what it would take."
+    )
+    return 0
 
 
 def _list_written(paths: list[str]) -> int:

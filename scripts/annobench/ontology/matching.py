@@ -230,7 +230,7 @@ class Matcher:
         of them has. A word weighs the more, the fewer names have it.
         """
         own = list(dict.fromkeys(words(label)))
-        if not own or label.strip().isdigit():  # the number of a cluster
+        if not own or label.strip().isdigit() or number < 1:  # the number of a cluster
             return []
         if _T_CELL & set(own) and not _NOT_T & set(own):
             own.append("t")

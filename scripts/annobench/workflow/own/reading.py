@@ -63,7 +63,13 @@ def own_file(file: str | Path, report: Report = silent) -> Iterator[OwnFile]:
         return
     with scratch_folder() as folder:
         target = folder / f"{path.name.removesuffix('.gz').removesuffix('.h5ad')}.h5ad"
-        converted(path, target, format_, report=report)
+        try:
+            converted(path, target, format_, report=report)
+        except DataError as error:
+            said = str(error).replace(
+                f"source.format says {format_}, but it cannot", f"looks like {format_}, but cannot"
+            )
+            raise DataError(said) from error
         yield OwnFile(path, target, format_)
 
 
