@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     adders = (
         _add_list,
         _add_labels,
+        _add_model,
         _add_runs,
         _add_score,
         _add_annotate,
@@ -126,6 +127,21 @@ def _labels(given: Arguments) -> int:
 
     options = {"tissue": given.tissue, "force": given.force, "width": terminal_width()}
     print(propose(given.file, given.column, given.out, **options))
+    return 0
+
+
+def _add_model(commands: "Commands") -> None:
+    parser = _command(commands, "model", _model, "print the classes and genes of a model, and how to use it")
+    parser.add_argument("file", help="a CellTypist model (.pkl), the folder of a fit, or that of a checkpoint")
+    parser.add_argument("--out", metavar="NAME", help="of CellTypist: write a label table of its classes")
+    parser.add_argument("--force", action="store_true", help="overwrite it")
+
+
+def _model(given: Arguments) -> int:
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.own.model import describe
+
+    print(describe(given.file, given.out, force=given.force, width=terminal_width()))
     return 0
 
 

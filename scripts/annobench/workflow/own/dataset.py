@@ -1,6 +1,5 @@
 """`annobench new-dataset --file`: a dataset file from what a file of cells shows, and what it could not show."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +33,7 @@ from annobench.workflow.own.guess import (
 from annobench.workflow.own.labels import Knowledge, Proposal
 from annobench.workflow.own.lines import columns as aligned
 from annobench.workflow.own.lines import wrapped
-from annobench.workflow.own.reading import OwnFile, own_file
+from annobench.workflow.own.reading import OwnFile, own_file, stated_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -366,22 +365,8 @@ def _head(name: str, own: OwnFile, head: str) -> list[str]:
         "licence: Licence of the data.",
         "source:",
         "  kind: local",
-        f"  path: {_scalar(_stated_path(own.given))}{format_}",
+        f"  path: {_scalar(stated_path(own.given))}{format_}",
     ]
-
-
-def _stated_path(path: Path) -> str:
-    """The path as a dataset names it: relative to the folder of the run or to $ANNOBENCH_DATA, where it lies in one."""
-    whole = path.absolute()
-    data = os.environ.get("ANNOBENCH_DATA")
-    with suppress(ValueError):
-        return str(whole.relative_to(Path.cwd()))
-    if data:
-        with suppress(ValueError):
-            return f"$ANNOBENCH_DATA/{whole.relative_to(Path(data).absolute())}"
-    with suppress(ValueError, RuntimeError):
-        return f"~/{whole.relative_to(Path.home())}"
-    return str(whole)
 
 
 def _rest(found: Findings, source: "H5adFile | StoreFile", own: OwnFile, roles: Mapping[str, Choice]) -> None:

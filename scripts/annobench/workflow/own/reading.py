@@ -1,8 +1,9 @@
 """Any file of cells that a dataset could name: opened, or converted for the time being."""
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,3 +86,17 @@ def format_of(path: Path) -> str:
         if said is None:
             raise
         return said[1]
+
+
+def stated_path(path: Path) -> str:
+    """A path as files of config/ name it: relative to the folder of the run or to $ANNOBENCH_DATA, if it lies there."""
+    whole = path.absolute()
+    data = os.environ.get("ANNOBENCH_DATA")
+    with suppress(ValueError):
+        return str(whole.relative_to(Path.cwd()))
+    if data:
+        with suppress(ValueError):
+            return f"$ANNOBENCH_DATA/{whole.relative_to(Path(data).absolute())}"
+    with suppress(ValueError, RuntimeError):
+        return f"~/{whole.relative_to(Path.home())}"
+    return str(whole)
