@@ -14,6 +14,7 @@ STUDY ?=
 PROFILE ?= local
 NAME ?=
 BASE ?=
+FILE ?=
 STORE ?=
 MODEL ?=
 CELLS ?=
@@ -85,8 +86,8 @@ test-slurm: env-dev ## the smoke study on a real SLURM on this machine (Debian, 
 new-method: env   ## write the files of a new method (NAME=...), or of a variant of another (BASE=...)
 	@$(PY) -m annobench new-method "$(NAME)" $(if $(BASE),--base "$(BASE)")
 
-new-dataset: env  ## write the file of a new dataset (NAME=...), or of a variant of another (BASE=...)
-	@$(PY) -m annobench new-dataset "$(NAME)" $(if $(BASE),--base "$(BASE)")
+new-dataset: env  ## write the file of a new dataset (NAME=...) from what a file shows (FILE=my.h5ad, COLUMN=labels), or a variant (BASE=...)
+	@$(PY) -m annobench new-dataset "$(NAME)" $(if $(BASE),--base "$(BASE)") $(if $(FILE),--file "$(FILE)") $(if $(COLUMN),--label "$(COLUMN)")
 
 manual: env       ## write the pages of docs/config anew from the schemas
 	@$(PY) -m annobench manual

@@ -24,9 +24,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command, by default that of the command line of `annobench`; returns the exit status."""
     if arguments is None:
         _run_own_checkout()
-    parser = argparse.ArgumentParser(prog="annobench", description="Benchmarks of cell-type annotation")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = argparse.ArgumentParser(
+        prog="annobench",
+        description="Benchmarks of cell-type annotation.",
+        epilog="`annobench COMMAND --help` has the options of a command.",
+        formatter_class=_OneLineEach,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     adders = (
+        _add_list,
+        _add_labels,
+        _add_model,
         _add_runs,
         _add_compare,
         _add_score,
@@ -39,12 +47,27 @@ def main(arguments: list[str] | None = None) -> int:
     for add in adders:
         add(commands)
     given = parser.parse_args(arguments)
+    if given.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         status: int = given.do(given)
+        sys.stdout.flush()
     except AnnobenchError as error:
         print(f"annobench: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads the output has enough, as `head` does; nothing is left to be flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status
+
+
+class _OneLineEach(argparse.HelpFormatter):
+    """Leaves the room that the longest command takes, so that every command stands in a line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=20)
+        self._action_max_length = 18  # argparse forgets that commands are indented
 
 
 def _run_own_checkout() -> None:
@@ -68,6 +91,59 @@ def _command(commands: "Commands", name: str, do: Callable[[Arguments], int], te
     parser = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
     parser.set_defaults(do=do)
     return parser
+
+
+# what there is
+
+
+def _add_list(commands: "Commands") -> None:
+    parser = _command(commands, "list", _list, "list what there is of a kind, a line each")
+    kinds = ("datasets", "methods", "studies", "metrics", "figures", "tables", "checkpoints")
+    parser.add_argument("kind", choices=kinds, metavar="KIND", help=", ".join(kinds))
+
+
+def _list(given: Arguments) -> int:
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.own.listing import listed
+
+    print(listed(given.kind, terminal_width()))
+    return 0
+
+
+# own files
+
+
+def _add_labels(commands: "Commands") -> None:
+    parser = _command(commands, "labels", _labels, "find the Cell Ontology ids of the labels of a file")
+    parser.add_argument("file", help="cells: h5ad, or any other format that datasets read")
+    parser.add_argument("column", help="column of obs with the labels")
+    parser.add_argument("--out", metavar="NAME", help="write a label table: a name in config/labels, or a .tsv file")
+    parser.add_argument("--tissue", help="where the cells come from; default: what the column `tissue` says")
+    parser.add_argument("--force", action="store_true", help="overwrite it")
+
+
+def _labels(given: Arguments) -> int:
+    from annobench.workflow.own.labels import propose
+    from annobench.workflow.own.lines import terminal_width
+
+    options = {"tissue": given.tissue, "force": given.force, "width": terminal_width()}
+    print(propose(given.file, given.column, given.out, **options))
+    return 0
+
+
+def _add_model(commands: "Commands") -> None:
+    parser = _command(commands, "model", _model, "print the classes and genes of a model, and how to use it")
+    parser.add_argument("file", help="a CellTypist model (.pkl), the folder of a fit, or that of a checkpoint")
+    parser.add_argument("--out", metavar="NAME", help="of CellTypist: write a label table of its classes")
+    parser.add_argument("--force", action="store_true", help="overwrite it")
+
+
+def _model(given: Arguments) -> int:
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.own.model import describe
+
+    print(describe(given.file, given.out, force=given.force, width=terminal_width()))
+    return 0
 
 
 # studies
@@ -273,6 +349,9 @@ def _add_templates(commands: "Commands") -> None:
         parser = _command(commands, name, do, text)
         parser.add_argument("name", help="name of the file in config, without .yaml")
         parser.add_argument("--base", help="make a variant: a YAML file that extends this one")
+        if name == "new-dataset":
+            parser.add_argument("--file", help="cells: choose columns, matrix and labels from what this file shows")
+            parser.add_argument("--label", metavar="COLUMN", help="its column of labels; chosen where left out")
 
 
 def _new_method(given: Arguments) -> int:
@@ -282,9 +361,23 @@ def _new_method(given: Arguments) -> int:
 
 
 def _new_dataset(given: Arguments) -> int:
-    from annobench.workflow.scaffold import new_dataset
+    from annobench.core.errors import ConfigError
+    from annobench.workflow.own.lines import terminal_width
+    from annobench.workflow.scaffold import new_dataset, new_dataset_of_file
 
-    return _list_written(new_dataset(given.name, given.base))
+    if not given.file:
+        if given.label:
+            raise ConfigError("--label goes with --file: it names a column of that file")
+        return _list_written(new_dataset(given.name, given.base))
+    if given.base:
+        raise ConfigError("--base and --file cannot be given together: a variant takes the source of its base")
+    text, paths = new_dataset_of_file(given.name, given.file, given.label, width=terminal_width())
+    print(text, end="\n\n")
+    _list_written(paths)
+    print(
+        f"Next: name `{given.name}` in a study (config/README.md), and `make plan STUDY=...` says what it would take."
+    )
+    return 0
 
 
 def _list_written(paths: list[str]) -> int:
@@ -318,7 +411,7 @@ def _manual(given: Arguments) -> int:
 
 
 def _add_census_release(commands: "Commands") -> None:
-    text = "write prepared datasets in the form of the CELLxGENE Census"
+    text = "write datasets in the form of the CELLxGENE Census"
     parser = _command(commands, "census-release", _census_release, text)
     parser.add_argument("folder", help="where the release goes; FOLDER.json records what became of each dataset")
     parser.add_argument("--date", required=True, help="date of the release, such as 2023-05-15")

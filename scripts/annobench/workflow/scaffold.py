@@ -1,6 +1,7 @@
 """Files of a new method or dataset, from templates that run as they are."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from annobench.config.entities import available
@@ -127,6 +128,40 @@ def new_dataset(name: str, base: str | None = None, *, root: Path = ROOT) -> lis
     return _write(name, r"^[a-z][a-z0-9_.]*$", files, root)
 
 
+def new_dataset_of_file(
+    name: str, file: str, label: str | None = None, *, width: int | None = None, root: Path = ROOT
+) -> tuple[str, list[str]]:
+    """Write config/datasets/<name>.yaml for a file of cells, and a label table where it has no ids.
+
+    Parameters
+    ----------
+    name
+        Of the dataset.
+    file
+        Cells in any format that datasets read.
+    label
+        Column of the labels; None to choose one.
+    width
+        Characters of a line of the terminal; None to cut nothing off.
+    root
+        The repository.
+
+    Returns
+    -------
+    What was chosen and why, for people, and the paths that were written.
+    """
+    from annobench.workflow.own.dataset import check_written, dataset_of_file, text_of
+
+    path, table = f"config/datasets/{name}.yaml", f"config/labels/{name}.tsv"
+    _check_new(name, r"^[a-z][a-z0-9_.]*$", [path, table], root)
+    found, head = dataset_of_file(name, file, label=label, root=root)
+    files = {path: "\n".join(found.lines) + "\n"} | ({table: found.table} if found.table else {})
+    for one, text in files.items():
+        (root / one).write_text(text, encoding="utf-8")
+    check_written(name, [root / one for one in files], root)
+    return text_of(found, head, width), list(files)
+
+
 def _new_variant(schema: str, name: str, base: str, root: Path) -> list[str]:
     known = available(f"{schema}s", root)
     if base not in known:
@@ -139,12 +174,16 @@ def _label(name: str) -> str:
     return re.sub(r"[_.]", " ", name).capitalize()
 
 
-def _write(name: str, pattern: str, files: dict[str, str], root: Path) -> list[str]:
+def _check_new(name: str, pattern: str, paths: Iterable[str], root: Path) -> None:
     if not re.match(pattern, name):
         raise ConfigError(f"NAME: '{name}' does not match {pattern}; use lower-case letters, digits and underscores")
-    for path in files:
+    for path in paths:
         if (root / path).exists():
             raise ConfigError(f"{path}: exists already; choose another name")
+
+
+def _write(name: str, pattern: str, files: dict[str, str], root: Path) -> list[str]:
+    _check_new(name, pattern, files, root)
     for path, text in files.items():
         (root / path).write_text(text, encoding="utf-8")
     return list(files)
