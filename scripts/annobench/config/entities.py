@@ -1,4 +1,4 @@
-"""Methods, datasets, panels, roll-ups, releases and checkpoints: one YAML file each, validated and resolved.
+"""Methods, datasets, panels, roll-ups, releases, checkpoints, orthologues: one YAML file each, validated and resolved.
 
 They lie in config/ of the repository. A study outside of it may have a config/ of its own beside its file, which comes
 first: `own` is the folder of such a study.
@@ -179,7 +179,7 @@ def unlabelled(dataset: Document) -> bool:
 
 
 def load_named(kind: str, name: str, root: Path, source: str, own: Path | None = None) -> Document:
-    """One file of config/panels, rollups, releases or checkpoints (`kind` is the word without s), validated."""
+    """One file of config/panels, rollups, releases, checkpoints, orthologues (`kind` has no s), validated."""
     path = _find(f"{kind}s", name, root, source, own)
     return validate(load_yaml(path), kind, shown(path, root))
 

@@ -90,6 +90,7 @@ class ScoreRules(Chapter):
             "other": [
                 *([unrelated, str(Path(unrelated).with_name("store"))] if unrelated else []),
                 *([str(self.root / markers)] if markers else []),
+                *([orthologues] if (orthologues := self._orthologues()) else []),
             ],
         }
 
@@ -100,6 +101,11 @@ class ScoreRules(Chapter):
         """The marker table of the study, a path in the repository."""
         name = self.study.settings["scoring"]["markers"]
         return f"config/markers/{name}.tsv" if name else None
+
+    def _orthologues(self) -> str | None:
+        """The orthologues of the study that its markers are carried over by."""
+        name = self.study.settings["scoring"]["orthologues"]
+        return self.results.orthologues(name) if name and self._markers() else None
 
     def audit_spec(self, wildcards: Wildcards) -> Params:
         """How an evaluation is audited."""
@@ -126,6 +132,7 @@ class ScoreRules(Chapter):
             merge=self._rollup(scoring["merge"]),
             unrelated=self.unrelated(wildcards),
             markers=self._markers(),
+            orthologues=self._orthologues(),
             families=splits[0].metric_families,
             options=splits[0].metric_options,
             columns=splits[0].columns,
