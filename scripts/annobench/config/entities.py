@@ -20,9 +20,9 @@ from annobench.core.errors import ConfigError, nearest
 
 def own_folder(study: str | Path, root: Path) -> Path | None:
     """The folder of a study file that has a config/ of its own; None for studies of the repository."""
-    file = Path(study).absolute()
-    own = file.is_file() and (file.parent / "config").is_dir() and file.parent.resolve() != root.resolve()
-    return file.parent if own else None
+    file = Path(study)
+    folder = file.parent.resolve()  # as the current folder is named once it is entered: paths below it are relative
+    return folder if file.is_file() and (folder / "config").is_dir() and folder != root.resolve() else None
 
 
 def config_file(kind: str, file: str, root: Path, own: Path | None = None) -> Path:

@@ -29,7 +29,7 @@ def warned(
     for row in warnings.itertuples():
         key = (str(row.dataset), str(row.method), _NUMBER.sub("#", str(row.warning)))
         first, n = kinds.get(key, (str(row.warning), 0))
-        kinds[key] = (first, n + int(row.n_fits))  # type: ignore[arg-type]
+        kinds[key] = (first, n + int(row.n_fits))
     return [
         f"{(methods or {}).get(method, method)} on {(datasets or {}).get(dataset, dataset)}"
         f" ({n} fit{'s' if n != 1 else ''}): {text}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from annobench.config.entities import config_file, parts_of
+from annobench.core.paths import from_here
 from annobench.core.spec import Params
 from annobench.data.prepare.spec import DatasetSpec
 from annobench.data.spec import DownloadSpec, OntologySpec, OrthologueSpec, PanelSpec, SourceSpec, Surroundings
@@ -64,7 +65,7 @@ class DataRules(Chapter):
         inputs: dict[str, str | list[str]] = {**self.results.source(wildcards.dataset)}
         table = dataset["cells"]["label_table"]
         if table:
-            inputs["labels"] = str(config_file("labels", f"{table}.tsv", self.root, self.study.own))
+            inputs["labels"] = from_here(config_file("labels", f"{table}.tsv", self.root, self.study.own))
         return inputs
 
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:

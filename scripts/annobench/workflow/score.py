@@ -5,6 +5,7 @@ from pathlib import Path
 from annobench.config.names import SAMPLE, STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
+from annobench.core.paths import from_here
 from annobench.core.spec import Params
 from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule, ScoreSpec, ViewSpec
 from annobench.workflow.common import Chapter, Wildcards
@@ -89,7 +90,7 @@ class ScoreRules(Chapter):
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
             "other": [
                 *([unrelated, str(Path(unrelated).with_name("store"))] if unrelated else []),
-                *([str(self.root / markers)] if markers else []),
+                *([from_here(self.root / markers)] if markers else []),
                 *([orthologues] if (orthologues := self._orthologues()) else []),
             ],
         }
