@@ -30,7 +30,7 @@ COMPAT ?=
 ZERO_DIVISION ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check pictures lock env env-dev clean help
 
 score_option = $(if $($(1)),--$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) "$($(1))")
 
@@ -94,6 +94,9 @@ manual: env       ## write the pages of docs/config anew from the schemas
 
 manual-check: env ## whether those pages are up to date
 	@$(PY) -m annobench manual --check
+
+pictures: env     ## draw the pictures of docs/ anew from the tables of a study that has run (STUDY=name; else of all that have)
+	@$(PY) -m annobench pictures $(if $(STUDY),--study "$(STUDY)")
 
 # The environment is complete when a stamp with the hash of its lock files exists: an interrupted installation is
 # taken up again, and a changed lock file is installed.

@@ -37,9 +37,6 @@ class Repo:
         else:
             self.folder = folder / "repo"
             shutil.copytree(like, self.folder, symlinks=True)  # times are kept: they say what is up to date
-            for file in (self.folder / ".snakemake" / "metadata").rglob("*"):
-                if file.is_file():  # files of config/ are inputs by their whole path
-                    file.write_text(file.read_text().replace(str(like), str(self.folder)))
 
     def study(self, name: str, **changes: object) -> None:
         """Write config/studies/<name>.yaml: the tiny study with changes."""

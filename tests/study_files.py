@@ -149,7 +149,7 @@ def _write_dataset(results: Results, splits: Sequence[ScoredSplit]) -> dict[str,
 
 def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     """Run record, scores, counts and confidence rules; every view writes the file of its fit anew, with all views."""
-    run_record(fit.run, sees_test_cells=fit.method == "new", **RUN)
+    run_record(fit.run, sees_test_cells=fit.method == "new", **RUN, notes={"warnings": ("few genes",)})
     right = {"old": 0.4, "new": 0.7, "zero": 0.0}[fit.method]
     wrong = np.random.default_rng([fit.seed, int(100 * right)]).random(len(truth)) >= right
     predicted = np.where(wrong, np.roll(truth, 1), truth)

@@ -393,6 +393,8 @@ def _add_checks(commands: "Commands") -> None:
     verify.add_argument("path", help="folder of a store, or of a dataset that has one")
     manual = _command(commands, "manual", _manual, "write the pages of docs/config from the schemas")
     manual.add_argument("--check", action="store_true", help="only state whether they are up to date")
+    pictures = _command(commands, "pictures", _pictures, "draw the pictures of docs/ from the tables of their studies")
+    pictures.add_argument("--study", help="only those of one study; of all whose tables are there where left out")
 
 
 def _verify(given: Arguments) -> int:
@@ -405,6 +407,12 @@ def _manual(given: Arguments) -> int:
     from annobench.config.manual import update
 
     return update(check=given.check)
+
+
+def _pictures(given: Arguments) -> int:
+    from annobench.workflow.pictures import redraw
+
+    return redraw(given.study)
 
 
 # releases of the Census

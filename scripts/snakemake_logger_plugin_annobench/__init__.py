@@ -29,6 +29,7 @@ _SHORT = {  # rules as the line calls them
     "score_fit": "score",
     "audit_evaluation": "audit",
     "fetch_panel": "fetch panel",
+    "fetch_orthologues": "fetch orthologues",
     "aggregate_scores": "tables",
     "plot_figure": "plot",
     "render_report": "report",

@@ -149,6 +149,8 @@ def examples() -> list[tuple[str, str]]:
         marks = {"study": "config", "implementation": "method", "extends": "variant", "targets": "rollup"}
         marks |= {"releases": "release", "columns": "panel", "organism": "checkpoint"}
         marks["source"] = "dataset"
+        if isinstance(yaml.safe_load(block).get("columns"), list):
+            marks["columns"] = "orthologue"
         found.append((next(kind for key, kind in marks.items() if key in keys), block))
     return found
 
@@ -166,7 +168,7 @@ def test_examples_of_the_manual_are_valid(kind: str, text: str) -> None:
 
 
 def test_every_kind_of_file_has_an_example() -> None:
-    known = {"config", "dataset", "method", "variant", "panel", "rollup", "release", "checkpoint"}
+    known = {"config", "dataset", "method", "variant", "panel", "rollup", "release", "checkpoint", "orthologue"}
     assert {kind for kind, _ in examples()} == known
 
 

@@ -9,6 +9,7 @@ out  results/ontology/cl-<release>[-obo].json    the Cell Ontology, one release
      results/data/<dataset>/obs.parquet           their observations
      results/data/<dataset>/card.json             what the dataset holds, and what was dropped and why
      results/panels/<panel>.csv                   genes of a panel: feature_id, feature_name
+     results/orthologues/<name>.csv               one-to-one pairs of gene symbols of two organisms
      results/files/<method>/<download>/, .json    a file that a method declares, and its origin or why it is missing
 """
 
@@ -126,3 +127,25 @@ rule fetch_panel:
         code=DATA.panel_code,
     script:
         "../../scripts/fetch_panel.py"
+
+
+rule fetch_orthologues:
+    input:
+        files=DATA.orthologue_files,
+    output:
+        pairs="results/orthologues/{orthologue}.csv",
+        record="results/orthologues/{orthologue}.json",
+    log:
+        "results/logs/fetch_orthologues/{orthologue}.log",
+    benchmark:
+        "results/benchmarks/fetch_orthologues/{orthologue}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        spec=DATA.orthologue_spec,
+        code=DATA.orthologue_code,
+    script:
+        "../../scripts/fetch_orthologues.py"

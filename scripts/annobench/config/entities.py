@@ -1,4 +1,4 @@
-"""Methods, datasets, panels, roll-ups, releases and checkpoints: one YAML file each, validated and resolved.
+"""Methods, datasets, panels, roll-ups, releases, checkpoints, orthologues: one YAML file each, validated and resolved.
 
 They lie in config/ of the repository. A study outside of it may have a config/ of its own beside its file, which comes
 first: `own` is the folder of such a study.
@@ -20,9 +20,9 @@ from annobench.core.errors import ConfigError, nearest
 
 def own_folder(study: str | Path, root: Path) -> Path | None:
     """The folder of a study file that has a config/ of its own; None for studies of the repository."""
-    file = Path(study).absolute()
-    own = file.is_file() and (file.parent / "config").is_dir() and file.parent.resolve() != root.resolve()
-    return file.parent if own else None
+    file = Path(study)
+    folder = file.parent.resolve()  # as the current folder is named once it is entered: paths below it are relative
+    return folder if file.is_file() and (folder / "config").is_dir() and folder != root.resolve() else None
 
 
 def config_file(kind: str, file: str, root: Path, own: Path | None = None) -> Path:
@@ -179,7 +179,7 @@ def unlabelled(dataset: Document) -> bool:
 
 
 def load_named(kind: str, name: str, root: Path, source: str, own: Path | None = None) -> Document:
-    """One file of config/panels, rollups, releases or checkpoints (`kind` is the word without s), validated."""
+    """One file of config/panels, rollups, releases, checkpoints, orthologues (`kind` has no s), validated."""
     path = _find(f"{kind}s", name, root, source, own)
     return validate(load_yaml(path), kind, shown(path, root))
 

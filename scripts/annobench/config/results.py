@@ -99,6 +99,10 @@ class Results:
         """Genes of a panel."""
         return self._at("panels", f"{panel}.csv")
 
+    def orthologues(self, name: str) -> str:
+        """One-to-one pairs of genes of two organisms."""
+        return self._at("orthologues", f"{name}.csv")
+
     def checkpoint(self, checkpoint: str) -> str:
         """Folder of a checkpoint; without a record of it that says `ok` there are no weights in it."""
         return self._at("checkpoints", checkpoint)

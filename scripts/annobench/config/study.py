@@ -32,7 +32,7 @@ class Study:
         Its tables, figures and report lie in folders of this name.
     settings
         The configuration, with defaults filled in.
-    datasets, methods, panels, rollups, releases, checkpoints
+    datasets, methods, panels, rollups, releases, checkpoints, orthologues
         Files of config/, by name. Datasets include the parts of pairs. A method that is a decoding (`mlp_hce.leaf`) is
         that of the file without, and names it as `fitted`.
     splits
@@ -58,6 +58,7 @@ class Study:
     own: Path | None = None
     only_used: frozenset[str] = frozenset()
     checkpoints: dict[str, Document] = field(default_factory=dict)
+    orthologues: dict[str, Document] = field(default_factory=dict)
 
     def fits(self) -> Iterator[Fit]:
         """All fits of the study, in the order of the configuration; fits that others read come before these."""
@@ -180,6 +181,7 @@ def load_study(config: Document, root: Path, source: str = "config") -> Study:
         own=own,
         only_used=frozenset(methods) - shown,
         checkpoints=checkpoints,
+        orthologues=load("orthologue", [settings["scoring"]["orthologues"]]),
     )
 
 

@@ -23,8 +23,9 @@ _SAYING = ("annobench", "annobench.core.errors", "annobench.workflow.driver", "a
 
 
 @cache
-def code_hash(*modules: str) -> str:
-    """Hash (12 hex digits) over `modules` and all library modules that they import, e.g. `annobench.splits.roles`.
+def code_hash(*modules: str, within: str = "") -> str:
+    """Hash (12 hex digits) over `modules` and all library modules that they import, e.g. `annobench.splits.roles`;
+    of what they import only those whose name begins with `within`.
 
     A driver is named by its file stem, e.g. `split_dataset`. Imports under `if TYPE_CHECKING` do not count, nor do the
     modules that only say things (version, messages, logs): a reworded message refits nothing.
@@ -35,7 +36,7 @@ def code_hash(*modules: str) -> str:
         module = queue.pop()
         if module not in seen and module not in _SAYING:
             seen.add(module)
-            queue.extend(_imports(module))
+            queue.extend(name for name in _imports(module) if name.startswith(within))
     digest = hashlib.sha256()
     for module in sorted(seen):
         digest.update(f"{module}={_facts(module).digest};".encode())

@@ -1,4 +1,4 @@
-"""Specs of what is fetched: sources of datasets, panels, the ontology, and files that methods declare.
+"""Specs of what is fetched: sources of datasets, panels, orthologues, the ontology, and files that methods declare.
 
 Imported while the Snakefile is parsed: the standard library and light modules only.
 """
@@ -135,6 +135,14 @@ class PanelSpec(Spec):
 
     source: SourceSpec
     columns: PanelColumns
+
+
+@dataclass(frozen=True)
+class OrthologueSpec(Spec):
+    """What fetching a table of orthologues uses of its file in config/orthologues: `columns` are the two of symbols."""
+
+    source: SourceSpec
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Confidence of right, wrong and unrelated cells
 
 Distribution of the confidence in cells that are annotated correctly, in cells that are annotated wrongly, and in
-cells that belong to no type of the training data (noise, shuffled expression, another tissue), for every method under
-three confidence rules, in one evaluation of each dataset. A good rule puts the first to the right and all others to
-the left. Dashed: the published threshold, below which a cell is called unknown. Heights are on a square-root scale.
+cells that belong to no type of the training data (noise, shuffled expression, another tissue), for every method
+under three confidence rules, in one evaluation of each dataset (of several shares of the labels, the largest). A
+good rule puts the first to the right and all others to the left. Dashed: the published threshold, below which a
+cell is called unknown. Heights are on a square-root scale.
 """
 
 import numpy as np
@@ -11,13 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import chosen_per_dataset, part_of, shown_order, wrapped
+from annobench.figures.shared.labels import chosen_per_dataset, last_part, part_of, shown_order, wrapped
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import COLOURS, GREY, Tables, new_figure
 from annobench.figures.shared.words import RULE_LABELS
 from annobench.score.confidence import PUBLISHED
 
-TABLES = ("confidences", "ranking")
+TABLES = ("confidences", "ranking", "splits")
 NEEDS = ("decisions",)
 ORDER = 140
 RULES = ("raw", "zscore", "calibrated")
@@ -32,7 +33,7 @@ CELLS = {
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """Methods in rows; rules in columns, for one evaluation of each dataset."""
-    table = tables["confidences"]
+    table, endings = last_part(tables["confidences"], tables["splits"])
     methods, _, labels = shown_order(table["method"], tables["ranking"], settings)
     table = table[table["method"].isin(methods) & table["rule"].isin(RULES)]
     if table.empty:
@@ -46,7 +47,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     titles = [wrapped(settings.dataset_label(place[0]), 44) for place in places]
     lines = max(title.count("\n") for title in titles)
     titles = [  # all of as many lines, so that panels side by side are level
-        f"{title}\n{settings.evaluation_label(place)}" + "\n " * (lines - title.count("\n"))
+        f"{title}\n{settings.evaluation_label(place)}{endings[place]}" + "\n " * (lines - title.count("\n"))
         for title, place in zip(titles, places, strict=True)
     ]
     for i, (part, place) in enumerate(zip(parts, places, strict=True)):

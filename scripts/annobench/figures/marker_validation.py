@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from annobench.figures.shared.labels import (
     NOT_EVIDENCE,
     chosen_evaluation,
+    last_part,
     method_looks,
     part_of,
     place_title,
@@ -27,7 +28,7 @@ from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import COLOURS, DARK, Looks, Tables, light_rows, new_figure
 from annobench.figures.shared.words import capitalised
 
-TABLES = ("types", "markers", "ranking")
+TABLES = ("types", "markers", "ranking", "splits")
 NEEDS = ("markers",)
 ORDER = 120
 PANELS = ("marker_purity", "marker_recovery", "marker_log2fc")
@@ -35,7 +36,7 @@ PANELS = ("marker_purity", "marker_recovery", "marker_log2fc")
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A panel per metric, types in rows, of one evaluation."""
-    types = tables["types"]
+    types, endings = last_part(tables["types"], tables["splits"])
     reading = "fair" if (types["reading"] == "fair").any() else "published"
     types = types[types["reading"] == reading]
     names, controls, _ = shown_order(types["name"], tables["ranking"], settings)
@@ -48,7 +49,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     cells = part[(part["metric"] == "cells") & (part["name"] == "oracle")].set_index("label")["value"].fillna(0)
     rows = sorted(set(part["label"]), key=lambda label: (-cells.get(label, 0.0), label))
     height = {label: float(i) for i, label in enumerate(rows)}
-    markers = part_of(tables["markers"], place)
+    markers = part_of(last_part(tables["markers"], tables["splits"])[0], place)
     doubted = set(markers.loc[(markers["reading"] == reading) & (markers["verdict"] == NOT_EVIDENCE), "metric"])
     looks = method_looks(tables["ranking"], settings, methods)
     legend_rows = -(-(len(methods) + 1) // 3)
@@ -68,7 +69,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     names = [f"{shortened(t, 30)} ({cells[t]:.0f})" if t in cells else shortened(t, 30) for t in rows]
     grid[0].set_yticks(list(height.values()), names)
     grid[0].set_ylim(len(rows) - 0.4, -0.6)
-    figure.suptitle(place_title(place, settings), fontsize=9, x=0.01, ha="left")
+    figure.suptitle(place_title(place, settings) + endings[place], fontsize=9, x=0.01, ha="left")
     handles = [Line2D([], [], linestyle="", marker="D", color="black", markersize=6, label="the truth")]
     handles += [Line2D([], [], linestyle="", label=labels[m], **looks.point(m)) for m in methods]
     figure.legend(handles=handles, loc="outside lower left", ncols=3)

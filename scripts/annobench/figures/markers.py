@@ -14,7 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import NOT_EVIDENCE, chosen_evaluation, part_of, place_title, shown_order
+from annobench.figures.shared.labels import (
+    NOT_EVIDENCE,
+    chosen_evaluation,
+    last_part,
+    part_of,
+    place_title,
+    shown_order,
+)
 from annobench.figures.shared.settings import FigureSettings, MetricWords
 from annobench.figures.shared.style import (
     COLOURS,
@@ -28,7 +35,7 @@ from annobench.figures.shared.style import (
 )
 from annobench.figures.shared.words import capitalised
 
-TABLES = ("markers", "ranking")
+TABLES = ("markers", "ranking", "splits")
 NEEDS = ("markers",)
 ORDER = 110
 PANELS = (
@@ -48,7 +55,7 @@ _READINGS = {"published": -0.18, "fair": 0.18}  # how far below the row
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A panel per metric, methods and controls in rows, of one evaluation."""
-    markers = tables["markers"]
+    markers, endings = last_part(tables["markers"], tables["splits"])
     if markers.empty:
         return None
     methods_only = markers[markers["kind"] == "method"]
@@ -75,7 +82,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         for text, name in zip(axes.get_yticklabels(), height, strict=True):
             text.set_color(control_colour(name) if name in controls else "black")
     grid[0, 0].set_ylim(max(height.values()) + 0.6, -0.6)
-    figure.suptitle(place_title(place, settings), fontsize=9, x=0.01, ha="left")
+    figure.suptitle(place_title(place, settings) + endings[place], fontsize=9, x=0.01, ha="left")
     handles = [
         Line2D([], [], linestyle="", marker="o", color=COLOURS[0], markerfacecolor=face, label=label)
         for face, label in (("white", "as published"), (COLOURS[0], "fair reading"))

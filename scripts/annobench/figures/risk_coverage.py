@@ -1,7 +1,8 @@
 """Risk and coverage
 
 Share of errors (risk) among the cells that are kept when only the share of cells with the highest confidence is kept
-(coverage), for every method, one line per confidence rule, in one evaluation of each dataset. A good rule falls to
+(coverage), for every method, one line per confidence rule, in one evaluation of each dataset (of several shares of
+the labels, the largest). A good rule falls to
 the left. The dotted line is the risk when cells are set aside at random. Numbers: area under the curve (AURC, lower
 is better), in the order and colours of the rules.
 """
@@ -14,19 +15,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.figures.shared.labels import chosen_per_dataset, part_of, place_title, shown_order
+from annobench.figures.shared.labels import chosen_per_dataset, last_part, part_of, place_title, shown_order
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.style import COLOURS, DASHES, GREY, Tables, new_figure
 from annobench.figures.shared.words import RULE_LABELS
 
-TABLES = ("curves", "rules", "ranking")
+TABLES = ("curves", "rules", "ranking", "splits")
 NEEDS = ("decisions",)
 ORDER = 150
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     """A block per dataset, a panel per method, a line per rule."""
-    table = tables["curves"]
+    table, endings = last_part(tables["curves"], tables["splits"])
+    rule_values, _ = last_part(tables["rules"], tables["splits"])
     methods, _, labels = shown_order(table["method"], tables["ranking"], settings)
     table = table[table["method"].isin(methods)]
     if table.empty:
@@ -41,11 +43,11 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     handles: list[Line2D] = []
     for block, (place, names), rows in zip(blocks, shown.items(), heights, strict=True):
         part = part_of(table, place)
-        areas = part_of(tables["rules"], place)
+        areas = part_of(rule_values, place)
         areas = areas[(areas["metric"] == "aurc") & (areas["merging"] == "none")]
         grid = block.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         top = min(1.0, float(np.nanmax([part["risk"].max(), 0.05])) * 1.05)
-        block.suptitle(place_title(place, settings), fontsize=9, fontweight="bold", x=0.01, ha="left")
+        block.suptitle(place_title(place, settings) + endings[place], fontsize=9, fontweight="bold", x=0.01, ha="left")
         for axes in grid.flat[len(names) :]:
             axes.set_visible(False)
         for axes, method in zip(grid.flat, names, strict=False):

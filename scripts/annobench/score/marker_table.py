@@ -10,7 +10,8 @@ from annobench.ontology.labels import check_live
 
 COLUMNS = ["label_id", "gene", "comment"]
 # HGNC symbols: letters, digits and hyphens; lower case only as in C20orf85
-_SYMBOL = re.compile(r"[A-Z][A-Z0-9]*(orf\d+)?(-[A-Z0-9]+)*")
+_HGNC = re.compile(r"[A-Z][A-Z0-9]*(orf\d+)?(-[A-Z0-9]+)*")
+_OTHER = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]+([-.:_()]+[A-Za-z0-9]+)*\)?")  # of other organisms, as H2-Eb1
 
 
 def read_markers(path: str | Path, ontology: Ontology) -> dict[str, list[str]]:
@@ -31,7 +32,7 @@ def read_markers(path: str | Path, ontology: Ontology) -> dict[str, list[str]]:
     ------
     DataError
         With file and line: a wrong header, a row that is too long, an id that is not a live term, a gene that is not an
-        HGNC symbol, or a pair that is listed twice.
+        HGNC symbol (in a table of another organism: that is no symbol), or a pair that is listed twice.
     """
     path = Path(path)
     records = Records.read(path, optional=True)
@@ -40,10 +41,13 @@ def read_markers(path: str | Path, ontology: Ontology) -> dict[str, list[str]]:
             f"{path}: expected the columns {', '.join(COLUMNS)} (tab-separated), found {', '.join(records.names)}"
         )
     table: dict[str, list[str]] = {}
-    for where, (given, gene) in records.table(COLUMNS[:2]):
+    rows = list(records.table(COLUMNS[:2]))
+    others = sum(bool(_OTHER.fullmatch(gene)) and not _HGNC.fullmatch(gene) for _, (_, gene) in rows)
+    symbol, called = (_OTHER, "a gene") if 2 * others > len(rows) else (_HGNC, "an HGNC")
+    for where, (given, gene) in rows:
         label_id = check_live(given, ontology, where)
-        if not _SYMBOL.fullmatch(gene):
-            raise DataError(f"{where}: '{gene}' is not an HGNC symbol; write one gene per row, without spaces")
+        if not symbol.fullmatch(gene):
+            raise DataError(f"{where}: '{gene}' is not {called} symbol; write one gene per row, without spaces")
         if gene in table.setdefault(label_id, []):
             raise DataError(f"{where}: gene '{gene}' of {label_id} is listed twice; keep one row")
         table[label_id].append(gene)

@@ -127,6 +127,8 @@ class AuditSpec(Spec):
         Cells of an unrelated tissue, a file.
     markers
         Table of marker genes, a path in the repository.
+    orthologues
+        File of one-to-one pairs by which markers are carried over to cells of another organism.
     families
         Metric families to compute; None for all whose needs are met.
     options
@@ -149,6 +151,7 @@ class AuditSpec(Spec):
     merge: RollupRule | None = None
     unrelated: str | None = None
     markers: str | None = None
+    orthologues: str | None = None
     families: tuple[str, ...] | None = None
     options: Mapping[str, Params] = field(default_factory=dict)
     columns: ColumnSettings = field(default_factory=ColumnSettings)

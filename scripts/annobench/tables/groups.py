@@ -1,6 +1,6 @@
 """Values within groups of test cells: of every assay, tissue or donor, as the study names columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,17 +8,19 @@ import pandas as pd
 from annobench.core.parquet import Categorical
 from annobench.score import statistics as stats
 from annobench.score.counts import Classes, UnitCounts
-from annobench.score.metric import COUNTS
+from annobench.score.metric import COUNTS, Metric
 from annobench.score.registry import METRICS
 from annobench.score.units import PLURALS
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles
+from annobench.tables.shared.tested import Tested
 
 COLUMNS = {
     "groups": (
         "dataset",
         "evaluation",
         "regime",
+        "split",
         "method",
         "level",
         "group",
@@ -38,6 +40,7 @@ MEANINGS = {
     "group": "Its value.",
     "interval_over": "What the interval resamples; empty where the group has too few of them.",
     "cells": "Test cells of the group in a fit, on average.",
+    "split": "Split that is shown by itself (a share of the labels); `all` for the splits of the evaluation together.",
 }
 Group = tuple[str, str]
 Samples = dict[Group, dict[stats.Key, UnitCounts]]
@@ -47,32 +50,45 @@ def groups(context: TableContext) -> pd.DataFrame:
     """The shown metrics within every group of test cells, mean over the fits that have the group, with intervals.
 
     A mean over classes is over those with cells in the group. Intervals need as many donors or studies of the group as
-    those of the study (`statistics.min_units`).
+    those of the study (`statistics.min_units`). Shares of the labels are apart.
     """
     metrics = [METRICS[name] for name in context.spec.scoring.shown if METRICS[name].basis == COUNTS]
     given = context.spec.statistics
     weights = stats.Weights(given.replicates, given.confidence)
+    tested = context.once(Tested)
     rows: list[dict[str, object]] = []
     for dataset, evaluation, regime in context.spec.evaluations:
         for method in context.spec.methods:
             fits = [fit for fit in context.fits.of(method, (dataset, evaluation, regime)) if fit in context.fits.counts]
-            for (level, group), samples in _samples(context, fits).items():
-                units = {unit for one in samples.values() for unit in one.units}
-                drawn = None
-                if len(units) >= given.min_units:
-                    drawn = stats.replicates_of(samples, metrics, weights, dataset)
-                cells = float(np.mean([one.observed().n for one in samples.values()]))
-                for metric in metrics:
-                    value, low, high = stats.estimate(samples, metric), np.nan, np.nan
-                    if drawn is not None:
-                        bounds = (metric.low, metric.high)
-                        low, high = stats.interval(drawn[metric.name], value, given.confidence, bounds)
-                    kind = PLURALS[context.fits.unit_kinds[fits[0]]] if drawn is not None else ""
-                    place = {"dataset": dataset, "evaluation": evaluation, "regime": regime, "method": method}
-                    about = {"level": level, "group": group, "metric": metric.name, "value": value, "low": low}
-                    about |= {"high": high, "interval_over": kind, "n_units": len(units), "cells": cells}
-                    rows.append({**place, **about, "n_fits": len(samples)})
+            for split, together in tested.apart(fits).items():
+                place = {"dataset": dataset, "evaluation": evaluation, "regime": regime, "split": split}
+                kind = PLURALS[context.fits.unit_kinds[together[0]]]
+                for (level, group), samples in _samples(context, together).items():
+                    about = {**place, "method": method, "level": level, "group": group}
+                    rows += [{**about, **row} for row in _values(samples, metrics, weights, context, dataset, kind)]
     return context.verdicts.added_to(pd.DataFrame(rows, columns=COLUMNS["groups"][:-1]))
+
+
+def _values(
+    samples: dict[stats.Key, UnitCounts],
+    metrics: Sequence[Metric],
+    weights: stats.Weights,
+    context: TableContext,
+    dataset: str,
+    kind: str,
+) -> Iterator[dict[str, object]]:
+    """Every metric in one group, with an interval where it has enough units, of which `kind` says what they are."""
+    given = context.spec.statistics
+    units = {unit for one in samples.values() for unit in one.units}
+    drawn = stats.replicates_of(samples, metrics, weights, dataset) if len(units) >= given.min_units else None
+    cells = float(np.mean([one.observed().n for one in samples.values()]))
+    for metric in metrics:
+        value, low, high = stats.estimate(samples, metric), np.nan, np.nan
+        if drawn is not None:
+            low, high = stats.interval(drawn[metric.name], value, given.confidence, (metric.low, metric.high))
+        about = {"metric": metric.name, "value": value, "low": low, "high": high}
+        about |= {"interval_over": kind if drawn is not None else "", "n_units": len(units), "cells": cells}
+        yield {**about, "n_fits": len(samples)}
 
 
 def _samples(context: TableContext, fits: list[FitFiles]) -> Samples:

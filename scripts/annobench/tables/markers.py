@@ -7,12 +7,14 @@ from annobench.score.registry import METRICS
 from annobench.tables.shared.columns import EVALUATION
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.labels import label_names
+from annobench.tables.shared.tested import Tested
 
 COLUMNS = {
     "markers": (
         "dataset",
         "evaluation",
         "regime",
+        "split",
         "kind",
         "name",
         "metric",
@@ -27,6 +29,7 @@ COLUMNS = {
         "dataset",
         "evaluation",
         "regime",
+        "split",
         "name",
         "reading",
         "label_id",
@@ -52,6 +55,7 @@ MEANINGS = {
     "name": "Method or control.",
     "n_types": "Number of types that the interval is over; empty where there is none.",
     "n": "Number of splits and seeds that the value is a mean of.",
+    "split": "Split that is shown by itself (a share of the labels); `all` for the splits of the evaluation together.",
     "gene_of": "Type that the gene is a top gene of (Cell Ontology id).",
     "gene_of_label": "Name of this type.",
     "gene": "Gene.",
@@ -62,22 +66,25 @@ MEANINGS = {
 
 
 def markers(context: TableContext) -> pd.DataFrame:
-    """Marker metrics of methods and controls: means, with Student's t intervals over the types where there are any."""
-    audits, confidence = context.audits, context.spec.statistics.confidence
-    return markers_of(audits["metrics"], audits["types"], context.table("audit"), confidence)
+    """Marker metrics of methods and controls: means, with Student's t intervals over the types where there are any;
+    shares of the labels apart.
+    """
+    tested, confidence = context.once(Tested), context.spec.statistics.confidence
+    metrics, types = (tested.grouped(context.audits[name]) for name in ("metrics", "types"))
+    return markers_of(metrics, types, context.table("audit"), confidence)
 
 
 def markers_of(metrics: pd.DataFrame, types: pd.DataFrame, audit: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """The table from the files `metrics` and `types` of all audits, and the table `audit`."""
+    """The table from the files `metrics` and `types` of all audits, their splits grouped, and the table `audit`."""
     from scipy.stats import t as student
 
     columns = list(COLUMNS["markers"])
     of_family = metrics[metrics["family"] == "markers"] if len(metrics) else metrics
     if of_family.empty:
         return pd.DataFrame(columns=columns)
-    keys = [*EVALUATION, "kind", "name", "metric", "variant"]
+    keys = [*EVALUATION, "split", "kind", "name", "metric", "variant"]
     table = of_family.groupby(keys, sort=False)["value"].mean().reset_index().rename(columns={"variant": "reading"})
-    of_type = [*EVALUATION, "name", "reading", "metric"]
+    of_type = [*EVALUATION, "split", "name", "reading", "metric"]
     by_type = types.groupby([*of_type, "label_id"])["value"].mean().reset_index()
     deviation = by_type.groupby(of_type)["value"].agg(["std", "count"]).reset_index()
     table = table.merge(deviation, how="left", on=of_type)
@@ -91,11 +98,11 @@ def markers_of(metrics: pd.DataFrame, types: pd.DataFrame, audit: pd.DataFrame, 
 
 
 def types(context: TableContext) -> pd.DataFrame:
-    """Marker metrics of every type, means over splits and seeds."""
-    columns, rows = list(COLUMNS["types"]), context.audits["types"]
+    """Marker metrics of every type, means over splits and seeds; shares of the labels apart."""
+    columns, rows = list(COLUMNS["types"]), context.once(Tested).grouped(context.audits["types"])
     if rows.empty:
         return pd.DataFrame(columns=columns)
-    keys = [*EVALUATION, "name", "reading", "label_id", "metric"]
+    keys = [*EVALUATION, "split", "name", "reading", "label_id", "metric"]
     table = rows.groupby(keys, sort=False)["value"].agg(["mean", "size"]).reset_index()
     table = table.rename(columns={"mean": "value", "size": "n"})
     return table.assign(label=label_names(table["label_id"], context.ontology))[columns]

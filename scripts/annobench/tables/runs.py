@@ -1,6 +1,7 @@
 """How the fits of a study ended, and what they took."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from annobench.tables.shared.fits import FitFiles
 
 COLUMNS = {
     "failed": ("dataset", "split", "method", "seed", "status", "reason", "traceback"),
+    "warnings": ("dataset", "evaluation", "method", "warning", "n_fits", "fit"),
     "resources": (
         "dataset",
         "split",
@@ -44,6 +46,9 @@ COLUMNS = {
 MEANINGS = {
     "traceback": "File with the traceback; empty where there is none.",
     "fit": "Folder of the fit, to which several rows (views) may belong.",
+    "warning": "What the method warns of (`notes.warnings` of its run record), such as genes without a match.",
+    "warnings.n_fits": "Number of fits of the evaluation that say so.",
+    "warnings.fit": "Folder of the first of them.",
     "startup_seconds": "Wall time of imports and of reading the data (s).",
     "total_seconds": "Wall time of the whole process (s).",
     "cpu_seconds": "Processor time of the fit and of all its processes (s).",
@@ -57,7 +62,7 @@ MEANINGS = {
     "device": "Where the method ran: cpu or cuda.",
     "host": "Machine.",
 }
-IN_REPORT = ("failed", "resources")
+IN_REPORT = ("failed", "warnings", "resources")
 _MADE = ("total_parameters", "model_bytes", "validation_score")  # not fields of the run record
 _OF_RECORD = [name for name in COLUMNS["resources"][COLUMNS["resources"].index("status") : -1] if name not in _MADE]
 
@@ -80,6 +85,21 @@ def failed(context: TableContext) -> pd.DataFrame:
             trace = str(fit.folder / run.traceback) if run.traceback else None
             rows.append({**fit.key, "status": run.status, "reason": run.reason, "traceback": trace})
     return pd.DataFrame(rows, columns=COLUMNS["failed"])
+
+
+def warnings(context: TableContext) -> pd.DataFrame:
+    """What methods warn of in fits that succeeded all the same, each text once per evaluation."""
+    rows: dict[tuple[str, str, str, str], dict[str, object]] = {}
+    counted: dict[tuple[str, str, str, str], set[Path]] = {}
+    for fit, run in context.fits.runs.items():
+        texts = run.notes.get("warnings", ())
+        for text in (texts,) if isinstance(texts, str) else texts if isinstance(texts, tuple) else ():
+            key = (fit.dataset, fit.evaluation, fit.method, text)
+            counted.setdefault(key, set()).add(fit.run)  # a fit with several views counts once
+            rows.setdefault(key, {**dict(zip(COLUMNS["warnings"], key, strict=False)), "fit": str(fit.folder)})
+    return pd.DataFrame(
+        [{**row, "n_fits": len(counted[key])} for key, row in rows.items()], columns=COLUMNS["warnings"]
+    )
 
 
 def resources(context: TableContext) -> pd.DataFrame:

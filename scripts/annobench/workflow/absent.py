@@ -14,7 +14,7 @@ from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import expanded, read_json
 from annobench.core.paths import ROOT
 from annobench.data.checkpoints.spec import CheckpointSpec
-from annobench.data.spec import OntologySpec, PanelSpec, SourceSpec
+from annobench.data.spec import OntologySpec, OrthologueSpec, PanelSpec, SourceSpec
 from annobench.workflow.targets import Targets
 
 _SHOWN = 5
@@ -73,6 +73,11 @@ def _made_of_absent(study: Study, root: Path, results: Results) -> Iterator[tupl
         source = PanelSpec.from_params({"source": panel["source"], "columns": panel["columns"]}).source
         for place in _absent(source.stated()):
             if Path(made := results.panel(name)).is_file():
+                yield place, made
+    for name, table in study.orthologues.items():
+        pairs = OrthologueSpec.from_params({"source": table["source"], "columns": table["columns"]})
+        for place in _absent(pairs.source.stated()):
+            if Path(made := results.orthologues(name)).is_file():
                 yield place, made
     for name, checkpoint in study.checkpoints.items():
         for place in _absent(CheckpointSpec.of(checkpoint).source.stated()):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from annobench.config.census import census_source, family
 from annobench.core.files import expanded, sha256_of
+from annobench.core.paths import from_here
 from annobench.core.spec import Params
 from annobench.data.census.spec import CensusSpec, ReleaseSpec
 from annobench.workflow.common import Chapter, Wildcards
@@ -51,7 +52,7 @@ class CensusRules(Chapter):
         }
 
     def _tables(self, source: CensusSpec) -> list[str]:
-        return [str(self.root / expanded(table)) for table in source.tables()]
+        return [from_here(self.root / expanded(table)) for table in source.tables()]
 
     def table_state(self, wildcards: Wildcards) -> list[str]:
         """Hashes of the tables of a selection: they may be replaced by older files."""
@@ -94,7 +95,7 @@ class CensusRules(Chapter):
         """All datasets of a family of releases, since they share one list of genes; the gene table."""
         file = self.study.releases[wildcards.built]
         parts = family(file["releases"])
-        table = [str(self.root / expanded(file["genes"]["file"]))] if file["genes"] else []
+        table = [from_here(self.root / expanded(file["genes"]["file"]))] if file["genes"] else []
         return {
             "parts": [self.results.cells(part) for part in parts],
             "stores": [self.results.store(part) for part in parts],

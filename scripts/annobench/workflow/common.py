@@ -146,6 +146,7 @@ def constraints_of(study: Study) -> dict[str, str]:
         "evaluation": one_of(split.evaluation for split in splits),
         "figure": one_of(study.settings["figures"]),
         "panel": one_of(study.panels),
+        "orthologue": one_of(study.orthologues),
         "ontology": re.escape(Path(Targets(study).ontology).stem),
         "chunk": "[0-9]{4}",
         "checkpoint": one_of(study.checkpoints),

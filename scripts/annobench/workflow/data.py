@@ -1,11 +1,13 @@
 """What the rules of data.smk ask for: see `annobench.workflow.common`."""
 
 import math
+from collections.abc import Mapping
 
 from annobench.config.entities import config_file, parts_of
+from annobench.core.paths import from_here
 from annobench.core.spec import Params
 from annobench.data.prepare.spec import DatasetSpec
-from annobench.data.spec import DownloadSpec, OntologySpec, PanelSpec, SourceSpec, Surroundings
+from annobench.data.spec import DownloadSpec, OntologySpec, OrthologueSpec, PanelSpec, SourceSpec, Surroundings
 from annobench.workflow.common import Chapter, Wildcards
 
 
@@ -63,7 +65,7 @@ class DataRules(Chapter):
         inputs: dict[str, str | list[str]] = {**self.results.source(wildcards.dataset)}
         table = dataset["cells"]["label_table"]
         if table:
-            inputs["labels"] = str(config_file("labels", f"{table}.tsv", self.root, self.study.own))
+            inputs["labels"] = from_here(config_file("labels", f"{table}.tsv", self.root, self.study.own))
         return inputs
 
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
@@ -74,7 +76,7 @@ class DataRules(Chapter):
         """Minutes for fetching or preparing a dataset."""
         return math.ceil(self.study.datasets[wildcards.dataset]["resources"]["minutes"] * attempt)
 
-    # ontology, panels, files of methods
+    # ontology, panels, orthologues, files of methods
 
     def ontology(self) -> OntologySpec:
         """The release of the study."""
@@ -104,6 +106,23 @@ class DataRules(Chapter):
     def panel_code(self, wildcards: Wildcards) -> str:
         """Hash of the code that fetches a panel."""
         return self.code_of("fetch_panel", self._module(self.panel(wildcards).source))
+
+    def orthologue(self, wildcards: Wildcards) -> OrthologueSpec:
+        """What fetching a table of orthologues uses of its file."""
+        file = self.study.orthologues[wildcards.orthologue]
+        return OrthologueSpec.from_params({"source": file["source"], "columns": file["columns"]})
+
+    def orthologue_spec(self, wildcards: Wildcards) -> Mapping[str, object]:
+        """The same, for the driver."""
+        return self.orthologue(wildcards).to_params()
+
+    def orthologue_files(self, wildcards: Wildcards) -> list[str]:
+        """The files of this machine behind a table of orthologues, so that a change is noticed."""
+        return [str(path) for path in self.orthologue(wildcards).source.files()]
+
+    def orthologue_code(self, wildcards: Wildcards) -> str:
+        """Hash of the code that fetches a table of orthologues."""
+        return self.code_of("fetch_orthologues", self._module(self.orthologue(wildcards).source))
 
     def download_spec(self, wildcards: Wildcards) -> Params:
         """A file that a method declares."""

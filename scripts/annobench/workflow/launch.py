@@ -220,7 +220,8 @@ def only_run_here() -> Iterator[None]:
         lock = open(folder / "annobench.lock", "w")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(
-            f"{Path.cwd()} cannot be written to ({error.strerror}); copy the repository to a folder that can"
+            f"{Path.cwd()} cannot be written to ({error.strerror}); copy the repository to a folder that can, "
+            "or run a study in a folder of your own (the path of its YAML file, with a folder config beside it)"
         ) from error
     with lock as handle:
         try:

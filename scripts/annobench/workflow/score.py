@@ -5,6 +5,7 @@ from pathlib import Path
 from annobench.config.names import SAMPLE, STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
+from annobench.core.paths import from_here
 from annobench.core.spec import Params
 from annobench.score.spec import AuditedSplit, AuditSpec, RollupRule, ScoreSpec, ViewSpec
 from annobench.workflow.common import Chapter, Wildcards
@@ -89,7 +90,8 @@ class ScoreRules(Chapter):
             "panel": [self.targets.panel(panel) for panel in sorted(panels)],
             "other": [
                 *([unrelated, str(Path(unrelated).with_name("store"))] if unrelated else []),
-                *([str(self.root / markers)] if markers else []),
+                *([from_here(self.root / markers)] if markers else []),
+                *([orthologues] if (orthologues := self._orthologues()) else []),
             ],
         }
 
@@ -100,6 +102,11 @@ class ScoreRules(Chapter):
         """The marker table of the study, a path in the repository."""
         name = self.study.settings["scoring"]["markers"]
         return f"config/markers/{name}.tsv" if name else None
+
+    def _orthologues(self) -> str | None:
+        """The orthologues of the study that its markers are carried over by."""
+        name = self.study.settings["scoring"]["orthologues"]
+        return self.results.orthologues(name) if name and self._markers() else None
 
     def audit_spec(self, wildcards: Wildcards) -> Params:
         """How an evaluation is audited."""
@@ -126,6 +133,7 @@ class ScoreRules(Chapter):
             merge=self._rollup(scoring["merge"]),
             unrelated=self.unrelated(wildcards),
             markers=self._markers(),
+            orthologues=self._orthologues(),
             families=splits[0].metric_families,
             options=splits[0].metric_options,
             columns=splits[0].columns,

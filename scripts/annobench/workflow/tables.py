@@ -10,6 +10,7 @@ from annobench.config.published import published_files
 from annobench.config.split import Split
 from annobench.config.tables import table_facts
 from annobench.core.codehash import code_hash
+from annobench.core.paths import from_here
 from annobench.score.spec import RollupRule
 from annobench.tables.shared.spec import (
     PublishedTable,
@@ -39,7 +40,7 @@ class TableRules(Chapter):
             "splits": self.targets.splits(),
             "train": self.targets.train(),
             "obs": self.targets.obs(),
-            "published": [str(path) for path in self.published_files()],
+            "published": self.published_files(),
         }
 
     def made(self, wildcards: Wildcards) -> dict[str, list[str]]:
@@ -61,14 +62,12 @@ class TableRules(Chapter):
                     files.setdefault(key, []).append(path)
         return files
 
-    def published_files(self) -> list[Path]:
+    def published_files(self) -> list[str]:
         """The published table that results are compared with, and the files of published values."""
         settings = self.study.settings
         table = settings["published"] and settings["published"]["table"]
-        return [
-            *published_files(table, self.root),
-            *published_files(settings["published_values"], self.root),
-        ]
+        names = (table, settings["published_values"])
+        return [from_here(path) for named in names for path in published_files(named, self.root)]
 
     def spec(self, wildcards: Wildcards | None = None) -> TablesSpec:
         """What the tables need to know of the study."""

@@ -181,10 +181,17 @@ def audit_rows() -> dict[str, list[dict[str, Any]]]:
             for reading, metric in itertools.product(("published", "fair"), MARKER_METRICS):
                 value = {"value": 0.4, "low": 0.2, "high": None if name == "two" else 0.6, "verdict": "not evidence"}
                 found["markers"].append(
-                    base | {"kind": kind, "name": name, "reading": reading, "metric": metric} | value
+                    base | {"split": "all", "kind": kind, "name": name, "reading": reading, "metric": metric} | value
                 )
                 for label in ("cell one", "cell two")[: 1 if name == "two" else 2]:
-                    of_type = {"name": name, "reading": reading, "label_id": label, "label": label, "metric": metric}
+                    of_type = {
+                        "split": "all",
+                        "name": name,
+                        "reading": reading,
+                        "label_id": label,
+                        "label": label,
+                        "metric": metric,
+                    }
                     found["types"].append(base | of_type | {"value": None if label == "cell two" else 0.5, "n": 3})
         for name, of, label in itertools.product(("oracle", "one"), LABELS, LABELS):
             gene = {"name": name, "gene_of": of, "gene_of_label": of, "gene": f"G {of}", "label_id": label}
@@ -225,7 +232,8 @@ def rule_rows() -> dict[str, list[dict[str, Any]]]:
     for (dataset, evaluation), method, rule in itertools.product(
         (("d", "kfold"), ("e", "cross_study")), ("one", "two"), ("raw", "zscore", "calibrated")
     ):
-        base = {"dataset": dataset, "evaluation": evaluation, "regime": evaluation, "method": method, "rule": rule}
+        base = {"dataset": dataset, "evaluation": evaluation, "regime": evaluation, "split": "all"}
+        base |= {"method": method, "rule": rule}
         for cells, b in itertools.product(("right", "wrong", "noise"), range(5)):
             found["confidences"].append(base | {"cells": cells, "bin": b, "share": None if cells == "noise" else 0.2})
         found["rules"].append(base | {"merging": "none", "metric": "aurc", "variant": "-", "value": 0.123})

@@ -39,6 +39,12 @@ def test_tables_as_spreadsheets_save_them(tmp_path: Path) -> None:
     assert read_markers(file, toy_ontology()) == {"A1": ["CD3E"], "B": ["CD2"]}
 
 
+def test_tables_of_other_organisms(tmp_path: Path) -> None:
+    file = tmp_path / "m.tsv"
+    file.write_text(f"{HEADER}A1\tCd3e\t\nB\tH2-Eb1\t\nB\t1700001C02Rik\t\n")
+    assert read_markers(file, toy_ontology()) == {"A1": ["Cd3e"], "B": ["H2-Eb1", "1700001C02Rik"]}
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -53,7 +59,8 @@ def test_tables_as_spreadsheets_save_them(tmp_path: Path) -> None:
         (f"{HEADER}A1\tCD3E\t\nA1\tCD3E\t\n", "line 3: gene 'CD3E' of A1 is listed twice"),
         (f"{HEADER}A1\t\t\n", "line 2: '' is not an HGNC symbol"),
         (f"{HEADER}A1\tCD3E CD3D\t\n", "line 2: 'CD3E CD3D' is not an HGNC symbol"),
-        (f"{HEADER}A1\tCd3e\t\n", "line 2: 'Cd3e' is not an HGNC symbol"),
+        (f"{HEADER}A1\tCD2\t\nA1\tCd3e\t\n", "line 3: 'Cd3e' is not an HGNC symbol"),
+        (f"{HEADER}A1\tCd3e\t\nA1\tCd2 Cd4\t\nB\tH2-Eb1\t\n", "line 3: 'Cd2 Cd4' is not a gene symbol"),
         (f"{HEADER}A1\tCD3E,\t\n", "is not an HGNC symbol"),
     ],
 )

@@ -16,7 +16,7 @@ from annobench.tables.audit import COLUMNS as AUDIT
 from annobench.tables.calibration import calibration
 from annobench.tables.classes import classes, trees
 from annobench.tables.confusion import confusion
-from annobench.tables.runs import failed, resources
+from annobench.tables.runs import failed, resources, warnings
 from annobench.tables.scores import scores
 from annobench.tables.shared.build import write_csv
 from annobench.tables.shared.columns import filled
@@ -155,6 +155,21 @@ def test_numbers_of_the_notes_and_of_the_saved_model_reach_resources_and_ranking
     assert table.loc[[("bad", 1), ("zero", 1)], columns].isna().all().all()  # its model is gone; keeps none
     best = ranked[ranked["dataset"] == "d"].iloc[0]
     assert best[columns].tolist() == [170186, 2000, 0.5]
+
+
+def test_warnings_of_run_records_are_listed_once_per_evaluation(tmp_path: Path) -> None:
+    fits = [fit(tmp_path, "good", "x", seed, 0.9, notes={"warnings": ("few genes", "no ids")}) for seed in (1, 2)]
+    fits += [fit(tmp_path, "bad", "x", 1, 0.5, notes={"warnings": ("few genes",)}), fit(tmp_path, "zero", "x", 1, 0.1)]
+    view = replace(fits[0], split="x.query", evaluation="query")  # another view of the same fit
+    table = warnings(context([*fits, view]))
+    assert table.drop(columns=["dataset", "fit"]).to_numpy().tolist() == [
+        ["holdout", "good", "few genes", 2],
+        ["holdout", "good", "no ids", 2],
+        ["holdout", "bad", "few genes", 1],
+        ["query", "good", "few genes", 1],
+        ["query", "good", "no ids", 1],
+    ]
+    assert table["fit"].tolist()[0] == str(fits[0].folder)
 
 
 # against the best, and against baselines

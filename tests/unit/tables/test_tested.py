@@ -21,15 +21,19 @@ from annobench.splits.regimes.low_label import LowLabel
 from annobench.tables.audit import COLUMNS as AUDIT
 from annobench.tables.calibration import calibration
 from annobench.tables.classes import classes
+from annobench.tables.confidence import confidences, curves, rules
 from annobench.tables.confusion import confusion
 from annobench.tables.embeddings import probe_classes
 from annobench.tables.errors import confusion_depths, error_relations
+from annobench.tables.groups import groups
+from annobench.tables.markers import markers, types
 from annobench.tables.shared.columns import filled
 from annobench.tables.shared.fits import planned_fits
 from annobench.tables.shared.spec import TablesSpec
 from helpers import rows_of_family, run_record, scored
 from study_files import Context, split, study
 
+RULES = (("aurc", "-"), ("risk", "0.5"), ("share_right", "3"))
 LABELS = np.array(["A1"] * 4 + ["B"] * 4 + ["A2x"] * 2, dtype=object)
 
 
@@ -60,8 +64,14 @@ def written(folder: Path, spec: TablesSpec, tested: dict[tuple[str, int], list[i
                 (("split", fit.split), ("method", fit.method), ("unit_kind", "donor"))}  # fmt: skip
         write_columns(fit.scores, {name: table[name].to_numpy() for name in table})
         write_columns(fit.confusion, {**text, **view})
-        for path, names in ((fit.sums, (*SUMS, "unit_kind")), (fit.confidence, CONFIDENCE)):
-            write_columns(path, {name: [] for name in ("split", "method", *names)})
+        of_assay = {name: np.full(len(pairs["n"]), value, dtype=object) for name, value in
+                    (("level", "assay"), ("group", "10x"))}  # fmt: skip
+        write_columns(fit.groups, {**text, **view, **of_assay})
+        write_columns(fit.sums, {name: [] for name in ("split", "method", *SUMS, "unit_kind")})
+        rules = [("raw", "none", metric, variant, -1, 0.2) for metric, variant in RULES]
+        of_rules = dict(zip(CONFIDENCE, zip(*rules, strict=True), strict=True))
+        write_columns(fit.confidence, {"split": [fit.split] * 3, "method": [fit.method] * 3,
+                                       **{name: list(values) for name, values in of_rules.items()}})  # fmt: skip
     made = Context(spec, planned_fits(spec, results), folder)
     return made.having(audit=pd.DataFrame(columns=filled(AUDIT["audit"], ())))
 
@@ -113,8 +123,43 @@ def test_shares_of_the_labels_are_never_added_up(tmp_path: Path) -> None:
         assert by(table, "split", of) == {
             (share, label): n for share in ("low_0.01", "low_0.1") for label, n in (("A1", 2), ("B", 1))
         }
+    shares = {"low_0.01", "low_0.1"}
     for table in (calibration(context), error_relations(context), confusion_depths(context), probe_classes(context)):
-        assert set(table["split"]) == {"low_0.01", "low_0.1"}
+        assert set(table["split"]) == shares
+    for table in (rules(context), curves(context), confidences(context)):
+        assert table["split"].tolist() == ["low_0.01", "low_0.1"]
+    assert set(rules(context)["n_fits"]) == {2}
+    of_group = groups(context)
+    assert set(of_group["split"]) == shares
+    assert set(of_group["n_fits"]) == {2}
+
+
+def test_markers_are_apart_by_share_too(tmp_path: Path) -> None:
+    splits = {"low_0.01": 0.2, "low_0.1": 0.8}
+    tested_cells = {(s, k): [0, 1, 4] for s in splits for k in (1, 2)}
+    place = {"dataset": "d", "evaluation": "e", "regime": "low_label"}
+    metrics = [
+        {**place, "split": s, "seed": k, "kind": "method", "name": "m", "family": "markers", "metric": "marker_purity",
+         "variant": "fair", "value": value + k / 100} for s, value in splits.items() for k in (1, 2)
+    ]  # fmt: skip
+    of_types = [
+        {**place, "split": s, "seed": k, "name": "m", "reading": "fair", "label_id": label, "metric": "marker_purity",
+         "value": value} for s, value in splits.items() for k in (1, 2) for label in ("A1", "B")
+    ]  # fmt: skip
+    for pooled, expected in ((False, {"low_0.01": 0.215, "low_0.1": 0.815}), (True, {"all": 0.515})):
+        context = written(tmp_path / str(pooled), of_method(*splits, pooled=pooled), tested_cells)
+        context.audits = {"metrics": pd.DataFrame(metrics), "types": pd.DataFrame(of_types)}
+        assert by(markers(context), "split", value="value") == pytest.approx(expected)
+        found = types(context)
+        assert set(found["split"]) == set(expected)
+        assert set(found["n"]) == ({4} if pooled else {2})
+
+
+def test_splits_that_are_taken_together_are_in_one_row(tmp_path: Path) -> None:
+    context = written(tmp_path, of_method("f1", "f2"), FOLDS)
+    for table in (rules(context), curves(context), confidences(context)):
+        assert table["split"].tolist() == ["all"]
+    assert set(groups(context)["split"]) == {"all"}
 
 
 def test_classes_without_training_cells_are_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A file of cells on this machine; linked and hashed, or converted to h5ad once."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,5 +60,12 @@ class Source(SourceSpec):
             raise not_h5ad(path)
         link = folder / path.name
         link.unlink(missing_ok=True)
-        link.symlink_to(path.resolve())
+        link.symlink_to(_target(path.resolve(), folder.resolve()))
         return Fetched(link, [{"step": "local", "path": str(path.resolve())}], self.sha256)
+
+
+def _target(file: Path, folder: Path) -> str:
+    """What a link in a folder says: a relative path where both lie in the checkout, which may move."""
+    here = Path.cwd()
+    inside = file.is_relative_to(here) and folder.is_relative_to(here)
+    return os.path.relpath(file, folder) if inside else str(file)

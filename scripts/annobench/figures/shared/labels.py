@@ -126,6 +126,21 @@ def shown_apart(table: pd.DataFrame, place: Place, splits: pd.DataFrame) -> list
     return [("" if name == "all" else known.get(name) or name, part[part["split"] == name]) for name in order]
 
 
+def last_part(table: pd.DataFrame, splits: pd.DataFrame) -> tuple[pd.DataFrame, dict[Place, str]]:
+    """Of evaluations whose parts are apart (`shown_apart`) the last one, such as the largest share of the labels.
+
+    Returns
+    -------
+    Their rows, and what the title of every evaluation ends with: the part.
+    """
+    kept, endings = [table.iloc[:0]], {}
+    for place in evaluations_of(table):
+        label, part = shown_apart(table, place, splits)[-1]
+        kept.append(part)
+        endings[place] = f", {label}" if label else ""
+    return pd.concat(kept), endings
+
+
 def place_title(place: Place, settings: FigureSettings) -> str:
     """The dataset in full and the evaluation, on one line."""
     return f"{settings.dataset_label(place[0])}: {settings.evaluation_label(place)}"

@@ -29,6 +29,7 @@ from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
 from annobench.score.marker_table import read_markers
 from annobench.score.metrics.confidence import rows as rows_of_rules
+from annobench.score.orthologues import read_pairs
 from annobench.score.perturbation.reading import control_name
 from annobench.score.registry import rows_of, runnable
 from annobench.score.scored import Scored
@@ -69,6 +70,8 @@ def audit_evaluation(
         runs = {method: run for method, run in runs.items() if run.ok}
         if runs:  # without a method there is nothing to compare metrics on
             audit = _SplitAudit(spec, split, runs, ontology, dataset=dataset, cells=cells)
+            if first and table and spec.orthologues:
+                table = read_pairs(Path(spec.orthologues)).carried(table, audit.query.var["feature_name"])
             audit.record(tables, table, first=first)
             if audit.labelled:
                 audit.count(samples, answers)

@@ -13,6 +13,7 @@ from annobench.core.parquet import Categorical, read_columns
 from annobench.ontology import UNKNOWN
 from annobench.score.truths import rolled_codes, rollup_of
 from annobench.tables.shared.context import TableContext
+from annobench.tables.shared.fits import FitFiles
 from annobench.tables.shared.spec import ScoredSplit
 
 if TYPE_CHECKING:
@@ -97,8 +98,17 @@ class Tested:
         known = self._splits.get((dataset, split))
         return split if known and not known.pooled else ALL
 
+    def apart(self, fits: Iterable[FitFiles]) -> dict[str, list[FitFiles]]:
+        """Fits of one method and evaluation by what their splits are taken together as."""
+        groups: dict[str, list[FitFiles]] = {}
+        for fit in fits:
+            groups.setdefault(self.group(fit.dataset, fit.split), []).append(fit)
+        return groups
+
     def grouped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows of the scores whose split is what they are taken together as; that of the fit is in `draw`."""
+        if rows.empty:
+            return rows
         drawn = zip(rows["dataset"], rows["split"], strict=True)
         return rows.assign(draw=rows["split"], split=[self.group(*one) for one in drawn])
 
