@@ -1,82 +1,111 @@
 """Confusion
 
 Share of the cells of each true type (rows) that the best-ranked method of the evaluation assigns to each label
-(columns), over all its test sets; shares of the labels each have a matrix. Types are in the order of the Cell Ontology,
-so that neighbours are related. Numbers: test cells, each counted once, however many fits test it. ∅: no training cell
-of any fit has the type; ◐: none in some fits.
+(columns), over all its test sets; shares of the labels each have a matrix. Shares of 0.05 and more are written out.
+Types are in the order of the Cell Ontology, so that neighbours are related. Numbers beside the types: test cells, each
+counted once, however many fits test it. ∅: no training cell of any fit has the type; ◐: none in some fits.
 """
+
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from annobench.figures.shared.labels import evaluation_title, method_labels, shown_apart, tree_order
+from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
+from annobench.figures.shared.labels import method_labels, place_title, shown_apart, tree_order, wrapped
+from annobench.figures.shared.pages import in_rows
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
-from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
+from annobench.figures.shared.style import WIDEST, Tables, new_figure
 from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion", "classes", "trees", "splits")
 ORDER = 50
+_NAMES, _TITLE = 2.5, 0.75  # inches beside and above a matrix
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One panel: tests by true and predicted type, the names of its rows and columns, its title, and its marks."""
+
+    tests: pd.DataFrame
+    rows: list[str]
+    columns: list[str]
+    title: str
+    marks: set[str]
+
+    @property
+    def field(self) -> float:
+        """Side of a field, inches: smaller where there are many."""
+        return min(0.29, (WIDEST - _NAMES - 0.8) / len(self.columns))
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height with names, inches."""
+        return _NAMES + self.field * len(self.columns), _TITLE + 2.0 + self.field * len(self.rows)
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
-    """One matrix per evaluation, and per share of the labels, side by side."""
+    """One matrix per evaluation, and per share of the labels, in rows as wide as the page."""
     ranking = tables["ranking"]
     labels = method_labels(ranking)
     best = ranking[(ranking["rank"] == 1) & (ranking["dataset"] != "all")]
     names = tables["classes"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
     names |= tables["trees"].drop_duplicates("label_id").set_index("label_id")["label"].to_dict()
-    parts = [
-        (row, split, part[part["method"] == row.method])
-        for row in best.itertuples()
-        for split, part in shown_apart(tables["confusion"], (row.dataset, row.evaluation), tables["splits"])
-    ]
-    parts = [(row, split, part) for row, split, part in parts if len(part)]  # a method may predict no labels
-    matrices = [(row, split, part, _matrix(tables, row.dataset, part)) for row, split, part in parts]
+    matrices = []
+    for row in best.itertuples():
+        place = (row.dataset, row.evaluation)
+        for split, part in shown_apart(tables["confusion"], place, tables["splits"]):
+            title = ", ".join([place_title(place, settings), *([split] if split else [])])
+            tree = tables["trees"][tables["trees"]["dataset"] == row.dataset]
+            one = _matrix(part[part["method"] == row.method], tree, names, f"{title}\n{labels[row.method]}")
+            matrices += [one] if one.rows else []  # a method may predict no labels
     if not matrices:
         return None
-    widths = [len(m.columns) for *_, m in matrices]
-    figure = new_figure(sum(1.9 + 0.3 * w for w in widths) + 0.6, 2.8 + 0.3 * max(len(m) for *_, m in matrices))
-    panels = figure.subplots(1, len(matrices), squeeze=False, width_ratios=widths)[0]
-    shown: set[str] = set()
-    for axes, (row, split, part, matrix) in zip(panels, matrices, strict=True):
-        cells, marks = part.groupby("true")["cells"].sum(min_count=1), marks_of(part, "true")
-        shown |= {marks[label] for label in matrix.index}
-        share = matrix.div(matrix.sum(axis=1), axis=0)
-        image = axes.imshow(share, cmap=SEQUENTIAL, vmin=0, vmax=1)
-        _write_shares(axes, share)
-        axes.set_xticks(range(len(share.columns)), [shortened(names.get(c, c)) for c in share.columns], rotation=90)
-        axes.set_yticks(
-            range(len(share)), [f"{shortened(names.get(c, c))} ({counted(cells[c], marks[c])})" for c in share.index]
-        )
-        axes.tick_params(labelsize=7)
-        clean_axes(axes)
-        title = evaluation_title((row.dataset, row.evaluation), settings)
-        axes.set_title("\n".join([title, *([split] if split else []), labels[row.method]]))
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true (cells)")
-    bar = figure.colorbar(image, ax=figure.axes, shrink=0.5, pad=0.01, label="share of the true type")
-    bar.outline.set_visible(False)
-    explain(figure, shown)
+    pages = in_rows(matrices, [one.size[0] for one in matrices], WIDEST - 0.8)
+    heights = [max(one.size[1] for one in page) for page in pages]
+    figure = new_figure(0.8 + max(sum(one.size[0] for one in page) for page in pages), sum(heights))
+    parts = figure.subfigures(len(pages), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, page in zip(parts, pages, strict=True):
+        width = figure.get_figwidth() - 0.8
+        rest = width - sum(one.size[0] for one in page)  # so that fields have one size in all rows
+        ratios = [len(one.columns) * one.field for one in page] + ([rest] if rest > 0.5 else [])
+        grid = part.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
+        for axes in grid[len(page) :]:
+            axes.set_visible(False)
+        mesh = [_draw(axes, one) for axes, one in zip(grid, page, strict=False)][-1]
+        colour_bar(part, mesh, list(grid), "share of the true type")
+    explain(figure, {mark for one in matrices for mark in one.marks})
     return figure
 
 
-def _matrix(tables: Tables, dataset: str, part: pd.DataFrame) -> pd.DataFrame:
+def _draw(axes: Axes, one: Matrix) -> QuadMesh:
+    share = one.tests.div(one.tests.sum(axis=1), axis=0)
+    mesh = heat(axes, share, notes=shares(share, 0.05), fontsize=min(6.5, 22 * one.field), square=True)
+    axes.set_anchor("NW")
+    size = min(7.5, 32 * one.field)
+    name_columns(axes, one.columns, fontsize=size)
+    name_rows(axes, one.rows, fontsize=size)
+    axes.set_title(wrapped(one.title.split("\n")[0], 46) + "\n" + one.title.split("\n")[1], fontsize=9)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (cells)")
+    return mesh
+
+
+def _matrix(part: pd.DataFrame, tree: pd.DataFrame, names: dict[str, str], title: str) -> Matrix:
     """Tests by true and predicted type, both in the order of the tree; predictions outside of it come last."""
-    matrix = part.pivot(index="true", columns="predicted", values="n").fillna(0)
-    order = tree_order(tables["trees"][tables["trees"]["dataset"] == dataset])
-    rows = [c for c in order if c in matrix.index]
-    columns = [*rows, *(c for c in order if c in matrix.columns and c not in rows)]
-    columns += sorted(set(matrix.columns) - set(order))
-    return matrix.reindex(index=rows, columns=columns, fill_value=0)
-
-
-def _write_shares(axes: Axes, share: pd.DataFrame) -> None:
-    """Write the shares of five percent and more into their fields."""
-    for i, j in zip(*(share.to_numpy() >= 0.05).nonzero(), strict=True):
-        value = share.iat[i, j]
-        axes.text(
-            j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6,
-            color="white" if value < 0.5 else "black",
-        )  # fmt: skip
+    tests = part.pivot(index="true", columns="predicted", values="n").fillna(0)
+    order = tree_order(tree)
+    rows = [c for c in order if c in tests.index]
+    columns = [*rows, *(c for c in order if c in tests.columns and c not in rows)]
+    columns += sorted(set(tests.columns) - set(order))
+    cells, marks = part.groupby("true")["cells"].sum(min_count=1), marks_of(part, "true")
+    return Matrix(
+        tests.reindex(index=rows, columns=columns, fill_value=0),
+        [f"{shortened(names.get(c, c))} ({counted(cells[c], marks[c])})" for c in rows],
+        [names.get(c, c) for c in columns],
+        title,
+        {marks[c] for c in rows},
+    )

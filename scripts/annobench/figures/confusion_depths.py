@@ -1,25 +1,29 @@
 """Confusion at several depths of the Cell Ontology
 
 Share of the cells of each true node (rows) that the best-ranked method of the evaluation assigns to each node
-(columns), over all its test sets; shares of the labels each have a row. Labels are replaced by the nodes that they lie
-below at a depth of the tree of all labels: 1 for its topmost nodes. Errors that a panel no longer shows stay within a
-branch. Numbers: test cells, each counted once, however many fits test it.
+(columns), over all its test sets; shares of the labels each have a row. Shares of 0.05 and more are written out. Labels
+are replaced by the nodes that they lie below at a depth of the tree of all labels: 1 for its topmost nodes; the first
+three depths that tell more nodes apart than the one before are shown. Errors that a panel no longer shows stay within a
+branch. Numbers beside the nodes: test cells, each counted once, however many fits test it. ∅: no training cell of any
+fit lies below the node; ◐: none in some fits.
 """
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
-from annobench.figures.shared.labels import evaluation_title, method_labels, shown_apart
+from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
+from annobench.figures.shared.labels import method_labels, place_title, shown_apart
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
-from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
-from annobench.figures.shared.trained import counted
+from annobench.figures.shared.style import WIDEST, Tables, headline, new_figure
+from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion_depths", "splits")
 ORDER = 51
 _PANELS = 3  # depths that are shown, from the top
+_NAMES = 2.2  # inches beside a matrix
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -35,25 +39,22 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     rows = [(row, split, shown) for row, split, shown in found if shown]
     if not rows:
         return None
-    widths = [max(len(shown[i].columns) if i < len(shown) else 1 for *_, shown in rows) for i in range(_PANELS)]
-    heights = [max(len(matrix) for matrix in shown) for *_, shown in rows]
-    figure = new_figure(sum(2.2 + 0.3 * width for width in widths), sum(2.4 + 0.3 * height for height in heights))
+    most = max(sum(len(matrix.columns) for matrix in shown) for *_, shown in rows)
+    field = min(0.29, (WIDEST - 0.8 - _PANELS * _NAMES) / most)  # side of a field, inches
+    heights = [2.1 + field * max(len(matrix) for matrix in shown) for *_, shown in rows]
+    figure = new_figure(0.8 + _PANELS * _NAMES + field * most, sum(heights))
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, (row, split, shown) in zip(bands, rows, strict=True):
-        # above the whole row: over the narrow first matrix it would reach into the next one
-        title = evaluation_title((row.dataset, row.evaluation), settings).replace("\n", ", ")
-        band.suptitle(
-            ", ".join([title, *([split] if split else []), labels[row.method]]), x=0.01, ha="left", fontweight="bold"
-        )
-        grid = band.subplots(1, _PANELS, width_ratios=widths)
-        for number, axes in enumerate(grid):
-            if number >= len(shown):
-                axes.set_visible(False)
-                continue
-            image = _draw_matrix(axes, shown[number])
-            axes.set_title(f"depth {shown[number].attrs['depth']}")
-        bar = band.colorbar(image, ax=list(grid), shrink=0.6, pad=0.01, label="share of the true node")
-        bar.outline.set_visible(False)
+        title = place_title((row.dataset, row.evaluation), settings)
+        headline(band, ", ".join([title, *([split] if split else []), labels[row.method]]))
+        rest = (figure.get_figwidth() - 0.8 - len(shown) * _NAMES) / field - sum(len(m.columns) for m in shown)
+        ratios = [*(len(matrix.columns) for matrix in shown), *([rest] if rest > 1 else [])]
+        grid = band.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
+        for axes in grid[len(shown) :]:
+            axes.set_visible(False)
+        mesh = [_draw(axes, matrix, field) for axes, matrix in zip(grid, shown, strict=False)][-1]
+        colour_bar(band, mesh, list(grid), "share of the true node")
+    explain(figure, {mark for *_, shown in rows for matrix in shown for mark in matrix.attrs["marks"].values()})
     return figure
 
 
@@ -67,18 +68,20 @@ def _matrices(cells: pd.DataFrame) -> list[pd.DataFrame]:
         if len(columns) > (len(found[-1].columns) if found else 1):
             matrix.attrs["depth"] = depth
             matrix.attrs["cells"] = part.groupby("true_label")["cells"].sum(min_count=1).to_dict()
+            matrix.attrs["marks"] = marks_of(part, "true_label")
             found.append(matrix)
     return found[:_PANELS]
 
 
-def _draw_matrix(axes: Axes, matrix: pd.DataFrame) -> AxesImage:
+def _draw(axes: Axes, matrix: pd.DataFrame, field: float) -> QuadMesh:
     share = matrix.div(matrix.sum(axis=1), axis=0)
-    image = axes.imshow(share, cmap=SEQUENTIAL, vmin=0, vmax=1)
-    axes.set_xticks(range(len(share.columns)), [shortened(name) for name in share.columns], rotation=90)
-    cells = matrix.attrs["cells"]
-    axes.set_yticks(range(len(share)), [f"{shortened(name)} ({counted(cells[name])})" for name in share.index])
-    axes.tick_params(labelsize=7)
-    clean_axes(axes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (cells)")
-    return image
+    mesh = heat(axes, share, notes=shares(share, 0.05), fontsize=min(6.5, 22 * field), square=True)
+    axes.set_anchor("NW")
+    cells, marks, size = matrix.attrs["cells"], matrix.attrs["marks"], min(7.0, 32 * field)
+    name_columns(axes, list(share.columns), length=32, fontsize=size)
+    rows = [f"{shortened(name, 32)} ({counted(cells[name], marks[name])})" for name in share.index]
+    name_rows(axes, rows, fontsize=size)
+    axes.set_title(f"depth {matrix.attrs['depth']}", fontsize=9, fontweight="normal")
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true (cells)", fontsize=8)
+    return mesh

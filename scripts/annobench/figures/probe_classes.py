@@ -1,27 +1,29 @@
 """Probes per class
 
 F1 of every type by logistic regression on the embedding, from all folds together, mean over seeds and splits: one
-column per method; shares of the labels each have a heat map. Types are in the order of the first column. Labels that
-are too small for the folds are left out.
+column per method, the best-ranked first; shares of the labels each have a heat map. Types are in the order of the first
+column. Labels that are too small for the folds are left out.
 """
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
 from annobench.figures.shared.labels import evaluations_of, place_title, shown_apart, shown_order, wrapped
+from annobench.figures.shared.pages import in_rows
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened
-from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
+from annobench.figures.shared.style import WIDEST, Tables, new_figure
 
 TABLES = ("probe_classes", "ranking", "splits")
 NEEDS = ("embeddings",)
 ORDER = 47
 FOLDS, CLASSIFIER = "cells", "logistic_regression"
+_NAMES, _FIELD, _ROW = 2.6, 0.36, 0.17  # inches: names of types, width of a column, height of a row
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
-    """A heat map per evaluation and share of the labels."""
+    """A heat map per evaluation and share of the labels, in rows as wide as the page."""
     scores = tables["probe_classes"]
     scores = scores[(scores["folds_of"] == FOLDS) & (scores["classifier"] == CLASSIFIER)]
     if scores.empty:
@@ -31,21 +33,25 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         for place in evaluations_of(scores)
         for split, part in shown_apart(scores, place, tables["splits"])
     ]
-    heights = [0.16 * len(table) + 1.5 for *_, table in panels]
-    widest = max(len(table.columns) for *_, table in panels)
-    figure = new_figure(3.4 + 0.75 * widest, sum(heights))
-    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (place_name, split, table) in zip(grid, panels, strict=True):
-        axes.imshow(table.to_numpy(), vmin=0, vmax=1, cmap=SEQUENTIAL, aspect="auto")
-        for (row, column), value in np.ndenumerate(table.to_numpy()):
-            if np.isfinite(value):
-                colour = "black" if value > 0.6 else "white"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
-        axes.set_yticks(range(len(table)), [shortened(str(label)) for label in table.index], fontsize=7)
-        axes.set_xticks(range(len(table.columns)), list(table.columns), rotation=30, ha="right", fontsize=7)
-        title = wrapped(place_name, 14 + 14 * len(table.columns)) + (f"\n{split}" if split else "")
-        axes.set_title(title, fontsize=9)
-        clean_axes(axes)
+    rows = in_rows(panels, [_NAMES + max(_FIELD * len(t.columns), 1.0) for *_, t in panels], WIDEST - 0.7)
+    heights = [2.7 + _ROW * max(len(table) for *_, table in row) for row in rows]
+    widest = max(sum(_NAMES + max(_FIELD * len(t.columns), 1.0) for *_, t in row) for row in rows)
+    figure = new_figure(widest + 0.7, sum(heights))
+    bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for band, row in zip(bands, rows, strict=True):
+        used = sum(_NAMES + max(_FIELD * len(t.columns), 1.0) for *_, t in row)
+        ratios = [max(_FIELD * len(t.columns), 1.0) for *_, t in row] + ([widest - used] if widest - used > 0.5 else [])
+        most = max(len(table) for *_, table in row)
+        grid = band.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
+        for axes in grid[len(row) :]:
+            axes.set_visible(False)
+        for axes, (name, split, table) in zip(grid, row, strict=False):
+            mesh = heat(axes, table, notes=shares(table))
+            axes.set_ylim(most, 0)  # rows as high in all panels of a line
+            name_rows(axes, [shortened(str(label)) for label in table.index])
+            name_columns(axes, list(table.columns), length=60)
+            axes.set_title(wrapped(name, 36) + (f"\n{split}" if split else ""), fontsize=8.5, x=-0.2)
+        colour_bar(band, mesh, list(grid), "F1 of the probe")
     return figure
 
 

@@ -1,28 +1,34 @@
 """Ranking
 
-Score of every method in every evaluation, with its interval. Methods are ordered by their mean score. Controls are
-grey: the oracle is the upper bound; majority and random guessing show what is reached without looking at expression.
-Bold: the best method of an evaluation, and those that the paired tests do not tell apart from it. Open circles: some
-fits of the method failed or are missing.
+Score of every method in every evaluation, with its interval (line), which resamples what is named below the panel.
+Methods are ordered by their mean score. Controls are grey: the truth is the upper bound; majority and random show what
+is reached without looking at expression. Bold: the best method of an evaluation, and those that the paired tests do not
+tell apart from it. Open circles: some fits of the method failed or are missing.
 """
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from annobench.config.standing import BEST, TIED
 from annobench.figures.shared.labels import (
     evaluation_title,
     evaluations_of,
+    interval_words,
     method_labels,
     ordered_methods,
     part_of,
     primary_axis,
+    wrapped,
 )
+from annobench.figures.shared.points import point_intervals
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.style import COLOURS, LIGHT, Tables, control_colour, new_figure
+from annobench.figures.shared.style import COLOURS, GREY, WIDEST, Tables, light_rows, new_figure
 
 TABLES = ("ranking",)
 ORDER = 10
+_ACROSS = 4  # panels side by side
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -38,41 +44,48 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         return None
     if len(evaluations) == 2:  # the mean of one evaluation adds nothing
         evaluations = evaluations[1:]
-    metric = settings.metric(settings.primary)
-    low, high = metric.limits(ranking[["score", "low", "high"]].to_numpy(dtype=float).ravel())
-    figure = new_figure(2.4 + 2.2 * len(evaluations), 0.9 + 0.27 * len(rows))
-    grid = figure.subplots(1, len(evaluations), sharey=True, squeeze=False)[0]
+    limits = settings.metric(settings.primary).limits(ranking[["score", "low", "high"]].to_numpy(dtype=float).ravel())
+    across = min(_ACROSS, len(evaluations))
+    down = -(-len(evaluations) // across)
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
-    for axes, place in zip(grid, evaluations, strict=True):
+    figure = new_figure(min(3.0 + 2.3 * across, WIDEST), down * (1.15 + 0.24 * len(rows)))
+    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axes, place in zip(grid.flat, evaluations, strict=False):
         part = part_of(ranking, place)
-        for row in part.itertuples():
-            y = height[row.method]
-            colour = control_colour(row.method) if row.kind == "control" else COLOURS[0]
-            axes.hlines(y, low, high, color=LIGHT, linewidth=0.4, zorder=0)
-            axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2, solid_capstyle="round", clip_on=False)
-            complete = row.n_fits == row.n_planned
-            axes.plot(
-                row.score,
-                y,
-                "o",
-                color=colour,
-                markerfacecolor=colour if complete else "white",
-                markersize=5,
-                clip_on=False,
-            )
-            # a method may lack the metric
-            number = "–" if np.isnan(row.score) else f"{row.score:.2f}" if metric.high == 1 else f"{row.score:.3g}"
-            axes.annotate(
-                number, (1.05, y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center", color=colour,
-                annotation_clip=False, fontweight="bold" if row.against_best in (BEST, *TIED) else "normal",
-            )  # fmt: skip
-        axes.set_title(evaluation_title(place, settings))
-        axes.set_xlim(low, high)
-        if (low, high) == (0, 1):
+        light_rows(axes, list(height.values()))
+        axes.set_xlim(*limits)
+        _points(axes, part.assign(y=part["method"].map(height)), whole=settings.metric(settings.primary).high == 1)
+        axes.set_title(wrapped(evaluation_title(place, settings).split("\n")[0], 26) + "\n" + _second(place, settings))
+        if limits == (0, 1):
             axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
-        axes.set_xlabel(primary_axis(part, settings))
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-    grid[0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])
-    grid[0].set_ylim(min(height.values()) - 0.7, 0.7)
+        axes.set_xlabel(f"{primary_axis(part, settings)}\n{wrapped(interval_words(part, settings), 34)}")
+        axes.xaxis.label.set_size(8)
+    for axes in grid.flat[len(evaluations) :]:
+        axes.set_visible(False)
+    grid[0, 0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])
+    grid[0, 0].set_ylim(min(height.values()) - 0.7, 0.7)
     return figure
+
+
+def _second(place: tuple[str, str], settings: FigureSettings) -> str:
+    return wrapped(settings.evaluation_label(place), 26)
+
+
+def _points(axes: Axes, part: pd.DataFrame, *, whole: bool) -> None:
+    """Methods and controls of one evaluation, with their numbers on the right."""
+    complete = part["n_fits"] == part["n_planned"]
+    for kind, colour in (("method", COLOURS[0]), ("control", GREY)):
+        for filled in (True, False):
+            mine = part[(part["kind"] == kind) & (complete == filled)]
+            face = colour if filled else "white"
+            point_intervals(
+                axes, mine, x="score", y="y", color=colour, markerfacecolor=face, size=5, width=2, clip_on=False
+            )
+    for row in part.itertuples():
+        # a method may lack the metric
+        number = "–" if np.isnan(row.score) else f"{row.score:.2f}" if whole else f"{row.score:.3g}"
+        axes.annotate(
+            number, (1.05, row.y), xycoords=axes.get_yaxis_transform(), fontsize=7.5, va="center",
+            color=GREY if row.kind == "control" else COLOURS[0], annotation_clip=False,
+            fontweight="bold" if row.against_best in (BEST, *TIED) else "normal",
+        )  # fmt: skip

@@ -33,6 +33,8 @@ COLUMNS = {
         "predicted_label",
         "n",
         "cells",
+        "n_fits",
+        "n_trained",
     ),
 }
 MEANINGS = {
@@ -50,6 +52,8 @@ MEANINGS = {
     "predicted": "Cell Ontology id of the node of the predicted label, or unknown.",
     "true_label": "Name of the node of the true label.",
     "predicted_label": "Name of the node of the predicted label.",
+    "n_fits": "Number of fits that test labels of the true node: the most of any label.",
+    "n_trained": "In how many of them a training cell has such a label: the most of any label, so that 0 is none.",
 }
 PLACE = ["dataset", "evaluation", "regime", "split", "method"]
 
@@ -88,7 +92,11 @@ def confusion_depths(context: TableContext) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=columns)
     keys = [*PLACE, "depth", "true", "predicted"]
-    table = _summed(pd.concat(parts), keys)
+    rows = pd.concat(parts)
+    table = _summed(rows, keys)
+    of_node = [*PLACE, "depth", "true"]  # whichever label of it is predicted
+    trained = rows.groupby(of_node)[["n_fits", "n_trained"]].max().reset_index()
+    table = table.merge(trained, on=of_node, how="left", validate="many_to_one")
     names = {f"{of}_label": [_name(node, context.ontology) for node in table[of]] for of in ("true", "predicted")}
     return table.assign(**names)[columns]
 

@@ -45,6 +45,7 @@ class FigureRules(Chapter):
             evaluations=self.evaluation_names(),
             units=coordinate_units(self.study),
             published=(published["dataset"], published["evaluation"]) if published else None,
+            level=self.study.settings["statistics"]["confidence"],
             release=release_settings(self.study, self.root) if "release" in facts.regimes else None,
         )
 

@@ -8,7 +8,7 @@ import pandas as pd
 from annobench.config.controls import CONTROLS
 from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import COLOURS, Looks
-from annobench.figures.shared.words import spelled
+from annobench.figures.shared.words import capitalised, spelled
 
 NOT_EVIDENCE = "not evidence"
 # blue and vermilion differ in lightness too; a symbol or a letter repeats the distinction
@@ -25,9 +25,9 @@ def ordered_methods(ranking: pd.DataFrame, settings: FigureSettings) -> tuple[li
 
 
 def method_labels(ranking: pd.DataFrame) -> dict[str, str]:
-    """What methods and controls are called in the ranking."""
+    """What the methods and controls of the ranking are called."""
     labels: dict[str, str] = ranking.drop_duplicates("method").set_index("method")["label"].to_dict()
-    return labels
+    return {name: label_of(name, labels) for name in labels}
 
 
 def shown_order(
@@ -61,8 +61,8 @@ def shown_order(
 
 
 def label_of(name: str, labels: Mapping[str, str]) -> str:
-    """What a control or a method is called in a figure."""
-    return CONTROLS[name].label if name in CONTROLS else labels.get(name) or spelled(name)
+    """What a control or a method is called in all figures."""
+    return capitalised(CONTROLS[name].label) if name in CONTROLS else labels.get(name) or spelled(name)
 
 
 def method_looks(ranking: pd.DataFrame, settings: FigureSettings, names: Iterable[str]) -> Looks:
@@ -165,6 +165,17 @@ def doubts(audit: pd.DataFrame, metric: str) -> str:
     verdicts = rows.loc[rows["verdict"].isin(["informative", "undecided", NOT_EVIDENCE]), "verdict"]
     doubted = int((verdicts == NOT_EVIDENCE).sum())
     return f"† {NOT_EVIDENCE} in {doubted} of {len(verdicts)}" if doubted else ""
+
+
+def interval_words(table: pd.DataFrame, settings: FigureSettings) -> str:
+    """What the intervals of a table are: their level, and what they resample where the table says so."""
+    over = [*dict.fromkeys(table["interval_over"].dropna())] if "interval_over" in table else []
+    return f"{settings.level * 100:g} % interval" + (f", bootstrap over {' / '.join(over)}" if over else "")
+
+
+def choice_words(shown: int, every: int, what: str) -> str:
+    """How many of how many a figure shows, where that is not all."""
+    return f"The {shown} best-ranked of {every} {what}" if shown < every else ""
 
 
 def wrapped(text: str, width: int) -> str:

@@ -118,6 +118,8 @@ class FigureSettings(Spec):
         Dataset -> the unit of its coordinates, for those that state it.
     published
         Dataset and evaluation that are set beside a published table; None where the study names none.
+    level
+        Coverage of the intervals, such as 0.95.
     release
         For figures of the regime `release`; None for all others.
     """
@@ -129,6 +131,7 @@ class FigureSettings(Spec):
     evaluations: Mapping[str, str]
     units: Mapping[str, str] = field(default_factory=dict)
     published: Place | None = None
+    level: float = 0.95
     release: ReleaseSettings | None = None
 
     @property

@@ -9,30 +9,44 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import seaborn as sns
+from cycler import cycler
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from annobench.config.controls import CONTROLS
 from annobench.core.files import atomic
 from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.short_names import FONT, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes._secondary_axes import SecondaryAxis
 
 Tables = Mapping[str, pd.DataFrame]
 
-# Okabe and Ito's palette: distinct for colour-blind eyes too; markers and lines repeat the distinction
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# seaborn's palette for colour-blind eyes, the most distinct first, and black; of its ten one is the grey of controls, and
+# two are too pale for points. Markers and lines repeat the distinction
+_COLOUR_BLIND = sns.color_palette("colorblind").as_hex()
+COLOURS = (*(str(_COLOUR_BLIND[i]) for i in (0, 3, 2, 4, 1, 9, 5)), "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#8C8C8C"
 LIGHT = "#D9D9D9"
 DARK = "#444444"
-SEQUENTIAL = "cividis"
-RC_SETTINGS: Any = {  # matplotlib types the keys as literals
-    "font.family": "DejaVu Sans",
+SEQUENTIAL = ListedColormap(sns.color_palette("mako_r", 300)[:250], "sequential")  # low is pale; short of black
+DIVERGING = "vlag"  # blue below, red above
+WIDEST = 12.8  # inches: as wide as the column of the report
+THEME: Any = {  # matplotlib types the keys as literals
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper"),
+    "font.family": FONT,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -41,10 +55,14 @@ RC_SETTINGS: Any = {  # matplotlib types the keys as literals
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": DARK,
-    "axes.grid": False,
+    "axes.prop_cycle": cycler(color=COLOURS),
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 3.5,
+    "xtick.minor.size": 2,
     "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
     "legend.frameon": False,
     "text.parse_math": False,  # a label of a user may hold a dollar
     "pdf.fonttype": 42,
@@ -68,7 +86,7 @@ def draw_figure(name: str, tables: Mapping[str, str], settings: FigureSettings, 
         Files to write.
     """
     module = importlib.import_module(f"annobench.figures.{name}")
-    with plt.rc_context(RC_SETTINGS):
+    with plt.rc_context(THEME):
         figure = module.draw({key: pd.read_csv(path) for key, path in tables.items()}, settings)
         if figure is None:
             figure = new_figure(4, 1)
@@ -139,12 +157,17 @@ def control_colour(name: str) -> str:
     return CONTROLS[name].colour if name in CONTROLS else GREY
 
 
-def logarithmic(axes: Axes) -> None:
-    """A logarithmic x axis whose ticks are plain numbers: matplotlib's own need mathematics, which is off."""
+def logarithmic(axes: Axes, unit: str = "") -> None:
+    """A logarithmic x axis with ticks such as 10 k: matplotlib's own need mathematics, which is off."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(numticks=5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e4 else f"{value:.0e}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    metric_prefixes(axes, unit)
+
+
+def metric_prefixes(axes: Axes, unit: str = "") -> None:
+    """Ticks of the x axis with metric prefixes: 10 k, 1 M, 3 ms."""
+    axes.xaxis.set_major_formatter(EngFormatter(unit))
 
 
 def clean_axes(axes: "Axes | SecondaryAxis") -> None:
@@ -176,34 +199,49 @@ def direction(axes: Axes, *, higher_is_better: bool) -> None:
     )
 
 
-def spread_labels(
-    axes: Axes, x: float, wanted: Mapping[str, float], labels: Mapping[str, str], looks: Looks, *, gap: float
-) -> None:
-    """Write labels to the right of an axis near their heights, at least `gap` (data units) apart."""
-    order = sorted(wanted, key=lambda name: wanted[name])
-    heights: list[float] = []
-    for name in order:
-        heights.append(max(wanted[name], heights[-1] + gap) if heights else wanted[name])
-    top = 0.95 * axes.get_ylim()[1]  # below the title
-    if heights and heights[-1] > top:  # push back down from the top
-        heights[-1] = top
-        for i in range(len(heights) - 2, -1, -1):
-            heights[i] = min(heights[i], heights[i + 1] - gap)
-    for name, height in zip(order, heights, strict=True):
-        axes.annotate(
-            labels[name],
-            xy=(x, wanted[name]),
-            xytext=(x * 1.35, height),
-            color=looks.colour(name),
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": GREY,
-                "shrinkA": 2,
-                "shrinkB": 4,
-                "linewidth": 0.5,
-                "relpos": (0, 0.5),
-            },
-        )
+def legend_below(figure: Figure | SubFigure, handles: Sequence[Artist], *, title: str | None = None) -> Legend:
+    """A legend below a figure, in as many columns as fit its width."""
+    columns = _columns([str(handle.get_label()) for handle in handles], figure.bbox.width / figure.dpi)
+    return figure.legend(
+        handles=handles, loc="outside lower left", ncols=columns, title=title, alignment="left", handlelength=1.8
+    )
+
+
+def legend_rows(labels: Sequence[str], width: float) -> int:
+    """How many lines a legend below a figure of some width (inches) has."""
+    return -(-len(labels) // _columns(labels, width))
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """The most columns, filled one after the other, that are not wider than a figure (inches)."""
+    widths = [text_width(label, THEME["legend.fontsize"]) + 0.55 for label in labels]
+    for columns in range(len(labels), 1, -1):
+        rows = -(-len(labels) // columns)
+        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) < width - 0.2:
+            return columns
+    return 1
+
+
+def looks_handles(
+    names: Sequence[str], labels: Mapping[str, str], looks: Looks, *, lines: bool = False
+) -> list[Line2D]:
+    """Legend entries of methods and controls, in their order."""
+    shown = [looks.line(name) if lines else {**looks.point(name), "linestyle": ""} for name in names]
+    return [
+        Line2D([], [], markersize=5, markeredgewidth=0, linewidth=1.2, label=labels[name], **look)
+        for name, look in zip(names, shown, strict=True)
+    ]
+
+
+def headline(figure: Figure | SubFigure, text: str) -> None:
+    """What a figure, or a part of it, shows: above its panels, on the left."""
+    figure.suptitle(text, fontsize=9.5, fontweight="bold", x=0.01, ha="left")
+
+
+def beside_title(axes: Axes, name: str, numbers: Mapping[str, str], looks: Looks) -> None:
+    """Numbers above a panel, each in the colour of its line, after what they are."""
+    places = np.linspace(0.17, 0.17 + 0.14 * len(numbers), len(numbers), endpoint=False)
+    above: Any = {"xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points", "fontsize": 7.5}
+    axes.annotate(name, (0, 1), **above)
+    for x, (line, number) in zip(places, numbers.items(), strict=True):
+        axes.annotate(number, (x, 1), color=looks.colour(line), **above)

@@ -38,11 +38,15 @@ def counted(cells: float | None, mark: str = "") -> str:
     return f"{number} {mark}".rstrip()
 
 
-def explain(figure: Figure, marks: Iterable[str]) -> None:
-    """Say below a figure what the marks mean that it shows."""
+def handles_of(marks: Iterable[str]) -> list[Line2D]:
+    """Legend entries that say what the marks mean that a figure shows."""
     shown = set(marks)
-    handles = [
+    return [
         Line2D([], [], linestyle="", label=f"{mark}  {meaning}") for mark, meaning in _MEANINGS.items() if mark in shown
     ]
-    if handles:
+
+
+def explain(figure: Figure, marks: Iterable[str]) -> None:
+    """Say below a figure what the marks mean that it shows."""
+    if handles := handles_of(marks):
         figure.legend(handles=handles, loc="outside lower left", ncols=1, handlelength=0, handletextpad=0, fontsize=7.5)

@@ -1,0 +1,84 @@
+"""Heat maps, one look for all."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.style import SEQUENTIAL, clean_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure, SubFigure
+
+
+def heat(
+    axes: "Axes",
+    table: pd.DataFrame,
+    *,
+    limits: tuple[float, float] = (0.0, 1.0),
+    colours: "Colormap | str" = SEQUENTIAL,
+    notes: pd.DataFrame | None = None,
+    fontsize: float = 6.5,
+    square: bool = False,
+    gap: float = 0.5,
+) -> "QuadMesh":
+    """Draw a table as a heat map, missing values white; names of rows and columns are left to the caller.
+
+    Parameters
+    ----------
+    notes
+        Texts of the fields, in the shape of the table; none where it is None.
+    gap
+        White lines between fields, in points.
+    """
+    sns.heatmap(
+        table.astype(float), ax=axes, vmin=limits[0], vmax=limits[1], cmap=colours, cbar=False, square=square,
+        annot=False if notes is None else notes, fmt="", annot_kws={"fontsize": fontsize}, linewidths=gap,
+        linecolor="white", xticklabels=False, yticklabels=False,
+    )  # fmt: skip
+    axes.set_xlabel("")
+    axes.set_ylabel("")
+    clean_axes(axes)
+    mesh: QuadMesh = axes.collections[0]  # type: ignore[assignment]
+    return mesh
+
+
+def shares(table: pd.DataFrame, least: float = 0.0) -> pd.DataFrame:
+    """Numbers between 0 and 1 as texts of two digits, `.92`; empty below `least` and where there is none."""
+
+    def text(value: float) -> str:
+        return "" if not np.isfinite(value) or value < least else f"{value:.2f}".removeprefix("0")
+
+    return table.astype(float).map(text)
+
+
+def name_columns(axes: "Axes", names: "Sequence[str]", *, length: int = 34, fontsize: float = 7) -> None:
+    """Names of columns, upright below them."""
+    axes.set_xticks(np.arange(len(names)) + 0.5, [shortened(name, length) for name in names])
+    axes.tick_params(axis="x", rotation=90, labelsize=fontsize)
+
+
+def name_rows(axes: "Axes", names: "Sequence[str]", *, fontsize: float = 7) -> None:
+    """Names of rows beside them."""
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.tick_params(axis="y", rotation=0, labelsize=fontsize)
+
+
+def colour_bar(
+    figure: "Figure | SubFigure", mesh: "QuadMesh", axes: "Sequence[Axes]", label: str, *, inches: float = 1.6
+) -> None:
+    """A slim bar of fixed height (inches) beside some panels."""
+    height = figure.bbox.height / figure.dpi
+    bar = figure.colorbar(
+        mesh, ax=list(axes), shrink=min(1.0, inches / height), pad=0.01, aspect=12, anchor=(0, 1), panchor=False
+    )
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.outline.set_visible(False)
