@@ -15,7 +15,7 @@ from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import SEQUENTIAL, Tables, clean_axes, new_figure
 
 TABLES = ("probe_classes", "ranking", "splits")
-NEEDS = ("embeddings",)
+NEEDS = ("probes",)
 ORDER = 47
 FOLDS, CLASSIFIER = "cells", "logistic_regression"
 
