@@ -16,7 +16,7 @@ from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import WIDEST, Tables, new_figure
 
 TABLES = ("probe_classes", "ranking", "splits")
-NEEDS = ("embeddings",)
+NEEDS = ("probes",)
 ORDER = 47
 FOLDS, CLASSIFIER = "cells", "logistic_regression"
 _NAMES, _FIELD, _ROW = 2.6, 0.36, 0.17  # inches: names of types, width of a column, height of a row

@@ -55,6 +55,7 @@ def unrelated_cells(
     Kind -> cells with the genes and the state of the query; a kind without cells is left out.
     """
     import numpy as np
+    from scipy.sparse import csr_matrix
 
     rng = np.random.default_rng([seed, 0xF0])
     if is_stored(query):
@@ -68,17 +69,18 @@ def unrelated_cells(
         return {}
     chosen = usable[rng.integers(0, len(usable), UNRELATED)]
     mean = np.asarray(profiles[usable].sum(axis=0, dtype=np.float64)).ravel()
-    drawn = {
-        "noise": rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32),
-        "shuffled": np.stack([rng.permutation(row) for row in profiles[chosen].toarray()]),
+    drawn = {  # sparse at once: of many genes few are not 0
+        "noise": csr_matrix(rng.multinomial(depth[chosen], mean / mean.sum()).astype(np.float32)),
+        "shuffled": csr_matrix(np.stack([rng.permutation(row) for row in profiles[chosen].toarray()])),
     }
     other = _other_tissue(query, genes, path, classes, ontology=ontology, seed=seed) if path else None
     if other is not None:
         cells = other[rng.permutation(other.shape[0])[:UNRELATED]].toarray()
         wanted = depth[rng.choice(usable, len(cells))]
-        drawn["unrelated_tissue"] = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
-    expressed = {kind: values[values.sum(axis=1) > 0] for kind, values in drawn.items()}
-    return {kind: _like(query, genes, values, kind, state) for kind, values in expressed.items() if len(values)}
+        thinned = np.stack([_thinned(cell, n, rng) for cell, n in zip(cells, wanted, strict=True)])
+        drawn["unrelated_tissue"] = csr_matrix(thinned)
+    expressed = {kind: values[np.diff(values.indptr) > 0] for kind, values in drawn.items()}
+    return {kind: _like(query, genes, values, kind, state) for kind, values in expressed.items() if values.shape[0]}
 
 
 def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":
@@ -138,19 +140,18 @@ def _thinned(cell: "NDArray[np.floating]", depth: int, rng: "np.random.Generator
     ).astype(np.float32)
 
 
-def _like(
-    query: "AnnData", genes: "NDArray[np.bool_]", values: "NDArray[np.floating]", kind: str, state: str
-) -> "AnnData":
+def _like(query: "AnnData", genes: "NDArray[np.bool_]", values: "csr_matrix", kind: str, state: str) -> "AnnData":
     """Cells with the genes, the state and the columns of the query."""
     import numpy as np
     import pandas as pd
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-    dense = np.zeros((len(values), query.n_vars), dtype=np.float32)
-    dense[:, genes] = values
-    names = pd.Index([f"{kind}:{i}" for i in range(len(values))], name=query.obs.index.name)
+    count = values.shape[0]
+    columns = np.flatnonzero(genes).astype(values.indices.dtype)[values.indices]
+    placed = csr_matrix((values.data.astype(np.float32), columns, values.indptr), shape=(count, query.n_vars))
+    names = pd.Index([f"{kind}:{i}" for i in range(count)], name=query.obs.index.name)
     obs = pd.DataFrame(dict.fromkeys(query.obs.columns, "unknown"), index=names)
-    cells = AnnData(in_state(csr_matrix(dense), state), obs=obs, var=query.var.copy())
+    cells = AnnData(in_state(placed, state), obs=obs, var=query.var.copy())
     cells.uns["annobench"] = dict(query.uns["annobench"])
     return cells

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Settings: TypeAlias = Mapping[str, object]
 
-_CHECKED = 256  # training cells whose embedding is checked
+_CHECKED = 128  # training cells whose embedding is checked
 
 
 class Adapted(Method):
@@ -72,9 +72,11 @@ class Adapted(Method):
         if not isinstance(recipe, AdaptationRecipe):
             recipe = replace(AdaptationRecipe(), **recipe)  # type: ignore[arg-type]
         self.recipe = recipe
+        self._first: tuple[str, NDArray[np.float32]] | None = None
 
     def fit(self, train: "AnnData", context: Context) -> None:
         self._context: Context | None = context
+        self._first = None
         self._device, self._top_k, self._seed = context.device, context.top_k, context.seed
         _prepare(self._device, context.threads)
         assert context.weights is not None
@@ -93,7 +95,8 @@ class Adapted(Method):
             self._probe(Labelled(tokens, codes), validation)
         else:
             self._train(Labelled(tokens, codes), validation, context)
-        checks |= check_embedding(self._features(self._some(tokens)), trained=True)
+        if not strategies.is_frozen(self.strategy):  # else it is what it was
+            checks |= check_embedding(self._features(self._some(tokens)), trained=True)
         self._note_sizes()
         self.notes["checks"] = checks
 
@@ -216,7 +219,14 @@ class Adapted(Method):
         tokens, names = sources.tokens_of(query, self._context, self._base), query.obs_names
         self._check_tokens(tokens, len(names))
         for rows in parts(len(names)):
-            yield names[rows], self._features(tokens.rows(rows))
+            yield names[rows], self._features_once(tokens.rows(rows))
+
+    def _features_once(self, tokens: TokenTable) -> "NDArray[np.float32]":
+        """Features of a part; those of the first part are kept, as test cells are predicted and then embedded."""
+        digest = tokens.sha256()
+        if self._first is None:
+            self._first = digest, self._features(tokens)
+        return self._first[1] if self._first[0] == digest else self._features(tokens)
 
     def genes_read(self, var: "pd.DataFrame") -> "NDArray[np.bool_]":
         return sources.known_genes(var, self._base)
@@ -277,5 +287,12 @@ def _outcome_notes(outcome: Outcome) -> dict[str, str | int | float]:
     if outcome.score is not None:
         notes["validation_macro_f1"] = round(outcome.score[0], 4)
     if outcome.tried:
-        notes["learning_rates_tried"] = ", ".join(f"{rate:g}: {f1:.3f}" for rate, f1 in sorted(outcome.tried.items()))
+        notes["learning_rates_tried"] = _scores(dict(sorted(outcome.tried.items())))
+    if len(outcome.trained) > 1:  # the first one ended below its trial, or not at all
+        notes["learning_rates_trained"] = _scores(outcome.trained)
     return notes
+
+
+def _scores(of: Mapping[float, float | None]) -> str:
+    """Validation macro F1 of learning rates, as text."""
+    return ", ".join(f"{rate:g}: {'not finite' if score is None else f'{score:.3f}'}" for rate, score in of.items())

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
@@ -19,14 +21,14 @@ from adaptation import CLS, SHAPE, annotator, backbone, base, cell_tokens
 from annobench.core.errors import DataError
 from annobench.fit.method import Context
 from annobench.fit.predictions import Predictions, joined
-from annobench.methods.adapted import Adapted
+from annobench.methods.adapted import Adapted, _outcome_notes
 from annobench.methods.scgpt import model as models
 from annobench.methods.scgpt import sources, strategies
 from annobench.methods.scgpt.batches import TokenTable
 from annobench.methods.scgpt.checks import CheckFailedError
 from annobench.methods.scgpt.probe import fit_probe
 from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Trainer, schedule
+from annobench.methods.scgpt.training import Labelled, Outcome, Trainer, schedule
 from annobench.methods.torch.losses import LOSSES, build_loss
 from annobench.ontology import Ontology
 from helpers import TYPES
@@ -85,7 +87,7 @@ def accuracy(found: Predictions, data: Dataset) -> float:
 def test_every_strategy_learns_and_reloads_bit_for_bit(
     strategy: str, data: Dataset, ontology: Ontology, tmp_path: Path
 ) -> None:
-    slow = strategy in ("head", "prefix", "prompt")  # the backbone knows nothing
+    slow = strategy in ("head", "ia3", "prefix", "prompt")  # the backbone knows nothing
     recipe = {"steps": 150, "learning_rates": [0.1], "patience": 10} if slow else {}
     method = fitted(data, ontology, strategy, recipe=recipe)
     found = joined(method.predict(data.query))
@@ -103,7 +105,7 @@ def test_every_strategy_learns_and_reloads_bit_for_bit(
     assert again.trainable_parameters == method.trainable_parameters
     checks = method.notes["checks"]
     assert checks["effective_rank_before"] > 2
-    assert checks["effective_rank_after"] > 1
+    assert strategies.is_frozen(strategy) or checks["effective_rank_after"] > 1
     if strategy != "probe":
         assert checks["trained_tensors"] > 3
         assert method.notes["training"]["best_step"] > 0
@@ -166,6 +168,118 @@ def test_validation_chooses_rate_and_step(data: Dataset, ontology: Ontology) -> 
     assert training_notes["learning_rates_tried"].startswith("1e-09: ")
     stopped = fitted(data, ontology, "lora", recipe={"learning_rates": [1e-9], "patience": 1, "steps": 400})
     assert stopped.notes["training"]["steps"] < 60
+
+
+class Scripted(Trainer):
+    """Reaches given validation scores: of the trial of a rate, and of all steps; None where the loss is not finite."""
+
+    def __init__(self, scores: dict[float, tuple[float | None, float | None]]) -> None:
+        cells, codes = cell_tokens(12, seed=1)
+        made = build_loss("ce", torch.eye(3, dtype=torch.bool), None)
+        labelled = Labelled(cells, codes)
+        super().__init__(annotator("head"), made, made, labelled, labelled, recipe=AdaptationRecipe(), seed=0)
+        self.scores, self.asked = scores, []
+
+    def _steps(self, rate: float, steps: int, what: str) -> Outcome:
+        bias = self.model.head.linear.bias
+        assert not bias.eq(rate).any()  # every training begins anew
+        self.asked.append((what, rate))
+        score = self.scores[rate][what == "training"]
+        with torch.no_grad():
+            bias.fill_(rate)
+        if score is None:
+            raise FloatingPointError(f"with {rate}")
+        return Outcome(rate, steps=steps, score=(score, -rate))
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "trained"),
+    [
+        ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.5), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.5}),
+        ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.4), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.4}),
+        # below what its trial reached: the next lower one, never a higher one
+        ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.1), 1e-1: (0.3, 0.9)}, 1e-3, {1e-2: 0.1, 1e-3: 0.3}),
+        ({1e-3: (0.2, 0.05), 1e-2: (0.4, 0.1), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.1, 1e-3: 0.05}),
+        ({1e-3: (0.2, 0.3), 1e-2: (0.3, 0.2), 1e-1: (0.4, 0.1)}, 1e-3, {1e-1: 0.1, 1e-2: 0.2, 1e-3: 0.3}),
+        ({1e-3: (0.2, 0.1), 1e-2: (0.3, 0.1), 1e-1: (0.4, None)}, 1e-3, {1e-1: None, 1e-2: 0.1, 1e-3: 0.1}),
+        ({1e-3: (None, 0.9), 1e-2: (0.3, 0.1)}, 1e-2, {1e-2: 0.1}),  # a trial that was not finite is no way out
+    ],
+)
+def test_a_training_that_ends_below_its_trial_is_tried_with_the_next_lower_rate(
+    scores: dict[float, tuple[float | None, float | None]], kept: float, trained: dict[float, float | None]
+) -> None:
+    one = Scripted(scores)
+    outcome = one.run(tuple(scores))
+    assert outcome.rate == kept
+    assert outcome.trained == trained
+    assert list(outcome.trained) == list(trained)  # in this order
+    assert outcome.tried == {rate: trial for rate, (trial, _) in scores.items() if trial is not None}
+    assert one.model.head.linear.bias.eq(kept).all()  # the weights are those of the rate that is named
+    notes = _outcome_notes(outcome)
+    assert notes["learning_rate"] == kept
+    assert ("learning_rates_trained" in notes) == (len(trained) > 1)
+
+
+SCORES = st.one_of(st.none(), st.floats(0, 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(SCORES, SCORES), min_size=2, max_size=4))
+def test_what_is_kept_is_the_best_of_what_was_trained(found: list[tuple[float | None, float | None]]) -> None:
+    scores = {10.0 ** (i - 4): pair for i, pair in enumerate(found)}
+    one = Scripted(scores)
+    finite = [rate for rate, (trial, _) in scores.items() if trial is not None]
+    try:
+        outcome = one.run(tuple(scores))
+    except FloatingPointError:
+        whole = [rate for what, rate in one.asked if what == "training"]
+        assert all(scores[rate][1] is None for rate in whole)
+        assert not finite or whole[-1] == min(finite)  # no rate is left
+        return
+    rates = list(outcome.trained)
+    assert rates == sorted(rates, reverse=True)
+    assert scores[rates[0]][0] == max(scores[rate][0] for rate in finite)
+    for rate in rates[:-1]:
+        assert scores[rate][1] is None or scores[rate][1] < scores[rate][0]
+    reached = [score for score in outcome.trained.values() if score is not None]
+    assert outcome.score[0] == max(reached) == outcome.trained[outcome.rate]
+    assert one.model.head.linear.bias.eq(outcome.rate).all()
+    again = Scripted(scores)
+    assert again.run(tuple(scores)) == outcome
+
+
+def test_run_record_names_the_rates_that_were_trained(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:
+    steps = Trainer._steps
+
+    def limited(self: Trainer, rate: float, n: int, what: str) -> Outcome:
+        outcome = steps(self, rate, n, what)
+        return replace(outcome, score=(1.0 if what == "trial" else 0.01, -9.0)) if rate == 0.05 else outcome
+
+    monkeypatch.setattr(Trainer, "_steps", limited)
+    method = fitted(data, ontology, "lora", recipe={"learning_rates": [1e-9, 0.02, 0.05], "trial_steps": 30})
+    notes = method.notes["training"]
+    assert notes["learning_rates_tried"].endswith("0.05: 1.000")
+    assert notes["learning_rates_trained"].startswith("0.05: 0.010, 0.02: ")
+    assert notes["learning_rate"] == 0.02
+    assert accuracy(joined(method.predict(data.query)), data) > 0.6
+
+
+def test_cells_are_predicted_and_embedded_in_one_go(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:
+    from annobench.methods import adapted
+
+    method, plain = fitted(data, ontology, "lora"), adapted.features_of
+    computed: list[int] = []
+    monkeypatch.setattr(adapted, "features_of", lambda *a, **k: (computed.append(len(a[1])), plain(*a, **k))[1])
+    before = joined(method.predict(data.query)).probabilities
+    other = joined(method.predict(data.validation)).probabilities
+    (embedded,) = list(method.embed(data.query))
+    assert computed == [len(data.query), len(data.validation)]
+    assert np.array_equal(joined(method.predict(data.query)).probabilities, before)
+    assert len(other) == len(data.validation)
+    (again,) = list(fitted(data, ontology, "lora").embed(data.query))
+    assert np.array_equal(embedded.values, again.values)
+    method.fit(data.train[:30], context(data, ontology))  # nothing is left of what was before
+    assert not np.array_equal(joined(method.predict(data.query)).probabilities, before)
 
 
 def test_without_validation_cells_the_last_step_is_kept(data: Dataset, ontology: Ontology) -> None:

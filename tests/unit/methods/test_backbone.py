@@ -1,13 +1,19 @@
 """What is promised: the encoder is PyTorch's on the same weights, of scGPT's size; short cuts change nothing."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adaptation import CLS, SHAPE, backbone, cell_tokens
 from annobench.methods.scgpt.backbone import Backbone, BackboneShape
 from annobench.methods.scgpt.batches import Batch, TokenTable, pieces
+from annobench.methods.scgpt.packing import Packing
 
 
 @pytest.fixture(autouse=True)
@@ -152,8 +158,84 @@ def test_pieces_keep_to_the_budget_and_hold_every_cell_once(budget: int) -> None
     found = list(pieces(lengths, budget))
     assert sorted(np.concatenate(found).tolist()) == list(range(200))
     for one in found:
-        assert len(one) == 1 or len(one) * lengths[one].max() <= budget
-    if budget == 10_000:
-        padded = sum(len(one) * lengths[one].max() for one in found)
-        assert padded <= 1.15 * lengths.sum() + budget // 8
-        assert len(found) < 12
+        assert len(one) == 1 or lengths[one].sum() <= budget
+    for one, other in pairwise(found):
+        assert lengths[one].sum() + lengths[other[0]] > budget  # none is smaller than it need be
+        assert lengths[one].min() >= lengths[other].max()
+
+
+def random_cells(lengths: list[int], seed: int = 0) -> TokenTable:
+    """Cells with these numbers of tokens."""
+    rng, total = np.random.default_rng(seed), sum(lengths)
+    offsets = np.cumsum([0, *lengths]).astype(np.int64)
+    ids = rng.integers(0, CLS, total)
+    ids[offsets[:-1]] = CLS
+    return TokenTable(offsets, ids, rng.integers(1, 51, total).astype(np.float32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=9), st.sampled_from([0, 300, 10**9]), st.integers(0, 5))
+def test_packed_cells_have_the_vectors_and_the_gradients_of_padded_ones(
+    lengths: list[int], waste: int, seed: int
+) -> None:
+    table, rows = random_cells(lengths, seed), np.arange(len(lengths))
+    packed, padded = table.packed(rows), table.batch(rows, SHAPE.pad)
+    packing = packed.mask
+    assert isinstance(packing, Packing)
+    packing = Packing.of(np.array(lengths), waste=waste)
+    found = []
+    for one, mask in ((packed, packing), (padded, padded.mask)):
+        ours = backbone()
+        embedded = ours.embed(one.genes, one.values, mask)
+        embedded.square().sum().backward()
+        found.append((embedded.detach(), [p.grad for p in ours.parameters()]))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+    for ours, theirs in zip(found[0][1], found[1][1], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3, rtol=1e-3)
+    every = backbone()(packed.genes, packed.values, packing)[0]
+    expected = backbone()(padded.genes, padded.values, padded.mask)
+    assert torch.allclose(every, expected.flatten(0, 1) if padded.mask is None else expected[padded.mask], atol=1e-5)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40), st.sampled_from([0, 4096, 10**9]))
+def test_groups_of_packed_cells_hold_every_token_once(lengths: list[int], waste: int) -> None:
+    packing = Packing.of(np.array(lengths), waste=waste)
+    assert sum(one.cells for one in packing.groups) == len(packing) == len(lengths)
+    assert sum(one.tokens for one in packing.groups) == sum(lengths)
+    assert len(packing.groups) == (1 if waste == 10**9 else len(packing.groups))
+    assert packing.starts.tolist() == [sum(lengths[:i]) for i in range(len(lengths))]
+    values, first = torch.arange(sum(lengths), dtype=torch.float32)[None, :, None], 0
+    for one, own in zip(packing.groups, packing.tokens(values), strict=True):
+        assert torch.equal(one.packed(one.padded(own)), own)
+        sizes = lengths[first : first + one.cells]
+        padding = sum(max(sizes) ** 2 - size**2 for size in sizes)
+        assert padding <= waste
+        if one.mask is not None:
+            assert one.mask.sum(1).tolist() == sizes
+        first += one.cells
+
+
+def test_a_packed_past_is_that_of_its_cells() -> None:
+    ours, table, rows = backbone(), random_cells([40, 33, 7, 7, 2]), np.arange(5)
+    past = [(torch.randn(5, 2, 3, 8), torch.randn(5, 2, 3, 8)) for _ in range(2)]
+    one, padded = table.packed(rows), table.batch(rows, SHAPE.pad)
+    found = ours.embed(one.genes, one.values, Packing.of(table.lengths(), waste=100), past=past)
+    assert torch.allclose(found, ours.embed(padded.genes, padded.values, padded.mask, past=past), atol=1e-5)
+
+
+def test_the_hash_of_tokens_is_that_of_their_content() -> None:
+    table = random_cells([3, 4, 5])
+    some = table.rows(np.array([2, 0]))
+    assert some.sha256() == TokenTable(*_of_rows(table, [2, 0])).sha256()
+    others = [table.rows(np.array([0, 2])), table, replace(some, values=some.values + 1), random_cells([5, 3], 1)]
+    assert len({one.sha256() for one in (some, *others)}) == 5
+
+
+def _of_rows(table: TokenTable, rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    spans = [slice(table.offsets[i], table.offsets[i + 1]) for i in rows]
+    sizes = [one.stop - one.start for one in spans]
+    return (
+        np.cumsum([0, *sizes]),
+        np.concatenate([table.ids[one] for one in spans]),
+        np.concatenate([table.values[one] for one in spans]),
+    )

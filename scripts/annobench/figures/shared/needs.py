@@ -3,7 +3,7 @@
 A new need is one function here. Imported while the Snakefile is parsed: standard library, config and specs only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from annobench.config.entities import parts_of
@@ -73,9 +73,20 @@ def factors(study: Study) -> bool:
 @need
 def embeddings(study: Study) -> bool:
     """Scores of embeddings: an evaluation names such a family, or names none and a method predicts no labels."""
+    return _computes(study, OF_EMBEDDINGS)
+
+
+@need
+def probes(study: Study) -> bool:
+    """Probes of embeddings, in the same way."""
+    return _computes(study, ("probes",))
+
+
+def _computes(study: Study, families: Collection[str]) -> bool:
+    """Whether an evaluation has scores of embeddings of one of these families."""
     of = {name: method["abilities"] for name, method in study.methods.items()}
     return any(
-        set(OF_EMBEDDINGS) & set(split.metric_families)
+        not set(families).isdisjoint(split.metric_families)
         if split.metric_families is not None
         else any(of[name]["embedding"] and not of[name]["predictions"] for name in split.methods)
         for split in study.splits.values()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from annobench.data.checkpoints.spec import ScgptShape, Shape
+from annobench.methods.scgpt.packing import Packing
 from annobench.methods.torch.dropout import Dropout
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]  # (heads, length, width / heads) each, or the same for every cell
@@ -58,37 +59,69 @@ class EncoderLayer(nn.Module):
         self.extra: Callable[[EncoderLayer], KeysValues] | None = None
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None = None, past: KeysValues | None = None, first: bool = False
+        self,
+        tokens: Tensor,
+        mask: Tensor | Packing | None = None,
+        past: KeysValues | None = None,
+        first: bool = False,
     ) -> Tensor:
-        """Vectors of all tokens, or of the first one.
+        """Vectors of all tokens, or of the first one of every cell.
 
         Parameters
         ----------
         tokens
-            (batch, length, width).
+            (batch, length, width), or (1, tokens, width) of packed cells.
         mask
-            bool (batch, length), true for tokens that are attended to; None for all.
+            bool (batch, length), true for tokens that are attended to; None for all; or how the cells are packed.
         past
             Keys and values, (batch, heads, any, width / heads), that are attended to as well.
         first
-            Whether only the vector of the first token is wanted, (batch, 1, width). It is the same as in the whole
-            result and costs less.
+            Whether only the vectors of first tokens are wanted, (batch, 1, width), or (1, batch, width) of packed
+            cells. They are the same as in the whole result and cost less.
         """
-        asking = tokens[:, :1] if first else tokens
+        asking = tokens
+        if first:
+            asking = functional.embedding(mask.starts, tokens[0])[None] if isinstance(mask, Packing) else tokens[:, :1]
         attended = self.after_attention(self.out_proj(self._attention(asking, tokens, mask, past)))
         middle = self.norm1(asking + self.dropout(attended))
         fed = self.linear2(self.inner_dropout(functional.relu(self.linear1(middle))))
         result: Tensor = self.norm2(middle + self.dropout(self.after_feed_forward(fed)))
         return result
 
-    def _attention(self, asking: Tensor, tokens: Tensor, mask: Tensor | None, past: KeysValues | None) -> Tensor:
-        query = self.split(self.q_proj(asking))
-        keys, values = self.split(self.k_proj(tokens)), self.split(self.v_proj(tokens))
-        for more in (past, None if self.extra is None else self.extra(self)):
-            if more is None:
-                continue
-            shape = (len(keys), *more[0].shape[-3:])
-            keys, values = torch.cat([more[0].expand(shape), keys], 2), torch.cat([more[1].expand(shape), values], 2)
+    def _attention(
+        self, asking: Tensor, tokens: Tensor, mask: Tensor | Packing | None, past: KeysValues | None
+    ) -> Tensor:
+        query, keys, values = self.q_proj(asking), self.k_proj(tokens), self.v_proj(tokens)
+        more = [one for one in (past, None if self.extra is None else self.extra(self)) if one is not None]
+        if not isinstance(mask, Packing):
+            return self._attended(query, keys, values, mask, more)
+        return self._in_groups(query, keys, values, mask, more)
+
+    def _in_groups(
+        self, query: Tensor, keys: Tensor, values: Tensor, packing: Packing, more: Sequence[KeysValues]
+    ) -> Tensor:
+        """The same of packed cells, (1, asking, width): all tokens ask, or the first one of every cell."""
+        every, found = query.shape[1] == keys.shape[1], []
+        asking = packing.tokens(query) if every else packing.cells(query.squeeze(0))
+        first = 0
+        for group, asked, key, value in zip(
+            packing.groups, asking, packing.tokens(keys), packing.tokens(values), strict=True
+        ):
+            own = [(_of(one, first, group.cells), _of(two, first, group.cells)) for one, two in more]
+            rows = group.padded(asked) if every else asked[:, None]
+            answer = self._attended(rows, group.padded(key), group.padded(value), group.mask, own)
+            found.append(group.packed(answer) if every else answer[:, 0])
+            first += group.cells
+        return torch.cat(found)[None]
+
+    def _attended(
+        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, more: Sequence[KeysValues]
+    ) -> Tensor:
+        """What cells find, (batch, asking, width), among their tokens, (batch, length, width), and more."""
+        query, keys, values = self.split(query), self.split(keys), self.split(values)
+        for pair in more:
+            shape = (len(keys), *pair[0].shape[-3:])
+            keys, values = torch.cat([pair[0].expand(shape), keys], 2), torch.cat([pair[1].expand(shape), values], 2)
         if mask is not None:
             mask = functional.pad(mask, (keys.shape[2] - mask.shape[1], 0), value=True)[:, None, None]
         found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
@@ -97,6 +130,11 @@ class EncoderLayer(nn.Module):
     def split(self, values: Tensor) -> Tensor:
         """(…, length, width) as (…, heads, length, width / heads)."""
         return values.view(*values.shape[:-1], self.heads, -1).transpose(-3, -2)
+
+
+def _of(one: Tensor, first: int, cells: int) -> Tensor:
+    """Keys or values of some cells: a part of those of the batch, or those that are the same for every cell."""
+    return one[first : first + cells] if one.dim() == 4 else one
 
 
 class Encoder(nn.Module):
@@ -132,25 +170,34 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def forward(
-        self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
+        self,
+        genes: Tensor,
+        values: Tensor,
+        mask: Tensor | Packing | None = None,
+        past: Sequence[KeysValues] | None = None,
     ) -> Tensor:
         """Vectors of all tokens, float (batch, length, width).
 
         Parameters
         ----------
         genes
-            int64 (batch, length), token ids.
+            int64 (batch, length), token ids; (1, tokens) of packed cells.
         values
-            float (batch, length).
+            float, of the same shape.
         mask
-            bool (batch, length), true for real tokens, false for padding; None where there is no padding.
+            bool (batch, length), true for real tokens, false for padding; None where there is no padding; or how the
+            cells are packed.
         past
             Keys and values for every layer; see EncoderLayer.
         """
         return self._run(genes, values, mask, past, first=False)
 
     def embed(
-        self, genes: Tensor, values: Tensor, mask: Tensor | None = None, past: Sequence[KeysValues] | None = None
+        self,
+        genes: Tensor,
+        values: Tensor,
+        mask: Tensor | Packing | None = None,
+        past: Sequence[KeysValues] | None = None,
     ) -> Tensor:
         """Vector of every cell, float (batch, width), not normalised.
 
@@ -158,7 +205,10 @@ class Encoder(nn.Module):
         tokens; of a cell that has none but these, 0.
         """
         if self.shape.pooling == "cls":
-            return self._run(genes, values, mask, past, first=True)[:, 0]
+            found = self._run(genes, values, mask, past, first=True)
+            return found[0] if isinstance(mask, Packing) else found[:, 0]
+        if isinstance(mask, Packing):
+            return self._mean(genes[0], self._run(genes, values, mask, past, first=False)[0], mask)
         counted = torch.ones_like(genes, dtype=torch.bool) if mask is None else mask.clone()
         for token in self.shape.special:
             counted &= genes != token
@@ -166,8 +216,25 @@ class Encoder(nn.Module):
         outputs = self._run(genes, values, mask, past, first=False)
         return torch.bmm(share.to(outputs.dtype)[:, None], outputs)[:, 0]
 
+    def _mean(self, genes: Tensor, outputs: Tensor, packing: Packing) -> Tensor:
+        """Mean over the tokens of every packed cell, (cells, width), but special ones."""
+        counted = torch.ones_like(genes, dtype=torch.bool)
+        for token in self.shape.special:
+            counted &= genes != token
+        number = counted.new_zeros(len(packing), dtype=outputs.dtype)
+        number = number.index_add(0, packing.owners, counted.to(outputs.dtype)).clamp(min=1)
+        share = counted / functional.embedding(packing.owners, number[:, None])[:, 0]
+        sums = outputs.new_zeros(len(packing), outputs.shape[1])
+        return sums.index_add(0, packing.owners, share[:, None].to(outputs.dtype) * outputs)
+
     def _run(
-        self, genes: Tensor, values: Tensor, mask: Tensor | None, past: Sequence[KeysValues] | None, *, first: bool
+        self,
+        genes: Tensor,
+        values: Tensor,
+        mask: Tensor | Packing | None,
+        past: Sequence[KeysValues] | None,
+        *,
+        first: bool,
     ) -> Tensor:
         tokens = self.entrance(genes, values)
         last = len(self.layers) - 1

@@ -1,5 +1,6 @@
-"""Tokens of cells, and batches of them that hold little padding."""
+"""Tokens of cells, and batches of them."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+
+from annobench.methods.scgpt.packing import Packing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +53,35 @@ class TokenTable:
         lengths: NDArray[np.int64] = np.diff(self.offsets)
         return lengths
 
+    def _joined(
+        self, rows: "NDArray[np.integer]"
+    ) -> "tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.number]]":
+        """Lengths, ids and values of some of the cells, one after another."""
+        cells = np.asarray(rows, dtype=np.int64) if self.places is None else self.places[rows]
+        starts, lengths = self.offsets[cells], self.offsets[cells + 1] - self.offsets[cells]
+        where = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        return lengths.astype(np.int64), self.ids[where], self.values[where]
+
+    def sha256(self) -> str:
+        """Hash of the tokens of all cells, in order."""
+        digest = hashlib.sha256()
+        for one in self._joined(np.arange(len(self))):
+            digest.update(np.ascontiguousarray(one).tobytes())
+        return digest.hexdigest()
+
+    def packed(self, rows: "NDArray[np.integer]", device: str = "cpu") -> "Batch":
+        """Some of the cells one after another; cheapest where their lengths rise or fall."""
+        lengths, own_ids, own_values = self._joined(rows)
+        begins = np.cumsum(lengths) - lengths
+        ids, values = own_ids.astype(np.int64), own_values.astype(np.float32)
+        if self.first is not None:
+            values[begins] = self.first
+        return Batch(
+            torch.from_numpy(ids[None]).to(device),
+            torch.from_numpy(values[None]).to(device),
+            Packing.of(lengths, device),
+        )
+
     def batch(self, rows: "NDArray[np.integer]", pad: int, device: str = "cpu") -> "Batch":
         """Some of the cells side by side, padded to the longest of them."""
         cells = np.asarray(rows, dtype=np.int64) if self.places is None else self.places[rows]
@@ -70,44 +102,46 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class Batch:
-    """Cells as a Backbone takes them: genes, values, and a mask where there is padding."""
+    """Cells as an encoder takes them: genes, values, and where cells are.
+
+    Parameters
+    ----------
+    genes, values
+        (cells, length), or (1, tokens) where they are packed.
+    mask
+        bool (cells, length), false for padding; None where there is none; or how they are packed.
+    """
 
     genes: Tensor
     values: Tensor
-    mask: Tensor | None
+    mask: Tensor | Packing | None
 
     def __len__(self) -> int:
-        return len(self.genes)
+        return len(self.mask) if isinstance(self.mask, Packing) else len(self.genes)
 
     def double(self) -> "Batch":
         """For a network in double precision."""
         return replace(self, values=self.values.double())
 
 
-def pieces(lengths: "NDArray[np.integer]", budget: int, *, waste: float = 0.1) -> "Iterator[NDArray[np.int64]]":
-    """Cells in groups of similar length.
+def pieces(lengths: "NDArray[np.integer]", budget: int) -> "Iterator[NDArray[np.int64]]":
+    """Cells in groups that are computed at once.
 
     Parameters
     ----------
     lengths
         (n,) tokens of every cell.
     budget
-        Most tokens of a group, padding included; a longer cell is a group of its own.
-    waste
-        A group that is at least an eighth of the budget ends where more than this share of it would be padding.
+        Most tokens of a group; a longer cell is a group of its own.
 
     Yields
     ------
     Places in `lengths`; every cell once, the longest first, so that a lack of memory shows at once.
     """
     order = np.argsort(-lengths, kind="stable")
-    start, sorted_lengths = 0, lengths[order].astype(np.int64)
-    sums = np.concatenate([[0], np.cumsum(sorted_lengths)])
+    sums = np.concatenate([[0], np.cumsum(lengths[order].astype(np.int64))])
+    start = 0
     while start < len(order):
-        longest = max(int(sorted_lengths[start]), 1)
-        ends = np.arange(start + 1, min(start + max(budget // longest, 1), len(order)) + 1)
-        padded = (ends - start) * longest
-        full = (sums[ends] - sums[start] >= (1 - waste) * padded) | (padded < budget // 8)
-        stop = int(ends[len(full) - 1 if full.all() else max(int(np.argmin(full)) - 1, 0)])
+        stop = max(int(np.searchsorted(sums, sums[start] + budget, side="right")) - 1, start + 1)
         yield order[start:stop]
         start = stop

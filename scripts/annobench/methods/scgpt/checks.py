@@ -64,7 +64,7 @@ def check_training(model: Annotator, tokens: TokenTable, *, seed: int, device: s
     trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
     before = {name: one.detach().clone() for name, one in trained.items()}
     longest = tokens.rows(np.argsort(-tokens.lengths(), kind="stable")[:CELLS])
-    batch = _short(longest).batch(np.arange(len(longest)), model.backbone.shape.pad, device)
+    batch = _short(longest).packed(np.arange(len(longest)), device)
     noise = torch.Generator().manual_seed(seed)
     try:
         for one in trained.values():

@@ -148,13 +148,12 @@ def features_of(model: Annotator, tokens: TokenTable, *, device: str, kind: str,
     """Vectors of cells, float32 (n, width), without dropout; batches halve where memory runs out."""
     model.eval()
     found = np.empty((len(tokens), model.backbone.shape.width), dtype=np.float32)
-    pad, lengths = model.backbone.shape.pad, tokens.lengths()
 
     def compute(rows: "NDArray[np.int64]") -> None:
         with precision(kind, device):
-            found[rows] = model.features(tokens.batch(rows, pad, device)).float().cpu().numpy()
+            found[rows] = model.features(tokens.packed(rows, device)).float().cpu().numpy()
 
-    for rows in pieces(lengths, budget):
+    for rows in pieces(tokens.lengths(), budget):
         halving(compute, rows)
     return found
 

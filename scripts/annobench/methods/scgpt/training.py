@@ -6,7 +6,7 @@ draws follows from the seed and its number.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,9 @@ class Outcome:
         Learning rate that was chosen.
     tried
         Validation macro F1 of every rate after its trial.
+    trained
+        Validation macro F1 of every rate with which all steps were trained, in order; None where the loss was not
+        finite, or without validation cells.
     steps, best_step
         Steps that were run, and the one whose weights are kept.
     score
@@ -64,6 +67,7 @@ class Outcome:
 
     rate: float
     tried: dict[float, float] = field(default_factory=dict)
+    trained: dict[float, float | None] = field(default_factory=dict)
     steps: int = 0
     best_step: int = 0
     score: tuple[float, float] | None = None
@@ -114,13 +118,45 @@ class Trainer:
     def run(self, rates: "tuple[float, ...]") -> Outcome:
         """Train with the best of some learning rates; the model then has the best weights.
 
+        A rate that is best in a short trial may be too high for all steps: where their best validation score stays
+        below that of the trial, or the loss is not finite, the next lower rate is trained as well. What is best on the
+        validation cells is kept, of equal ones the first.
+
         Raises FloatingPointError where no rate gives finite losses.
         """
         start = self._state()
+        tried = self._tried(start, rates)
+        if tried:
+            chosen = max(tried, key=lambda rate: (tried[rate], -rate))
+            order = [chosen, *sorted((rate for rate in tried if rate < chosen), reverse=True)]
+        else:
+            order = [sorted(rates)[len(rates) // 2]]
+        best, best_state = None, start
+        trained: dict[float, float | None] = {}
+        for rate in order:
+            self._restore(start)
+            try:
+                outcome = self._steps(rate, self.recipe.steps, "training")
+            except FloatingPointError:
+                if best is None and rate == order[-1]:
+                    raise
+                trained[rate] = None
+                continue
+            trained[rate] = reached = None if outcome.score is None else outcome.score[0]
+            if best is None or (outcome.score or ()) > (best.score or ()):
+                best, best_state = outcome, self._state()
+            if reached is None or rate not in tried or reached >= tried[rate][0]:
+                break
+        assert best is not None
+        self._restore(best_state)
+        return replace(best, tried={rate: score[0] for rate, score in tried.items()}, trained=trained)
+
+    def _tried(self, start: dict[str, Tensor], rates: tuple[float, ...]) -> dict[float, tuple[float, float]]:
+        """Validation score of every rate after its trial, without those whose loss is not finite; none for one rate."""
         tried: dict[float, tuple[float, float]] = {}
-        if self.validation is None:
-            rates = (sorted(rates)[len(rates) // 2],)
-        for rate in rates if len(rates) > 1 else ():
+        if self.validation is None or len(rates) == 1:
+            return tried
+        for rate in rates:
             self._restore(start)
             try:
                 trial = self._steps(rate, min(self.recipe.trial_steps, self.recipe.steps), "trial")
@@ -128,15 +164,11 @@ class Trainer:
                 continue  # too large
             assert trial.score is not None
             tried[rate] = trial.score
-        if len(rates) > 1 and not tried:
+        if not tried:
             raise FloatingPointError(
                 f"the loss was not finite with any learning rate of {list(rates)}; give lower ones"
             )
-        best = max(tried, key=lambda rate: (tried[rate], -rate)) if tried else rates[0]
-        self._restore(start)
-        outcome = self._steps(best, self.recipe.steps, "training")
-        outcome.tried = {rate: score[0] for rate, score in tried.items()}
-        return outcome
+        return tried
 
     def _steps(self, rate: float, steps: int, what: str) -> Outcome:
         """Train with one learning rate."""
@@ -221,7 +253,7 @@ class Trainer:
 
     def _logits(self, data: Labelled, rows: "NDArray[np.int64]") -> Tensor:
         if isinstance(data.cells, TokenTable):
-            result: Tensor = self.model(data.cells.batch(rows, self.model.backbone.shape.pad, self.device))
+            result: Tensor = self.model(data.cells.packed(rows, self.device))
         else:
             result = self.model.head(torch.from_numpy(data.cells[rows]).to(self.device))
         return result

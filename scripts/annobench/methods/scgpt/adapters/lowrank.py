@@ -9,6 +9,8 @@ from torch.nn import functional
 from annobench.core.errors import ConfigError
 from annobench.methods.torch.dropout import Dropout
 
+_SMALL = 16  # a layer is small where its sides are at most this many times the rank
+
 
 class LowRankLinear(nn.Module):
     """W x + b + scale B A x, of which A and B are trained; B begins as 0.
@@ -47,7 +49,13 @@ class LowRankLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(…, in) to (…, out)."""
+        if self._is_small() and not (self.training and self.dropout.p):
+            return functional.linear(values, self._weight(), self.base.bias)
         return self._changed(self.base(values), values)
+
+    def _is_small(self) -> bool:
+        """Whether one product with the changed weights costs less than three with the factors, forward and backward."""
+        return max(self.base.weight.shape) <= _SMALL * len(self.lora_a)
 
     def _weight(self) -> Tensor:
         return self.base.weight + self.scale * self.lora_b @ self.lora_a
