@@ -20,6 +20,7 @@ from annobench.report.methods_text import write_methods
 from annobench.report.names import Names
 from annobench.report.settings import DatasetEntry, FigureEntry, ReportSettings
 from annobench.report.text_tables import write_text_tables
+from annobench.report.warned import warned
 from annobench.score.audit.verdict import INFORMATIVE, NOT_EVIDENCE, UNDECIDED
 from annobench.score.registry import FAMILIES, METRICS
 
@@ -152,7 +153,10 @@ def render(
         percent=f"{100 * settings.level:g} %",
         finished=_finished(read["resources"]),
         rule_findings=rule_findings(read["effects"], settings.datasets),
-        lost=_lost(cards, settings.datasets),
+        lost=[
+            *_lost(cards, settings.datasets),
+            *warned(read["warnings"], names.methods, {name: names.dataset(name) for name in names.datasets}),
+        ],
         unfinished=read["failed"]["status"].value_counts().to_dict(),
         answers=answers(read["ranking"], names),
         unranked=unranked(read["ranking"], names),
@@ -254,6 +258,7 @@ def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         "rules": _rules(tables["rules"]),
         "effects": _effects(tables["effects"]),
         "failed": tables["failed"],
+        "warnings": tables["warnings"].drop(columns="fit"),
         "tests": tables["tests"],
         "contrasts": tables["contrasts"].drop(columns=list(_CONTRASTS_HIDDEN)),
         "classes": tables["classes"],

@@ -257,6 +257,15 @@ def test_the_methods_section_says_what_was_done_and_cites_it(tmp_path: Path) -> 
     assert set(re.findall(r"@([\w-]+)", text)) == set(keys)
 
 
+def test_what_methods_warn_of_is_said_on_the_first_screen(tmp_path: Path) -> None:
+    warning = row("warnings", **PLACE, method="one", warning="99 of 1240 genes are there", n_fits=2, fit="f")
+    html = page(tmp_path, {"ranking": ranking(), "warnings": pd.DataFrame([warning])})
+    sentence = "One on Data (2 fits): 99 of 1240 genes are there"
+    assert sentence in html[: html.index("<nav>")]
+    assert html.count(sentence) == 2  # and in the section on what was lost
+    assert "Nothing was lost on the way" in page(tmp_path, {"ranking": ranking()})
+
+
 def test_files_of_classes_have_plain_names() -> None:
     assert class_file("CL:0000236") == "CL_0000236"
     assert "/" not in class_file("../a/b c")
