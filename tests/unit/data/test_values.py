@@ -14,19 +14,10 @@ from scipy.sparse import csr_matrix
 from annobench.cells.features import not_genes
 from annobench.cells.matrix import SCALE, check_log1p, to_log1p
 from annobench.cells.organism import organism_of
-from annobench.cells.store import h5ad as backed
-from annobench.cells.stored_cells import read_cells
 from annobench.cells.told import told
-from annobench.config.schema import validate
 from annobench.core.errors import DataError
-from annobench.core.files import read_json, sha256_of, write_json
-from annobench.data.prepare.dataset import prepare_dataset
-from annobench.data.prepare.spec import DatasetSpec
-from annobench.data.prepare.task import PreparedFiles
-from annobench.ontology import Ontology
 from helpers import source_h5ad
 
-TEXT = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
 RNG = np.random.default_rng(7)
 COUNTS = RNG.poisson(RNG.gamma(0.6, 2.0, 60), (80, 60)) * 1.0
 COUNTS[:, 0] += 1  # no cell is empty
@@ -46,33 +37,6 @@ MADE: dict[str, np.ndarray] = {
     "twice": np.log1p(np.log1p(scaled(COUNTS, 1e4))),
 }
 LOG = MADE["log1p_cp10k"]
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, ontology: Ontology, monkeypatch: pytest.MonkeyPatch):
-    """Prepare a file in either way; returns cells, card, and what was said."""
-    table = tmp_path / "labels.tsv"
-    table.write_text("original\tlabel_id\tcomment\nB cell\tCL:0000236\t\nT cell\tCL:0000084\t\n")
-    monkeypatch.setattr(backed, "MEMORY", 4096)
-
-    def prepared(file: Path, storage: str = "memory", **more: Any) -> tuple[ad.AnnData, dict, list[str]]:
-        spec = DatasetSpec.of(validate(TEXT | {"storage": storage} | more, "dataset", "d.yaml"))
-        record, said = tmp_path / "source.json", []
-        write_json(record, {"sha256": sha256_of(file), "file": file.name})
-        outputs = PreparedFiles.within(tmp_path / storage)
-        prepare_dataset(
-            "d",
-            spec,
-            file,
-            record,
-            outputs,
-            ontology=ontology,
-            label_table=table,
-            report=lambda text: said.append(text),
-        )
-        return read_cells(outputs.cells), read_json(outputs.card), said
-
-    return prepared
 
 
 @pytest.mark.parametrize("made", MADE)
