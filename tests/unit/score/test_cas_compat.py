@@ -252,7 +252,7 @@ def test_other_cells_and_missing_cells_are_refused(run: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("layout", ["numbers as names", "nullable names", "nullable labels", "masked numbers"])
 def test_truths_of_other_writers(tmp_path: Path, layout: str) -> None:
     ids, labels = ["10", "11", "12"], ["d", None, "e"]
-    obs = pd.DataFrame({"truth": pd.Series(labels, dtype="string")}, index=ids)
+    obs = pd.DataFrame({"truth": pd.array(labels, dtype="string")}, index=ids)
     if layout == "masked numbers":
         obs["truth"] = pd.array([1, None, 2], dtype="Int64")
         labels = ["1", None, "2"]
