@@ -120,7 +120,7 @@ def _guessed(content: bytes, at: int, name: str) -> Decoded:
         raise DataError(
             f"{name}, line {line}: is not UTF-8 text, nor {called} (byte {content[error.start]:#04x}); save it as UTF-8"
         ) from error
-    word = next((one for one in re.split(r"[\t,;\r\n]", text) if re.search(r"[^\W\x00-\x7f]", one)), "").strip(' "')
+    word = next((one for one in re.split(r"[\t,;\r\n]", text) if re.search(r"[^\x00-\x7f]", one)), "").strip(' "')
     return Decoded(text, f"{name}: is not UTF-8 (line {line}); read as {called}, such as '{word}'. Save it as UTF-8")
 
 

@@ -95,7 +95,7 @@ class FitValue:
         self, other: "FitValue", units: "NDArray[np.intp]", swaps: "NDArray[np.bool_]"
     ) -> "tuple[Array, Array]":
         """Values of two methods that are swapped or not, as `swaps` says, (replicates, 1)."""
-        moved = swaps[:, 0] * (other.value - self.value)
+        moved = np.where(swaps[:, 0], other.value - self.value, 0.0)
         return self.value + moved, other.value - moved
 
     def matches(self, other: "FitValue") -> bool:
