@@ -9,9 +9,19 @@ if TYPE_CHECKING:
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec"
 _DATE = re.compile(rf"\d{{1,2}}[-.](?:{_MONTH})|(?:{_MONTH})[-.]\d{{1,2}}|\d{{4}}-\d\d-\d\d( 00:00:00)?", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+(\.\d+)?(E\+\d+)?", re.IGNORECASE)
+_ID = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
 _JOINED = re.compile(r".+[_|;:/ -]ENS[A-Z]*G\d{6,}(\.\d+)?|ENS[A-Z]*G\d{6,}(\.\d+)?[_|;:/ -].+")
 _GENOME = re.compile(r"(GRC[a-z]\d+|hg\d+|mm\d+|rn\d+|dm\d+|premrna)[A-Za-z0-9]*[_-]+.+", re.IGNORECASE)
 _MANY = 0.2  # share of the genes
+
+
+def what_is_wrong(name: str) -> str:
+    """Why a name is no symbol of a gene, whatever the organism; empty where nothing is wrong with it."""
+    if _DATE.fullmatch(name):
+        return "is a date, which a spreadsheet made of a name such as MARCHF1 or SEPTIN2"
+    if _NUMBER.fullmatch(name):
+        return "is a number"
+    return "is an Ensembl id" if _ID.fullmatch(name) else ""
 
 
 def strange_names(genes: "pd.DataFrame") -> list[str]:

@@ -260,6 +260,9 @@ class Records:
         if len(fields) < n and self.optional:
             return [*fields, *[""] * (n - len(fields))]
         hint = "; is a text with a delimiter not quoted, or the file cut off?"
+        if n == 1 and self.delimiter in DELIMITERS.values():
+            first = next(filter(None, map(str.strip, lines_of(self.text[:_HEAD]))), "")[:40]
+            hint = f"; '{first}' is taken for the header: remove what stands above the names of the columns"
         if len(fields) > n and self.delimiter == "," and (pair := split_number(fields)):
             hint = f"; is '{pair}' a number with a decimal comma? Write a decimal point, or separate columns by ';'"
         raise DataError(f"{self.name}, line {line}: has {len(fields)} fields, expected {n}{hint}")
