@@ -273,7 +273,7 @@ def test_truths_of_other_writers(tmp_path: Path, layout: str) -> None:
 
 
 def test_a_missing_column_names_the_nearest(run: Path) -> None:
-    with pytest.raises(DataError, match="obs: there is no column 'truht'.*'truth'"):
+    with pytest.raises(DataError, match="obs has no column 'truht'.*'truth'"):
         written(run, "truht")
 
 

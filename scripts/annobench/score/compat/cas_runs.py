@@ -21,7 +21,6 @@ import numpy as np
 from annobench.cells.elements import Frame
 from annobench.cells.not_h5ad import not_h5ad
 from annobench.cells.store.h5ad import opened_h5ad
-from annobench.core.delimited import column_positions
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import Categorical, positions, to_categorical
 from annobench.core.records import lines_of, read_text
@@ -161,7 +160,9 @@ def read_truth(file: Path, label: str, groups: Sequence[str] = ()) -> Truth:
     try:
         with opened_h5ad(file, ["obs"]) as handle:
             obs = Frame(handle["obs"], f"{file}: obs", handle.get("uns"))
-            column_positions(f"{file}: obs", obs.columns, [label, *groups])
+            for name in (label, *groups):
+                if name not in obs.columns:
+                    raise DataError(f"{file}: obs has no column '{name}'{nearest(name, obs.columns)}")
             columns = {name: _texts(obs.column(name)) for name in (label, *groups)}
             parts = [slice(at, at + _BLOCK) for at in range(0, obs.n, _BLOCK)]
             blocks = [pa.array(obs.index(part), pa.large_string()).cast(pa.large_binary()) for part in parts]
