@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.cells.told import FEW, NEAR, UNDO, Told, row_sums, shared_sum, told
+from annobench.cells.told import FEW, NEAR, NO_STATE, UNDO, Told, row_sums, shared_sum, told
 from annobench.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def advice(matrix: "csr_matrix", seen: Told | None) -> str:
             f"the cells sum to {sums.min():,.5g} to {sums.max():,.5g}, and to no common number after a logarithm is "
             f"undone; {slot}; {rounds}"
         )
-    if seen.kind == "twice":
-        return f"these look like {seen}: take it once, or {slot}"
+    if seen.kind in NO_STATE:
+        return f"these look like {seen}: {NO_STATE[seen.kind]}, or {slot}"
     if seen.total is None and seen.kind == "normalised":
         return f"these look like {seen}, or like counts that were corrected: {slot}; {rounds}"
     state = seen.kind

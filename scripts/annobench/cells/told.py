@@ -20,13 +20,21 @@ UNDO: "dict[str, Undo]" = {
     "log1p": np.expm1,
     "log2": lambda values: np.exp2(values) - 1,
     "twice": lambda values: np.expm1(np.expm1(values)),
+    "log10": lambda values: np.power(10.0, values) - 1,
+    "root": np.square,
     "normalised": lambda values: values,
+}
+NO_STATE = {  # kinds that no state of a matrix is, and what to do
+    "twice": "take it once",
+    "log10": "undo it (10^x - 1)",
+    "root": "undo it (square the values)",
 }
 NEAR = 0.05  # of a scale: sums that are taken for it
 _SPREAD = 0.005  # of the median: how far the sums of cells that share one lie apart, from the 1 % to the 99 % quantile
 _ROWS = 2000  # cells that are looked at
 FEW = 5  # cells without which nothing is told
 _HIGH = 40.0  # no logarithm of an expression is larger
+_TOLD_WHOLE = 1e5  # squares of float32 below this are near a whole number only if they are one
 _MULTIPLE = 50  # multiples up to here are compared with whole numbers
 
 
@@ -52,6 +60,8 @@ class Told:
             "log1p": f"log1p of values {each}",
             "log2": f"log2(x + 1) of values {each}",
             "twice": f"values {each}, of which the logarithm was taken twice",
+            "log10": f"log10(x + 1) of values {each}",
+            "root": "square roots of counts" if self.total is None else f"square roots of values {each}",
             "normalised": f"values {each}, without a logarithm",
         }[self.kind]
 
@@ -84,14 +94,23 @@ def told(matrix: "csr_matrix") -> Told | None:
         return None
     if (part.data == np.rint(part.data)).all():
         return Told("counts", None)
-    kinds = [kind for kind in UNDO if kind == "normalised" or part.data.max() < _HIGH]
+    if _near_whole(np.square(part.data.astype(np.float64))):
+        return Told("root", None)
+    kinds = [kind for kind in UNDO if kind in ("normalised", "root") or part.data.max() < _HIGH]
     for kind in kinds:
         if (total := shared_sum(row_sums(part, kind))) is not None:
             return Told(kind, total)
-    shares = {kind: _whole_multiples(part, kind) for kind in kinds}
+    # squares of whole multiples are whole multiples: of roots it would tell nothing
+    shares = {kind: _whole_multiples(part, kind) for kind in kinds if kind != "root"}
     best = max(shares, key=lambda kind: shares[kind])
     others = [share for kind, share in shares.items() if kind != best]
     return Told(best, None) if shares[best] > 0.9 and max(others, default=0.0) < 0.5 else None
+
+
+def _near_whole(values: "NDArray[np.float64]") -> bool:
+    """Whether all values are whole numbers, but for the rounding of float32; of large ones nobody can tell."""
+    away = np.abs(values - np.rint(values))
+    return bool(values.max() < _TOLD_WHOLE and (away <= 3e-7 * values + 1e-6).all())
 
 
 def _whole_multiples(matrix: "csr_matrix", kind: str) -> float:

@@ -120,7 +120,7 @@ def _guessed(content: bytes, at: int, name: str) -> Decoded:
         raise DataError(
             f"{name}, line {line}: is not UTF-8 text, nor {called} (byte {content[error.start]:#04x}); save it as UTF-8"
         ) from error
-    word = next((one for one in re.split(r"[\t,;\r\n]", text) if re.search(r"[^\W\x00-\x7f]", one)), "").strip(' "')
+    word = next((one for one in re.split(r"[\t,;\r\n]", text) if re.search(r"[^\x00-\x7f]", one)), "").strip(' "')
     return Decoded(text, f"{name}: is not UTF-8 (line {line}); read as {called}, such as '{word}'. Save it as UTF-8")
 
 
@@ -260,6 +260,9 @@ class Records:
         if len(fields) < n and self.optional:
             return [*fields, *[""] * (n - len(fields))]
         hint = "; is a text with a delimiter not quoted, or the file cut off?"
+        if n == 1 and self.delimiter in DELIMITERS.values():
+            first = next(filter(None, map(str.strip, lines_of(self.text[:_HEAD]))), "")[:40]
+            hint = f"; '{first}' is taken for the header: remove what stands above the names of the columns"
         if len(fields) > n and self.delimiter == "," and (pair := split_number(fields)):
             hint = f"; is '{pair}' a number with a decimal comma? Write a decimal point, or separate columns by ';'"
         raise DataError(f"{self.name}, line {line}: has {len(fields)} fields, expected {n}{hint}")

@@ -316,4 +316,18 @@ def _parquet(path: Path, wanted: Wanted | None) -> "tuple[Columns, list[str]]":
             table = file.read(columns=[present[position] for position in at.values()], use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path.name}: is not a readable Parquet file ({error}); write it again") from error
-    return {name: table.column(present[position]) for name, position in at.items()}, names
+    return {name: _of_texts(table.column(present[at[name]]), f"{path.name}: column '{name}'") for name in at}, names
+
+
+def _of_texts(column: "pa.ChunkedArray", where: str) -> "pa.ChunkedArray":
+    """A column whose bytes are texts, as Spark and Impala write them without saying so; any other as it is."""
+    import pyarrow as pa
+
+    coded = pa.types.is_dictionary(column.type)
+    kind = column.type.value_type if coded else column.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)):
+        return column
+    try:
+        return column.cast(kind).cast(pa.large_string())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{where}: holds bytes that are no UTF-8 text; write it as text") from error

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import resource
 
 _THEN = "; if that is too little, raise it in the method's file and `make retry`"
+_ERROR = re.compile(r"^[\w.]+: ")  # what a traceback puts before the text of an error
 _POLL = 0.1  # seconds between checks of memory and time
 
 
@@ -148,7 +150,8 @@ def failure(record: RunRecord, log: Path) -> str | None:
     if record.status not in ("failed", "killed", "timeout"):
         return None
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    last = f"; it ended with '{lines[-1][:200]}'" if lines and lines[-1] not in (record.reason or "") else ""
+    said = _ERROR.sub("", lines[-1]) if lines else ""  # of our own errors the text is the reason
+    last = f"; it ended with '{lines[-1][:200]}'" if said not in (record.reason or "") else ""
     fit = f"{record.dataset} {record.split} {record.method} seed {record.seed}"
     return f"{fit}: {record.status}: {record.reason}{last}; log: {log}"
 

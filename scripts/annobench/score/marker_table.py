@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from annobench.cells.gene_names import what_is_wrong
 from annobench.core.errors import DataError
 from annobench.core.records import Records
 from annobench.ontology import Ontology
@@ -46,6 +47,8 @@ def read_markers(path: str | Path, ontology: Ontology) -> dict[str, list[str]]:
     symbol, called = (_OTHER, "a gene") if 2 * others > len(rows) else (_HGNC, "an HGNC")
     for where, (given, gene) in rows:
         label_id = check_live(given, ontology, where)
+        if strange := what_is_wrong(gene):
+            raise DataError(f"{where}: '{gene}' {strange}; write the symbol of the gene")
         if not symbol.fullmatch(gene):
             raise DataError(f"{where}: '{gene}' is not {called} symbol; write one gene per row, without spaces")
         if gene in table.setdefault(label_id, []):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.score.counts import Counts, UnitCounts
+from annobench.score.counts import Counts, UnitCounts, sums_where
 from annobench.score.metric import Metric
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class UnitSums:
         return {part: weights @ values for part, values in self.parts.items()}
 
     def swapped(
-        self, other: "UnitSums", units: "NDArray[np.intp]", swaps: "Array"
+        self, other: "UnitSums", units: "NDArray[np.intp]", swaps: "NDArray[np.bool_]"
     ) -> "tuple[Mapping[str, Array], Mapping[str, Array]]":
-        """Sums of two methods that are swapped on some units: `swaps` is 0 or 1, (replicates, units)."""
-        moved = {part: swaps @ (other.parts[part] - values)[units] for part, values in self.parts.items()}
+        """Sums of two methods that are swapped on some units, where `swaps` says, (replicates, units)."""
+        moved = {part: sums_where(swaps, (other.parts[part] - values)[units]) for part, values in self.parts.items()}
         return (
             {part: values.sum() + moved[part] for part, values in self.parts.items()},
             {part: values.sum() - moved[part] for part, values in other.parts.items()},
@@ -91,9 +91,11 @@ class FitValue:
         """The value, (replicates,)."""
         return np.full(len(weights), self.value)
 
-    def swapped(self, other: "FitValue", units: "NDArray[np.intp]", swaps: "Array") -> "tuple[Array, Array]":
-        """Values of two methods that are swapped or not: `swaps` is 0 or 1, (replicates, 1)."""
-        moved = swaps[:, 0] * (other.value - self.value)
+    def swapped(
+        self, other: "FitValue", units: "NDArray[np.intp]", swaps: "NDArray[np.bool_]"
+    ) -> "tuple[Array, Array]":
+        """Values of two methods that are swapped or not, as `swaps` says, (replicates, 1)."""
+        moved = np.where(swaps[:, 0], other.value - self.value, 0.0)
         return self.value + moved, other.value - moved
 
     def matches(self, other: "FitValue") -> bool:

@@ -51,7 +51,8 @@ class Weights:
         self.replicates, self.level, self.seed = replicates, level, seed
         self._drawn: dict[str, NDArray[np.float64]] = {}
         self._together: dict[tuple[str, ...], NDArray[np.float64]] = {}
-        self._swaps: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self._swaps: dict[int, NDArray[np.bool_]] = {}  # number -> a row for every name, in some order:
+        self._places: dict[int, dict[str, int]] = {}
         self._uniform: dict[str, NDArray[np.float64]] = {}
         self.of_small_classes = SharedWeights()
 
@@ -80,12 +81,19 @@ class Weights:
                 self._uniform[name] = self._rng(f"uniform:{name}").random(self.replicates)
         return np.column_stack([np.empty((self.replicates, 0)), *(self._uniform[name] for name in names)])
 
-    def swaps(self, names: Sequence[str], number: int) -> "NDArray[np.float64]":
-        """0 or 1 with equal chance, (number, names)."""
-        for name in names:
-            if (name, number) not in self._swaps:
-                self._swaps[name, number] = self._rng(f"swap:{name}").random(number) < 0.5
-        return np.column_stack([self._swaps[name, number] for name in names]).astype(float)
+    def swaps(self, names: Sequence[str], number: int) -> "NDArray[np.bool_]":
+        """True or false with equal chance, (number, names)."""
+        places = self._places.setdefault(number, {})
+        new = [name for name in dict.fromkeys(names) if name not in places]
+        kept = self._swaps.get(number, np.empty((0, number), dtype=bool))
+        if len(places) + len(new) > len(kept):  # with room for more, so that few are copied often
+            self._swaps[number] = np.empty((2 * len(kept) + len(new), number), dtype=bool)
+            self._swaps[number][: len(places)] = kept[: len(places)]
+        rows = self._swaps[number]
+        for name in new:
+            rows[len(places)] = self._rng(f"swap:{name}").random(number) < 0.5
+            places[name] = len(places)
+        return rows[[places[name] for name in names]].T  # whole rows are copied: columns take much longer
 
     def _rng(self, name: str) -> "np.random.Generator":
         return np.random.default_rng([self.seed, *name.encode()])

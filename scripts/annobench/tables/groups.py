@@ -65,7 +65,10 @@ def groups(context: TableContext) -> pd.DataFrame:
                 kind = PLURALS[context.fits.unit_kinds[together[0]]]
                 for (level, group), samples in _samples(context, together).items():
                     about = {**place, "method": method, "level": level, "group": group}
-                    rows += [{**about, **row} for row in _values(samples, metrics, weights, context, dataset, kind)]
+                    rows += [
+                        {**about, **row}
+                        for row in _values(samples, metrics, weights, context, dataset=dataset, kind=kind)
+                    ]
     return context.verdicts.added_to(pd.DataFrame(rows, columns=COLUMNS["groups"][:-1]))
 
 
@@ -74,6 +77,7 @@ def _values(
     metrics: Sequence[Metric],
     weights: stats.Weights,
     context: TableContext,
+    *,
     dataset: str,
     kind: str,
 ) -> Iterator[dict[str, object]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from annobench.config.figures import figure_facts
 from annobench.config.results import Results
@@ -16,6 +17,9 @@ from annobench.core.codehash import code_hash
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.files import atomic
 from annobench.core.paths import ROOT
+
+if TYPE_CHECKING:
+    from annobench.workflow.common import Wildcards
 
 LIST = ROOT / "docs" / "pictures.md"
 _ROW = re.compile(r"\| `([\w.]+\.png)` \| `(\w+)` \| `(\w+)` \| `([^`]+)` \|")
@@ -101,13 +105,13 @@ def _draw(one: Picture) -> None:
             header: Sequence[str] = next(csv.reader(handle), [])
         if not matches(header, list(table_facts(name).columns)):
             raise ConfigError(f"{path}: has other columns than today's code writes; run: {one.command}")
-    settings = FigureRules(resolve(one.study)).settings(SimpleNamespace(figure=one.figure))
+    settings = FigureRules(resolve(one.study)).settings(cast("Wildcards", SimpleNamespace(figure=one.figure)))
     with scratch_folder() as folder:
         png = folder / "figure.png"
         draw_figure(one.figure, tables, settings, pdf=str(folder / "figure.pdf"), png=str(png))
         content = png.read_bytes()
-    with atomic(one.path) as path:
-        path.write_bytes(stamped(content, one.stamp()))
+    with atomic(one.path) as new:
+        new.write_bytes(stamped(content, one.stamp()))
 
 
 def stamped(png: bytes, text: str) -> bytes:

@@ -252,3 +252,19 @@ def test_a_comma_that_may_divide_thousands_is_said(tmp_path: Path, capsys: pytes
     path = as_written(b"id\tscore\nc1\t1,234\nc2\t2,500\n", tmp_path, "thousands.tsv")
     assert read_table(path, Wanted(ids="id", numbers=["score"])).numbers["score"].tolist() == [1.234, 2.5]
     assert "thousands.tsv, column 'score': '1,234' is read with a decimal comma" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["binary", "large_binary", "coded"])
+def test_texts_that_a_parquet_file_holds_as_bytes(tmp_path: Path, form: str) -> None:
+    labels = pa.array([b"T cell", "Größe".encode(), None], pa.large_binary() if form == "large_binary" else pa.binary())
+    labels = labels.dictionary_encode() if form == "coded" else labels
+    pq.write_table(pa.table({"cell_id": pa.array([b"a", b"b", b"c"]), "label": labels}), tmp_path / "x.parquet")
+    table = read_table(tmp_path / "x.parquet", Wanted(ids="cell_id", texts=["label"]))
+    assert table.ids.to_pylist() == ["a", "b", "c"]
+    assert table.texts["label"].to_text().tolist() == ["T cell", "Größe", ""]
+
+
+def test_bytes_of_a_parquet_file_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"cell_id": ["a"], "label": pa.array([b"\xff\xfe"])}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet: column 'label': holds bytes that are no UTF-8 text"):
+        read_table(tmp_path / "x.parquet", Wanted(ids="cell_id", texts=["label"]))

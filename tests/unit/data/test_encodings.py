@@ -14,18 +14,9 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from annobench.cells.elements import Frame, values
 from annobench.cells.obs_columns import obs_names, read_obs
-from annobench.cells.store import h5ad as backed
-from annobench.cells.stored_cells import read_cells
-from annobench.config.schema import validate
 from annobench.core.errors import DataError
-from annobench.core.files import read_json, sha256_of, write_json
 from annobench.core.tables import Wanted
-from annobench.data.prepare.dataset import prepare_dataset
-from annobench.data.prepare.spec import DatasetSpec
-from annobench.data.prepare.task import PreparedFiles
-from annobench.ontology import Ontology
 
-TEXT = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
 N, GENES = 40, 12
 COUNTS = np.random.default_rng(3).poisson(0.8, (N, GENES))
 TYPES = ["B cell" if i % 3 else "T cell" for i in range(N)]
@@ -36,33 +27,6 @@ NAMES = [f"cell{i}" for i in range(N)]
 SYMBOLS = [f"N{i}" for i in range(GENES)]
 STORAGES = ("memory", "store")
 CELLS = {"donor": "donor", "columns": {"age": "age"}}
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, ontology: Ontology, monkeypatch: pytest.MonkeyPatch):
-    """Prepare a file in either way, in small parts; returns cells, card, and what was said."""
-    table = tmp_path / "labels.tsv"
-    table.write_text("original\tlabel_id\tcomment\nB cell\tCL:0000236\t\nT cell\tCL:0000084\t\n")
-    monkeypatch.setattr(backed, "MEMORY", 2048)
-
-    def prepared(file: Path, storage: str, **more: Any) -> tuple[ad.AnnData, dict, list[str]]:
-        spec = DatasetSpec.of(validate(TEXT | {"storage": storage} | more, "dataset", "d.yaml"))
-        record, said = tmp_path / "source.json", []
-        write_json(record, {"sha256": sha256_of(file), "file": file.name})
-        outputs = PreparedFiles.within(tmp_path / storage)
-        prepare_dataset(
-            "d",
-            spec,
-            file,
-            record,
-            outputs,
-            ontology=ontology,
-            label_table=table,
-            report=lambda text: said.append(text),
-        )
-        return read_cells(outputs.cells), read_json(outputs.card), said
-
-    return prepared
 
 
 # writers: each puts a column into a group, as some program does

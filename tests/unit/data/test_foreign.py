@@ -175,7 +175,7 @@ HDF = b"\x89HDF\r\n\x1a\n"
         (gzip.compress(HDF + bytes(50), mtime=0), "source.format: h5ad_gz"),
         (gzip.compress(b"X\n\x00\x00\x00\x03", mtime=0), "inside it is R data"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "inside it is a table of texts"),
-        (gzip.compress(bytes(range(256)) * 9)[:30], "damaged or cut off"),
+        (gzip.compress(bytes(range(256)) * 9, mtime=0)[:30], "damaged or cut off"),
         (HDF + bytes(100), "is damaged or cut off"),
         (b"\x01\x02\x03\x00", "unknown format"),
     ],

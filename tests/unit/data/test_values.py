@@ -1,5 +1,6 @@
 """What is promised: values are what the config says, are converted, or are refused with what they look like."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,14 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from annobench.cells.features import not_genes
+from annobench.cells.gene_names import strange_names
 from annobench.cells.matrix import SCALE, check_log1p, to_log1p
 from annobench.cells.organism import organism_of
-from annobench.cells.store import h5ad as backed
-from annobench.cells.stored_cells import read_cells
 from annobench.cells.told import told
-from annobench.config.schema import validate
 from annobench.core.errors import DataError
-from annobench.core.files import read_json, sha256_of, write_json
-from annobench.data.prepare.dataset import prepare_dataset
-from annobench.data.prepare.spec import DatasetSpec
-from annobench.data.prepare.task import PreparedFiles
-from annobench.ontology import Ontology
+from annobench.data.prepare.losses import losses
 from helpers import source_h5ad
 
-TEXT = {"label": "d", "summary": "s", "citation": "c", "licence": "l", "source": {"kind": "local", "path": "x"}}
 RNG = np.random.default_rng(7)
 COUNTS = RNG.poisson(RNG.gamma(0.6, 2.0, 60), (80, 60)) * 1.0
 COUNTS[:, 0] += 1  # no cell is empty
@@ -43,36 +37,11 @@ MADE: dict[str, np.ndarray] = {
     "log1p": np.log1p(scaled(COUNTS, 674.5)),
     "log2": np.log2(scaled(COUNTS, 1e6) + 1),
     "normalised": scaled(COUNTS, 1e6),
+    "log10": np.log10(scaled(COUNTS, 1e4) + 1),
+    "root": np.sqrt(COUNTS),
     "twice": np.log1p(np.log1p(scaled(COUNTS, 1e4))),
 }
 LOG = MADE["log1p_cp10k"]
-
-
-@pytest.fixture
-def prepare(tmp_path: Path, ontology: Ontology, monkeypatch: pytest.MonkeyPatch):
-    """Prepare a file in either way; returns cells, card, and what was said."""
-    table = tmp_path / "labels.tsv"
-    table.write_text("original\tlabel_id\tcomment\nB cell\tCL:0000236\t\nT cell\tCL:0000084\t\n")
-    monkeypatch.setattr(backed, "MEMORY", 4096)
-
-    def prepared(file: Path, storage: str = "memory", **more: Any) -> tuple[ad.AnnData, dict, list[str]]:
-        spec = DatasetSpec.of(validate(TEXT | {"storage": storage} | more, "dataset", "d.yaml"))
-        record, said = tmp_path / "source.json", []
-        write_json(record, {"sha256": sha256_of(file), "file": file.name})
-        outputs = PreparedFiles.within(tmp_path / storage)
-        prepare_dataset(
-            "d",
-            spec,
-            file,
-            record,
-            outputs,
-            ontology=ontology,
-            label_table=table,
-            report=lambda text: said.append(text),
-        )
-        return read_cells(outputs.cells), read_json(outputs.card), said
-
-    return prepared
 
 
 @pytest.mark.parametrize("made", MADE)
@@ -253,3 +222,57 @@ def test_the_organism_by_the_case_of_symbols() -> None:
     assert by([name.lower() for name in human]).organism == "Danio rerio"
     assert by(human[:15] + [name.capitalize() for name in human[15:]]).organism is None
     assert by(human[:5]).organism is None
+
+
+@pytest.mark.parametrize("storage", ["memory", "store"])
+@pytest.mark.parametrize(
+    ("rename", "part"),
+    [
+        (["1-Mar", "Sep-02", "2021-03-01"], "3 names of genes .1-Mar, Sep-02, 2021-03-01. are dates"),
+        ([str(900 + i) for i in range(60)], "60 names of genes .900, 901, 902, .... are numbers .Entrez"),
+        ([f"G{i}_ENSG{i:011d}.3" for i in range(60)], "join a symbol and an Ensembl id"),
+        ([f"{'GRCh38_' if i % 2 else 'mm10___'}G{i}" for i in range(60)], "begin with a genome"),
+    ],
+)
+def test_names_of_genes_that_are_none_are_told(
+    prepare, tmp_path: Path, storage: str, rename: list[str], part: str
+) -> None:
+    file = source_h5ad(tmp_path / "a.h5ad", COUNTS)
+    cells = ad.read_h5ad(file)
+    names = [*rename, *(f"GENE{i}" for i in range(60))][: cells.n_vars]
+    cells.var = pd.DataFrame(index=names)
+    cells.write_h5ad(file)
+    _, card, said = prepare(file, storage)
+    assert len(card["gene_names"]) == 1
+    assert re.search(part, card["gene_names"][0])
+    assert f"warning: {card['gene_names'][0]}" in said
+    assert card["gene_names"][0] in losses(card)
+
+
+def test_usual_names_of_genes_are_not_strange() -> None:
+    names = ["MARCHF1", "SEPTIN2", "DEC1", "7SK", "5S_rRNA", "HLA-DRA", "1700001C02Rik", "Mt-nd1", "mm9", "AC004.1"]
+    genes = pd.DataFrame({"feature_id": "", "feature_name": names})
+    assert strange_names(genes) == []
+    numbers = pd.DataFrame({"feature_id": [f"ENSG{i:011d}" for i in range(9)], "feature_name": list("123456789")})
+    assert strange_names(numbers) == []  # Ensembl ids are known
+
+
+@pytest.mark.parametrize("storage", ["memory", "store"])
+def test_whole_numbers_that_became_floats_are_whole_numbers(prepare, tmp_path: Path, storage: str) -> None:
+    file = source_h5ad(tmp_path / "a.h5ad", COUNTS)
+    cells = ad.read_h5ad(file)
+    cells.obs["donor"] = [np.nan if i % 8 == 0 else float(i % 3) for i in range(cells.n_obs)]
+    cells.obs["dose"] = [0.5 if i % 2 else 1.0 for i in range(cells.n_obs)]
+    cells.write_h5ad(file)
+    found, card, _ = prepare(file, storage, cells={"donor": "donor", "columns": {"dose": "dose"}})
+    assert set(card["donors"]) == {"0", "1", "2", "unknown"}
+    assert set(found.obs["dose"].astype(str)) == {"0.5", "1.0"}
+
+
+def test_a_label_table_with_other_labels_is_named(prepare, tmp_path: Path) -> None:
+    file = source_h5ad(tmp_path / "a.h5ad", COUNTS)
+    cells = ad.read_h5ad(file)
+    cells.obs["cell_type"] = ["t CELLS", "b CELLS"] * (cells.n_obs // 2)
+    cells.write_h5ad(file)
+    with pytest.raises(DataError, match="the label table lists others .B cell, T cell.: write the labels there as"):
+        prepare(file, cells={"label": "cell_type", "label_table": "x"})

@@ -5,12 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import anndata as ad
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from annobench.core.errors import DataError
 from annobench.score.compat.cas_measures import FLAT, HIERARCHICAL, Hierarchy, Pairs, flat_measures
-from annobench.score.compat.cas_runs import find_runs
+from annobench.score.compat.cas_runs import find_runs, read_truth
 from annobench.score.compat.cas_tables import CasOptions, write_cas_tables
 from cas_folders import write_cells, write_run
 
@@ -244,6 +247,29 @@ def test_other_cells_and_missing_cells_are_refused(run: Path, tmp_path: Path) ->
     part = write_cells(tmp_path / "part.h5ad", ["d", "e"], ids=["cell0", "cell1"])
     with pytest.raises(DataError, match="needs the same cells"):
         written(run, cells=part)
+
+
+@pytest.mark.parametrize("layout", ["numbers as names", "nullable names", "nullable labels", "masked numbers"])
+def test_truths_of_other_writers(tmp_path: Path, layout: str) -> None:
+    ids, labels = ["10", "11", "12"], ["d", None, "e"]
+    obs = pd.DataFrame({"truth": pd.array(labels, dtype="string")}, index=ids)
+    if layout == "masked numbers":
+        obs["truth"] = pd.array([1, None, 2], dtype="Int64")
+        labels = ["1", None, "2"]
+    elif layout != "nullable labels":
+        obs["truth"] = pd.Categorical(labels)
+    with ad.settings.override(allow_write_nullable_strings=True):
+        if layout == "nullable names":
+            obs.index = obs.index.astype("string")
+        ad.AnnData(obs=obs).write_h5ad(tmp_path / "a.h5ad")
+    if layout == "numbers as names":
+        with h5py.File(tmp_path / "a.h5ad", "a") as file:
+            name = file["obs"].attrs["_index"]
+            del file["obs"][name]
+            file["obs"][name] = np.array([10, 11, 12])
+    truth = read_truth(tmp_path / "a.h5ad", "truth")
+    assert [one.decode() for one in truth.ids.to_pylist()] == ids
+    assert truth.label.to_text().tolist() == [label or "nan" for label in labels]
 
 
 def test_a_missing_column_names_the_nearest(run: Path) -> None:

@@ -62,6 +62,9 @@ def test_tables_of_other_organisms(tmp_path: Path) -> None:
         (f"{HEADER}A1\tCD2\t\nA1\tCd3e\t\n", "line 3: 'Cd3e' is not an HGNC symbol"),
         (f"{HEADER}A1\tCd3e\t\nA1\tCd2 Cd4\t\nB\tH2-Eb1\t\n", "line 3: 'Cd2 Cd4' is not a gene symbol"),
         (f"{HEADER}A1\tCD3E,\t\n", "is not an HGNC symbol"),
+        (f"{HEADER}A1\tENSG00000198851\t\n", "line 2: 'ENSG00000198851' is an Ensembl id; write the symbol"),
+        (f"{HEADER}A1\t1-Mar\t\n", "line 2: '1-Mar' is a date, which a spreadsheet made of"),
+        (f"{HEADER}A1\t916\t\n", "line 2: '916' is a number"),
     ],
 )
 def test_malformed_tables_are_refused_with_their_line(tmp_path: Path, text: str, part: str) -> None:

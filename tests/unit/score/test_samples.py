@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from annobench.core.parquet import Categorical
 from annobench.score import statistics as stats
+from annobench.score.counts import sums_where
 from annobench.score.evidence import Evidence
 from annobench.score.metric import COUNTS, FITS, SUMS, Metric
 from annobench.score.registry import FAMILIES, METRICS, rows_of
@@ -80,12 +81,34 @@ def test_swapped_sums_are_those_of_swapped_cells() -> None:
     second = UnitSums(first.units, {**second.parts, "n": first.parts["n"]})
     assert first.matches(second)
     assert first.differing(second).tolist() == [0, 1, 3, 4]
-    swaps = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=float)
+    swaps = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=bool)
     a, b = (evaluate(metric, one) for one in first.swapped(second, first.differing(second), swaps))
     values = [float(evaluate(metric, one.observed())) for one in (first, second)]
     assert (a[0], b[0]) == pytest.approx(values)
     assert (a[1], b[1]) == pytest.approx(values[::-1])
     assert a[2] == pytest.approx(values[0] + (second.parts["sum"][0] - first.parts["sum"][0]) / first.parts["n"].sum())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_sums_over_chosen_units_are_those_of_a_product(replicates: int, units: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chosen, counts = rng.random((replicates, units)) < 0.5, rng.integers(-9, 9, (units, 3)) * 1.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("annobench.score.counts._CACHED", 64)
+        found = sums_where(chosen, counts)
+        one = sums_where(chosen, counts[:, 0])
+    assert np.array_equal(found, chosen * 1.0 @ counts)
+    assert np.array_equal(one, chosen * 1.0 @ counts[:, 0])
+
+
+def test_swaps_are_those_of_the_name_whatever_was_drawn_before() -> None:
+    names = [f"unit:{i}" for i in range(40)]
+    plain = {name: np.random.default_rng([0, *f"swap:{name}".encode()]).random(50) < 0.5 for name in names}
+    weights = stats.Weights(10)
+    for some in (names[5:7], names[:3], names[::-1], names[2:30]):
+        assert np.array_equal(weights.swaps(some, 50), np.column_stack([plain[name] for name in some]))
+    assert weights.swaps(names[:2], 7).shape == (7, 2)
 
 
 def values(of: dict[tuple[str, int], float]) -> dict[tuple[str, int], FitValue]:

@@ -9,6 +9,7 @@ from annobench.core.parquet import NOT_GIVEN, Categorical
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 def same(text: str, n: int) -> Categorical:
@@ -30,10 +31,18 @@ def coded(column: "pd.Series") -> Categorical:
     else:
         codes, values = pd.factorize(column, use_na_sentinel=True)
     used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(values)))
-    names = list(pd.Series(values[used]).astype(object).astype(str))
+    names = list(pd.Series(_whole(values[used])).astype(object).astype(str))
     if (codes < 0).any():
         names.append(NOT_GIVEN)
     place = np.full(len(values) + 1, len(names) - 1, dtype=np.int32)
     place[used] = np.arange(len(used))
     whole = Categorical.of(names)  # two values may read the same
     return Categorical(whole.codes[place[codes]], whole.names)
+
+
+def _whole(values: "pd.Index | NDArray[np.generic]") -> "pd.Index | NDArray[np.generic]":
+    """Whole numbers as such: beside a missing value pandas stores clusters 0 and 1 as 0.0 and 1.0."""
+    numbers = np.asarray(values) if getattr(values.dtype, "kind", "O") == "f" else None
+    if numbers is None or not (np.isfinite(numbers) & (numbers == np.rint(numbers)) & (np.abs(numbers) < 2**53)).all():
+        return values
+    return numbers.astype(np.int64)

@@ -28,6 +28,8 @@ def losses(card: Mapping[str, object]) -> list[str]:
     cells = _number(card, "cells")
     found = [*_labels(card, cells), *_genes(card)]
     found += [f"{n:,} of {cells:,} cells have no {key}" for key, n in _part(card, "cells_without").items()]
+    strange = card.get("gene_names")
+    found += map(str, strange) if isinstance(strange, list) else []
     warning = _part(card, "organism").get("warning")
     return [*found, str(warning)] if warning else found
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from annobench.cells.gene_names import strange_names
 from annobench.cells.gene_table import ChosenGenes
 from annobench.cells.organism import organism_of
 from annobench.cells.store.h5ad import H5adFile
@@ -49,6 +50,10 @@ def source_notes(task: Task, genes: ChosenGenes, mapping: MappedLabels, organism
         labels["labels_respelled"] = mapping.respelled
     if mapping.unused:
         labels["labels_of_table_without_cells"] = mapping.unused
+    if strange := strange_names(genes.table):
+        labels["gene_names"] = strange
+        for text in strange:
+            task.report(f"warning: {text}")
     organism = _organism(task, genes, organisms)
     return {"source": task.fetched, "dropped": dropped, **labels, "organism": organism}
 

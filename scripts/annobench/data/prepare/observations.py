@@ -206,10 +206,15 @@ class Observations:
             return MappedLabels([], {NOT_GIVEN: f"{cells} cells: no labels, as cells.label declares"}, {})
         if set(self.counts["label_id"]) <= {UNKNOWN}:
             examples = sorted({original for original, _ in self._pairs})[:5]
+            listed = ", ".join(sorted(self._table or {})[:5])
+            todo = (
+                f"the label table lists others ({listed}): write the labels there as the cells have them"
+                if listed
+                else "add a table in config/labels and name it in cells.label_table"
+            )
             raise DataError(
                 f"{self._file}: no label could be mapped to Cell Ontology {self._ontology.release} (labels: "
-                f"{', '.join(examples)}); add a table in config/labels and name it in cells.label_table, or declare "
-                "with `cells.label: null` that there are no labels"
+                f"{', '.join(examples)}); {todo}, or declare with `cells.label: null` that there are no labels"
             )
         return self._mapped(list(self._pairs), list(self._pairs.values()))
 

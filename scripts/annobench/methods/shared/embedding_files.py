@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annobench.cells.obs_columns import read_obs
+from annobench.cells.store.h5ad import opened_h5ad
 from annobench.core.delimited import DELIMITERS, INDEX, column_positions
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.npz import mapped
@@ -20,7 +21,6 @@ from annobench.core.records import lines_of, plain, read_text
 from annobench.core.tables import Table, Wanted, column_names, read_table, table_of
 
 if TYPE_CHECKING:
-    import h5py
     from numpy.typing import NDArray
 
 _BLOCK = 8192  # rows that are read together
@@ -226,7 +226,7 @@ def _of_obsm(path: Path, key: str | None) -> Matrix:
     import h5py
     from anndata.io import read_elem
 
-    with _opened(path) as file:
+    with opened_h5ad(path, ()) as file:
         names = sorted(file["obsm"]) if "obsm" in file else []
         if not names:
             raise DataError(f"{path.name}: has no obsm, so there is no embedding in it")
@@ -242,22 +242,11 @@ def _of_obsm(path: Path, key: str | None) -> Matrix:
         shape, dtype = _checked(where, element.shape, element.dtype), str(element.dtype)
 
     def blocks() -> "Iterator[NDArray[np.generic]]":
-        with _opened(path) as file:
+        with opened_h5ad(path, ()) as file:
             values = file["obsm"][chosen]
             yield from (values[start : start + _BLOCK] for start in range(0, shape[0], _BLOCK))
 
     return Matrix(where, shape, dtype, blocks)
-
-
-@contextmanager
-def _opened(path: Path) -> "Iterator[h5py.File]":
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise DataError(f"{path.name}: is not a readable h5ad file ({error}); write it again") from error
 
 
 # tables

@@ -30,8 +30,10 @@ much worse the control is than what it is compared with (`annobench.score.audit.
 - `informative`: every interval excludes that. A margin without interval (one value) is taken for sure.
 - `untested`: there was neither a method nor a control to compare.
 
-The margin is against the method that is best on the cells at hand, so that it is a little too wide where many methods
-are about as good.
+The margin is against the method that is best on the cells at hand, and chance has a part in that: where twelve methods
+are equally good, it is too large by about its standard error, and its lower end lies above the true margin in 18 % of
+the cases in place of 2.5 % (simulated, 100 and 400 cells; four methods: 8 %). An interval of the best in every
+replicate is no better. So `informative` is least sure where many methods are about as good and a control is close.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,20 +18,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.elements import Frame
+from annobench.cells.not_h5ad import not_h5ad
+from annobench.cells.store.h5ad import opened_h5ad
 from annobench.core.errors import DataError, nearest
 from annobench.core.parquet import Categorical, positions, to_categorical
 from annobench.core.records import lines_of, read_text
 
 if TYPE_CHECKING:
-    import h5py
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from annobench.cells.elements import Column
 
 LABELS, METADATA = "inferred_labels.csv", "metadata.json"
 RESOURCE, RESPONSE = "ontology_resource.json", "ontology_response.json"
 NAME = "cas_cell_type_name_"  # the columns of ids; `label` in their place are names
 _SHOWN = 10
-_BLOCK = 1 << 16  # cells whose ids are of a fixed width at the same time
+_BLOCK = 1 << 16  # cells whose ids are Python objects at the same time
 
 
 @dataclass(frozen=True)
@@ -151,56 +155,32 @@ def read_truth(file: Path, label: str, groups: Sequence[str] = ()) -> Truth:
 
     Raises DataError where it is not one, or has no such column.
     """
-    import h5py
     import pyarrow as pa
 
     try:
-        with h5py.File(file) as handle:
-            obs = handle["obs"]
-            columns = {name: _obs_column(obs, name, file) for name in (label, *groups)}
-            ids = obs[obs.attrs["_index"]]
-            blocks = [_binary(ids, slice(at, at + _BLOCK)) for at in range(0, len(ids), _BLOCK)]
-    except (OSError, KeyError, pa.ArrowInvalid) as error:
-        raise DataError(f"{file}: is not a readable h5ad file ({error})") from error
+        with opened_h5ad(file, ["obs"]) as handle:
+            obs = Frame(handle["obs"], f"{file}: obs", handle.get("uns"))
+            for name in (label, *groups):
+                if name not in obs.columns:
+                    raise DataError(f"{file}: obs has no column '{name}'{nearest(name, obs.columns)}")
+            columns = {name: _texts(obs.column(name)) for name in (label, *groups)}
+            parts = [slice(at, at + _BLOCK) for at in range(0, obs.n, _BLOCK)]
+            blocks = [pa.array(obs.index(part), pa.large_string()).cast(pa.large_binary()) for part in parts]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise not_h5ad(file, error) from error
     return Truth(file, pa.chunked_array(blocks, pa.large_binary()), columns.pop(label), columns)
 
 
-def _binary(texts: "h5py.Dataset", part: slice, width: int = 32) -> "pa.Array":
-    """Some texts of a dataset as Arrow binary, without a Python object for each: h5py reads them into a fixed width."""
-    import pyarrow as pa
+def _texts(values: "Column") -> Categorical:
+    """Values of a column as texts; a missing one is the text `nan`."""
+    import pandas as pd
 
-    if texts.dtype.kind != "O":
-        width = texts.dtype.itemsize
-    fixed = texts.astype(f"S{width}")[part]
-    sizes = np.strings.str_len(fixed)
-    if texts.dtype.kind == "O" and sizes.max(initial=0) >= width:  # some may be cut off
-        return _binary(texts, part, width * 4)
-    offsets = np.zeros(len(fixed) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    table = fixed.view(np.uint8).reshape(len(fixed), width)
-    data = table[np.arange(width) < sizes[:, None]]
-    return pa.Array.from_buffers(pa.large_binary(), len(fixed), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-
-
-def _obs_column(obs: "h5py.Group", name: str, file: Path) -> Categorical:
-    import h5py
-
-    if name not in obs:
-        raise DataError(f"{file}: obs has no column '{name}'{nearest(name, obs.attrs['column-order'])}")
-    column = obs[name]
-    if isinstance(column, h5py.Group) and "categories" in column:
-        names = _texts(column["categories"])
-        whole = Categorical.of([*names, "nan"])  # two categories may read the same
-        codes = column["codes"][()]
-        return Categorical(whole.codes[codes], whole.names)
-    if isinstance(column, h5py.Group):
-        raise DataError(f"{file}: obs: column '{name}' is {column.attrs.get('encoding-type')}; make it text")
-    return Categorical.of(_texts(column))
-
-
-def _texts(values: "h5py.Dataset") -> list[str]:
-    read = values.asstr()[()] if values.dtype.kind == "O" else values[()]
-    return [str(value) for value in read.tolist()]
+    if isinstance(values, pd.Categorical):
+        whole = Categorical.of([*map(str, values.categories), "nan"])  # two categories may read the same
+        return Categorical(whole.codes[values.codes], whole.names)
+    return Categorical.of(
+        ["nan" if missing else str(one) for one, missing in zip(values, pd.isna(values), strict=True)]
+    )
 
 
 @dataclass(frozen=True)
