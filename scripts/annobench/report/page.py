@@ -50,6 +50,7 @@ _RANKING_HIDDEN = ("regime", "method", "n_units", "baseline_verdict")  # the car
 _CONTRASTS_HIDDEN = ("base", "method", "group", "t", "family_size")
 _RULES_FIRST = (
     *EVALUATION,
+    "split",
     "method",
     "rule",
     "cut",
@@ -283,7 +284,7 @@ def _effects(effects: pd.DataFrame) -> pd.DataFrame:
 
 def _rules(rules: pd.DataFrame) -> pd.DataFrame:
     """Confidence rules, a row for each rule and cut, without merging of labels."""
-    keys = [*EVALUATION, "method", "rule"]
+    keys = [*EVALUATION, "split", "method", "rule"]
     plain = rules[rules["merging"] == "none"]
     if plain.empty:
         return plain
