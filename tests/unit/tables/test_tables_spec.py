@@ -28,7 +28,7 @@ def test_the_spec_of_every_study_is_read_as_it_was_written(name: str | None) -> 
     assert {place[:2] for place in spec.evaluations} == set(study.evaluations())
     files = [*spec.published_values, *([spec.published.table] if spec.published else [])]
     assert all((ROOT / file).is_file() for file in files)
-    assert {ROOT / file for file in files} == set(rules.published_files())
+    assert {ROOT / file for file in files} == {ROOT / file for file in rules.published_files()}
 
 
 def split_of(name: str, split: str) -> ScoredSplit:
