@@ -30,7 +30,7 @@ COMPAT ?=
 ZERO_DIVISION ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check lock env env-dev clean help
+.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset check-method manual manual-check lock env env-dev clean help
 
 score_option = $(if $($(1)),--$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) "$($(1))")
 
@@ -88,6 +88,9 @@ new-method: env   ## write the files of a new method (NAME=...), or of a variant
 
 new-dataset: env  ## write the file of a new dataset (NAME=...) from what a file shows (FILE=my.h5ad, COLUMN=labels), or a variant (BASE=...)
 	@$(PY) -m annobench new-dataset "$(NAME)" $(if $(BASE),--base "$(BASE)") $(if $(FILE),--file "$(FILE)") $(if $(COLUMN),--label "$(COLUMN)")
+
+check-method: env-dev ## run the contract tests of one method (NAME=...; ARGS for pytest)
+	@$(PY) -m annobench check-method "$(NAME)" -- $(ARGS)
 
 manual: env       ## write the pages of docs/config anew from the schemas
 	@$(PY) -m annobench manual
