@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     except AnnobenchError as error:
         print(f"annobench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("annobench: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever reads the output has enough, as `head` does; nothing is left to be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

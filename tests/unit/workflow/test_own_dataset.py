@@ -105,7 +105,7 @@ def test_ids_of_the_source_go_before_a_table(root: Path, ontology: Ontology) -> 
     file = write_cells(root / "my.h5ad", cell_type_ontology_term_id=ids, tissue="blood", organism="Homo sapiens")
     text, written = new_dataset_of_file("mine", str(file), root=root)
     assert written == ["config/datasets/mine.yaml"]
-    assert "3 Cell Ontology ids; 30 cells have no live id" in text
+    assert "3 Cell Ontology ids; 30 cells without a live one" in text
     cells = load_dataset("mine", root, "test")["cells"]
     assert cells["label_id"] == "cell_type_ontology_term_id"
     assert cells["columns"] == {"organism": "organism"}
@@ -180,6 +180,33 @@ def test_what_lacks_is_said_and_the_rest_still_prepares(root: Path, ontology: On
     assert written == ["config/datasets/mine.yaml"]
     assert load_dataset("mine", root, "test")["cells"]["label"] is None
     assert prepared("mine", root, ontology).n_obs == 120
+
+
+def test_values_that_are_missing_or_listed_twice_are_said(root: Path, ontology: Ontology) -> None:
+    names = ["CD4", "CD4", *(f"{gene}{i}" for i, gene in enumerate(GENES[2:]))]
+    var = pd.DataFrame({"feature_name": names}, index=[f"row{i}" for i in range(len(names))])
+    labels = pd.Categorical(np.resize(np.array(["NK", None, "B"], dtype=object), 120))
+    text, _ = new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", cell_type=labels, var=var)), root=root)
+    assert "40 cells without a label: they train nothing, and are counted" in text
+    assert "1 gene listed again: of each gene the column with most counts is kept" in text
+    found = prepared("mine", root, ontology)
+    assert found.n_vars == 35
+    assert (found.obs["label_id"] == UNKNOWN).sum() == 40
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([f"type {i}" for i in range(120)], "120 values (type 0, type 1, type 2, ...)"),
+        ([None] * 120, "no cell has a value"),
+        ([True, False] * 60, "2 values (True, False)"),
+    ],
+)
+def test_a_column_that_is_called_labels_and_holds_none_is_said(values: list[object], said: str, root: Path) -> None:
+    labels = pd.Series(values, index=[f"c{i}" for i in range(120)], dtype=None if values[0] is not None else "float64")
+    file = write_cells(root / "my.h5ad", cell_type=labels)
+    text, _ = new_dataset_of_file("mine", str(file), root=root)
+    assert f"obs['cell_type'] is not taken for the labels: {said}" in text
 
 
 def test_clusters_are_labels_only_where_they_are_named(root: Path) -> None:

@@ -37,8 +37,8 @@ def test_a_table_is_written_that_datasets_read(file: Path, ontology: Ontology, t
     text = propose(str(file), "annotation", str(out))
     assert "my.h5ad, annotation: 4 labels of 6 cells" in text
     assert "sure: 2 labels of 3 cells" in text
-    assert "to decide: 1 label of 1 cells\n  weird type of cell (1 cell)" in text
-    assert "without a label: 1 cells" in text
+    assert "to decide: 1 label of 1 cell\n  weird type of cell (1 cell)" in text
+    assert "without a label: 1 cell" in text
     assert text.endswith(f"wrote {out}; fill in label_id of 1 row, `{UNKNOWN}` where no term fits")
     found = read_table(out, ontology)
     assert found == {"NK": "CL:0000623", "B cells": "CL:0000236", "unassigned": UNKNOWN, "weird type of cell": UNKNOWN}

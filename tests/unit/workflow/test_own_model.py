@@ -51,8 +51,8 @@ def test_a_celltypist_model_says_what_it_knows(tmp_path: Path, ontology: Ontolog
     assert "organism  Homo sapiens" in text
     assert "details   cells of nobody" in text
     assert "2 of 4 classes are names or ids of it; by a label table" in text
-    assert "sure: 3 labels\n" in text
-    assert "to decide: 1 label\n  strange ones\n" in text
+    assert "sure: 3 classes\n" in text
+    assert "to decide: 1 class\n  strange ones\n" in text
     assert "cells)" not in text  # a class has no number of cells
     table = read_table(tmp_path / "my_labels.tsv", ontology)
     assert table == {"NK cells": "CL:0000623", "B cell": "CL:0000236", "T cell": "CL:0000084", "strange ones": UNKNOWN}

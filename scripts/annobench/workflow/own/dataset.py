@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from annobench.cells.features import not_genes
-from annobench.cells.gene_table import gene_table
+from annobench.cells.gene_table import gene_keys, gene_table
 from annobench.cells.genes import strip_version
 from annobench.cells.matrix import SCALE
 from annobench.cells.organism import Told, organism_of
@@ -28,11 +28,12 @@ from annobench.workflow.own.guess import (
     choose_by_name,
     choose_ids,
     choose_label,
+    named_like_labels,
     read_columns,
 )
 from annobench.workflow.own.labels import Knowledge, Proposal
 from annobench.workflow.own.lines import columns as aligned
-from annobench.workflow.own.lines import wrapped
+from annobench.workflow.own.lines import counted, wrapped
 from annobench.workflow.own.reading import OwnFile, own_file, stated_path
 
 if TYPE_CHECKING:
@@ -225,6 +226,8 @@ def _genes(found: Findings, source: "H5adFile | StoreFile", of_obs: Sequence[Col
     other = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
     why = f"Ensembl ids: {f'{ids:,} in {where[0]}' if ids else 'none'}; symbols: {where[1] or 'none'}"
     found.choose("genes", f"{int((~mask).sum()):,}", why + (f"; left out: {other}" if other else ""))
+    if twice := int(gene_keys(table[~mask]).duplicated().sum()):
+        found.open.append(f"{counted(twice, 'gene')} listed again: of each gene the column with most counts is kept")
     if mask.all():
         found.open.append("no feature is a gene by its type or name: set genes.features to all to keep them")
     if not ids and table["feature_name"].str.fullmatch(r"\d*").mean() > 0.5:
@@ -291,7 +294,7 @@ def _cells(found: Findings, name: str, of_obs: Sequence[Column], label: str | No
     others = [column for column in of_obs if ids is None or column.name != ids.column.name]
     labels = choose_label(others, knowledge.matcher, label)
     found.lines.append("cells:")
-    _labels(found, name, labels, ids, knowledge)
+    _labels(found, name, labels, ids, of_obs=of_obs, knowledge=knowledge)
     taken = {choice.column.name for choice in (labels, ids) if choice}
     for role in _ROLES:
         if choice := choose_by_name(of_obs, role, taken):
@@ -318,10 +321,20 @@ def _no_role(found: Findings, role: str, of_obs: Sequence[Column]) -> None:
     found.open.append(f"no column of {_PLURAL[role]}{hint}: {consequence}")
 
 
-def _labels(found: Findings, name: str, labels: Choice | None, ids: Choice | None, knowledge: Knowledge) -> None:
+def _labels(
+    found: Findings,
+    name: str,
+    labels: Choice | None,
+    ids: Choice | None,
+    *,
+    of_obs: Sequence[Column],
+    knowledge: Knowledge,
+) -> None:
     """The author's labels, their ids, and the label table."""
     if labels is None and ids is None:
         found.choose("label", "-", "no column holds names of cell types; name one by --label (make: COLUMN=)")
+        for one in named_like_labels(of_obs):
+            found.open.append(f"obs['{one.name}'] is not taken for the labels: {one.described()}")
         found.open.append("no labels: such a dataset can be the query of a pair, and nothing else")
         found.lines.append("  label: null   # no column holds names of cell types")
         return
@@ -332,6 +345,10 @@ def _labels(found: Findings, name: str, labels: Choice | None, ids: Choice | Non
     found.lines.append(f"  label: {_scalar(column.name)}")
     if labels and labels.others:
         found.lines[-1] += f"   # or {_comment(', '.join(labels.others))}"
+    if labels and labels.column.missing:
+        found.open.append(
+            f"{counted(labels.column.missing, 'cell')} without a label: they train nothing, and are counted"
+        )
     if ids is not None:
         found.choose("label_id", ids.column.name, ids.why)
         found.lines.append(f"  label_id: {_scalar(ids.column.name)}   # {_comment(ids.why)}")
@@ -339,12 +356,13 @@ def _labels(found: Findings, name: str, labels: Choice | None, ids: Choice | Non
     proposal = Proposal.of(column.values, knowledge.matcher, column.missing)
     found.table = proposal.table(knowledge)
     sure, left, none = (proposal.chosen(kind) for kind in ("sure", "open", "no_type"))
-    what = f"{len(sure)} of {len(proposal.cells)} labels have a sure id ({proposal.sum_of(sure):,} cells)"
+    of = counted(len(proposal.cells), "label")
+    what = f"{len(sure)} of {of} with a sure id ({counted(proposal.sum_of(sure), 'cell')})"
     found.choose("label_table", name, what + (f"; no type: {', '.join(none)}" if none else ""))
     found.lines.append(f"  label_table: {name}   # config/labels/{name}.tsv: {_comment(what)}")
     if left:
         shown = ", ".join(left[:5]) + (", ..." if len(left) > 5 else "")
-        n = f"{len(left)} label{'s' * (len(left) != 1)} of {proposal.sum_of(left):,} cells"
+        n = f"{counted(len(left), 'label')} of {counted(proposal.sum_of(left), 'cell')}"
         found.open.append(f"{n} without a sure id ({shown}): choose from the candidates in config/labels/{name}.tsv")
     if not sure:
         found.open.append(

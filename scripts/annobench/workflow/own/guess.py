@@ -11,6 +11,7 @@ from annobench.core.records import plain
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.ids import is_id
 from annobench.ontology.matching import Matcher
+from annobench.workflow.own.lines import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +89,11 @@ class Column:
     def described(self) -> str:
         """Its values, for people."""
         n = len(self.values)
+        if not n:
+            return "no cell has a value"
         shown = ", ".join(list(self.values)[:_SHOWN])
-        text = f"{n:,} value{'s' * (n != 1)} ({shown}{', ...' if n > _SHOWN else ''})"
-        return f"{text}, missing in {self.missing:,} cells" if self.missing else text
+        text = f"{counted(n, 'value')} ({shown}{', ...' if n > _SHOWN else ''})"
+        return f"{text}, missing in {counted(self.missing, 'cell')}" if self.missing else text
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ def choose_ids(columns: Iterable[Column], ontology: Ontology) -> Choice | None:
         return None
     live, _, best = max(rated, key=lambda one: one[:2])
     without = best.cells - live
-    why = f"{len(best.values)} Cell Ontology ids" + (f"; {without:,} cells have no live id" if without else "")
+    why = counted(len(best.values), "Cell Ontology id") + (
+        f"; {counted(without, 'cell')} without a live one" if without else ""
+    )
     return Choice(best, why, tuple(one.name for *_, one in rated if one is not best))
 
 
@@ -183,9 +188,13 @@ def choose_label(columns: Sequence[Column], matcher: Matcher, named: str | None 
         return None
     ordered = sorted(rated, key=lambda one: -one[0])
     _, share, best = ordered[0]
-    n = len(best.values)
-    why = f"{n} label{'s' * (n != 1)}; {share:.0%} of the cells have one that is a name of the Cell Ontology"
+    why = f"{counted(len(best.values), 'label')}; {share:.0%} of the cells have one that is a name of the Cell Ontology"
     return Choice(best, why, tuple(one.name for *_, one in ordered[1:]))
+
+
+def named_like_labels(columns: Iterable[Column]) -> list[Column]:
+    """Columns whose names say that they hold labels."""
+    return [column for column in columns if _points_of_name(column.name) >= _IN_NAME - 1]
 
 
 def _is_sure(matcher: Matcher, text: str) -> bool:

@@ -22,7 +22,7 @@ from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import COLUMNS
 from annobench.ontology.matching import COMMON, Match, Matcher, common_names
-from annobench.workflow.own.lines import columns, first_sentence, wrapped
+from annobench.workflow.own.lines import columns, counted, first_sentence, wrapped
 from annobench.workflow.own.reading import own_file
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ class Proposal:
         """Number of cells with some labels."""
         return sum(self.cells[label] for label in labels)
 
+    def to_do(self) -> str:
+        """What is left to do in the table; empty for nothing."""
+        left = len(self.chosen("open"))
+        return f"; fill in label_id of {counted(left, 'row')}, `{UNKNOWN}` where no term fits" if left else ""
+
     def table(self, knowledge: Knowledge) -> str:
         """A label table: rows without an id are for people to fill in from the candidates."""
         handle = io.StringIO()
@@ -113,8 +118,11 @@ class Proposal:
             writer.writerow([label, match.label_id or "", comment, self.cells[label] or "", candidates])
         return handle.getvalue()
 
-    def text(self, knowledge: Knowledge, width: int | None = None, what: str = "cells") -> str:
-        """What people read: sure labels in a line each, the others with their candidates and definitions."""
+    def text(self, knowledge: Knowledge, width: int | None = None, what: str = "label") -> str:
+        """What people read: sure labels in a line each, the others with their candidates and definitions.
+
+        `what` the labels are, in the singular.
+        """
         sure, none, left = (self.chosen(kind) for kind in ("sure", "no_type", "open"))
         parts = []
         if sure:
@@ -124,28 +132,28 @@ class Proposal:
             shown = ", ".join(f"'{label}'" for label in none)
             parts.append(f"no type, taken as `{UNKNOWN}`: {self._counted(none, what)}\n  {shown}")
         if left:
-            blocks = [self._open_block(label, knowledge, width, what) for label in left]
+            blocks = [self._open_block(label, knowledge, width) for label in left]
             parts.append(f"to decide: {self._counted(left, what)}\n" + "\n".join(blocks))
         if self.missing:
-            parts.append(f"without a label: {self.missing:,} {what}")
+            parts.append(f"without a label: {counted(self.missing, 'cell')}")
         if self.merged:
             first = next(iter(self.merged))
-            n = len(self.merged)
-            parts.append(f"{n} label{'s' * (n != 1)} with blanks here and none there, such as '{first}': taken as one")
+            labels = counted(len(self.merged), what)
+            parts.append(f"{labels} with blanks here and none there, such as '{first}': taken as one")
         return "\n\n".join(parts)
 
     def _counted(self, labels: list[str], what: str) -> str:
-        n = f"{len(labels)} label{'s' * (len(labels) != 1)}"
-        return f"{n} of {self.sum_of(labels):,} {what}" if self.sum_of(self.cells) else n
+        n = counted(len(labels), what)
+        return f"{n} of {counted(self.sum_of(labels), 'cell')}" if self.sum_of(self.cells) else n
 
     def _sure_row(self, label: str, ontology: Ontology) -> tuple[str, ...]:
         match = self.matches[label]
         number = f"{self.cells[label]:,}" if self.cells[label] else ""
         return number, label, str(match.label_id), ontology.label(str(match.label_id)), match.how
 
-    def _open_block(self, label: str, knowledge: Knowledge, width: int | None, what: str) -> str:
+    def _open_block(self, label: str, knowledge: Knowledge, width: int | None) -> str:
         n = self.cells[label]
-        number = f" ({n:,} {what.removesuffix('s') if n == 1 else what})" if n else ""
+        number = f" ({counted(n, 'cell')})" if n else ""
         lines = [f"  {label}{number}"]
         for one in self.matches[label].candidates:
             lines.append(f"    {one.label_id}  {knowledge.ontology.label(one.label_id)}  ({one.score:.2f})")
@@ -282,13 +290,13 @@ def propose(
     knowledge = Knowledge.usual([tissue] if tissue else given.tissues)
     found = Proposal.of(given.cells, knowledge.matcher, given.missing)
     n = sum(given.cells.values()) + given.missing
-    head = f"{Path(file).name}, {column}: {len(found.cells)} labels of {n:,} cells, Cell Ontology "
+    labels = counted(len(found.cells), "label")
+    head = f"{Path(file).name}, {column}: {labels} of {counted(n, 'cell')}, Cell Ontology "
     parts = [head + knowledge.ontology.release, found.text(knowledge, width)]
-    left = len(found.chosen("open"))
-    todo = f"; fill in label_id of {left} row{'s' * (left != 1)}, `{UNKNOWN}` where no term fits" if left else ""
+    left = found.to_do()
     if path is not None:
         write_table(path, found.table(knowledge), force=force)
-        parts.append(f"wrote {path}{todo}")
+        parts.append(f"wrote {path}{left}")
     else:
         parts.append("To write this as a label table, add --out NAME (config/labels/NAME.tsv) or --out FILE.tsv.")
     return "\n\n".join(parts)

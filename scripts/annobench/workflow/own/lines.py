@@ -57,6 +57,11 @@ def _fitted(sizes: Sequence[int], width: int) -> list[int]:
     return fitted
 
 
+def counted(n: int, one: str) -> str:
+    """A number and what is counted: `1 cell`, `1,200 cells`, `2 classes`."""
+    return f"{n:,} {one}" + ("" if n == 1 else "es" if one.endswith("s") else "s")
+
+
 def wrapped(text: str, width: int | None, indent: str) -> str:
     """A paragraph, indented; in lines of a width, or in one where there is none."""
     if width is None:

@@ -93,14 +93,12 @@ def _celltypist(path: Path, out: str | None, *, force: bool, width: int | None) 
         f"{path.name}\n{_rows(facts, width)}",
         f"Cell Ontology {knowledge.ontology.release}: {mapped} of {len(model.classes)} classes are names or ids of it; "
         f"{how}",
-        found.text(knowledge, width, "classes"),
+        found.text(knowledge, width, "class"),
     ]
     name = (table.stem if out and table else "NAME") if mapped < len(model.classes) else None
     if table is not None:
         write_table(table, found.table(knowledge), force=force)
-        left = len(found.chosen("open"))
-        todo = f"; fill in label_id of {left} row{'s' * (left != 1)}, `{UNKNOWN}` where no term fits" if left else ""
-        parts.append(f"wrote {table}{todo}")
+        parts.append(f"wrote {table}{found.to_do()}")
     elif name:
         parts.append("To write this as a label table, add --out NAME (config/labels/NAME.tsv) or --out FILE.tsv.")
     parts.append("Lines of a method, for config/methods/NAME.yaml:\n\n" + method_lines(path, model, name))
