@@ -52,6 +52,8 @@ def test_without_the_tools_for_tests_the_message_says_how_to_get_them(monkeypatc
 def test_a_name_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-method", "majorit"]) == 2
     assert "did you mean 'majority'?" in capsys.readouterr().err
+    assert main(["check-method", ""]) == 2
+    assert capsys.readouterr().err == "annobench: NAME: is missing; name a method: make check-method NAME=my_method\n"
 
 
 def test_the_tests_exist() -> None:

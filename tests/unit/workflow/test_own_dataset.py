@@ -100,6 +100,18 @@ def test_a_file_becomes_a_dataset_that_prepares(root: Path, ontology: Ontology) 
     assert set(found.obs["donor"]) == {"d1", "d2"}
 
 
+def test_the_path_is_that_from_the_repository(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "data").mkdir()
+    write_cells(root / "data" / "my.h5ad")
+    other = write_cells(tmp_path / "other.h5ad")
+    monkeypatch.chdir(root / "data")
+    new_dataset_of_file("mine", "my.h5ad", root=root)
+    assert load_dataset("mine", root, "test")["source"]["path"] == "data/my.h5ad"
+    monkeypatch.setenv("ANNOBENCH_DATA", str(tmp_path))
+    new_dataset_of_file("other", str(other), root=root)
+    assert load_dataset("other", root, "test")["source"]["path"] == "$ANNOBENCH_DATA/other.h5ad"
+
+
 def test_ids_of_the_source_go_before_a_table(root: Path, ontology: Ontology) -> None:
     ids = np.resize(["CL:0000623", "CL_0000236", "CL:0000084", "unknown"], 120)
     file = write_cells(root / "my.h5ad", cell_type_ontology_term_id=ids, tissue="blood", organism="Homo sapiens")

@@ -130,6 +130,7 @@ def test_wrong_use_is_said_in_a_line(file: Path, tmp_path: Path, capsys: pytest.
         ([str(file), "annotations"], "obs has no column 'annotations'; did you mean 'annotation'?"),
         ([str(file), "depth"], "holds numbers such as 0.5"),
         ([str(file), "annotation", "--out", str(tmp_path / "no" / "x.tsv")], "there is no folder"),
+        ([str(file), "annotation", "--out", "../x"], "'../x' is neither a name (lower-case letters"),
     ):
         assert main(["labels", *words]) == 2
         error = capsys.readouterr().err

@@ -64,13 +64,13 @@ def test_a_celltypist_model_says_what_it_knows(tmp_path: Path, ontology: Ontolog
 def test_the_lines_of_a_method_are_valid(classes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "my model.pkl", classes)
-    document = yaml.safe_load(lines_of(describe("my model.pkl")))
+    document = yaml.safe_load(lines_of(describe("my model.pkl", root=tmp_path)))
     validate(dict(document), "method", "printed")
     assert document["parameters"]["model"] == "my model.pkl"
     assert ("labels" in document["parameters"]) == (classes is CLASSES)
     folder = tmp_path / "config" / "methods"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text(lines_of(describe("my model.pkl")))
+    (folder / "mine.yaml").write_text(lines_of(describe("my model.pkl", root=tmp_path)))
     assert load_method("mine", tmp_path, "test")["implementation"] == "celltypist_pretrained"
 
 

@@ -33,6 +33,8 @@ def check_method(name: str, arguments: Sequence[str] = (), *, root: Path = ROOT)
     ConfigError
         For a method that does not load or that no contract test can run, and where the tools for tests are missing.
     """
+    if not name:
+        raise ConfigError("NAME: is missing; name a method: make check-method NAME=my_method")
     method = load_method(name, root, "NAME")
     if missing := [tool for tool in _TOOLS if find_spec(tool) is None]:
         raise ConfigError(

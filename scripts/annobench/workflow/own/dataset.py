@@ -128,7 +128,7 @@ def dataset_of_file(name: str, file: str, *, label: str | None = None, root: Pat
             _rest(found, source, own, roles)
         if unread:
             found.open.append(f"columns of obs that cannot be read: {', '.join(unread)}")
-        found.lines = [*_head(name, own, head), *found.lines]
+        found.lines = [*_head(name, own, head, root), *found.lines]
     return found, head
 
 
@@ -373,7 +373,7 @@ def _labels(
 # the rest of the file
 
 
-def _head(name: str, own: OwnFile, head: str) -> list[str]:
+def _head(name: str, own: OwnFile, head: str, root: Path) -> list[str]:
     format_ = "" if own.format == H5AD else f"\n  format: {own.format}"
     return [
         "# yaml-language-server: $schema=../../workflow/schemas/dataset.schema.yaml",
@@ -383,7 +383,7 @@ def _head(name: str, own: OwnFile, head: str) -> list[str]:
         "licence: Licence of the data.",
         "source:",
         "  kind: local",
-        f"  path: {_scalar(stated_path(own.given))}{format_}",
+        f"  path: {_scalar(stated_path(own.given, root))}{format_}",
     ]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from annobench.config.extends import shown
 from annobench.core.delimited import column_positions
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.files import atomic, expanded
@@ -242,7 +243,11 @@ def read_labels(file: str | Path, column: str, report: Report = silent) -> Label
 
 
 def table_path(out: str, root: Path = ROOT) -> Path:
-    """Where a label table goes: a name in config/labels, or a file that ends in .tsv."""
+    """Where a label table goes: a name in config/labels, or a file that ends in .tsv. Raises ConfigError."""
+    if not out.endswith(".tsv") and not re.fullmatch(r"[a-z][a-z0-9_.]*", out):
+        raise ConfigError(
+            f"--out: '{out}' is neither a name (lower-case letters, digits, underscores) nor a file that ends in .tsv"
+        )
     return Path(out).expanduser() if out.endswith(".tsv") else root / "config" / "labels" / f"{out}.tsv"
 
 
@@ -296,7 +301,7 @@ def propose(
     left = found.to_do()
     if path is not None:
         write_table(path, found.table(knowledge), force=force)
-        parts.append(f"wrote {path}{left}")
+        parts.append(f"wrote {shown(path, ROOT)}{left}")
     else:
         parts.append("To write this as a label table, add --out NAME (config/labels/NAME.tsv) or --out FILE.tsv.")
     return "\n\n".join(parts)
