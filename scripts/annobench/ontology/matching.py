@@ -171,6 +171,11 @@ def _singular(word: str) -> str:
     return word[:-1] if ends and len(word) > 2 else word
 
 
+def is_number(label: str) -> bool:
+    """Whether a label is a whole number, as of a cluster."""
+    return re.fullmatch(r"\s*\d+(\.0)?\s*", label) is not None
+
+
 def _is_abbreviated(text: str) -> bool:
     return any(_singular(word) in _ABBREVIATIONS for word in re.findall(r"[a-z0-9]+", text.lower()))
 
@@ -237,7 +242,7 @@ class Matcher:
         of them has. A word weighs the more, the fewer names have it.
         """
         own = list(dict.fromkeys(words(label)))
-        if not own or label.strip().isdigit() or number < 1:  # the number of a cluster
+        if not own or is_number(label) or number < 1:
             return []
         if _T_CELL & set(own) and not _NOT_T & set(own):
             own.append("t")

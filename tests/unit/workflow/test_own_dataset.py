@@ -230,6 +230,29 @@ def test_clusters_are_labels_only_where_they_are_named(root: Path) -> None:
     assert written[1] == "config/labels/other.tsv"
 
 
+def test_labels_that_are_numbers_are_those_that_are_read(root: Path, ontology: Ontology) -> None:
+    """Whole numbers beside missing values are decimal numbers in the file."""
+    clusters = np.resize([0.0, 1.0, np.nan], 120)
+    new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", cell_type=clusters)), "cell_type", root=root)
+    table = root / "config" / "labels" / "mine.tsv"
+    table.write_text(table.read_text().replace("\t\tto decide", "\tCL:0000084\tT cell"))
+    assert (prepared("mine", root, ontology).obs["label"] == "T cell").sum() == 80
+
+
+def test_the_column_of_ids_can_be_that_of_the_labels(root: Path, ontology: Ontology) -> None:
+    ids = np.resize(["CL:0000623", "CL:0000236"], 120)
+    new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", my_ontology=ids)), "my_ontology", root=root)
+    cells = load_dataset("mine", root, "test")["cells"]
+    assert (cells["label"], cells["label_id"]) == ("my_ontology", "my_ontology")
+    assert prepared("mine", root, ontology).obs["label_id"].nunique() == 2
+
+
+def test_a_column_that_holds_no_labels_cannot_be_named(root: Path) -> None:
+    file = write_cells(root / "my.h5ad", barcode=[f"b{i}" for i in range(120)])
+    with pytest.raises(DataError, match=r"obs\['barcode'\]: holds 120 different values in 120 cells, expected labels"):
+        new_dataset_of_file("mine", str(file), "barcode", root=root)
+
+
 def test_ids_that_are_listed_twice_get_a_number(root: Path, ontology: Ontology) -> None:
     file = write_cells(root / "my.h5ad")
     cells = ad.read_h5ad(file)

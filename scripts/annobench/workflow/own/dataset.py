@@ -31,7 +31,7 @@ from annobench.workflow.own.guess import (
     named_like_labels,
     read_columns,
 )
-from annobench.workflow.own.labels import Knowledge, Proposal
+from annobench.workflow.own.labels import Knowledge, Proposal, check_labels
 from annobench.workflow.own.lines import columns as aligned
 from annobench.workflow.own.lines import counted, wrapped
 from annobench.workflow.own.reading import OwnFile, own_file, stated_path
@@ -115,13 +115,9 @@ def dataset_of_file(name: str, file: str, *, label: str | None = None, root: Pat
         slots = list(_slots(own))
         slot = _best(slots)
         with own.open(slot.slot if slot else None) as source:
-            head = (
-                f"{own.name}: {source.n:,} cells, {source.genes:,} genes" if slot else f"{own.name}: {source.n:,} cells"
-            )
+            head = f"{own.name}: {counted(source.n, 'cell')}" + (f", {counted(source.genes, 'gene')}" if slot else "")
             of_obs, unread = read_columns(source)
-            known = [column.name for column in of_obs]
-            if label is not None and label not in known:
-                raise ConfigError(f"{own.name}: obs has no column '{label}'{nearest(label, known)}")
+            _check_named(label, of_obs, own.name)
             _matrix(found, slots, slot)
             _genes(found, source, of_obs)
             roles = _cells(found, name, of_obs, label, root)
@@ -130,6 +126,16 @@ def dataset_of_file(name: str, file: str, *, label: str | None = None, root: Pat
             found.open.append(f"columns of obs that cannot be read: {', '.join(unread)}")
         found.lines = [*_head(name, own, head, root), *found.lines]
     return found, head
+
+
+def _check_named(label: str | None, of_obs: Sequence[Column], file: str) -> None:
+    """Raise an error where the column that the user named is not there or holds no labels."""
+    if label is None:
+        return
+    known = {column.name: column for column in of_obs}
+    if label not in known:
+        raise ConfigError(f"{file}: obs has no column '{label}'{nearest(label, known)}")
+    check_labels(known[label].values, known[label].cells, f"{file}: obs['{label}']")
 
 
 def text_of(found: Findings, head: str, width: int | None = None) -> str:
@@ -291,7 +297,7 @@ def _cells(found: Findings, name: str, of_obs: Sequence[Column], label: str | No
     knowledge = Knowledge.usual(list(tissue.column.values)[:20] if tissue else (), root)
     roles: dict[str, Choice] = {}
     ids = choose_ids(of_obs, knowledge.ontology)
-    others = [column for column in of_obs if ids is None or column.name != ids.column.name]
+    others = [column for column in of_obs if ids is None or column.name == label or column is not ids.column]
     labels = choose_label(others, knowledge.matcher, label)
     found.lines.append("cells:")
     _labels(found, name, labels, ids, of_obs=of_obs, knowledge=knowledge)
@@ -331,14 +337,15 @@ def _labels(
     knowledge: Knowledge,
 ) -> None:
     """The author's labels, their ids, and the label table."""
-    if labels is None and ids is None:
+    chosen = labels or ids
+    if chosen is None:
         found.choose("label", "-", "no column holds names of cell types; name one by --label (make: COLUMN=)")
         for one in named_like_labels(of_obs):
             found.open.append(f"obs['{one.name}'] is not taken for the labels: {one.described()}")
         found.open.append("no labels: such a dataset can be the query of a pair, and nothing else")
         found.lines.append("  label: null   # no column holds names of cell types")
         return
-    column = (labels or ids).column  # type: ignore[union-attr]
+    column = chosen.column
     why = labels.why if labels else "the ids, because no column holds names"
     also = f"; also: {', '.join(labels.others)}" if labels and labels.others else ""
     found.choose("label", column.name, why + also)

@@ -124,7 +124,7 @@ def _column(name: str, values: "pd.Series") -> Column:
     given = values.dropna()
     kind = "O" if isinstance(given.dtype, pd.CategoricalDtype) else given.dtype.kind
     if kind == "f" and (given % 1 == 0).all():
-        given, kind = given.astype(int), "i"
+        kind = "i"  # whole numbers beside missing values
     counts = given.astype(object).astype(str).value_counts()
     texts = {str(text): int(n) for text, n in counts.items() if n and not is_missing(str(text))}
     return Column(name, {text: n for text, n in texts.items() if plain(text).lower() != UNKNOWN}, len(values), kind)
@@ -174,7 +174,7 @@ def choose_label(columns: Sequence[Column], matcher: Matcher, named: str | None 
     for column in columns:
         if column.name != named and not (column.is_of_groups and column.kind not in "bf"):
             continue
-        if len(column.values) > _MOST or "ontology" in column.name.lower():
+        if column.name != named and (len(column.values) > _MOST or "ontology" in column.name.lower()):
             continue
         sure = {text: n for text, n in column.values.items() if _is_sure(matcher, text)}
         share = sum(sure.values()) / max(sum(column.values.values()), 1)

@@ -22,7 +22,7 @@ from annobench.data.ontology import read_release
 from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import COLUMNS
-from annobench.ontology.matching import COMMON, Match, Matcher, common_names
+from annobench.ontology.matching import COMMON, Match, Matcher, common_names, is_number
 from annobench.workflow.own.lines import columns, counted, first_sentence, wrapped
 from annobench.workflow.own.reading import own_file
 
@@ -161,7 +161,7 @@ class Proposal:
             if definition := knowledge.definitions.get(one.label_id):
                 lines.append(wrapped(first_sentence(definition), width, " " * 16))
         if not self.matches[label].candidates:
-            lines.append("    a number, as of a cluster" if label.isdigit() else "    no term has a similar name")
+            lines.append("    a number, as of a cluster" if is_number(label) else "    no term has a similar name")
         return "\n".join(lines)
 
 
@@ -195,18 +195,17 @@ def count_labels(values: "pd.Series", where: str) -> tuple[dict[str, int], int]:
             f"{where}: holds numbers such as {values.dropna().iloc[0]:g}, expected labels; name another column"
         )
     given = values.dropna()
-    if given.dtype.kind == "f":
-        given = given.astype(int)
     counts = given.astype(object).astype(str).value_counts()
     counts = counts[counts > 0]
     found = {str(label): int(n) for label, n in counts.items()}
     missing = len(values) - len(given) + sum(n for label, n in found.items() if not plain(label))
     found = {label: n for label, n in found.items() if plain(label)}
-    _check_labels(found, len(values), where)
+    check_labels(found, len(values), where)
     return found, missing
 
 
-def _check_labels(found: Mapping[str, int], cells: int, where: str) -> None:
+def check_labels(found: Mapping[str, int], cells: int, where: str) -> None:
+    """Raise DataError for values that are no labels: none, or one of its own for nearly every cell."""
     if len(found) > _MOST or (len(found) > 50 and len(found) > cells / 2):
         raise DataError(f"{where}: holds {len(found):,} different values in {cells:,} cells, expected labels")
     if not found:
@@ -230,7 +229,7 @@ def read_labels(file: str | Path, column: str, report: Report = silent) -> Label
             column_positions(path.name, known, [column])
             texts = read_table(path, Wanted(texts=[column])).texts[column].counts()
             cells = {label: n for label, n in texts.items() if plain(label)}
-            _check_labels(cells, sum(texts.values()), f"{path.name}: '{column}'")
+            check_labels(cells, sum(texts.values()), f"{path.name}: '{column}'")
             return Labelled(cells, sum(texts.values()) - sum(cells.values()), [])
     with own_file(file, report) as own, own.open() as source:
         if column not in source.columns:
