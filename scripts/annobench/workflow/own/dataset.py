@@ -140,7 +140,7 @@ def _check_named(label: str | None, of_obs: Sequence[Column], file: str) -> None
 
 def text_of(found: Findings, head: str, width: int | None = None) -> str:
     """What people read of the choices."""
-    parts = [head, aligned(found.chosen, width)]
+    parts = [head, aligned(found.chosen, width, wrap=True)]
     if found.open:
         parts.append("to check or to decide:\n" + "\n".join(_item(text, width) for text in found.open))
     return "\n\n".join(parts)

@@ -67,7 +67,7 @@ def describe(
 
 
 def _rows(rows: Sequence[tuple[str, str]], width: int | None) -> str:
-    return columns([row for row in rows if row[1]], width)
+    return columns([row for row in rows if row[1]], width, wrap=True)
 
 
 def _named(values: Sequence[str]) -> str:
@@ -187,7 +187,8 @@ def _fit(path: Path, width: int | None) -> str:
     return "\n\n".join(
         [
             f"{path}\n{_rows(rows, width)}",
-            "classes:\n" + "\n".join(f"  {line}" for line in columns(classes, width and width - 2).splitlines()),
+            "classes:\n"
+            + "\n".join(f"  {line}" for line in columns(classes, width and width - 2, wrap=True).splitlines()),
             f"To annotate cells with it: annobench annotate {path} CELLS.h5ad OUT.h5ad",
         ]
     )
