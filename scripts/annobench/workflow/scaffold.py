@@ -150,7 +150,8 @@ def new_dataset_of_file(
     -------
     What was chosen and why, for people, and the paths that were written.
     """
-    from annobench.workflow.own.dataset import check_written, dataset_of_file, text_of
+    from annobench.workflow.own.dataset import check_written, dataset_of_file
+    from annobench.workflow.own.findings import text_of
 
     path, table = f"config/datasets/{name}.yaml", f"config/labels/{name}.tsv"
     _check_new(name, r"^[a-z][a-z0-9_.]*$", [path, table], root)
