@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+SITE := .venv-docs
+SITE_STAMP := $(SITE)/.docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 PLACE := $(shell $(PYTHON) scripts/annobench/core/place.py)
 $(if $(PLACE),$(error $(PLACE)))
 export PYTHONPATH := $(CURDIR)/scripts$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -30,7 +32,7 @@ COMPAT ?=
 ZERO_DIVISION ?=
 ARGS ?=
 
-.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset manual manual-check pictures lock env env-dev clean help
+.PHONY: run partial retry plan report score annotate verify test lint format test-slow test-slurm new-method new-dataset check-method site manual manual-check pictures lock env env-dev clean help
 
 score_option = $(if $($(1)),--$(subst _,-,$(shell echo $(1) | tr A-Z a-z)) "$($(1))")
 
@@ -89,6 +91,13 @@ new-method: env   ## write the files of a new method (NAME=...), or of a variant
 new-dataset: env  ## write the file of a new dataset (NAME=...) from what a file shows (FILE=my.h5ad, COLUMN=labels), or a variant (BASE=...)
 	@$(PY) -m annobench new-dataset "$(NAME)" $(if $(BASE),--base "$(BASE)") $(if $(FILE),--file "$(FILE)") $(if $(COLUMN),--label "$(COLUMN)")
 
+check-method: env-dev ## run the contract tests of one method (NAME=...; ARGS for pytest)
+	@$(PY) -m annobench check-method "$(NAME)" -- $(ARGS)
+
+site: $(SITE_STAMP) ## the documentation as a site of static pages, in site/ (its tools in .venv-docs)
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet --site-dir site
+	@echo "Written: site/index.html"
+
 manual: env       ## write the pages of docs/config anew from the schemas
 	@$(PY) -m annobench manual
 
@@ -125,10 +134,16 @@ $(DEV_STAMP): $(RUN_STAMP)
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(SITE_STAMP):
+	@echo "Setting up the tools for the site in $(SITE) (once) ..."
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 # Compiled for Python 3.11 to 3.13 at once; CUDA libraries stay out, pip adds those that the torch of a machine asks for.
 lock:             ## resolve requirements*.in anew
 	@test -x $(VENV)-lock/bin/uv || ($(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv)
-	@for name in requirements requirements-dev requirements-scvi requirements-adaptation; do \
+	@for name in requirements requirements-dev requirements-docs requirements-scvi requirements-adaptation; do \
 	  $(VENV)-lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in | grep -vE '^(nvidia-|cuda-|triton)' > $$name.txt.new \
 	  && mv $$name.txt.new $$name.txt; done

@@ -1,4 +1,4 @@
-"""How well labels map by name alone: `Ontology.find` against the curated tables and the names of the release.
+"""How well labels map by name alone: names and synonyms, and `annobench labels`, against the tables made by hand.
 
 Command: `.venv/bin/python benchmarks/label_mapping.py`
 """
@@ -16,7 +16,11 @@ from annobench.data.ontology import read_release
 from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import read_table
+from annobench.ontology.matching import COMMON, Matcher, common_names
 
+LABELS = ROOT / "config" / "labels"
+TABLES = [file for file in sorted(LABELS.glob("*.tsv")) if file.name != COMMON]
+PROPOSED = ["labels", "sure", "same id", "related id", "other id", "to decide", "first candidate", "among five"]
 COLUMNS = ["labels", "same id", "related id", "other id", "not mapped", "rightly not mapped"]
 
 
@@ -29,6 +33,31 @@ def verdict(ontology: Ontology, original: str, curated: str) -> str:
         return "same id"
     related = mapped in ontology.ancestors(curated) or curated in ontology.ancestors(mapped)
     return "related id" if related else "other id"
+
+
+def proposals(ontology: Ontology) -> None:
+    """Print what `annobench labels` makes of labels that have a type, with and without the table of common names."""
+    print(f"\n| annobench labels | {' | '.join(PROPOSED)} |\n| --- |{' --- |' * len(PROPOSED)}")
+    common = common_names(LABELS / COMMON, ontology)
+    for name, matcher in (("as it is", Matcher(ontology, common)), ("without common names", Matcher(ontology))):
+        counts: Counter[str] = Counter()
+        for file in TABLES:
+            for original, curated in read_table(file, ontology).items():
+                if curated != UNKNOWN:
+                    counts.update(["labels", *proposal(matcher, ontology, original, curated)])
+        print(f"| {name} | {' | '.join(str(counts[column]) for column in PROPOSED)} |")
+
+
+def proposal(matcher: Matcher, ontology: Ontology, original: str, curated: str) -> list[str]:
+    """The columns in which a label counts."""
+    match = matcher.match(original)
+    if match.label_id is not None:
+        near = ontology.ancestors(curated) | ontology.descendants(curated)
+        same = "same id" if match.label_id == curated else "related id" if match.label_id in near else "other id"
+        return ["sure", same]
+    ids = [one.label_id for one in match.candidates]
+    first = ["first candidate"] if ids[:1] == [curated] else []
+    return ["to decide", *first, *(["among five"] if curated in ids else [])]
 
 
 def names_of_the_release(ontology: Ontology) -> None:
@@ -54,7 +83,7 @@ def main() -> None:
     total: Counter[str] = Counter()
     different = []
     print(f"| table | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}")
-    for file in sorted((ROOT / "config" / "labels").glob("*.tsv")):
+    for file in TABLES:
         counts: Counter[str] = Counter()
         for original, curated in read_table(file, ontology).items():
             said = verdict(ontology, original, curated)
@@ -66,6 +95,7 @@ def main() -> None:
         total += counts
     print(f"| all | {' | '.join(str(total[column]) for column in COLUMNS)} |\n")
     print("\n".join(sorted(different)))
+    proposals(ontology)
     names_of_the_release(ontology)
 
 

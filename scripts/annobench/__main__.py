@@ -56,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     except AnnobenchError as error:
         print(f"annobench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("annobench: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # whoever reads the output has enough, as `head` does; nothing is left to be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -391,6 +394,9 @@ def _list_written(paths: list[str]) -> int:
 def _add_checks(commands: "Commands") -> None:
     verify = _command(commands, "verify", _verify, "compare every file of a store with its SHA-256")
     verify.add_argument("path", help="folder of a store, or of a dataset that has one")
+    check = _command(commands, "check-method", _check_method, "run the contract tests of one method")
+    check.add_argument("name", help="name of the file in config/methods, without .yaml")
+    check.add_argument("rest", nargs="*", metavar="-- ARGS", help="arguments for pytest")
     manual = _command(commands, "manual", _manual, "write the pages of docs/config from the schemas")
     manual.add_argument("--check", action="store_true", help="only state whether they are up to date")
     pictures = _command(commands, "pictures", _pictures, "draw the pictures of docs/ from the tables of their studies")
@@ -401,6 +407,12 @@ def _verify(given: Arguments) -> int:
     from annobench.cells.store.verify import verify
 
     return verify(Path(given.path))
+
+
+def _check_method(given: Arguments) -> int:
+    from annobench.workflow.own.check import check_method
+
+    return check_method(given.name, given.rest)
 
 
 def _manual(given: Arguments) -> int:

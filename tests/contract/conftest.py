@@ -15,6 +15,21 @@ from annobench.ontology import Ontology
 from helpers import TYPES
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--method NAME`, which `annobench check-method` gives: the tests of one method, and no others."""
+    parser.addoption("--method", help="run the tests of this method only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of other methods."""
+    method = config.getoption("--method", default=None)
+    if method is None:
+        return
+    kept = [item for item in items if getattr(item, "callspec", None) and item.callspec.params.get("name") == method]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
 @pytest.fixture(scope="session")
 def jobs(tmp_path_factory: pytest.TempPathFactory, ontology: Ontology) -> dict[str, dict[str, str]]:
     """The same fit on cells in memory and in a store."""

@@ -90,12 +90,18 @@ def test_every_method_names_an_environment_that_exists() -> None:
 
 def test_locks_agree_with_each_other() -> None:
     main = lock()
-    for name in ("requirements-dev.txt", "requirements-scvi.txt", "requirements-adaptation.txt"):
+    for name in (
+        "requirements-dev.txt",
+        "requirements-docs.txt",
+        "requirements-scvi.txt",
+        "requirements-adaptation.txt",
+    ):
         assert {one: version for one, version in lock(name).items() if main.get(one, version) != version} == {}
 
 
 def test_the_lock_holds_all_that_is_asked_for() -> None:
-    for name in ("requirements", "requirements-dev", "requirements-scvi", "requirements-adaptation"):
+    groups = ("dev", "docs", "scvi", "adaptation")
+    for name in ("requirements", *(f"requirements-{group}" for group in groups)):
         asked = re.findall(r"^([A-Za-z][\w-]*)", (ROOT / f"{name}.in").read_text(), re.MULTILINE)
         assert {a.lower() for a in asked} <= set(lock(f"{name}.txt"))
 

@@ -171,6 +171,11 @@ def _singular(word: str) -> str:
     return word[:-1] if ends and len(word) > 2 else word
 
 
+def is_number(label: str) -> bool:
+    """Whether a label is a whole number, as of a cluster."""
+    return re.fullmatch(r"\s*\d+(\.0)?\s*", label) is not None
+
+
 def _is_abbreviated(text: str) -> bool:
     return any(_singular(word) in _ABBREVIATIONS for word in re.findall(r"[a-z0-9]+", text.lower()))
 
@@ -199,6 +204,8 @@ class Matcher:
         self, ontology: Ontology, common: Mapping[str, str] | None = None, tissues: Iterable[str] = ()
     ) -> None:
         self._ontology, self._common = ontology, dict(common or {})
+        self._factors: dict[str, float] = {}
+        self._likes: dict[str, dict[str, float]] = {}
         self._stems = {word[:_STEM] for tissue in tissues for word in words(tissue) if len(word) > _STEM - 2}
 
     def match(self, label: str, candidates: int = _CANDIDATES) -> Match:
@@ -212,16 +219,21 @@ class Matcher:
             return Match(found, NAME)
         own = _sorted(words(text))
         common = self._common_text.get(text.lower()) or (None if _SEVERAL.search(text) else self._by_common.get(own))
-        if (found := self._ontology.find(text)) and (len(text) > _SHORT or common == found):
+        found = self._ontology.find(text)
+        if found and (common == found or (len(text) > _SHORT and not self._is_rare(found))):
             return Match(found, SYNONYM)
         alike = set() if _SEVERAL.search(text) or set(own) <= _LETTERS else self._by_words.get(own, set())
         if common and alike != {common}:
             return Match(common, SHORT)
-        if len(alike) == 1:
+        if len(alike) == 1 and not self._is_rare(next(iter(alike))):
             return Match(next(iter(alike)), SHORT if _is_abbreviated(text) else SPELLING)
         if common:
             return Match(common, SHORT)
         return Match(None, "", tuple(self.candidates(text, candidates)))
+
+    def _is_rare(self, label_id: str) -> bool:
+        """Whether a term was named for an atlas of the brain of one species; its synonyms are common words."""
+        return bool(_OTHER_SPECIES.search(self._ontology.label(label_id)))
 
     def candidates(self, label: str, number: int = _CANDIDATES) -> list[Candidate]:
         """Terms with names like the label, the most similar first.
@@ -230,7 +242,7 @@ class Matcher:
         of them has. A word weighs the more, the fewer names have it.
         """
         own = list(dict.fromkeys(words(label)))
-        if not own or label.strip().isdigit() or number < 1:  # the number of a cluster
+        if not own or is_number(label) or number < 1:
             return []
         if _T_CELL & set(own) and not _NOT_T & set(own):
             own.append("t")
@@ -242,23 +254,30 @@ class Matcher:
                 for at in self._at[other]:
                     shared[at][word] = max(shared[at].get(word, 0.0), likeness)
         best: dict[str, tuple[float, int, str]] = {}
+        idfs = self._idfs
         whole = sum(weights.values())
         for at, found in shared.items():
             label_id, name, of_name, rank = self._names[at]
             both = sum(weights[word] * likeness for word, likeness in found.items())
             theirs = {other for word in found for other in like[word]}
-            lacking = sum(self._idf(word) for word in of_name if word not in theirs)
+            lacking = sum(idfs[word] for word in of_name if word not in theirs)
             score = both / (both + _OWN_WEIGHT * (whole - both) + _TERM_WEIGHT * lacking)
-            if _OTHER_SPECIES.search(self._ontology.label(label_id)):
-                score *= _RARE
-            if self._stems & {word[:_STEM] for word in words(self._ontology.label(label_id))}:
-                score = min(1.0, score * _OF_TISSUE)
+            score = min(1.0, score * self._factor(label_id))
             if label_id not in best or (score, -rank) > best[label_id][:2]:
                 best[label_id] = (score, -rank, name)
         ordered = sorted(
             best.items(), key=lambda item: (-round(item[1][0], 6), -item[1][1], self._ontology.depth(item[0]), item[0])
         )
         return [Candidate(key, score, name) for key, (score, _, name) in ordered[:number] if score >= _LOWEST]
+
+    def _factor(self, label_id: str) -> float:
+        """What the scores of a term are multiplied by."""
+        if label_id not in self._factors:
+            label = self._ontology.label(label_id)
+            factor = _RARE if self._is_rare(label_id) else 1.0
+            of_tissue = bool(self._stems) and not self._stems.isdisjoint(word[:_STEM] for word in words(label))
+            self._factors[label_id] = factor * _OF_TISSUE if of_tissue else factor
+        return self._factors[label_id]
 
     # names, and words in them
 
@@ -313,8 +332,13 @@ class Matcher:
         pairs = {(key, word) for key, _, of_name, _ in self._names for word in of_name}
         return Counter(word for _, word in pairs)
 
+    @cached_property
+    def _idfs(self) -> dict[str, float]:
+        return {word: math.log(1 + len(self._ontology.terms) / n) for word, n in self._terms_with.items()}
+
     def _idf(self, word: str) -> float:
-        return math.log(1 + len(self._ontology.terms) / max(self._terms_with[word], 1))
+        """Weight of a word of names; that of the rarest for any other."""
+        return self._idfs.get(word) or math.log(1 + len(self._ontology.terms))
 
     def _weight(self, word: str, like: Mapping[str, float]) -> float:
         """Weight of a word of a label: that of the word it is like; one that no name has (a gene) weighs less."""
@@ -323,6 +347,11 @@ class Matcher:
 
     def _like(self, word: str) -> dict[str, float]:
         """Words of names that a word of a label stands for, and how alike they are."""
+        if word not in self._likes:
+            self._likes[word] = self._found_like(word)
+        return self._likes[word]
+
+    def _found_like(self, word: str) -> dict[str, float]:
         if word in self._at:
             return {word: 1.0}
         if word.isdigit() or len(word) < _PREFIX:

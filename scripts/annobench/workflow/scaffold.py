@@ -1,7 +1,7 @@
 """Files of a new method or dataset, from templates that run as they are."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from annobench.config.entities import available
@@ -150,14 +150,14 @@ def new_dataset_of_file(
     -------
     What was chosen and why, for people, and the paths that were written.
     """
-    from annobench.workflow.own.dataset import check_written, dataset_of_file, text_of
+    from annobench.workflow.own.dataset import check_written, dataset_of_file
+    from annobench.workflow.own.findings import text_of
 
     path, table = f"config/datasets/{name}.yaml", f"config/labels/{name}.tsv"
     _check_new(name, r"^[a-z][a-z0-9_.]*$", [path, table], root)
     found, head = dataset_of_file(name, file, label=label, root=root)
     files = {path: "\n".join(found.lines) + "\n"} | ({table: found.table} if found.table else {})
-    for one, text in files.items():
-        (root / one).write_text(text, encoding="utf-8")
+    _put(files, root)
     check_written(name, [root / one for one in files], root)
     return text_of(found, head, width), list(files)
 
@@ -184,6 +184,14 @@ def _check_new(name: str, pattern: str, paths: Iterable[str], root: Path) -> Non
 
 def _write(name: str, pattern: str, files: dict[str, str], root: Path) -> list[str]:
     _check_new(name, pattern, files, root)
-    for path, text in files.items():
-        (root / path).write_text(text, encoding="utf-8")
+    _put(files, root)
     return list(files)
+
+
+def _put(files: Mapping[str, str], root: Path) -> None:
+    """Write texts into files of the repository; raises ConfigError where that is not allowed."""
+    for path, text in files.items():
+        try:
+            (root / path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{root / path}: cannot be written ({error.strerror})") from error

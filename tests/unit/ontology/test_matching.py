@@ -90,7 +90,7 @@ def test_a_label_that_is_not_sure_has_candidates(matcher: Matcher, ontology: Ont
     assert len({one.label_id for one in match.candidates}) == len(scores) <= 5
 
 
-@pytest.mark.parametrize("label", ["alpha", "Delta cells", "T/NK", "T & B cells", "VIP", "DC1", "12", "C3"])
+@pytest.mark.parametrize("label", ["alpha", "Delta cells", "T/NK", "T & B cells", "VIP", "Vip GABA", "DC1", "12", "C3"])
 def test_what_could_mean_several_things_is_not_sure(matcher: Matcher, label: str) -> None:
     assert matcher.match(label).label_id is None
 

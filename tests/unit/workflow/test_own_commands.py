@@ -162,6 +162,12 @@ def test_columns_are_aligned_and_cut_off_at_the_width() -> None:
     assert line.startswith("name  x")
     assert line.endswith("y…")
     assert columns([]) == ""
+    wrapped_rows = columns([("name", "one", "word " * 12), ("b", "two", "short")], 40, wrap=True).splitlines()
+    assert max(map(len, wrapped_rows)) <= 40
+    assert wrapped_rows[0].startswith("name  one  word")
+    assert wrapped_rows[1].startswith("           word")
+    assert wrapped_rows[-1] == "b     two  short"
+    assert " ".join(wrapped_rows).count("word") == 12
     assert columns([("Mφ", "b"), ("e\u0301", "b")]) == "Mφ  b\ne\u0301   b"
 
 

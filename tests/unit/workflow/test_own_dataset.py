@@ -100,12 +100,24 @@ def test_a_file_becomes_a_dataset_that_prepares(root: Path, ontology: Ontology) 
     assert set(found.obs["donor"]) == {"d1", "d2"}
 
 
+def test_the_path_is_that_from_the_repository(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "data").mkdir()
+    write_cells(root / "data" / "my.h5ad")
+    other = write_cells(tmp_path / "other.h5ad")
+    monkeypatch.chdir(root / "data")
+    new_dataset_of_file("mine", "my.h5ad", root=root)
+    assert load_dataset("mine", root, "test")["source"]["path"] == "data/my.h5ad"
+    monkeypatch.setenv("ANNOBENCH_DATA", str(tmp_path))
+    new_dataset_of_file("other", str(other), root=root)
+    assert load_dataset("other", root, "test")["source"]["path"] == "$ANNOBENCH_DATA/other.h5ad"
+
+
 def test_ids_of_the_source_go_before_a_table(root: Path, ontology: Ontology) -> None:
     ids = np.resize(["CL:0000623", "CL_0000236", "CL:0000084", "unknown"], 120)
     file = write_cells(root / "my.h5ad", cell_type_ontology_term_id=ids, tissue="blood", organism="Homo sapiens")
     text, written = new_dataset_of_file("mine", str(file), root=root)
     assert written == ["config/datasets/mine.yaml"]
-    assert "3 Cell Ontology ids; 30 cells have no live id" in text
+    assert "3 Cell Ontology ids; 30 cells without a live one" in text
     cells = load_dataset("mine", root, "test")["cells"]
     assert cells["label_id"] == "cell_type_ontology_term_id"
     assert cells["columns"] == {"organism": "organism"}
@@ -182,6 +194,33 @@ def test_what_lacks_is_said_and_the_rest_still_prepares(root: Path, ontology: On
     assert prepared("mine", root, ontology).n_obs == 120
 
 
+def test_values_that_are_missing_or_listed_twice_are_said(root: Path, ontology: Ontology) -> None:
+    names = ["CD4", "CD4", *(f"{gene}{i}" for i, gene in enumerate(GENES[2:]))]
+    var = pd.DataFrame({"feature_name": names}, index=[f"row{i}" for i in range(len(names))])
+    labels = pd.Categorical(np.resize(np.array(["NK", None, "B"], dtype=object), 120))
+    text, _ = new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", cell_type=labels, var=var)), root=root)
+    assert "40 cells without a label: they train nothing, and are counted" in text
+    assert "1 gene listed again: of each gene the column with most counts is kept" in text
+    found = prepared("mine", root, ontology)
+    assert found.n_vars == 35
+    assert (found.obs["label_id"] == UNKNOWN).sum() == 40
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([f"type {i}" for i in range(120)], "120 values (type 0, type 1, type 2, ...)"),
+        ([None] * 120, "no cell has a value"),
+        ([True, False] * 60, "2 values (True, False)"),
+    ],
+)
+def test_a_column_that_is_called_labels_and_holds_none_is_said(values: list[object], said: str, root: Path) -> None:
+    labels = pd.Series(values, index=[f"c{i}" for i in range(120)], dtype=None if values[0] is not None else "float64")
+    file = write_cells(root / "my.h5ad", cell_type=labels)
+    text, _ = new_dataset_of_file("mine", str(file), root=root)
+    assert f"obs['cell_type'] is not taken for the labels: {said}" in text
+
+
 def test_clusters_are_labels_only_where_they_are_named(root: Path) -> None:
     file = write_cells(root / "my.h5ad", cell_type=None, leiden=np.resize(["0", "1", "2"], 120))
     new_dataset_of_file("mine", str(file), root=root)
@@ -189,6 +228,29 @@ def test_clusters_are_labels_only_where_they_are_named(root: Path) -> None:
     text, written = new_dataset_of_file("other", str(file), "leiden", root=root)
     assert "no label has an id yet, so the dataset cannot be prepared" in text
     assert written[1] == "config/labels/other.tsv"
+
+
+def test_labels_that_are_numbers_are_those_that_are_read(root: Path, ontology: Ontology) -> None:
+    """Whole numbers beside missing values are decimal numbers in the file."""
+    clusters = np.resize([0.0, 1.0, np.nan], 120)
+    new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", cell_type=clusters)), "cell_type", root=root)
+    table = root / "config" / "labels" / "mine.tsv"
+    table.write_text(table.read_text().replace("\t\tto decide", "\tCL:0000084\tT cell"))
+    assert (prepared("mine", root, ontology).obs["label"] == "T cell").sum() == 80
+
+
+def test_the_column_of_ids_can_be_that_of_the_labels(root: Path, ontology: Ontology) -> None:
+    ids = np.resize(["CL:0000623", "CL:0000236"], 120)
+    new_dataset_of_file("mine", str(write_cells(root / "my.h5ad", my_ontology=ids)), "my_ontology", root=root)
+    cells = load_dataset("mine", root, "test")["cells"]
+    assert (cells["label"], cells["label_id"]) == ("my_ontology", "my_ontology")
+    assert prepared("mine", root, ontology).obs["label_id"].nunique() == 2
+
+
+def test_a_column_that_holds_no_labels_cannot_be_named(root: Path) -> None:
+    file = write_cells(root / "my.h5ad", barcode=[f"b{i}" for i in range(120)])
+    with pytest.raises(DataError, match=r"obs\['barcode'\]: holds 120 different values in 120 cells, expected labels"):
+        new_dataset_of_file("mine", str(file), "barcode", root=root)
 
 
 def test_ids_that_are_listed_twice_get_a_number(root: Path, ontology: Ontology) -> None:

@@ -37,8 +37,8 @@ def test_a_table_is_written_that_datasets_read(file: Path, ontology: Ontology, t
     text = propose(str(file), "annotation", str(out))
     assert "my.h5ad, annotation: 4 labels of 6 cells" in text
     assert "sure: 2 labels of 3 cells" in text
-    assert "to decide: 1 label of 1 cells\n  weird type of cell (1 cell)" in text
-    assert "without a label: 1 cells" in text
+    assert "to decide: 1 label of 1 cell\n  weird type of cell (1 cell)" in text
+    assert "without a label: 1 cell" in text
     assert text.endswith(f"wrote {out}; fill in label_id of 1 row, `{UNKNOWN}` where no term fits")
     found = read_table(out, ontology)
     assert found == {"NK": "CL:0000623", "B cells": "CL:0000236", "unassigned": UNKNOWN, "weird type of cell": UNKNOWN}
@@ -84,7 +84,7 @@ def test_columns_that_hold_no_labels_are_refused() -> None:
         count_labels(pd.Series([f"cell{i}" for i in range(200)]), "where")
     with pytest.raises(DataError, match="no cell has a value"):
         count_labels(pd.Series([None, None], dtype=object), "where")
-    assert count_labels(pd.Series([1.0, 2.0, 2.0, np.nan]), "where") == ({"2": 2, "1": 1}, 1)
+    assert count_labels(pd.Series([1.0, 2.0, 2.0, np.nan]), "where") == ({"2.0": 2, "1.0": 1}, 1)
     assert count_labels(pd.Series(pd.Categorical(["a", "", "a"], categories=["a", "", "b"])), "where") == ({"a": 2}, 1)
 
 
@@ -130,6 +130,7 @@ def test_wrong_use_is_said_in_a_line(file: Path, tmp_path: Path, capsys: pytest.
         ([str(file), "annotations"], "obs has no column 'annotations'; did you mean 'annotation'?"),
         ([str(file), "depth"], "holds numbers such as 0.5"),
         ([str(file), "annotation", "--out", str(tmp_path / "no" / "x.tsv")], "there is no folder"),
+        ([str(file), "annotation", "--out", "../x"], "'../x' is neither a name (lower-case letters"),
     ):
         assert main(["labels", *words]) == 2
         error = capsys.readouterr().err

@@ -51,8 +51,8 @@ def test_a_celltypist_model_says_what_it_knows(tmp_path: Path, ontology: Ontolog
     assert "organism  Homo sapiens" in text
     assert "details   cells of nobody" in text
     assert "2 of 4 classes are names or ids of it; by a label table" in text
-    assert "sure: 3 labels\n" in text
-    assert "to decide: 1 label\n  strange ones\n" in text
+    assert "sure: 3 classes\n" in text
+    assert "to decide: 1 class\n  strange ones\n" in text
     assert "cells)" not in text  # a class has no number of cells
     table = read_table(tmp_path / "my_labels.tsv", ontology)
     assert table == {"NK cells": "CL:0000623", "B cell": "CL:0000236", "T cell": "CL:0000084", "strange ones": UNKNOWN}
@@ -64,13 +64,13 @@ def test_a_celltypist_model_says_what_it_knows(tmp_path: Path, ontology: Ontolog
 def test_the_lines_of_a_method_are_valid(classes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "my model.pkl", classes)
-    document = yaml.safe_load(lines_of(describe("my model.pkl")))
+    document = yaml.safe_load(lines_of(describe("my model.pkl", root=tmp_path)))
     validate(dict(document), "method", "printed")
     assert document["parameters"]["model"] == "my model.pkl"
     assert ("labels" in document["parameters"]) == (classes is CLASSES)
     folder = tmp_path / "config" / "methods"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text(lines_of(describe("my model.pkl")))
+    (folder / "mine.yaml").write_text(lines_of(describe("my model.pkl", root=tmp_path)))
     assert load_method("mine", tmp_path, "test")["implementation"] == "celltypist_pretrained"
 
 

@@ -11,6 +11,7 @@ from annobench.core.records import plain
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.ids import is_id
 from annobench.ontology.matching import Matcher
+from annobench.workflow.own.lines import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +89,11 @@ class Column:
     def described(self) -> str:
         """Its values, for people."""
         n = len(self.values)
+        if not n:
+            return "no cell has a value"
         shown = ", ".join(list(self.values)[:_SHOWN])
-        text = f"{n:,} value{'s' * (n != 1)} ({shown}{', ...' if n > _SHOWN else ''})"
-        return f"{text}, missing in {self.missing:,} cells" if self.missing else text
+        text = f"{counted(n, 'value')} ({shown}{', ...' if n > _SHOWN else ''})"
+        return f"{text}, missing in {counted(self.missing, 'cell')}" if self.missing else text
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _column(name: str, values: "pd.Series") -> Column:
     given = values.dropna()
     kind = "O" if isinstance(given.dtype, pd.CategoricalDtype) else given.dtype.kind
     if kind == "f" and (given % 1 == 0).all():
-        given, kind = given.astype(int), "i"
+        kind = "i"  # whole numbers beside missing values
     counts = given.astype(object).astype(str).value_counts()
     texts = {str(text): int(n) for text, n in counts.items() if n and not is_missing(str(text))}
     return Column(name, {text: n for text, n in texts.items() if plain(text).lower() != UNKNOWN}, len(values), kind)
@@ -148,7 +151,9 @@ def choose_ids(columns: Iterable[Column], ontology: Ontology) -> Choice | None:
         return None
     live, _, best = max(rated, key=lambda one: one[:2])
     without = best.cells - live
-    why = f"{len(best.values)} Cell Ontology ids" + (f"; {without:,} cells have no live id" if without else "")
+    why = counted(len(best.values), "Cell Ontology id") + (
+        f"; {counted(without, 'cell')} without a live one" if without else ""
+    )
     return Choice(best, why, tuple(one.name for *_, one in rated if one is not best))
 
 
@@ -169,7 +174,7 @@ def choose_label(columns: Sequence[Column], matcher: Matcher, named: str | None 
     for column in columns:
         if column.name != named and not (column.is_of_groups and column.kind not in "bf"):
             continue
-        if len(column.values) > _MOST or "ontology" in column.name.lower():
+        if column.name != named and (len(column.values) > _MOST or "ontology" in column.name.lower()):
             continue
         sure = {text: n for text, n in column.values.items() if _is_sure(matcher, text)}
         share = sum(sure.values()) / max(sum(column.values.values()), 1)
@@ -183,9 +188,13 @@ def choose_label(columns: Sequence[Column], matcher: Matcher, named: str | None 
         return None
     ordered = sorted(rated, key=lambda one: -one[0])
     _, share, best = ordered[0]
-    n = len(best.values)
-    why = f"{n} label{'s' * (n != 1)}; {share:.0%} of the cells have one that is a name of the Cell Ontology"
+    why = f"{counted(len(best.values), 'label')}; {share:.0%} of the cells have one that is a name of the Cell Ontology"
     return Choice(best, why, tuple(one.name for *_, one in ordered[1:]))
+
+
+def named_like_labels(columns: Iterable[Column]) -> list[Column]:
+    """Columns whose names say that they hold labels."""
+    return [column for column in columns if _points_of_name(column.name) >= _IN_NAME - 1]
 
 
 def _is_sure(matcher: Matcher, text: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from annobench.config.extends import shown
 from annobench.core.delimited import column_positions
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.files import atomic, expanded
@@ -21,8 +22,8 @@ from annobench.data.ontology import read_release
 from annobench.data.spec import OntologySpec
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import COLUMNS
-from annobench.ontology.matching import COMMON, Match, Matcher, common_names
-from annobench.workflow.own.lines import columns, first_sentence, wrapped
+from annobench.ontology.matching import COMMON, Match, Matcher, common_names, is_number
+from annobench.workflow.own.lines import columns, counted, first_sentence, wrapped
 from annobench.workflow.own.reading import own_file
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ class Proposal:
         """Number of cells with some labels."""
         return sum(self.cells[label] for label in labels)
 
+    def to_do(self) -> str:
+        """What is left to do in the table; empty for nothing."""
+        left = len(self.chosen("open"))
+        return f"; fill in label_id of {counted(left, 'row')}, `{UNKNOWN}` where no term fits" if left else ""
+
     def table(self, knowledge: Knowledge) -> str:
         """A label table: rows without an id are for people to fill in from the candidates."""
         handle = io.StringIO()
@@ -113,8 +119,11 @@ class Proposal:
             writer.writerow([label, match.label_id or "", comment, self.cells[label] or "", candidates])
         return handle.getvalue()
 
-    def text(self, knowledge: Knowledge, width: int | None = None, what: str = "cells") -> str:
-        """What people read: sure labels in a line each, the others with their candidates and definitions."""
+    def text(self, knowledge: Knowledge, width: int | None = None, what: str = "label") -> str:
+        """What people read: sure labels in a line each, the others with their candidates and definitions.
+
+        `what` the labels are, in the singular.
+        """
         sure, none, left = (self.chosen(kind) for kind in ("sure", "no_type", "open"))
         parts = []
         if sure:
@@ -124,35 +133,35 @@ class Proposal:
             shown = ", ".join(f"'{label}'" for label in none)
             parts.append(f"no type, taken as `{UNKNOWN}`: {self._counted(none, what)}\n  {shown}")
         if left:
-            blocks = [self._open_block(label, knowledge, width, what) for label in left]
+            blocks = [self._open_block(label, knowledge, width) for label in left]
             parts.append(f"to decide: {self._counted(left, what)}\n" + "\n".join(blocks))
         if self.missing:
-            parts.append(f"without a label: {self.missing:,} {what}")
+            parts.append(f"without a label: {counted(self.missing, 'cell')}")
         if self.merged:
             first = next(iter(self.merged))
-            n = len(self.merged)
-            parts.append(f"{n} label{'s' * (n != 1)} with blanks here and none there, such as '{first}': taken as one")
+            labels = counted(len(self.merged), what)
+            parts.append(f"{labels} with blanks here and none there, such as '{first}': taken as one")
         return "\n\n".join(parts)
 
     def _counted(self, labels: list[str], what: str) -> str:
-        n = f"{len(labels)} label{'s' * (len(labels) != 1)}"
-        return f"{n} of {self.sum_of(labels):,} {what}" if self.sum_of(self.cells) else n
+        n = counted(len(labels), what)
+        return f"{n} of {counted(self.sum_of(labels), 'cell')}" if self.sum_of(self.cells) else n
 
     def _sure_row(self, label: str, ontology: Ontology) -> tuple[str, ...]:
         match = self.matches[label]
         number = f"{self.cells[label]:,}" if self.cells[label] else ""
         return number, label, str(match.label_id), ontology.label(str(match.label_id)), match.how
 
-    def _open_block(self, label: str, knowledge: Knowledge, width: int | None, what: str) -> str:
+    def _open_block(self, label: str, knowledge: Knowledge, width: int | None) -> str:
         n = self.cells[label]
-        number = f" ({n:,} {what.removesuffix('s') if n == 1 else what})" if n else ""
+        number = f" ({counted(n, 'cell')})" if n else ""
         lines = [f"  {label}{number}"]
         for one in self.matches[label].candidates:
             lines.append(f"    {one.label_id}  {knowledge.ontology.label(one.label_id)}  ({one.score:.2f})")
             if definition := knowledge.definitions.get(one.label_id):
                 lines.append(wrapped(first_sentence(definition), width, " " * 16))
         if not self.matches[label].candidates:
-            lines.append("    a number, as of a cluster" if label.isdigit() else "    no term has a similar name")
+            lines.append("    a number, as of a cluster" if is_number(label) else "    no term has a similar name")
         return "\n".join(lines)
 
 
@@ -186,18 +195,17 @@ def count_labels(values: "pd.Series", where: str) -> tuple[dict[str, int], int]:
             f"{where}: holds numbers such as {values.dropna().iloc[0]:g}, expected labels; name another column"
         )
     given = values.dropna()
-    if given.dtype.kind == "f":
-        given = given.astype(int)
     counts = given.astype(object).astype(str).value_counts()
     counts = counts[counts > 0]
     found = {str(label): int(n) for label, n in counts.items()}
     missing = len(values) - len(given) + sum(n for label, n in found.items() if not plain(label))
     found = {label: n for label, n in found.items() if plain(label)}
-    _check_labels(found, len(values), where)
+    check_labels(found, len(values), where)
     return found, missing
 
 
-def _check_labels(found: Mapping[str, int], cells: int, where: str) -> None:
+def check_labels(found: Mapping[str, int], cells: int, where: str) -> None:
+    """Raise DataError for values that are no labels: none, or one of its own for nearly every cell."""
     if len(found) > _MOST or (len(found) > 50 and len(found) > cells / 2):
         raise DataError(f"{where}: holds {len(found):,} different values in {cells:,} cells, expected labels")
     if not found:
@@ -221,7 +229,7 @@ def read_labels(file: str | Path, column: str, report: Report = silent) -> Label
             column_positions(path.name, known, [column])
             texts = read_table(path, Wanted(texts=[column])).texts[column].counts()
             cells = {label: n for label, n in texts.items() if plain(label)}
-            _check_labels(cells, sum(texts.values()), f"{path.name}: '{column}'")
+            check_labels(cells, sum(texts.values()), f"{path.name}: '{column}'")
             return Labelled(cells, sum(texts.values()) - sum(cells.values()), [])
     with own_file(file, report) as own, own.open() as source:
         if column not in source.columns:
@@ -234,7 +242,11 @@ def read_labels(file: str | Path, column: str, report: Report = silent) -> Label
 
 
 def table_path(out: str, root: Path = ROOT) -> Path:
-    """Where a label table goes: a name in config/labels, or a file that ends in .tsv."""
+    """Where a label table goes: a name in config/labels, or a file that ends in .tsv. Raises ConfigError."""
+    if not out.endswith(".tsv") and not re.fullmatch(r"[a-z][a-z0-9_.]*", out):
+        raise ConfigError(
+            f"--out: '{out}' is neither a name (lower-case letters, digits, underscores) nor a file that ends in .tsv"
+        )
     return Path(out).expanduser() if out.endswith(".tsv") else root / "config" / "labels" / f"{out}.tsv"
 
 
@@ -282,13 +294,13 @@ def propose(
     knowledge = Knowledge.usual([tissue] if tissue else given.tissues)
     found = Proposal.of(given.cells, knowledge.matcher, given.missing)
     n = sum(given.cells.values()) + given.missing
-    head = f"{Path(file).name}, {column}: {len(found.cells)} labels of {n:,} cells, Cell Ontology "
+    labels = counted(len(found.cells), "label")
+    head = f"{Path(file).name}, {column}: {labels} of {counted(n, 'cell')}, Cell Ontology "
     parts = [head + knowledge.ontology.release, found.text(knowledge, width)]
-    left = len(found.chosen("open"))
-    todo = f"; fill in label_id of {left} row{'s' * (left != 1)}, `{UNKNOWN}` where no term fits" if left else ""
+    left = found.to_do()
     if path is not None:
         write_table(path, found.table(knowledge), force=force)
-        parts.append(f"wrote {path}{todo}")
+        parts.append(f"wrote {shown(path, ROOT)}{left}")
     else:
         parts.append("To write this as a label table, add --out NAME (config/labels/NAME.tsv) or --out FILE.tsv.")
     return "\n\n".join(parts)

@@ -15,7 +15,9 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def columns(rows: Iterable[Sequence[str]], width: int | None = None, right: Iterable[int] = ()) -> str:
+def columns(
+    rows: Iterable[Sequence[str]], width: int | None = None, right: Iterable[int] = (), *, wrap: bool = False
+) -> str:
     """Rows as aligned columns, a line each.
 
     Parameters
@@ -27,14 +29,20 @@ def columns(rows: Iterable[Sequence[str]], width: int | None = None, right: Iter
         None where nothing is cut off.
     right
         Positions of columns that are aligned on the right: numbers.
+    wrap
+        The last column goes on in further lines, and nothing is cut off.
     """
     table = [[_one_line(text) for text in row] for row in rows]
     if not table:
         return ""
     sizes = [max(map(_size, column)) for column in zip(*table, strict=True)]
-    if width is not None:
-        sizes = _fitted(sizes, width)
     right = set(right)
+    if width is not None and wrap:
+        before = sum(sizes[:-1]) + len(_GAP) * (len(sizes) - 1)
+        sizes[-1] = min(sizes[-1], max(width - before, _LEAST * 2))
+        table = [line for row in table for line in _wrapped_row(row, sizes[-1])]
+    elif width is not None:
+        sizes = _fitted(sizes, width)
     lines = []
     for row in table:
         cut = [_cut(text, size) for text, size in zip(row, sizes, strict=True)]
@@ -46,6 +54,12 @@ def columns(rows: Iterable[Sequence[str]], width: int | None = None, right: Iter
     return "\n".join(lines)
 
 
+def _wrapped_row(row: Sequence[str], size: int) -> list[list[str]]:
+    """A row whose last column is as wide, with as many rows below it as that takes."""
+    first, *others = textwrap.wrap(row[-1], size, break_on_hyphens=False) or [""]
+    return [[*row[:-1], first], *([*[""] * (len(row) - 1), other] for other in others)]
+
+
 def _fitted(sizes: Sequence[int], width: int) -> list[int]:
     """Sizes of columns that fit into a line, as far as may be: the first one stays, no other falls below `_LEAST`."""
     fitted = list(sizes)
@@ -55,6 +69,11 @@ def _fitted(sizes: Sequence[int], width: int) -> list[int]:
             break
         fitted[widest] -= 1
     return fitted
+
+
+def counted(n: int, one: str) -> str:
+    """A number and what is counted: `1 cell`, `1,200 cells`, `2 classes`."""
+    return f"{n:,} {one}" + ("" if n == 1 else "es" if one.endswith("s") else "s")
 
 
 def wrapped(text: str, width: int | None, indent: str) -> str:

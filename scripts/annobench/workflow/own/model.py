@@ -6,8 +6,10 @@ from pathlib import Path
 import yaml
 
 from annobench.cells.organism import organism_of
+from annobench.config.extends import shown
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.files import expanded
+from annobench.core.paths import ROOT
 from annobench.data.checkpoints.spec import RECORD
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.fit.saved_model import FACTS, SavedModel
@@ -22,7 +24,9 @@ _GENES = 5  # that are shown
 _ABOUT = ("date", "version", "source", "url", "details")  # what a model file says of itself
 
 
-def describe(place: str, out: str | None = None, *, force: bool = False, width: int | None = None) -> str:
+def describe(
+    place: str, out: str | None = None, *, force: bool = False, width: int | None = None, root: Path = ROOT
+) -> str:
     """What `annobench model` prints; writes a label table of the classes of a CellTypist model where `out` names one.
 
     Parameters
@@ -35,6 +39,8 @@ def describe(place: str, out: str | None = None, *, force: bool = False, width: 
         Overwrite the table.
     width
         Characters of a line of the terminal; None to cut nothing off.
+    root
+        The repository.
 
     Raises
     ------
@@ -57,11 +63,11 @@ def describe(place: str, out: str | None = None, *, force: bool = False, width: 
                 "(results/fits/.../seed1) or that of a checkpoint (results/checkpoints/NAME)"
             )
         return _fit(path, width)
-    return _celltypist(path, out, force=force, width=width)
+    return _celltypist(path, out, force=force, width=width, root=root)
 
 
 def _rows(rows: Sequence[tuple[str, str]], width: int | None) -> str:
-    return columns([row for row in rows if row[1]], width)
+    return columns([row for row in rows if row[1]], width, wrap=True)
 
 
 def _named(values: Sequence[str]) -> str:
@@ -71,8 +77,8 @@ def _named(values: Sequence[str]) -> str:
 # CellTypist
 
 
-def _celltypist(path: Path, out: str | None, *, force: bool, width: int | None) -> str:
-    table = table_path(out) if out else None
+def _celltypist(path: Path, out: str | None, *, force: bool, width: int | None, root: Path) -> str:
+    table = table_path(out, root) if out else None
     if table is not None and table.exists() and not force:
         raise ConfigError(f"{table}: exists; choose another name, or overwrite it by --force")
     model = read_model(path)
@@ -93,17 +99,15 @@ def _celltypist(path: Path, out: str | None, *, force: bool, width: int | None) 
         f"{path.name}\n{_rows(facts, width)}",
         f"Cell Ontology {knowledge.ontology.release}: {mapped} of {len(model.classes)} classes are names or ids of it; "
         f"{how}",
-        found.text(knowledge, width, "classes"),
+        found.text(knowledge, width, "class"),
     ]
     name = (table.stem if out and table else "NAME") if mapped < len(model.classes) else None
     if table is not None:
         write_table(table, found.table(knowledge), force=force)
-        left = len(found.chosen("open"))
-        todo = f"; fill in label_id of {left} row{'s' * (left != 1)}, `{UNKNOWN}` where no term fits" if left else ""
-        parts.append(f"wrote {table}{todo}")
+        parts.append(f"wrote {shown(table, root)}{found.to_do()}")
     elif name:
         parts.append("To write this as a label table, add --out NAME (config/labels/NAME.tsv) or --out FILE.tsv.")
-    parts.append("Lines of a method, for config/methods/NAME.yaml:\n\n" + method_lines(path, model, name))
+    parts.append("Lines of a method, for config/methods/NAME.yaml:\n\n" + method_lines(path, model, name, root))
     return "\n\n".join(parts)
 
 
@@ -123,7 +127,7 @@ def _organism(model: CellTypistModel) -> str:
     return f"{seen.organism}, as the {seen.by} of {seen.share:.0%} of them says" if seen.organism else ""
 
 
-def method_lines(path: Path, model: CellTypistModel, table: str | None) -> str:
+def method_lines(path: Path, model: CellTypistModel, table: str | None, root: Path = ROOT) -> str:
     """A method file that applies a model.
 
     Parameters
@@ -132,8 +136,10 @@ def method_lines(path: Path, model: CellTypistModel, table: str | None) -> str:
         The file and what it holds.
     table
         Name of the label table of its classes; None where its class names are enough.
+    root
+        The repository.
     """
-    where = stated_path(path)
+    where = stated_path(path, root)
     megabytes = max(1, round(path.stat().st_size / 1e6))
     labels = {"labels": table} if table else {}
     files = [where, *([f"config/labels/{table}.tsv"] if table else [])]
@@ -181,7 +187,8 @@ def _fit(path: Path, width: int | None) -> str:
     return "\n\n".join(
         [
             f"{path}\n{_rows(rows, width)}",
-            "classes:\n" + "\n".join(f"  {line}" for line in columns(classes, width and width - 2).splitlines()),
+            "classes:\n"
+            + "\n".join(f"  {line}" for line in columns(classes, width and width - 2, wrap=True).splitlines()),
             f"To annotate cells with it: annobench annotate {path} CELLS.h5ad OUT.h5ad",
         ]
     )

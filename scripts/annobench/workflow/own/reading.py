@@ -13,6 +13,7 @@ from annobench.cells.store.manifest import MANIFEST
 from annobench.cells.store.source import StoreFile
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import expanded
+from annobench.core.paths import ROOT
 from annobench.core.progress import Report, silent
 from annobench.core.scratch import scratch_folder
 from annobench.data.prepare.storage import opened
@@ -88,12 +89,15 @@ def format_of(path: Path) -> str:
         return said[1]
 
 
-def stated_path(path: Path) -> str:
-    """A path as files of config/ name it: relative to the folder of the run or to $ANNOBENCH_DATA, if it lies there."""
+def stated_path(path: Path, root: Path = ROOT) -> str:
+    """A path as files of config/ name it: relative to the repository, $ANNOBENCH_DATA or ~ where it lies in one.
+
+    Runs are started in the repository.
+    """
     whole = path.absolute()
     data = os.environ.get("ANNOBENCH_DATA")
     with suppress(ValueError):
-        return str(whole.relative_to(Path.cwd()))
+        return str(whole.relative_to(root))
     if data:
         with suppress(ValueError):
             return f"$ANNOBENCH_DATA/{whole.relative_to(Path(data).absolute())}"
