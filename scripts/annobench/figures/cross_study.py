@@ -15,6 +15,7 @@ from annobench.figures.shared.labels import (
     method_labels,
     ordered_methods,
     primary_axis,
+    short_dataset,
     wrapped,
 )
 from annobench.figures.shared.settings import FigureSettings
@@ -81,7 +82,7 @@ def _column_label(
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
     cells, unseen = part["test"].mean(), part["unseen"].mean()
     lines = [
-        wrapped(settings.dataset_label(dataset).split(",")[0], _WIDTH),
+        wrapped(short_dataset(dataset, settings), _WIDTH),
         wrapped(str(part["label"].iloc[0]), _WIDTH),
         f"{cells:,.0f} cells",
         f"{100 * unseen / cells:.0f} % of unseen classes",

@@ -55,7 +55,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         light_rows(axes, list(height.values()))
         axes.set_xlim(*limits)
         _points(axes, part.assign(y=part["method"].map(height)), whole=settings.metric(settings.primary).high == 1)
-        axes.set_title(wrapped(evaluation_title(place, settings).split("\n")[0], 26) + "\n" + _second(place, settings))
+        title = evaluation_title(place, settings).split("\n")
+        axes.set_title("\n".join(wrapped(line, 26) for line in title), fontsize=9)
         if limits == (0, 1):
             axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
         axes.set_xlabel(f"{primary_axis(part, settings)}\n{wrapped(interval_words(part, settings), 34)}")
@@ -65,10 +66,6 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     grid[0, 0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])
     grid[0, 0].set_ylim(min(height.values()) - 0.7, 0.7)
     return figure
-
-
-def _second(place: tuple[str, str], settings: FigureSettings) -> str:
-    return wrapped(settings.evaluation_label(place), 26)
 
 
 def _points(axes: Axes, part: pd.DataFrame, *, whole: bool) -> None:
