@@ -1,13 +1,15 @@
 """Confusion
 
 Share of the cells of each true type (rows) that the best-ranked method of the evaluation assigns to each label
-(columns), over all its test sets; shares of the labels each have a matrix. Shares of 0.05 and more are written out.
+(columns), over all its test sets; shares of the labels each have a matrix. Of many large matrices those with most
+errors are shown; how many of how many is said above. Shares of 0.05 and more are written out.
 Types are in the order of the Cell Ontology, so that neighbours are related. Numbers beside the types: test cells, each
 counted once, however many fits test it. ∅: no training cell of any fit has the type; ◐: none in some fits.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
@@ -24,9 +26,10 @@ from annobench.figures.shared.trained import counted, explain, marks_of
 TABLES = ("ranking", "confusion", "classes", "trees", "splits")
 ORDER = 50
 _NAMES, _TITLE = 2.5, 0.75  # inches beside and above a matrix
+_ROWS = 120  # of all matrices together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matrix:
     """One panel: tests by true and predicted type, the names of its rows and columns, its title, and its marks."""
 
@@ -64,6 +67,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             matrices += [one] if one.rows else []  # a method may predict no labels
     if not matrices:
         return None
+    every, matrices = len(matrices), _telling(matrices)
     pages = in_rows(matrices, [one.size[0] for one in matrices], WIDEST - 0.8)
     heights = [max(one.size[1] for one in page) for page in pages]
     figure = new_figure(0.8 + max(sum(one.size[0] for one in page) for page in pages), sum(heights))
@@ -77,8 +81,20 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             axes.set_visible(False)
         mesh = [_draw(axes, one) for axes, one in zip(grid, page, strict=False)][-1]
         colour_bar(part, mesh, list(grid), "share of the true type")
+    if len(matrices) < every:
+        parts[0].suptitle(f"The {len(matrices)} of {every} test sets with most errors", fontsize=8, x=0.01, ha="left")
     explain(figure, {mark for one in matrices for mark in one.marks})
     return figure
+
+
+def _telling(matrices: list[Matrix]) -> list[Matrix]:
+    """All matrices, or where they have many rows together those with most errors, as many as can be read."""
+    order = sorted(matrices, key=lambda one: np.diag(one.tests).sum() / one.tests.to_numpy().sum())
+    kept, rows = [], 0
+    for one in order:
+        rows += len(one.rows)
+        kept += [one] if rows <= _ROWS or not kept else []
+    return [one for one in matrices if one in kept]
 
 
 def _draw(axes: Axes, one: Matrix) -> QuadMesh:

@@ -55,7 +55,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         return None
     place = chosen_evaluation(types[types["name"].isin(names)] if names else types, settings)
     part = part_of(types, place)
-    methods, controls, labels = shown_order(part["name"], tables["ranking"], settings, place)
+    methods, controls, labels = shown_order(part["name"], tables["ranking"], settings)
     part = part[part["name"].isin([*methods, "oracle"])]
     cells = part[(part["metric"] == "cells") & (part["name"] == "oracle")].set_index("label")["value"].fillna(0)
     rows = sorted(set(part["label"]), key=lambda label: (-cells.get(label, 0.0), label))

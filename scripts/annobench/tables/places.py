@@ -25,6 +25,6 @@ def places(context: TableContext) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=columns)
     names = {"label": label_names(rows["label_id"], context.ontology)}
-    given = rows["predicted"].dropna()
+    given = rows.loc[rows["predicted"] != "", "predicted"]
     names["predicted"] = pd.Series(label_names(given, context.ontology), index=given.index, dtype=object)
     return rows.assign(**names)[columns]

@@ -56,10 +56,12 @@ def point_intervals(
         more["linestyles"] = [look.get("linestyle", "-") if linestyle != "none" else "" for look in looks.values()]
     else:
         more |= {"linestyle": linestyle}
+    more = {"zorder": 3, "markeredgewidth": 1, **more}
     labels = axes.get_xlabel(), axes.get_ylabel()
     sns.pointplot(
         pd.concat([known, *ends], ignore_index=True), x=x, y=y, ax=axes, orient=orient, native_scale=True, dodge=dodge,
-        estimator=_value, errorbar=_interval, markersize=size, err_kws={"linewidth": width}, legend=False, **more,
+        estimator=_value, errorbar=_interval, markersize=size, legend=False,
+        err_kws={"linewidth": width, "zorder": more["zorder"] - 0.5}, **more,
     )  # fmt: skip
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])

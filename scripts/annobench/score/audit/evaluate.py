@@ -259,7 +259,7 @@ class _SplitAudit:
         for name, one in of_methods.items() if first else ():
             cells, places = drawn(one.embedding, self.split.seed)
             labels = [one.label_names[code] for code in one.label_codes[cells]]
-            called = self.methods[name].labels[cells, 0] if name in self.methods else [None] * len(cells)
+            called = self.methods[name].labels[cells, 0] if name in self.methods else [""] * len(cells)
             for cell, (x, y), label, predicted in zip(cells, places, labels, called, strict=True):
                 recorder.places(name, self.ids[cell], float(x), float(y), label, predicted)
 

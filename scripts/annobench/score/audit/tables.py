@@ -85,7 +85,7 @@ class Recorder:
         self.tables.rows["degs"].append(row)
 
     def places(self, *row: object) -> None:
-        """One cell in a map of an embedding: name, cell, x, y, true and predicted type, None where none is given."""
+        """One cell in a map of an embedding: name, cell, x, y, true and predicted type (empty: none given)."""
         self.tables.rows["places"].append(row)
 
     def spatial(self, *row: object) -> None:
