@@ -53,7 +53,10 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         widths = [_width(part, methods) for _, part in page]
         rest = wide - sum(widths)
         grid = band.subplots(
-            1, 1 + len(page) + (rest > 0.3), squeeze=False, width_ratios=[TREE, *widths, *([rest] if rest > 0.3 else [])]
+            1,
+            1 + len(page) + (rest > 0.3),
+            squeeze=False,
+            width_ratios=[TREE, *widths, *([rest] if rest > 0.3 else [])],
         )[0]
         for axes in grid[1 + len(page) :]:
             axes.set_visible(False)

@@ -1,10 +1,10 @@
 """Confidence of right, wrong and unrelated cells
 
 Share of cells that a cut keeps, that is whose confidence is at least the number below: of cells that are annotated
-correctly, of cells that are annotated wrongly, and of cells that belong to no type of the training data (noise, shuffled
-expression, another tissue). Rows are the best-ranked methods with decision values (how many of how many is said above),
-columns are confidence rules, for one evaluation of each dataset. A good rule keeps the first high and all others low.
-Dashed: the published cut, below which a cell is called unknown.
+correctly, of cells that are annotated wrongly, and of cells that belong to no type of the training data (noise,
+shuffled expression, another tissue). Rows are the best-ranked methods with decision values (how many of how many is
+said above), columns are confidence rules, for one evaluation of each dataset. A good rule keeps the first high and all
+others low. Dashed: the published cut, below which a cell is called unknown.
 """
 
 import pandas as pd

@@ -19,13 +19,13 @@ from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_r
 from annobench.figures.shared.labels import method_labels, place_title, shown_apart, tree_order, wrapped
 from annobench.figures.shared.pages import in_rows
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.short_names import shortened, text_width
 from annobench.figures.shared.style import WIDEST, Tables, new_figure
 from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion", "classes", "trees", "splits")
 ORDER = 50
-_NAMES, _TITLE = 2.5, 0.75  # inches beside and above a matrix
+_NAMES, _TITLE, _LEAST = 2.5, 0.85, 2.6  # inches beside and above a matrix, and of a matrix
 _ROWS = 120  # of all matrices together
 
 
@@ -45,9 +45,20 @@ class Matrix:
         return min(0.29, (WIDEST - _NAMES - 0.8) / len(self.columns))
 
     @property
+    def width(self) -> float:
+        """Of the panel without the names of its rows, inches: at least as wide as titles need."""
+        return max(self.field * len(self.columns), _LEAST)
+
+    @property
+    def points(self) -> float:
+        """Size of the names."""
+        return min(7.5, 32 * self.field)
+
+    @property
     def size(self) -> tuple[float, float]:
         """Width and height with names, inches."""
-        return _NAMES + self.field * len(self.columns), _TITLE + 2.0 + self.field * len(self.rows)
+        below = max(text_width(shortened(name), self.points) for name in self.columns) + 0.4
+        return _NAMES + self.width, _TITLE + below + self.field * len(self.rows)
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -75,7 +86,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     for part, page in zip(parts, pages, strict=True):
         width = figure.get_figwidth() - 0.8
         rest = width - sum(one.size[0] for one in page)  # so that fields have one size in all rows
-        ratios = [len(one.columns) * one.field for one in page] + ([rest] if rest > 0.5 else [])
+        ratios = [one.width for one in page] + ([rest] if rest > 0.5 else [])
         grid = part.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
         for axes in grid[len(page) :]:
             axes.set_visible(False)
@@ -101,10 +112,10 @@ def _draw(axes: Axes, one: Matrix) -> QuadMesh:
     share = one.tests.div(one.tests.sum(axis=1), axis=0)
     mesh = heat(axes, share, notes=shares(share, 0.05), fontsize=min(6.5, 22 * one.field), square=True)
     axes.set_anchor("NW")
-    size = min(7.5, 32 * one.field)
-    name_columns(axes, one.columns, fontsize=size)
-    name_rows(axes, one.rows, fontsize=size)
-    axes.set_title(wrapped(one.title.split("\n")[0], 46) + "\n" + one.title.split("\n")[1], fontsize=9)
+    name_columns(axes, one.columns, fontsize=one.points)
+    name_rows(axes, one.rows, fontsize=one.points)
+    title = "\n".join(wrapped(line, int(11.5 * one.width)) for line in one.title.split("\n"))
+    axes.set_title(title, fontsize=8.5)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (cells)")
     return mesh

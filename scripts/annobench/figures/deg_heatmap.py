@@ -3,8 +3,8 @@
 Mean expression, standardised over the types, of the genes with the highest Wilcoxon scores of each type (rows, grouped
 by type) in all types (columns): for the true labels, and for the labels of the best-ranked method, in one evaluation.
 Of many types only the first genes of each are shown, as many as is said above. Types of fewer than ten cells are left
-out. A block off the diagonal is a type that shares its genes with another. A method that invents a type divides the genes
-just as cleanly.
+out. A block off the diagonal is a type that shares its genes with another. A method that invents a type divides the
+genes just as cleanly.
 """
 
 from collections.abc import Sequence

@@ -234,7 +234,7 @@ def _panel(
 
 def _setting(name: str) -> str:
     """What two methods share, with the names of networks as they are written."""
-    return ", ".join(MODEL_LABELS.get(word, word) for word in name.split(", "))
+    return "; ".join(MODEL_LABELS.get(word, word) for word in name.split("; "))
 
 
 def _mean(label: str) -> Line2D:

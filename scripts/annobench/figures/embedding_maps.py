@@ -19,7 +19,16 @@ from matplotlib.lines import Line2D
 from annobench.figures.shared.labels import best_method, evaluations_of, method_labels, part_of, place_title, wrapped
 from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.short_names import shortened
-from annobench.figures.shared.style import COLOURS, LIGHT, Looks, Tables, headline, legend_below, legend_rows, new_figure
+from annobench.figures.shared.style import (
+    COLOURS,
+    LIGHT,
+    Looks,
+    Tables,
+    headline,
+    legend_below,
+    legend_rows,
+    new_figure,
+)
 
 TABLES = ("places", "ranking")
 NEEDS = ("embeddings",)
@@ -100,7 +109,9 @@ def _row(band: SubFigure, maps: Sequence[Map], types: Sequence[str]) -> None:
         called = one.cells[one.colour].astype(object)
         groups = called if of_error else called.where(called.isin(list(points)), OTHERS)
         _draw(axes, one.cells.assign(group=groups), errors if of_error else points)
-        axes.set_title("\n".join(wrapped(line, 44) for line in one.title.split("\n")), fontsize=8.5, fontweight="normal")
+        axes.set_title(
+            "\n".join(wrapped(line, 44) for line in one.title.split("\n")), fontsize=8.5, fontweight="normal"
+        )
     for axes in grid[len(maps) :]:
         axes.set_visible(False)
     shown = [(shortened(name), points[name]) for name in types]

@@ -2,8 +2,8 @@
 
 Every metric of embeddings that the study shows (`scoring.metrics`) in a column, one row per method, the best-ranked
 first; ± is half the width of its interval. Below them controls: an embedding of nothing but the labels, and those that
-know nothing of the labels. Colour: from the best of these (pale) to the labels alone (dark), so that pale methods are no
-better than nothing. A column in red with a dagger is a metric that is not evidence in this evaluation, because a
+know nothing of the labels. Colour: from the best of these (pale) to the labels alone (dark), so that pale methods are
+no better than nothing. A column in red with a dagger is a metric that is not evidence in this evaluation, because a
 control wins it; ↓: lower is better.
 """
 
@@ -136,7 +136,7 @@ class Block:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else ""
+    return f"{value:z.2f}" if np.isfinite(value) else ""
 
 
 def _plus_minus(half: float) -> str:

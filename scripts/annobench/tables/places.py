@@ -5,9 +5,7 @@ import pandas as pd
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.labels import label_names
 
-COLUMNS = {
-    "places": ("dataset", "evaluation", "regime", "name", "cell_id", "x", "y", "label_id", "label", "predicted")
-}
+COLUMNS = {"places": ("dataset", "evaluation", "regime", "name", "cell_id", "x", "y", "label_id", "label", "predicted")}
 MEANINGS = {
     "name": "Method.",
     "cell_id": "Id of the cell.",

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, pd.DataFrame]
 
-# seaborn's palette for colour-blind eyes, the most distinct first, and black; of its ten one is the grey of controls, and
-# two are too pale for points. Markers and lines repeat the distinction
+# seaborn's palette for colour-blind eyes, the most distinct first, and black; of its ten one is the grey of controls,
+# and two are too pale for points. Markers and lines repeat the distinction
 _COLOUR_BLIND = sns.color_palette("colorblind").as_hex()
 COLOURS = (*(str(_COLOUR_BLIND[i]) for i in (0, 3, 2, 4, 1, 9, 5)), "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
