@@ -7,6 +7,8 @@ said above), columns are confidence rules, for one evaluation of each dataset. A
 others low. Dashed: the published cut, below which a cell is called unknown.
 """
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -23,7 +25,7 @@ TABLES = ("confidences", "ranking")
 NEEDS = ("decisions",)
 ORDER = 140
 RULES = ("raw", "zscore", "calibrated")
-CELLS = {
+CELLS: dict[str, tuple[str, str, Any, float]] = {  # label, colour, dashes, width
     "right": ("right", COLOURS[0], "-", 2.0),
     "wrong": ("wrong", COLOURS[1], "-", 2.0),
     "noise": ("noise", "#000000", ":", 1.2),

@@ -101,7 +101,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
 def _telling(matrices: list[Matrix]) -> list[Matrix]:
     """All matrices, or where they have many rows together those with most errors, as many as can be read."""
     order = sorted(matrices, key=lambda one: np.diag(one.tests).sum() / one.tests.to_numpy().sum())
-    kept, rows = [], 0
+    kept: list[Matrix] = []
+    rows = 0
     for one in order:
         rows += len(one.rows)
         kept += [one] if rows <= _ROWS or not kept else []

@@ -64,9 +64,9 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     blocks: list[FactorBlock | MetricBlock] = []
     taken = list(ordered_methods(tables["ranking"], settings)[0])  # no look means two things in one figure
     for _, part in effects[of_methods & (effects["metric"] == metric)].groupby("factor", sort=False):
-        block = FactorBlock(part, metric, tables, settings, taken)
-        blocks.append(block)
-        taken += block.settings_shared
+        of_factor = FactorBlock(part, metric, tables, settings, taken)
+        blocks.append(of_factor)
+        taken += of_factor.settings_shared
     blocks.sort(key=lambda block: -block.height)  # the factor with most levels first
     for metrics in (LABELS, CONFIDENCE):
         if len(part := effects[~of_methods & effects["metric"].isin(metrics)]):

@@ -6,7 +6,7 @@ best-ranked method and its baseline by principal components, coloured by true ty
 same type in all maps of an evaluation. Distances between groups, and their sizes, mean nothing; axes have no unit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from annobench.figures.shared.style import (
     COLOURS,
     LIGHT,
     Looks,
+    PointLook,
     Tables,
     headline,
     legend_below,
@@ -99,10 +100,10 @@ def _types(maps: Sequence[Map]) -> list[str]:
 
 def _row(band: SubFigure, maps: Sequence[Map], types: Sequence[str]) -> None:
     looks = Looks([name for name in types if name != OTHERS], [])
-    points = {name: dict(looks.point(name)) for name in types if name != OTHERS}
+    points: dict[str, PointLook] = {name: looks.point(name) for name in types if name != OTHERS}
     if OTHERS in types:
         points = {OTHERS: {"color": LIGHT, "marker": "o"}, **points}  # below all others
-    errors = {RIGHT: {"color": LIGHT, "marker": "o"}, WRONG: {"color": COLOURS[1], "marker": "o"}}
+    errors: dict[str, PointLook] = {RIGHT: {"color": LIGHT, "marker": "o"}, WRONG: {"color": COLOURS[1], "marker": "o"}}
     grid = band.subplots(1, 3)
     for axes, one in zip(grid, maps, strict=False):
         of_error = one.colour == "error"
@@ -120,7 +121,7 @@ def _row(band: SubFigure, maps: Sequence[Map], types: Sequence[str]) -> None:
     legend_below(band, [Line2D([], [], linestyle="", markersize=4.5, label=name, **look) for name, look in shown])
 
 
-def _draw(axes: Axes, cells: pd.DataFrame, looks: dict[str, dict[str, str]]) -> None:
+def _draw(axes: Axes, cells: pd.DataFrame, looks: Mapping[str, PointLook]) -> None:
     """Dots as large as leaves a third of the panel free, the last of `looks` on top."""
     size = float(np.clip(0.25 * (72 * _PANEL) ** 2 / max(len(cells), 1), 1.5, 14))
     order = list(looks)
@@ -131,5 +132,5 @@ def _draw(axes: Axes, cells: pd.DataFrame, looks: dict[str, dict[str, str]]) -> 
         markers={name: look["marker"] for name, look in looks.items()}, ax=axes,
     )  # fmt: skip
     axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
-    axes.xaxis.label.set_size(7)
-    axes.yaxis.label.set_size(7)
+    axes.xaxis.label.set_fontsize(7)
+    axes.yaxis.label.set_fontsize(7)

@@ -53,9 +53,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         part = part_of(summary, place)
         metrics = list(dict.fromkeys(part["metric"]))
         for i in range(0, len(metrics), _WIDE):
-            blocks.append(
-                Block(place, part, part_of(audit, place), tables["ranking"], metrics[i : i + _WIDE], settings)
-            )
+            of_place = {"summary": part, "audit": part_of(audit, place), "ranking": tables["ranking"]}
+            blocks.append(Block(place, metrics[i : i + _WIDE], settings, **of_place))
     heights = [_HEAD + 0.35 + _ROW * len(block.rows) for block in blocks]
     widest = max(len(block.metrics) for block in blocks)
     figure = new_figure(_NAMES + 0.7 + _FIELD * max(widest, 5), sum(heights))
@@ -79,11 +78,12 @@ class Block:
     def __init__(
         self,
         place: Place,
+        metrics: Sequence[str],
+        settings: FigureSettings,
+        *,
         summary: pd.DataFrame,
         audit: pd.DataFrame,
         ranking: pd.DataFrame,
-        metrics: Sequence[str],
-        settings: FigureSettings,
     ) -> None:
         self.place, self.metrics, self.settings = place, list(metrics), settings
         self.summary = summary[summary["metric"].isin(self.metrics)]

@@ -7,8 +7,6 @@ risk when cells are set aside at random. AURC: the area under each line in its c
 is better.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -32,7 +30,7 @@ from annobench.figures.shared.words import RULE_LABELS
 TABLES = ("curves", "rules", "ranking")
 NEEDS = ("decisions",)
 ORDER = 150
-_DASHES = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))  # empty is solid
+_DASHES: tuple[tuple[float, ...] | str, ...] = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))  # empty is solid
 MOST, ACROSS, DATASETS = 6, 3, 2  # panels of a dataset, how many side by side, datasets
 
 
@@ -82,7 +80,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     return figure
 
 
-def _dashes(i: int) -> Any:
+def _dashes(i: int) -> tuple[float, ...] | str:
     """Dashes of the i-th rule, as seaborn has them."""
     return _DASHES[i % len(_DASHES)]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.collections import QuadMesh
 
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import SEQUENTIAL, clean_axes
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure, SubFigure
 
@@ -28,7 +28,7 @@ def heat(
     fontsize: float = 6.5,
     square: bool = False,
     gap: float = 0.5,
-) -> "QuadMesh":
+) -> QuadMesh:
     """Draw a table as a heat map, missing values white; names of rows and columns are left to the caller.
 
     Parameters
@@ -43,11 +43,15 @@ def heat(
         annot=False if notes is None else notes, fmt="", annot_kws={"fontsize": fontsize}, linewidths=gap,
         linecolor="white", xticklabels=False, yticklabels=False,
     )  # fmt: skip
+    for text in list(axes.texts):
+        if text.get_text():
+            text.set_in_layout(False)  # it lies within its field, and thousands of them take long
+        else:
+            text.remove()
     axes.set_xlabel("")
     axes.set_ylabel("")
     clean_axes(axes)
-    mesh: QuadMesh = axes.collections[0]  # type: ignore[assignment]
-    return mesh
+    return next(one for one in axes.collections if isinstance(one, QuadMesh))
 
 
 def shares(table: pd.DataFrame, least: float = 0.0) -> pd.DataFrame:
@@ -72,7 +76,7 @@ def name_rows(axes: "Axes", names: "Sequence[str]", *, fontsize: float = 7) -> N
 
 
 def colour_bar(
-    figure: "Figure | SubFigure", mesh: "QuadMesh", axes: "Sequence[Axes]", label: str, *, inches: float = 1.6
+    figure: "Figure | SubFigure", mesh: QuadMesh, axes: "Sequence[Axes]", label: str, *, inches: float = 1.6
 ) -> None:
     """A slim bar of fixed height (inches) beside some panels."""
     height = figure.bbox.height / figure.dpi
