@@ -16,7 +16,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
-from annobench.figures.shared.labels import method_labels, place_title, shown_apart, tree_order, wrapped
+from annobench.figures.shared.labels import method_labels, shown_apart, tree_order, wrapped
 from annobench.figures.shared.pages import in_rows
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import shortened, text_width
@@ -25,7 +25,7 @@ from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion", "classes", "trees", "splits")
 ORDER = 50
-_NAMES, _TITLE, _LEAST = 2.5, 0.85, 2.6  # inches beside and above a matrix, and of a matrix
+_NAMES, _TITLE, _LEAST = 2.5, 1.1, 2.9  # inches beside and above a matrix, and of a matrix
 _ROWS = 120  # of all matrices together
 
 
@@ -58,7 +58,8 @@ class Matrix:
     def size(self) -> tuple[float, float]:
         """Width and height with names, inches."""
         below = max(text_width(shortened(name), self.points) for name in self.columns) + 0.4
-        return _NAMES + self.width, _TITLE + below + self.field * len(self.rows)
+        beside = max(text_width(name, self.points) for name in self.rows) + 0.5
+        return beside + self.width, _TITLE + below + self.field * len(self.rows)
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -72,9 +73,10 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     for row in best.itertuples():
         place = (row.dataset, row.evaluation)
         for split, part in shown_apart(tables["confusion"], place, tables["splits"]):
-            title = ", ".join([place_title(place, settings), *([split] if split else [])])
+            title = ", ".join([settings.evaluation_label(place), *([split] if split else [])])
+            title = f"{settings.dataset_label(row.dataset)}\n{title}\n{labels[row.method]}"
             tree = tables["trees"][tables["trees"]["dataset"] == row.dataset]
-            one = _matrix(part[part["method"] == row.method], tree, names, f"{title}\n{labels[row.method]}")
+            one = _matrix(part[part["method"] == row.method], tree, names, title)
             matrices += [one] if one.rows else []  # a method may predict no labels
     if not matrices:
         return None
@@ -115,7 +117,7 @@ def _draw(axes: Axes, one: Matrix) -> QuadMesh:
     axes.set_anchor("NW")
     name_columns(axes, one.columns, fontsize=one.points)
     name_rows(axes, one.rows, fontsize=one.points)
-    title = "\n".join(wrapped(line, int(11.5 * one.width)) for line in one.title.split("\n"))
+    title = "\n".join(wrapped(line, int(12.5 * one.width)) for line in one.title.split("\n"))
     axes.set_title(title, fontsize=8.5)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (cells)")

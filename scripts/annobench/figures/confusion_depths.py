@@ -42,7 +42,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     most = max(sum(len(matrix.columns) for matrix in shown) for *_, shown in rows)
     field = min(0.29, (WIDEST - 0.8 - _PANELS * _NAMES) / most)  # side of a field, inches
     size = min(7.0, 32 * field)
-    heights = [0.95 + max(_height(matrix, field, size) for matrix in shown) for *_, shown in rows]
+    heights = [1.15 + max(_height(matrix, field, size) for matrix in shown) for *_, shown in rows]
     figure = new_figure(0.8 + _PANELS * _NAMES + field * most, sum(heights))
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, (row, split, shown) in zip(bands, rows, strict=True):
