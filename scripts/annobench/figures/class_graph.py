@@ -25,7 +25,6 @@ from matplotlib.path import Path
 from annobench.config.contrasts import Contrast
 from annobench.figures.shared.layered import Edge, Node, components, place
 from annobench.figures.shared.releases import (
-    DIVERGING,
     Block,
     blocks_of,
     contrast_label,
@@ -36,7 +35,7 @@ from annobench.figures.shared.releases import (
 )
 from annobench.figures.shared.settings import FigureSettings
 from annobench.figures.shared.short_names import in_lines, short_names, text_width
-from annobench.figures.shared.style import DARK, GREY, LIGHT, Tables, new_figure
+from annobench.figures.shared.style import DARK, DIVERGING, GREY, LIGHT, Tables, new_figure
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -26,7 +27,7 @@ from annobench.figures.shared.releases import (
     zero_line,
 )
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.style import COLOURS, Tables, new_figure
+from annobench.figures.shared.style import COLOURS, Tables, headline, legend_below, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -54,21 +55,32 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if not rows:
         return None
     heights = [0.5 + 1.75 * len(block.contrasts) for block, _ in rows]
-    figure = new_figure(10, 0.4 + sum(heights))
+    widest = max(len(_shown(block, nodes)) for block, nodes in rows)
+    figure = new_figure(max(0.6 + 2.8 * widest, 7.0), 0.4 + sum(heights))
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for page, (block, nodes) in zip(parts, rows, strict=True):
-        _page(page, block, nodes, settings)
+        _page(page, block, nodes, settings, widest)
     handles = significance_handles(COLOURS[0], settings.of_release.level)
-    figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    legend_below(figure, handles)
     return figure
 
 
-def _page(page: "SubFigure", block: Block, nodes: pd.DataFrame, settings: FigureSettings) -> None:
+def _known(block: Block, nodes: pd.DataFrame) -> pd.DataFrame:
+    """The classes of a dataset that have a difference."""
+    return nodes.reindex([group for group in block.differences["group"].unique() if group in nodes.index])
+
+
+def _shown(block: Block, nodes: pd.DataFrame) -> list[str]:
+    """Properties in which the classes of a dataset differ."""
+    known = _known(block, nodes)
+    return [key for key in PROPERTIES if key == "train_cells" or known[key].nunique() > 1]
+
+
+def _page(page: "SubFigure", block: Block, nodes: pd.DataFrame, settings: FigureSettings, widest: int) -> None:
     """One dataset."""
-    page.suptitle(wrapped(subtitle(block.place, settings, "ood"), 140), fontsize=9, x=0.01, ha="left")
-    grid = page.subplots(len(block.contrasts), len(PROPERTIES), sharex="col", sharey=True, squeeze=False)
-    known = nodes.reindex([group for group in block.differences["group"].unique() if group in nodes.index])
-    shown = [key for key in PROPERTIES if key == "train_cells" or known[key].nunique() > 1]
+    headline(page, wrapped(subtitle(block.place, settings, "ood"), 25 + 30 * widest))
+    grid = page.subplots(len(block.contrasts), widest, sharex="col", sharey=True, squeeze=False)
+    known, shown = _known(block, nodes), _shown(block, nodes)
     for axes in grid[:, len(shown) :].ravel():  # the same for all classes: nothing to see
         axes.set_visible(False)
     for axes_row, contrast in zip(grid, block.contrasts, strict=True):
@@ -87,8 +99,10 @@ def _panel(axes: Axes, x: "NDArray[np.float64]", mine: pd.DataFrame, settings: F
     """Differences against one property, and their rank correlation."""
     zero_line(axes, vertical=False)
     y, sure = mine["difference"].to_numpy(dtype=float), significant(mine, settings)
-    for chosen, face in ((sure, COLOURS[0]), (~sure, "white")):
-        axes.scatter(x[chosen], y[chosen], s=13, color=face, edgecolor=COLOURS[0], linewidth=0.7, zorder=2)
+    sns.scatterplot(
+        x=x, y=y, hue=sure, palette={True: COLOURS[0], False: "white"}, s=16, edgecolor=COLOURS[0], linewidth=0.8,
+        legend=False, ax=axes, zorder=2,
+    )  # fmt: skip
     known = np.isfinite(x) & np.isfinite(y)
     if known.sum() > 2 and len(set(x[known])) > 1 and len(set(y[known])) > 1:
         rho = pd.Series(x[known]).rank().corr(pd.Series(y[known]).rank())

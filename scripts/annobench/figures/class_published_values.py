@@ -8,6 +8,7 @@ other cells there, and only the order of the classes can be compared.
 """
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -16,13 +17,14 @@ from annobench.figures.shared.labels import wrapped
 from annobench.figures.shared.releases import loss_look, of_place, places, published_for, subtitle, trained
 from annobench.figures.shared.settings import FigureSettings, Place, ReleaseMethod
 from annobench.figures.shared.short_names import short_names
-from annobench.figures.shared.style import GREY, LIGHT, Tables, new_figure
+from annobench.figures.shared.style import GREY, LIGHT, Tables, headline, new_figure
 
 TABLES = ("scores", "published_values", "nodes")
 REGIMES = ("release",)
 NEEDS = ("published_values",)
 ORDER = 260
 _NAMED = 6
+_SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.8), (-0.8, 0.8))
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -42,10 +44,10 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if not rows:
         return None
     widest = max(len(panels) for _, panels in rows)
-    figure = new_figure(max(3.5 * widest, 6.0), 4.6 * len(rows))
+    figure = new_figure(max(3.5 * widest, 6.0), 5.0 * len(rows))
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for page, (place, panels) in zip(parts, rows, strict=True):
-        page.suptitle(wrapped(subtitle(place, settings, "id"), 45 * widest), fontsize=9, x=0.01, ha="left")
+        headline(page, wrapped(subtitle(place, settings, "id"), 38 * max(widest, 2)))
         grid = page.subplots(1, widest, sharex=True, sharey=True, squeeze=False)[0]
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
@@ -66,10 +68,11 @@ def _paired(scores: pd.DataFrame, published: pd.DataFrame, method: ReleaseMethod
 
 def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
-    axes.scatter(both["published"], both["here"], s=12, color=colour, alpha=0.75, linewidth=0, zorder=2)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.set_aspect("equal")
+    sns.scatterplot(both, x="published", y="here", s=14, color=colour, alpha=0.75, linewidth=0, zorder=2, ax=axes)
+    axes.set_ylabel("")
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_box_aspect(1)
     axes.grid(True, color=LIGHT, linewidth=0.4)
     axes.set_axisbelow(True)
     axes.set_xlabel("published F1")
@@ -79,19 +82,23 @@ def _panel(axes: Axes, both: pd.DataFrame, labels: pd.Series, colour: str) -> No
     text = f"{correlation}difference {gap.mean():+z.3f}, {len(both)} classes".replace("-", "\N{MINUS SIGN}")
     axes.set_title(text, fontsize=7.5, loc="right", fontweight="normal", pad=2)
     far = gap.abs().sort_values(ascending=False, kind="stable").index[:_NAMED]
-    _name(axes, both.loc[far], short_names([labels.get(i, str(i)) for i in far]))
+    _name(axes, both, list(far), short_names([labels.get(i, str(i)) for i in far]))
 
 
-def _name(axes: Axes, far: pd.DataFrame, names: list[str]) -> None:
+def _name(axes: Axes, both: pd.DataFrame, far: list[str], names: list[str]) -> None:
     """A number at every point, and below the panel what the numbers stand for."""
-    taken: list[tuple[float, float]] = []
-    for i, row in enumerate(far.itertuples(), 1):
-        sides = [(0.03, 0.0), (-0.03, 0.0), (0.0, 0.045), (0.0, -0.045)]
-        spots = [(row.published + x, row.here + y) for x, y in sides if row.here + y < 1.02 and row.published + x > 0]
-        free = [spot for spot in spots if all(abs(spot[0] - x) > 0.035 or abs(spot[1] - y) > 0.045 for x, y in taken)]
-        taken += [free[0] if free else spots[0], (row.published, row.here)]
-        axes.text(
-            *taken[-2], str(i), fontsize=7, ha="center", va="center", zorder=4,
+    taken = list(zip(both["published"], both["here"], strict=True))
+    for i, row in enumerate(both.loc[far].itertuples(), 1):
+        point = (row.published, row.here)
+        rings = [(r * x, r * y) for r in (0.045, 0.09, 0.135, 0.18) for x, y in _SIDES]
+        spots = [(point[0] + x, point[1] + y) for x, y in rings]
+        spots = [spot for spot in spots if 0 < spot[0] < 1 and 0 < spot[1] < 1]
+        free = [s for s in spots if all(abs(s[0] - x) > 0.03 or abs(s[1] - y) > 0.04 for x, y in taken)]
+        spot = (free or spots)[0]
+        taken.append(spot)
+        axes.annotate(
+            str(i), point, spot, fontsize=7, ha="center", va="center", zorder=4,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 3, "shrinkB": 2},
             path_effects=[withStroke(linewidth=1.5, foreground="white")],
         )  # fmt: skip
     lines = [f"{i}  {name}" for i, name in enumerate(names, 1)]

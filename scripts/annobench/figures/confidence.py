@@ -8,6 +8,8 @@ largest). A good rule keeps the first high and all others low. Dashed: the publi
 unknown.
 """
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -32,7 +34,7 @@ TABLES = ("confidences", "ranking", "splits")
 NEEDS = ("decisions",)
 ORDER = 140
 RULES = ("raw", "zscore", "calibrated")
-CELLS = {
+CELLS: dict[str, tuple[str, str, Any, float]] = {  # label, colour, dashes, width
     "right": ("right", COLOURS[0], "-", 2.0),
     "wrong": ("wrong", COLOURS[1], "-", 2.0),
     "noise": ("noise", "#000000", ":", 1.2),

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
 from annobench.figures.shared.labels import method_labels, place_title, shown_apart
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.short_names import shortened
+from annobench.figures.shared.short_names import shortened, text_width
 from annobench.figures.shared.style import WIDEST, Tables, headline, new_figure
 from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion_depths", "splits")
 ORDER = 51
 _PANELS = 3  # depths that are shown, from the top
-_NAMES = 2.2  # inches beside a matrix
+_NAMES, _LETTERS = 2.2, 32  # inches beside a matrix, and letters that fit there
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
@@ -41,7 +41,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         return None
     most = max(sum(len(matrix.columns) for matrix in shown) for *_, shown in rows)
     field = min(0.29, (WIDEST - 0.8 - _PANELS * _NAMES) / most)  # side of a field, inches
-    heights = [2.1 + field * max(len(matrix) for matrix in shown) for *_, shown in rows]
+    size = min(7.0, 32 * field)
+    heights = [1.15 + max(_height(matrix, field, size) for matrix in shown) for *_, shown in rows]
     figure = new_figure(0.8 + _PANELS * _NAMES + field * most, sum(heights))
     bands = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for band, (row, split, shown) in zip(bands, rows, strict=True):
@@ -56,6 +57,11 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         colour_bar(band, mesh, list(grid), "share of the true node")
     explain(figure, {mark for *_, shown in rows for matrix in shown for mark in matrix.attrs["marks"].values()})
     return figure
+
+
+def _height(matrix: pd.DataFrame, field: float, size: float) -> float:
+    """Inches of a matrix with the names of its columns below it."""
+    return field * len(matrix) + max(text_width(shortened(name, _LETTERS), size) for name in matrix.columns)
 
 
 def _matrices(cells: pd.DataFrame) -> list[pd.DataFrame]:
@@ -78,8 +84,8 @@ def _draw(axes: Axes, matrix: pd.DataFrame, field: float) -> QuadMesh:
     mesh = heat(axes, share, notes=shares(share, 0.05), fontsize=min(6.5, 22 * field), square=True)
     axes.set_anchor("NW")
     cells, marks, size = matrix.attrs["cells"], matrix.attrs["marks"], min(7.0, 32 * field)
-    name_columns(axes, list(share.columns), length=32, fontsize=size)
-    rows = [f"{shortened(name, 32)} ({counted(cells[name], marks[name])})" for name in share.index]
+    name_columns(axes, list(share.columns), length=_LETTERS, fontsize=size)
+    rows = [f"{shortened(name, _LETTERS)} ({counted(cells[name], marks[name])})" for name in share.index]
     name_rows(axes, rows, fontsize=size)
     axes.set_title(f"depth {matrix.attrs['depth']}", fontsize=9, fontweight="normal")
     axes.set_xlabel("predicted", fontsize=8)

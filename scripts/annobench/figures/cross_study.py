@@ -15,10 +15,11 @@ from annobench.figures.shared.labels import (
     method_labels,
     ordered_methods,
     primary_axis,
+    short_dataset,
     wrapped,
 )
 from annobench.figures.shared.settings import FigureSettings
-from annobench.figures.shared.style import GREY, WIDEST, Tables, new_figure
+from annobench.figures.shared.style import WIDEST, Tables, new_figure
 
 TABLES = ("ranking", "summary", "splits")
 REGIMES = ("cross_study", "pair", "cross_organism")
@@ -55,8 +56,6 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         table = pd.DataFrame({c: values[c]["value"].reindex(rows) for c in page}, dtype=float)
         notes = pd.DataFrame({c: [_note(values[c], row) for row in rows] for c in page}, index=rows)
         mesh = heat(axes, table, limits=limits, notes=notes, fontsize=7.5)
-        for y, x in zip(*((notes == "–") & table.isna()).to_numpy().nonzero(), strict=True):
-            axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", color=GREY)  # seaborn writes on values only
         names = [_column_label(tables["splits"], settings, c, values[c], doubted=c in doubted) for c in page]
         axes.set_xticks([i + 0.5 for i in range(len(page))], names)
         axes.tick_params(axis="x", labelsize=7.5)
@@ -81,7 +80,7 @@ def _column_label(
     part = splits[(splits["dataset"] == dataset) & (splits["split"] == split)]
     cells, unseen = part["test"].mean(), part["unseen"].mean()
     lines = [
-        wrapped(settings.dataset_label(dataset).split(",")[0], _WIDTH),
+        wrapped(short_dataset(dataset, settings), _WIDTH),
         wrapped(str(part["label"].iloc[0]), _WIDTH),
         f"{cells:,.0f} cells",
         f"{100 * unseen / cells:.0f} % of unseen classes",

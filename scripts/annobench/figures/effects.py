@@ -20,13 +20,29 @@ from annobench.figures.shared.labels import (
     doubts,
     evaluation_title,
     evaluations_of,
+    interval_words,
     method_looks,
+    ordered_methods,
     part_of,
     shown_order,
+    wrapped,
 )
+from annobench.figures.shared.points import point_intervals
 from annobench.figures.shared.settings import FigureSettings, MetricWords
-from annobench.figures.shared.style import COLOURS, DARK, GREY, LIGHT, Looks, Tables, direction, new_figure
-from annobench.figures.shared.words import capitalised, spelled
+from annobench.figures.shared.style import (
+    COLOURS,
+    DARK,
+    GREY,
+    LIGHT,
+    Looks,
+    Tables,
+    direction,
+    legend_below,
+    legend_rows,
+    looks_handles,
+    new_figure,
+)
+from annobench.figures.shared.words import MODEL_LABELS, capitalised, spelled
 
 TABLES = ("effects", "ranking", "audit")
 NEEDS = ("factors",)
@@ -34,7 +50,8 @@ ORDER = 100
 LABELS = ("macro_f1", "balanced_accuracy", "accuracy")
 CONFIDENCE = ("aurc", "ece", "unrelated_tissue_found")
 OF_EVALUATIONS = ("training", "balance", "merging", "confidence rule")  # all other factors are of methods
-ACROSS = 5  # panels side by side, at most
+ACROSS = 4  # panels side by side, at most
+_WIDE, _MEAN = 11.5, "mean over methods"  # inches
 Change = tuple[str, str, str, str]  # dataset, factor, from, to; the last three empty for the heading of a dataset
 _KEYS = ["dataset", "factor", "from", "to"]
 
@@ -45,8 +62,11 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     of_methods = ~effects["factor"].isin(OF_EVALUATIONS)
     metric = settings.primary if settings.primary in LABELS else LABELS[0]
     blocks: list[FactorBlock | MetricBlock] = []
+    taken = list(ordered_methods(tables["ranking"], settings)[0])  # no look means two things in one figure
     for _, part in effects[of_methods & (effects["metric"] == metric)].groupby("factor", sort=False):
-        blocks.append(FactorBlock(part, metric, tables, settings))
+        of_factor = FactorBlock(part, metric, tables, settings, taken)
+        blocks.append(of_factor)
+        taken += of_factor.settings_shared
     blocks.sort(key=lambda block: -block.height)  # the factor with most levels first
     for metrics in (LABELS, CONFIDENCE):
         if len(part := effects[~of_methods & effects["metric"].isin(metrics)]):
@@ -54,7 +74,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if not blocks:
         return None
     heights = [block.height for block in blocks]
-    figure = new_figure(11.5, sum(heights))
+    figure = new_figure(_WIDE, sum(heights))
     for part, block in zip(
         figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0], blocks, strict=True
     ):
@@ -65,17 +85,19 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
 class FactorBlock:
     """One factor of methods: a panel per evaluation, a row per change of level, a point per pair of methods."""
 
-    def __init__(self, effects: pd.DataFrame, metric: str, tables: Tables, settings: FigureSettings) -> None:
+    def __init__(
+        self, effects: pd.DataFrame, metric: str, tables: Tables, settings: FigureSettings, taken: Sequence[str]
+    ) -> None:
+        effects = effects.assign(setting=effects["setting"].fillna("").map(_setting))
         self.effects, self.metric, self.audit, self.settings = effects, metric, tables["audit"], settings
         self.factor = str(effects["factor"].iloc[0])
         self.places = [place for place in evaluations_of(effects) if place[1] != "all"]
         self.changes = list(dict.fromkeys(zip(effects["from_label"], effects["to_label"], strict=True)))
-        shared = effects.loc[effects["method"] != "all", "setting"].fillna("")
-        self.settings_shared = list(dict.fromkeys(shared))
-        self.looks = Looks(self.settings_shared, [])
+        self.settings_shared = list(dict.fromkeys(effects.loc[effects["method"] != "all", "setting"]))
+        self.looks = Looks([*taken, *self.settings_shared], [])
         self.lines = -(-len(self.places) // ACROSS)
-        legend = 0.2 * -(-(len(self.settings_shared) + 1) // 3)
-        self.height = 0.35 + legend + self.lines * (0.85 + 0.26 * len(self.changes))
+        legend = 0.2 * legend_rows([*self.settings_shared, _MEAN], _WIDE)
+        self.height = 0.4 + legend + self.lines * (1.0 + 0.3 * len(self.changes))
 
     def draw(self, part: SubFigure) -> None:
         """Draw into a part of the figure."""
@@ -87,7 +109,8 @@ class FactorBlock:
             _shade_better_side(axes, self.effects, words)  # the same axis everywhere
             for y, change in enumerate(self.changes):
                 self._row(axes, mine, y, change)
-            axes.set_title(evaluation_title(place, self.settings), fontsize=8)
+            title = evaluation_title(place, self.settings).split("\n")
+            axes.set_title("\n".join(wrapped(line, 30) for line in title), fontsize=8)
             axes.set_xlabel(f"difference in {words.label}", fontsize=7.5)
             axes.tick_params(axis="x", labelbottom=True)
             _bare(axes)
@@ -100,12 +123,9 @@ class FactorBlock:
         part.suptitle(
             capitalised(spelled(self.factor)) + (f"  {doubt}" if doubt else ""), x=0.01, ha="left", fontweight="bold"
         )
-        handles = [
-            Line2D([], [], linestyle="", markersize=5, label=name or "the only pair", **self.looks.point(name))
-            for name in self.settings_shared
-        ]
-        handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over pairs"))
-        part.legend(handles=handles, loc="outside lower left", ncols=3)
+        labels = {name: name or "the only pair" for name in self.settings_shared}
+        handles = looks_handles(self.settings_shared, labels, self.looks)
+        legend_below(part, [*handles, _mean(f"mean over pairs ({interval_words(self.effects, self.settings)})")])
 
     def _row(self, axes: Axes, mine: pd.DataFrame, y: int, change: tuple[str, str]) -> None:
         axes.axhline(y, color=LIGHT, linewidth=0.4, zorder=0)
@@ -115,14 +135,12 @@ class FactorBlock:
             return
         singles = rows[rows["method"] != "all"]
         above = 0.2 if len(singles) > 1 else 0.0  # the mean stands above the pairs, and hides none
-        for i, row in enumerate(singles.fillna({"setting": ""}).itertuples()):
-            height = y + above * (2 * i / max(len(singles) - 1, 1) - 0.2)
-            colour = self.looks.colour(row.setting)
-            axes.plot([row.low, row.high], [height, height], color=colour, linewidth=0.8, alpha=0.6, zorder=2)
-            axes.scatter(row.difference, height, s=13, linewidth=0, zorder=3, **self.looks.point(row.setting))
-        for row in rows[rows["method"] == "all"].itertuples():
-            axes.plot([row.low, row.high], [y - above, y - above], color="black", linewidth=1.6, zorder=4)
-            axes.plot(row.difference, y - above, "D", color="black", markersize=4, zorder=5)
+        steps = np.arange(len(singles)) / max(len(singles) - 1, 1)
+        point_intervals(
+            axes, singles.assign(y=y + above * (2 * steps - 0.2)), x="difference", y="y", hue="setting", size=4,
+            looks={name: self.looks.point(name) for name in self.settings_shared}, width=0.8, markeredgewidth=0,
+        )  # fmt: skip
+        _draw_mean(axes, rows[rows["method"] == "all"], y - above)
 
 
 class MetricBlock:
@@ -134,8 +152,8 @@ class MetricBlock:
         self.methods, _, self.labels = shown_order([m for m in effects["method"] if m != "all"], ranking, settings)
         self.looks = method_looks(ranking, settings, self.methods)
         self.rows = _changes(effects, settings)
-        size = len(self.rows) + 0.6 * len({key[0] for key in self.rows})
-        self.height = 0.95 + 0.27 * size + 0.2 * -(-(len(self.methods) + 1) // 3)
+        row = 0.2 + 0.022 * len(self.methods)
+        self.height = 1.1 + row * len(self.rows) + 0.2 * legend_rows([*self.labels.values(), _MEAN], _WIDE)
 
     def draw(self, part: SubFigure) -> None:
         """Draw into a part of the figure."""
@@ -146,10 +164,8 @@ class MetricBlock:
             _panel(axes, mine, self.rows, self.methods, self.looks)
             _titles(axes, words, doubts(self.audit, metric))
         _rows(grid[0], self.rows)
-        looks, labels = self.looks, self.labels
-        handles = [Line2D([], [], linestyle="", markersize=5, label=labels[m], **looks.point(m)) for m in self.methods]
-        handles.append(Line2D([], [], color="black", marker="D", markersize=5, label="mean over methods"))
-        part.legend(handles=handles, loc="outside lower left", ncols=3)
+        handles = looks_handles(self.methods, self.labels, self.looks)
+        legend_below(part, [*handles, _mean(f"{_MEAN} ({interval_words(self.effects, self.settings)})")])
 
 
 def _changes(block: pd.DataFrame, settings: FigureSettings) -> dict[Change, tuple[float, str]]:
@@ -205,15 +221,31 @@ def _panel(
         singles = mine[mine["method"] != "all"]
         if mine.empty:
             axes.text(0.98, y, "–", transform=axes.get_yaxis_transform(), ha="right", va="center", color=GREY)
-        for row in singles.itertuples():
-            shift = (methods.index(row.method) / max(len(methods) - 1, 1) - 0.5) * 0.5
-            look = looks.point(row.method)
-            axes.scatter(row.difference, y + shift, s=13, alpha=0.9, linewidth=0, zorder=3, **look)
-        every = mine[mine["method"] == "all"] if (mine["method"] == "all").any() else singles
-        for row in every.head(1).itertuples():
-            axes.plot([row.low, row.high], [y, y], color="black", linewidth=1.6, zorder=4)
-            axes.plot(row.difference, y, "D", color="black", markersize=4.5, zorder=5)
+        places = [methods.index(one) / max(len(methods) - 1, 1) for one in singles["method"]]
+        singles = singles.assign(y=[y - 0.2 + 0.6 * place for place in places], low=np.nan, high=np.nan)
+        point_intervals(
+            axes, singles, x="difference", y="y", hue="method", looks={m: looks.point(m) for m in methods}, size=4,
+            markeredgewidth=0,
+        )  # fmt: skip
+        every = mine[mine["method"] == "all"] if (mine["method"] == "all").any() else mine
+        _draw_mean(axes, every.head(1), y - 0.36)
     _bare(axes)
+
+
+def _setting(name: str) -> str:
+    """What two methods share, with the names of networks as they are written."""
+    return "; ".join(MODEL_LABELS.get(word, word) for word in name.split("; "))
+
+
+def _mean(label: str) -> Line2D:
+    return Line2D([], [], color="black", marker="D", markersize=4.5, linewidth=1.6, label=label)
+
+
+def _draw_mean(axes: Axes, rows: pd.DataFrame, y: float) -> None:
+    """The mean above the pairs or methods, so that it hides none."""
+    point_intervals(
+        axes, rows.assign(y=y), x="difference", y="y", color="black", markers="D", size=4, width=1.6, zorder=4
+    )
 
 
 def _bare(axes: Axes) -> None:

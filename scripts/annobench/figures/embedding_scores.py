@@ -1,8 +1,10 @@
 """Scores of embeddings
 
-Every metric of embeddings that the study shows (`scoring.metrics`) in a panel, one row per method, with its interval;
-grey marks are controls that know nothing of the labels, and the line is an embedding of nothing but the labels. A panel
-with a red title shows a metric that is not evidence in this evaluation, because a control wins it.
+Every metric of embeddings that the study shows (`scoring.metrics`) in a column, one row per method, the best-ranked
+first; ± is half the width of its interval. Below them controls: an embedding of nothing but the labels, and those that
+know nothing of the labels. Colour: from the best of these (pale) to the labels alone (dark), so that pale methods are
+no better than nothing. A column in red with a dagger is a metric that is not evidence in this evaluation, because a
+control wins it; ↓: lower is better.
 """
 
 from collections.abc import Sequence
@@ -10,13 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from annobench.figures.shared.heat import colour_bar, heat, name_rows
 from annobench.figures.shared.labels import (
     NOT_EVIDENCE,
-    VERDICT_COLOURS,
     evaluations_of,
+    interval_words,
+    label_of,
     part_of,
     place_title,
     shown_order,
@@ -24,22 +28,18 @@ from annobench.figures.shared.labels import (
 )
 from annobench.figures.shared.needs import OF_EMBEDDINGS
 from annobench.figures.shared.settings import FigureSettings, Place
-from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, Tables, light_rows, new_figure
+from annobench.figures.shared.style import COLOURS, GREY, Tables, headline, new_figure
 
 TABLES = ("summary", "audit", "ranking")
 NEEDS = ("embeddings",)
 ORDER = 45
-_BLIND = {
-    "shuffled": "cells exchanged",
-    "noise": "noise",
-    "batch_alone": "batch alone",
-    "depth_alone": "depth alone",
-}
-_WIDE = 6  # panels side by side
+_BLIND = ("shuffled", "noise", "batch_alone", "depth_alone")
+_FIELD, _ROW, _NAMES, _HEAD = 0.78, 0.21, 2.9, 1.0  # inches
+_WIDE = 12  # columns beside each other
 
 
 def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
-    """A block of panels per evaluation."""
+    """A heat map per evaluation, or several where there are many metrics."""
     audit = tables["audit"]
     audit = audit[audit["family"].isin(OF_EMBEDDINGS)]
     summary = tables["summary"]
@@ -48,94 +48,96 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     places = evaluations_of(summary)
     if not places:
         return None
-    blocks = [_Block(place, part_of(summary, place), part_of(audit, place), tables, settings) for place in places]
-    width = 1.9 + 1.75 * max(min(len(block.metrics), _WIDE) for block in blocks)
-    figure = new_figure(width, sum(block.height for block in blocks) + 0.5)
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[block.height for block in blocks])[:, 0]
-    for part, block in zip(parts, blocks, strict=True):
-        block.draw(part)
-    handles = [
-        Line2D([], [], color=DARK, marker="o", linewidth=1.2, markersize=5, label="method, with interval"),
-        Line2D([], [], color=COLOURS[2], linewidth=1.2, label="labels alone"),
-    ]
-    handles += [
-        Line2D([], [], color=GREY, linestyle="", marker=_mark(name), markersize=5, label=label)
-        for name, label in _BLIND.items()
-        if name in audit and audit[name].notna().any()
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    blocks = []
+    for place in places:
+        part = part_of(summary, place)
+        metrics = list(dict.fromkeys(part["metric"]))
+        for i in range(0, len(metrics), _WIDE):
+            of_place = {"summary": part, "audit": part_of(audit, place), "ranking": tables["ranking"]}
+            blocks.append(Block(place, metrics[i : i + _WIDE], settings, **of_place))
+    heights = [_HEAD + 0.35 + _ROW * len(block.rows) for block in blocks]
+    widest = max(len(block.metrics) for block in blocks)
+    figure = new_figure(_NAMES + 0.7 + _FIELD * max(widest, 5), sum(heights))
+    bands = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for band, block in zip(bands, blocks, strict=True):
+        rest = max(widest, 5) - len(block.metrics)
+        ratios = [len(block.metrics), *([rest] if rest else [])]
+        grid = band.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
+        for axes in grid[1:]:
+            axes.set_visible(False)
+        mesh = block.draw(grid[0])
+        words = interval_words(block.summary, settings)
+        headline(band, f"{place_title(block.place, settings)} (±: {words})")
+        colour_bar(band, mesh, list(grid), "0: best control\n1: labels alone", inches=0.8)
     return figure
 
 
-class _Block:
-    """Panels of one evaluation."""
+class Block:
+    """Metrics of one evaluation."""
 
     def __init__(
-        self, place: Place, summary: pd.DataFrame, audit: pd.DataFrame, tables: Tables, settings: FigureSettings
+        self,
+        place: Place,
+        metrics: Sequence[str],
+        settings: FigureSettings,
+        *,
+        summary: pd.DataFrame,
+        audit: pd.DataFrame,
+        ranking: pd.DataFrame,
     ) -> None:
-        self.place, self.summary, self.settings = place, summary, settings
-        self.metrics = list(dict.fromkeys(summary["metric"]))
-        self.audit = audit[audit["variant"].isin(["-", "cells"])].drop_duplicates("metric").set_index("metric")
-        names = summary["method"]
-        self.methods, _, self.labels = shown_order(names, tables["ranking"], settings, place)
-        self.rows = -(-len(self.metrics) // _WIDE)
-        self.height = 0.45 + self.rows * (0.75 + 0.22 * (len(self.methods) + 1))
+        self.place, self.metrics, self.settings = place, list(metrics), settings
+        self.summary = summary[summary["metric"].isin(self.metrics)]
+        audit = audit[audit["variant"].isin(["-", "cells"])].drop_duplicates("metric").set_index("metric")
+        self.audit = audit.reindex(self.metrics)
+        self.methods, _, labels = shown_order(self.summary["method"], ranking, settings)
+        known = [name for name in ("oracle", *_BLIND) if name in audit and self.audit[name].notna().any()]
+        self.controls = known
+        names = {"oracle": "Truth (labels alone)"}
+        self.rows = {m: labels[m] for m in self.methods} | {c: names.get(c) or label_of(c, {}) for c in known}
 
-    def draw(self, figure: Figure) -> None:
-        """All panels."""
-        across = min(len(self.metrics), _WIDE)
-        grid = figure.subplots(self.rows, across, squeeze=False, sharey=True).ravel()
-        for axes, metric in zip(grid, self.metrics, strict=False):
-            self._panel(axes, metric)
-        for axes in grid[len(self.metrics) :]:
-            axes.set_visible(False)
-        figure.suptitle(place_title(self.place, self.settings), fontsize=9.5, x=0.01, ha="left", fontweight="bold")
+    def draw(self, axes: Axes) -> QuadMesh:
+        """The heat map, a line between methods and controls."""
+        of_methods = self.summary.pivot_table(index="method", columns="metric", values=["value", "low", "high"])
+        values = of_methods["value"].reindex(index=self.methods, columns=self.metrics)
+        half = pd.DataFrame(np.nan, index=self.methods, columns=self.metrics)
+        if {"low", "high"} <= set(of_methods.columns.get_level_values(0)):
+            half = ((of_methods["high"] - of_methods["low"]) / 2).reindex(index=self.methods, columns=self.metrics)
+        of_controls = self.audit[self.controls].T.astype(float)
+        table = pd.concat([values, of_controls])
+        notes = pd.concat([values.map(_number) + half.map(_plus_minus), of_controls.map(_number)])
+        mesh = heat(axes, table.apply(self._scaled), notes=notes, fontsize=7)
+        axes.axhline(len(self.methods), color="black", linewidth=1)
+        name_rows(axes, list(self.rows.values()), fontsize=7.5)
+        for text, name in zip(axes.get_yticklabels(), self.rows, strict=True):
+            text.set_color(GREY if name in self.controls else "black")
+        doubted = [self.audit["verdict"].get(metric) == NOT_EVIDENCE for metric in self.metrics]
+        words = [self.settings.metric(metric) for metric in self.metrics]
+        names = [
+            wrapped(one.label + (" ↓" if one.lower_is_better else "") + ("†" if bad else ""), 12)
+            for one, bad in zip(words, doubted, strict=True)
+        ]
+        axes.xaxis.tick_top()
+        axes.set_xticks(np.arange(len(names)) + 0.5, names)
+        axes.tick_params(axis="x", rotation=0, length=0, labelsize=7.5)
+        for text, bad in zip(axes.get_xticklabels(), doubted, strict=True):
+            text.set_color(COLOURS[1] if bad else "black")
+        return mesh
 
-    def _panel(self, axes: Axes, metric: str) -> None:
-        part = self.summary[self.summary["metric"] == metric].set_index("method")
-        words, heights = self.settings.metric(metric), range(len(self.methods))
-        values: list[float] = []
-        for y, method in zip(heights, self.methods, strict=True):
-            if method in part.index:
-                row = part.loc[method]
-                axes.plot([row["low"], row["high"]], [y, y], color=DARK, linewidth=1.2, solid_capstyle="butt")
-                axes.plot(row["value"], y, color=DARK, marker="o", markersize=5, linestyle="")
-                values += [row["value"], row["low"], row["high"]]
-        doubted = False
-        if metric in self.audit.index:
-            audit = self.audit.loc[metric]
-            doubted = audit["verdict"] == NOT_EVIDENCE
-            values += self._controls(axes, audit)
-        axes.set_title(
-            wrapped(words.label, 17), fontsize=8, fontweight="bold" if doubted else "normal",
-            color=VERDICT_COLOURS[NOT_EVIDENCE] if doubted else "black",
-        )  # fmt: skip
-        names = [*(self.labels[m] for m in self.methods), "controls"]
-        axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.set_ylim(len(self.methods) + 0.6, -0.6)
-        axes.set_xlim(*_limits(values))
-        axes.tick_params(axis="x", labelsize=7)
-        light_rows(axes, [*heights, len(self.methods)])
-
-    def _controls(self, axes: Axes, audit: pd.Series) -> list[float]:
-        """Marks of the controls; returns their values."""
-        known = [name for name in _BLIND if name in audit and np.isfinite(audit[name])]
-        for name in known:
-            axes.plot(
-                audit[name], len(self.methods), color=GREY, marker=_mark(name), markersize=5, linestyle="", zorder=3
-            )
-        if np.isfinite(audit["oracle"]):
-            axes.axvline(audit["oracle"], color=COLOURS[2], linewidth=1.2, zorder=1)
-            known = [*known, "oracle"]
-        return [float(audit[name]) for name in known]
+    def _scaled(self, column: "pd.Series[float]") -> "pd.Series[float]":
+        """Values of a metric, from 0 for the best control that knows no labels to 1 for the labels alone."""
+        blind = column.reindex(list(_BLIND)).dropna()
+        lower = self.settings.metric(str(column.name)).lower_is_better
+        nothing = (blind.min() if lower else blind.max()) if len(blind) else 0.0
+        whole = column.get("oracle", np.nan)
+        gap = whole - nothing
+        # where labels alone are no better than the best control, the metric tells nothing
+        scaled = (column - nothing) / gap if np.isfinite(gap) and gap * (-1 if lower else 1) > 0 else column * 0.0
+        return scaled.clip(0, 1)
 
 
-def _mark(control: str) -> str:
-    return MARKERS[1 + list(_BLIND).index(control)]
+def _number(value: float) -> str:
+    return f"{value:z.2f}" if np.isfinite(value) else ""
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of an axis a little beyond the values."""
-    known = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
-    room = max(0.08 * (max(known) - min(known)), 0.01)
-    return min(known) - room, max(known) + room
+def _plus_minus(half: float) -> str:
+    return f" ±{half:.2f}" if np.isfinite(half) and half >= 0.005 else ""

@@ -22,6 +22,7 @@ from annobench.figures.shared.labels import (
     place_title,
     shown_order,
 )
+from annobench.figures.shared.points import point_intervals
 from annobench.figures.shared.settings import FigureSettings, MetricWords
 from annobench.figures.shared.style import (
     COLOURS,
@@ -30,6 +31,8 @@ from annobench.figures.shared.style import (
     Tables,
     control_colour,
     direction,
+    headline,
+    legend_below,
     light_rows,
     new_figure,
 )
@@ -82,16 +85,19 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         for text, name in zip(axes.get_yticklabels(), height, strict=True):
             text.set_color(control_colour(name) if name in controls else "black")
     grid[0, 0].set_ylim(max(height.values()) + 0.6, -0.6)
-    figure.suptitle(place_title(place, settings) + endings[place], fontsize=9, x=0.01, ha="left")
+    headline(
+        figure,
+        f"{place_title(place, settings)}{endings[place]} (lines: {settings.level * 100:g} % interval over the types)",
+    )
     handles = [
         Line2D([], [], linestyle="", marker="o", color=COLOURS[0], markerfacecolor=face, label=label)
         for face, label in (("white", "as published"), (COLOURS[0], "fair reading"))
     ]
     handles += [
         Line2D([], [], linestyle="", marker="o", color=GREY, label="control"),
-        Line2D([], [], linestyle=":", color=DARK, label="the truth, fair reading"),
+        Line2D([], [], linestyle=":", color=DARK, label="truth, fair reading"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4)
+    legend_below(figure, handles)
     return figure
 
 
@@ -100,17 +106,15 @@ def _points(axes: Axes, part: pd.DataFrame, metric: str, height: Mapping[str, fl
     truth = part[(part["name"] == "oracle") & (part["reading"] == "fair")]["value"]
     if len(truth) and truth.notna().all():
         axes.axvline(truth.iloc[0], color=DARK, linestyle=":", linewidth=1, zorder=1)
-    for row in part.dropna(subset=["value"]).itertuples():
-        y = height[row.name] + _READINGS.get(row.reading, 0.0)
-        colour = control_colour(row.name) if row.name in controls else COLOURS[0]
-        low, high = row.low, row.high
-        if metric in _BOUNDED:  # so is a mean of shares
-            low, high = max(low, 0.0), min(high, 1.0)
-        axes.plot([low, high], [y, y], color=colour, linewidth=0.9, alpha=0.7, zorder=2)
-        axes.plot(
-            row.value, y, "o", color=colour, markersize=4, zorder=3, clip_on=False,
-            markerfacecolor="white" if row.reading == "published" else colour,
-        )  # fmt: skip
+    part = part.assign(y=part["name"].map(height) + part["reading"].map(_READINGS).fillna(0.0))
+    if metric in _BOUNDED:  # so is a mean of shares
+        part = part.assign(low=part["low"].clip(lower=0.0), high=part["high"].clip(upper=1.0))
+    for of_controls, colour in ((False, COLOURS[0]), (True, GREY)):
+        for reading, face in (("published", "white"), ("fair", colour)):
+            mine = part[(part["name"].isin(list(controls)) == of_controls) & (part["reading"] == reading)]
+            point_intervals(
+                axes, mine, x="value", y="y", color=colour, markerfacecolor=face, size=4, width=0.9, clip_on=False
+            )
 
 
 def _limits(axes: Axes, part: pd.DataFrame, metric: str, words: MetricWords) -> None:

@@ -3,8 +3,8 @@
 Score against what a method costs: mean time of training and prediction without imports and reading, peak memory,
 trainable parameters, and the bytes that it saves; those that at least two methods have. A row per evaluation. Thin
 lines are the intervals of the score. The grey band joins the methods that no other beats in score and this cost at
-once. Points that would hide each other stand side by side. A method that lacks a number (a classifier without trainable parameters, a model that is not kept) is not in that
-panel.
+once. Points that would hide each other stand side by side. A method that lacks a number (a classifier without trainable
+parameters, a model that is not kept) is not in that panel.
 """
 
 from dataclasses import dataclass

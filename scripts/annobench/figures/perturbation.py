@@ -1,7 +1,7 @@
 """Perturbations
 
 Every metric of predicted expression on one scale: 0 is the mean of the control cells, that is no effect, and 1 a
-technical duplicate, other cells of the same condition. Coloured: methods, with intervals over conditions. Grey:
+technical duplicate, other cells of the same condition. Coloured: methods, with intervals over conditions (lines). Grey:
 predictions that know nothing of the condition, or know it wrong; where one of them lies right of all methods, the
 metric does not tell that it knows nothing. Arrows: further out. Right: the verdict of the audit, a tick for
 informative, or in vermilion the control that wins. The duplicate is compared with half of the cells of a condition,
@@ -17,17 +17,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from annobench.config.controls import CONTROLS
 from annobench.figures.shared.labels import (
     NOT_EVIDENCE,
     evaluation_title,
     evaluations_of,
+    label_of,
     method_labels,
     method_looks,
     part_of,
 )
 from annobench.figures.shared.settings import FigureSettings, Place
-from annobench.figures.shared.style import COLOURS, DARK, GREY, Looks, Tables, light_rows, new_figure
+from annobench.figures.shared.style import (
+    COLOURS,
+    DARK,
+    GREY,
+    Looks,
+    Tables,
+    legend_below,
+    light_rows,
+    looks_handles,
+    new_figure,
+)
 
 TABLES = ("summary", "audit", "ranking")
 REGIMES = ("conditions",)
@@ -86,7 +96,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         of_place = part_of(tables["summary"], place), part_of(audit, place)
         _panel(axes, *of_place, metrics=metrics, methods=drawn, looks=looks)
         axes.set_title(evaluation_title(place, settings))
-        axes.set_xlabel("0: no effect        1: duplicate")
+        axes.set_xlabel("scaled score (0: no effect, 1: technical duplicate)", fontsize=8)
     doubted = {m for m in metrics if (audit.loc[audit["metric"] == m, "verdict"] == NOT_EVIDENCE).any()}
     grid[0].set_yticks([-i for i in range(len(metrics))], [settings.metric(m).label for m in metrics], fontsize=7.5)
     for label, metric in zip(grid[0].get_yticklabels(), metrics, strict=True):
@@ -171,11 +181,9 @@ def _point(axes: Axes, x: float, y: float, *, marker: str, colour: str, size: fl
 
 
 def _legend(figure: Figure, methods: Sequence[str], labels: Mapping[str, str], looks: Looks) -> None:
-    handles = [
-        Line2D([], [], linestyle="none", markersize=5, label=labels.get(m, m), **looks.point(m)) for m in methods
-    ]
+    handles = looks_handles(methods, {m: labels.get(m, m) for m in methods}, looks)
     handles += [
-        Line2D([], [], linestyle="none", markersize=5, color=GREY, marker=marker, label=CONTROLS[name].label)
+        Line2D([], [], linestyle="none", markersize=5, color=GREY, marker=marker, label=label_of(name, {}))
         for name, marker in SHOWN.items()
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=8)
+    legend_below(figure, handles)

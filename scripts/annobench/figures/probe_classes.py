@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from annobench.figures.shared.heat import colour_bar, heat, name_columns, name_rows, shares
-from annobench.figures.shared.labels import evaluations_of, place_title, shown_apart, shown_order, wrapped
+from annobench.figures.shared.labels import evaluations_of, shown_apart, shown_order, wrapped
 from annobench.figures.shared.pages import in_rows
-from annobench.figures.shared.settings import FigureSettings
+from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.short_names import shortened
 from annobench.figures.shared.style import WIDEST, Tables, new_figure
 
@@ -29,7 +29,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if scores.empty:
         return None
     panels = [
-        (place_title(place, settings), split, _table(part, tables["ranking"], settings, place))
+        (_title(place, settings), split, _table(part, tables["ranking"], settings, place))
         for place in evaluations_of(scores)
         for split, part in shown_apart(scores, place, tables["splits"])
     ]
@@ -49,13 +49,19 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             mesh = heat(axes, table, notes=shares(table))
             axes.set_ylim(most, 0)  # rows as high in all panels of a line
             name_rows(axes, [shortened(str(label)) for label in table.index])
+            axes.xaxis.tick_top()
             name_columns(axes, list(table.columns), length=60)
-            axes.set_title(wrapped(name, 36) + (f"\n{split}" if split else ""), fontsize=8.5, x=-0.2)
+            axes.tick_params(axis="x", length=0)
+            axes.set_title(name + (f"\n{split}" if split else ""), fontsize=8.5)
         colour_bar(band, mesh, list(grid), "F1 of the probe")
     return figure
 
 
-def _table(part: pd.DataFrame, ranking: pd.DataFrame, settings: FigureSettings, place: tuple[str, str]) -> pd.DataFrame:
+def _title(place: Place, settings: FigureSettings) -> str:
+    return f"{wrapped(settings.dataset_label(place[0]), 36)}\n{settings.evaluation_label(place)}"
+
+
+def _table(part: pd.DataFrame, ranking: pd.DataFrame, settings: FigureSettings, place: Place) -> pd.DataFrame:
     """Types in rows, methods in columns, best first."""
     table = part.pivot_table(index="label", columns="method", values="f1", aggfunc="mean")
     methods, controls, labels = shown_order(table.columns, ranking, settings, place)

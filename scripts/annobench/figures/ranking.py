@@ -45,6 +45,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     if len(evaluations) == 2:  # the mean of one evaluation adds nothing
         evaluations = evaluations[1:]
     limits = settings.metric(settings.primary).limits(ranking[["score", "low", "high"]].to_numpy(dtype=float).ravel())
+    whole = settings.metric(settings.primary).high == 1
     across = min(_ACROSS, len(evaluations))
     down = -(-len(evaluations) // across)
     height = {method: -i - (0.6 if method in controls else 0) for i, method in enumerate(rows)}
@@ -54,21 +55,18 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         part = part_of(ranking, place)
         light_rows(axes, list(height.values()))
         axes.set_xlim(*limits)
-        _points(axes, part.assign(y=part["method"].map(height)), whole=settings.metric(settings.primary).high == 1)
-        axes.set_title(wrapped(evaluation_title(place, settings).split("\n")[0], 26) + "\n" + _second(place, settings))
-        if limits == (0, 1):
+        _points(axes, part.assign(y=part["method"].map(height)), whole=whole)
+        title = evaluation_title(place, settings).split("\n")
+        axes.set_title("\n".join(wrapped(line, 26) for line in title), fontsize=9)
+        if whole and limits[0] == 0:
             axes.set_xticks(np.linspace(0, 1, 6), ["0", ".2", ".4", ".6", ".8", "1"])
         axes.set_xlabel(f"{primary_axis(part, settings)}\n{wrapped(interval_words(part, settings), 34)}")
-        axes.xaxis.label.set_size(8)
+        axes.xaxis.label.set_fontsize(8)
     for axes in grid.flat[len(evaluations) :]:
         axes.set_visible(False)
     grid[0, 0].set_yticks([height[m] for m in rows], [labels[m] for m in rows])
     grid[0, 0].set_ylim(min(height.values()) - 0.7, 0.7)
     return figure
-
-
-def _second(place: tuple[str, str], settings: FigureSettings) -> str:
-    return wrapped(settings.evaluation_label(place), 26)
 
 
 def _points(axes: Axes, part: pd.DataFrame, *, whole: bool) -> None:

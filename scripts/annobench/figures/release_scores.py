@@ -32,7 +32,7 @@ from annobench.figures.shared.releases import (
     trained,
 )
 from annobench.figures.shared.settings import FigureSettings, Place, ReleaseMethod
-from annobench.figures.shared.style import GREY, LIGHT, Tables, new_figure
+from annobench.figures.shared.style import GREY, LIGHT, Tables, headline, legend_below, new_figure
 from annobench.figures.shared.words import PART_LABELS
 
 TABLES = ("scores", "published_values")
@@ -54,7 +54,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     figure = new_figure(max(2 * (0.5 + _STEP * steps) + 0.3, 7.4), 0.65 + 3.0 * len(rows))
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, (inside, methods), at in zip(parts, rows, spots, strict=True):
-        part.suptitle(wrapped(subtitle(inside, settings), 95), fontsize=9, x=0.01, ha="left")
+        headline(part, wrapped(subtitle(inside, settings), 90))
         grid = part.subplots(1, 2, sharey=True)
         reference = run_values(scores, inside, SCORE, "ood").groupby("method")["value"].mean()
         for axes, (side, title) in zip(grid, PART_LABELS.items(), strict=True):
@@ -63,12 +63,12 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             _reference(axes, reference, at)
             theirs = published_for(published, inside, settings)
             _draw_published(axes, theirs[theirs["set"] == side], methods, at)
-            _axis(axes, methods, at)
-            axes.set_title(title)
+            _axis(axes, methods, at, steps)
+            axes.set_title(title, fontsize=9, fontweight="normal")
         grid[0].set_ylabel(SCORE_NAME)
     shown = pd.concat([published_for(published, inside, settings) for inside, _ in rows])
     named = list({m.name: m for _, methods in rows for m in methods}.values())
-    figure.legend(handles=_handles(named, shown), loc="outside lower left", ncols=3)
+    legend_below(figure, _handles(named, shown))
     return figure
 
 
@@ -116,14 +116,14 @@ def _reference(axes: Axes, reference: pd.Series, at: Mapping[str, float]) -> Non
             axes.hlines(reference[method], x - 0.46, x + 0.46, color="black", linewidth=1, linestyle=_DASHED, zorder=3)
 
 
-def _axis(axes: Axes, methods: Sequence[ReleaseMethod], at: Mapping[str, float]) -> None:
-    """Models below their bars, and a grid."""
+def _axis(axes: Axes, methods: Sequence[ReleaseMethod], at: Mapping[str, float], steps: float) -> None:
+    """Models below their bars, which are as wide in all rows, and a grid."""
     groups: dict[str, list[float]] = {}
     for method in methods:
         groups.setdefault(method.model_label, []).append(at[method.name])
     axes.set_xticks([sum(xs) / len(xs) for xs in groups.values()], [wrapped(name, 14) for name in groups])
     axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.7, max(at.values()) + 0.7)
+    axes.set_xlim(-0.7, steps - 0.3)
     axes.set_ylim(0, 1)
     axes.yaxis.grid(True, color=LIGHT, linewidth=0.4)
     axes.set_axisbelow(True)
@@ -156,7 +156,7 @@ def _draw_published(
 
 def _handles(methods: Sequence[ReleaseMethod], published: pd.DataFrame) -> list[Artist]:
     handles: list[Artist] = [
-        Line2D([], [], linewidth=6, alpha=0.6, markersize=4, label=loss_label(method), **loss_look(method))
+        Line2D([], [], linestyle="", markersize=5, label=loss_label(method), **loss_look(method))
         for method in by_loss(m for m in methods if m.loss)
     ]
     if any(not method.loss for method in methods):

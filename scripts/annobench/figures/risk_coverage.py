@@ -1,9 +1,8 @@
 """Risk and coverage
 
 Share of errors (risk) among the cells that are kept when only the share of cells with the highest confidence is kept
-(coverage), one line per confidence rule, in one evaluation of each dataset (of several
-shares of the labels, the largest). A panel for each of the best-ranked methods
-with decision values; how many of how many is said above. A good rule falls to the left. The dotted grey line is the
+(coverage), one line per confidence rule, in one evaluation of each dataset (of several shares of the labels, the
+largest). A panel for each of the best-ranked methods with decision values; how many of how many is said above. A good rule falls to the left. The dotted grey line is the
 risk when cells are set aside at random. AURC: the area under each line in its colour, in the order of the rules; lower
 is better.
 """
@@ -39,7 +38,7 @@ from annobench.figures.shared.words import RULE_LABELS
 TABLES = ("curves", "rules", "ranking", "splits")
 NEEDS = ("decisions",)
 ORDER = 150
-_DASHES = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))  # as seaborn has them; empty is solid
+_DASHES: tuple[tuple[float, ...] | str, ...] = ("", (4, 1.5), (1, 1), (5, 1.5, 1, 1.5))  # empty is solid
 MOST, ACROSS, DATASETS = 6, 3, 2  # panels of a dataset, how many side by side, datasets
 
 
@@ -80,18 +79,18 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             axes.set_ylabel("risk", fontsize=8)
     handles = [
         Line2D(
-            [],
-            [],
-            color=looks.colour(rule),
-            dashes=_DASHES[i % len(_DASHES)] or (None, None),
-            linewidth=1.4,
-            label=RULE_LABELS[rule],
+            [], [], color=looks.colour(rule), dashes=_dashes(i) or (None, None), linewidth=1.4, label=RULE_LABELS[rule]
         )
         for i, rule in enumerate(rules)
     ]
     handles.append(Line2D([], [], color=GREY, linestyle=":", linewidth=1, label="cells set aside at random"))
     legend_below(figure, handles)
     return figure
+
+
+def _dashes(i: int) -> tuple[float, ...] | str:
+    """Dashes of the i-th rule, as seaborn has them."""
+    return _DASHES[i % len(_DASHES)]
 
 
 def _panel(axes: Axes, part: pd.DataFrame, areas: pd.DataFrame, looks: Looks, rules: list[str]) -> None:
@@ -102,7 +101,7 @@ def _panel(axes: Axes, part: pd.DataFrame, areas: pd.DataFrame, looks: Looks, ru
         sns.lineplot(
             whole, x="coverage", y="risk", hue="rule", hue_order=rules, style="rule", style_order=rules, errorbar=None,
             palette={rule: looks.colour(rule) for rule in rules}, legend=False, linewidth=1.4, ax=axes,
-            dashes={rule: _DASHES[i % len(_DASHES)] for i, rule in enumerate(rules)},
+            dashes={rule: _dashes(i) for i, rule in enumerate(rules)},
         )  # fmt: skip
     numbers = areas.dropna(subset=["value"]).drop_duplicates("rule").set_index("rule")["value"]
     beside_title(

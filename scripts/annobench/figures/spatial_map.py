@@ -3,7 +3,7 @@
 The test cells of one split at their positions in the tissue: true types, types by the best-ranked method of the
 evaluation, the cells where the two differ, and the confidence of the method. Cells without a known type are neither
 right nor wrong: where no cell has one there are no panels of the truth and of errors, and the method is the best of
-the whole study. Axes name the unit that the dataset states. Light grey: unknown.
+the whole study. Axes name the unit that the dataset states. Light grey: unknown, or in the map of errors right.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from annobench.figures.shared.labels import (
 )
 from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.short_names import shortened
-from annobench.figures.shared.style import COLOURS, LIGHT, SEQUENTIAL, Tables, new_figure
+from annobench.figures.shared.style import COLOURS, DARK, LIGHT, SEQUENTIAL, Tables, headline, legend_below, new_figure
 
 TABLES = ("spatial", "ranking")
 NEEDS = ("spatial",)
@@ -68,7 +68,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             wrong = judged["true"] != judged["predicted"]
             order = judged.assign(wrong=wrong).sort_values("wrong", kind="stable")
             _scatter(axes, order, [COLOURS[1] if w else LIGHT for w in order["wrong"]], size)
-            axes.set_title(f"Wrong: {wrong.mean():.0%} of {len(judged):,} cells", fontsize=9)
+            axes.set_title(f"Errors: {100 * wrong.mean():.0f} % of {len(judged):,} cells", fontsize=9)
         else:
             _confidence(figure, axes, cells, size)
             axes.set_title("Confidence", fontsize=9)
@@ -77,12 +77,16 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
         axes.set_xlabel(f"x ({unit})", fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel(f"y ({unit})", fontsize=8)
-    figure.suptitle(place_title(place, settings), fontsize=9, x=0.01, ha="left")
+    headline(figure, place_title(place, settings))
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=shortened(name))
         for name, colour in colours.items()
+        if colour != DARK
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    if DARK in colours.values():
+        rest = sum(colour == DARK for colour in colours.values())
+        handles.append(Line2D([], [], linestyle="", marker="o", markersize=5, color=DARK, label=f"{rest} other types"))
+    legend_below(figure, handles)
     return figure
 
 
@@ -111,16 +115,17 @@ def _confidence(figure: Figure, axes: Axes, cells: pd.DataFrame, size: float) ->
     scale = ScalarMappable(Normalize(least, most), SEQUENTIAL)
     _scatter(axes, cells[known], [to_hex(colour) for colour in scale.to_rgba(sure[known])], size)
     bar = figure.colorbar(scale, ax=axes, shrink=0.7, pad=0.01, aspect=20, extend="both")
+    bar.set_label("confidence", fontsize=8)
     bar.outline.set_visible(False)
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour per type, the most frequent first; unknown is light grey."""
+    """A colour per type, the most frequent first; types beyond the palette are dark grey, unknown is light grey."""
     counts = pd.Series([name for name in names if name != UNKNOWN], dtype=object).value_counts(sort=True)
     order = sorted(counts.index, key=lambda name: (-counts[name], name))
     more = [to_hex(colour) for colour in colormaps["tab20b"].colors]  # type: ignore[attr-defined]
     palette = [*COLOURS, *more]
-    colours = {name: palette[i % len(palette)] for i, name in enumerate(order)}
+    colours = dict.fromkeys(order, DARK) | dict(zip(order, palette, strict=False))
     return colours | ({UNKNOWN: LIGHT} if UNKNOWN in set(names) else {})
 
 
@@ -128,5 +133,6 @@ def _scatter(axes: Axes, cells: pd.DataFrame, colours: Sequence[str], size: floa
     axes.scatter(cells["x"], cells["y"], c=colours, s=size, linewidth=0, rasterized=True)
     axes.set_aspect("equal")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    across, up = (max(float(np.ptp(cells[axis])), 1e-9) for axis in "xy")
+    axes.yaxis.set_major_locator(MaxNLocator(int(np.clip(4 * up / across, 1, 4))))
     axes.tick_params(labelsize=7)

@@ -60,7 +60,8 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
             axes.locator_params(axis="x", nbins=5)
             direction(axes, higher_is_better=True)
         labels = block.differences.drop_duplicates("group").set_index("group")["group_label"]
-        texts = [shortened(str(labels[group] if pd.notna(labels[group]) else group), 46) for group in order]
+        names = [str(labels[group] if pd.notna(labels[group]) else group) for group in order]
+        texts = [shortened(settings.dataset_label(name), 46) for name in names]  # a study may be a dataset
         grid[0].set_yticks([-i for i in range(len(order))], texts, fontsize=7.5)
         grid[0].set_ylim(-len(order) + 0.4, 0.6)
     handles = significance_handles(COLOURS[0], settings.of_release.level)

@@ -44,7 +44,7 @@ def tables(*, known: bool = True) -> dict[str, pd.DataFrame]:
                 relation = "exact" if label == "A" else "sibling"
                 found["error_relations"].append(at | {"label_id": label, "relation": relation, "share": 1.0} | count)
                 named = {"true_label": label.lower(), "predicted_label": "a", "depth": 1}
-                found["confusion_depths"].append(at | named | count)
+                found["confusion_depths"].append(at | named | count | trained)
                 of_probe = {"folds_of": "cells", "classifier": "logistic_regression", "label": label, "f1": 0.5}
                 found["probe_classes"].append(at | of_probe)
             bins = {"bin": "03", "bin_accuracy": 0.4, "bin_confidence": 0.6, "n": 8, "cells": 4}
@@ -72,8 +72,8 @@ def words(figure: Figure) -> list[str]:
     ("name", "expected"),
     [
         ("confusion", ["a (4)", f"b (3 {NEVER})"]),
-        ("confusion_depths", ["a (4)", "b (3)"]),
-        ("error_tree", ["4", "3"]),
+        ("confusion_depths", ["a (4)", f"b (3 {NEVER})"]),
+        ("error_tree", ["4", f"3 {NEVER}"]),
         ("class_tree", ["4", f"3 {NEVER}"]),
     ],
 )
@@ -92,11 +92,11 @@ def test_every_share_of_the_labels_is_shown_by_itself(name: str) -> None:
         assert sum(share in one for one in found) == 1
 
 
-@pytest.mark.parametrize("name", ["confusion", "class_tree"])
+@pytest.mark.parametrize("name", ["confusion", "confusion_depths", "error_tree", "class_tree"])
 def test_the_mark_is_explained_only_where_it_is_shown(name: str) -> None:
     assert any("learned elsewhere" in one for one in words(drawn(name, tables())))
     trained = tables()
-    for table in ("confusion", "classes"):
+    for table in ("confusion", "confusion_depths", "classes"):
         trained[table]["n_trained"] = 2
     assert not any("training cell" in one for one in words(drawn(name, trained)))
 
@@ -112,7 +112,7 @@ def test_bins_of_few_cells_are_left_out_however_often_these_are_tested() -> None
     # eight tests of four cells, and ten of five
     panel = drawn("calibration", tables()).axes[0]
     assert {len(points.get_offsets()) for points in panel.collections if len(points.get_offsets())} == {1}
-    assert len([one for one in panel.texts if one.get_text()]) == 3  # a gap per line
+    assert [one.get_text() for one in panel.texts] == ["ECE", *3 * [".26"]]  # (8 * 0.2 + 10 * 0.3) / 18, a line each
 
 
 def test_an_evaluation_that_a_method_has_not_finished_has_no_gap() -> None:
@@ -122,7 +122,7 @@ def test_an_evaluation_that_a_method_has_not_finished_has_no_gap() -> None:
     changed["calibration"] = pd.concat([bins, other])
     changed["ranking"] = pd.concat([ranking, ranking.head(1).assign(method="n", label="N", score=0.1)])
     panel = next(axes for axes in drawn("calibration", changed).axes if axes.get_title() == "N")
-    assert len([one for one in panel.texts if one.get_text()]) == 1
+    assert len([one for one in panel.texts if one.get_text()]) == 2  # what it is, and one gap
 
 
 def test_marks_tell_never_from_sometimes_and_say_nothing_where_nothing_trains() -> None:

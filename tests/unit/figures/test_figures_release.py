@@ -24,7 +24,7 @@ from annobench.figures.shared.settings import (
     ReleaseSettings,
     ReleaseView,
 )
-from annobench.figures.shared.style import RC_SETTINGS, draw_figure
+from annobench.figures.shared.style import THEME, draw_figure
 from annobench.score.statistics import holm, paired_t
 
 FIGURES = sorted(name for name in figures() if "release" in figure_facts(name).regimes)
@@ -284,7 +284,7 @@ def read(tables: Tables, name: str) -> Tables:
 
 def drawn(name: str, tables: Tables, settings: FigureSettings) -> Figure | None:
     """A figure with everything laid out."""
-    with plt.rc_context(RC_SETTINGS):
+    with plt.rc_context(THEME):
         figure: Figure | None = importlib.import_module(f"annobench.figures.{name}").draw(read(tables, name), settings)
         if figure is not None:
             figure.canvas.draw()

@@ -41,15 +41,15 @@ def test_a_query_without_labels_has_neither_truth_nor_errors() -> None:
     figure, words = drawn(["unknown"] * 4)
     maps = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == ["One\nno cell has a known type", "Confidence"]
-    assert not [word for word in words if word.startswith(("Wrong", "Truth"))]
+    assert not [word for word in words if word.startswith(("Errors", "Truth"))]
     assert "unknown" not in words  # no type of that name is in the legend
 
 
 def test_cells_without_a_known_type_are_neither_right_nor_wrong() -> None:
     # of five cells three have a type, and one of these is called another
     figure, words = drawn(["T cell", "T cell", "B cell", "unknown", "unknown"])
-    assert {"Wrong: 33% of 3 cells", "Truth (2 of 5 cells unknown)"} <= words
-    wrong = next(axes for axes in figure.axes if axes.get_title().startswith("Wrong"))
+    assert {"Errors: 33 % of 3 cells", "Truth (2 of 5 cells unknown)"} <= words
+    wrong = next(axes for axes in figure.axes if axes.get_title().startswith("Errors"))
     assert len(wrong.collections[0].get_offsets()) == 3
 
 

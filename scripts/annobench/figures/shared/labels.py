@@ -147,9 +147,17 @@ def place_title(place: Place, settings: FigureSettings) -> str:
 
 
 def evaluation_title(place: Place, settings: FigureSettings) -> str:
-    """The dataset, cut at its first comma, and the evaluation, on two lines."""
-    name = "All evaluations" if place[0] == "all" else settings.dataset_label(place[0]).split(",")[0]
+    """The dataset in short and the evaluation, on two lines."""
+    name = "All evaluations" if place[0] == "all" else short_dataset(place[0], settings)
     return f"{name}\n{settings.evaluation_label(place)}"
+
+
+def short_dataset(dataset: str, settings: FigureSettings) -> str:
+    """The label of a dataset, cut at its first comma where no other dataset would be called the same."""
+    label = settings.dataset_label(dataset)
+    short = label.split(",")[0]
+    alike = [one for one in settings.datasets.values() if one.split(",")[0] == short]
+    return short if len(alike) <= 1 else label
 
 
 def primary_axis(part: pd.DataFrame, settings: FigureSettings) -> str:

@@ -1,13 +1,15 @@
 """Points with the intervals that a table gives, drawn by seaborn, which computes none of its own."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import seaborn as sns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from annobench.figures.shared.style import PointLook
 
 
 def point_intervals(
@@ -18,12 +20,13 @@ def point_intervals(
     y: str,
     orient: str = "y",
     hue: str | None = None,
-    looks: Mapping[str, Mapping[str, Any]] | None = None,
+    looks: "Mapping[str, PointLook] | None" = None,
     dodge: float | bool = False,
     size: float = 4.5,
     width: float = 1.3,
     linestyle: str = "none",
-    **more: Any,
+    zorder: float = 3,
+    **more: object,
 ) -> None:
     """Draw points, and lines from the column `low` to the column `high`.
 
@@ -40,6 +43,8 @@ def point_intervals(
         How far points of one place are spread, from the first level of `hue` to the last.
     size, width
         Of points and of lines of intervals, in points.
+    zorder
+        Of points; intervals are just below them.
     more
         Keyword arguments of matplotlib for points, and for the lines between them.
     """
@@ -56,10 +61,12 @@ def point_intervals(
         more["linestyles"] = [look.get("linestyle", "-") if linestyle != "none" else "" for look in looks.values()]
     else:
         more |= {"linestyle": linestyle}
+    more = {"zorder": zorder, "markeredgewidth": 1, **more}
     labels = axes.get_xlabel(), axes.get_ylabel()
     sns.pointplot(
         pd.concat([known, *ends], ignore_index=True), x=x, y=y, ax=axes, orient=orient, native_scale=True, dodge=dodge,
-        estimator=_value, errorbar=_interval, markersize=size, err_kws={"linewidth": width}, legend=False, **more,
+        estimator=_value, errorbar=_interval, markersize=size, legend=False,
+        err_kws={"linewidth": width, "zorder": zorder - 0.5}, **more,
     )  # fmt: skip
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from annobench.config.contrasts import Contrast
 from annobench.figures.shared.labels import part_of
+from annobench.figures.shared.points import point_intervals
 from annobench.figures.shared.settings import FigureSettings, Place, ReleaseMethod, ReleaseSettings
 from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, PointLook
 from annobench.figures.shared.words import DECODING_LABELS, PART_LABELS
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SCORE = "ontology_macro_f1"
 SCORE_NAME = "macro F1, descendant rule"
-DIVERGING = "RdBu_r"  # as the losses: blue where cross-entropy is better, red where the hierarchical loss is
 BAND = "#E3E3E3"  # of published ranges
 
 
@@ -212,10 +212,11 @@ def forest(
     axes: Axes, part: pd.DataFrame, heights: Sequence[float], settings: FigureSettings, colour: str, *, size: float = 5
 ) -> None:
     """Differences with their intervals, a row each: filled where significant after Holm, open where not."""
-    for row, y, sure in zip(part.itertuples(), heights, significant(part, settings), strict=True):
-        axes.plot([row.low, row.high], [y, y], color=colour, linewidth=1, solid_capstyle="butt", zorder=2)
-        axes.plot(
-            row.difference, y, "o", color=colour, markerfacecolor=colour if sure else "white", markersize=size, zorder=3
+    sure = significant(part, settings)
+    part = part.assign(y=list(heights))
+    for filled, face in ((True, colour), (False, "white")):
+        point_intervals(
+            axes, part[sure == filled], x="difference", y="y", color=colour, markerfacecolor=face, size=size, width=1
         )
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, pd.DataFrame]
 
-# seaborn's palette for colour-blind eyes, the most distinct first, and black; of its ten one is the grey of controls, and
-# two are too pale for points. Markers and lines repeat the distinction
+# seaborn's palette for colour-blind eyes, the most distinct first, and black; of its ten one is the grey of controls,
+# and two are too pale for points. Markers and lines repeat the distinction
 _COLOUR_BLIND = sns.color_palette("colorblind").as_hex()
 COLOURS = (*(str(_COLOUR_BLIND[i]) for i in (0, 3, 2, 4, 1, 9, 5)), "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
@@ -216,8 +216,7 @@ def _columns(labels: Sequence[str], width: float) -> int:
     """The most columns, filled one after the other, that are not wider than a figure (inches)."""
     widths = [text_width(label, THEME["legend.fontsize"]) + 0.55 for label in labels]
     for columns in range(len(labels), 1, -1):
-        rows = -(-len(labels) // columns)
-        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) < width - 0.2:
+        if sum(max(part) for part in np.array_split(widths, columns)) < width - 0.2:  # as matplotlib fills them
             return columns
     return 1
 

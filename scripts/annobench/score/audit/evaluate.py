@@ -266,7 +266,9 @@ class _SplitAudit:
         for name, one in of_methods.items() if first else ():
             cells, places = drawn(one.embedding, self.split.seed)
             labels = [one.label_names[code] for code in one.label_codes[cells]]
-            recorder.places(name, [self.ids[cell] for cell in cells], places, labels)
+            called = self.methods[name].labels[cells, 0] if name in self.methods else [""] * len(cells)
+            for cell, (x, y), label, predicted in zip(cells, places, labels, called, strict=True):
+                recorder.places(name, self.ids[cell], float(x), float(y), label, predicted)
 
     def _record_biology(
         self, recorder: Recorder, labellings: Mapping[str, Scored], table: Mapping[str, list[str]], first: bool

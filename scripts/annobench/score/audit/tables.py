@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,16 +10,13 @@ from annobench.core.parquet import write_columns
 from annobench.score.metric import Row
 from annobench.score.scored import Scored
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 TABLES = {
     "metrics": ["split", "seed", "shares_of", "kind", "name", "family", "metric", "variant", "rule", "value"],
     "margins": ["family", "metric", "variant", "rule", "control", "against", "margin", "low", "high", "over"],
     "types": ["split", "seed", "name", "reading", "label_id", "metric", "value"],
     "degs": ["name", "gene_of", "gene", "label_id", "value"],
     "spatial": ["name", "cell_id", "x", "y", "true", "predicted", "confidence"],
-    "places": ["name", "cell_id", "x", "y", "label_id"],
+    "places": ["name", "cell_id", "x", "y", "label_id", "predicted"],
     "label_noise": ["metric", "share", "draw", "method", "flipped", "value"],
     "disputed": ["cell_id", "label_id", "predicted", "n_methods", "n_fits", "study", "donor"],
     "misplaced": ["method", "cell_id", "label_id", "predicted", "confidence", "n_wrong", "n_fits", "study", "donor"],
@@ -93,10 +89,9 @@ class Recorder:
         """One field of a heat map: name, type of the gene, gene, type, value."""
         self.tables.rows["degs"].append(row)
 
-    def places(self, name: str, ids: Iterable[str], points: "NDArray[np.floating]", labels: Iterable[str]) -> None:
-        """Where cells lie in a map of an embedding: ids (n,), points (n, 2), labels (n,)."""
-        rows = zip(ids, points.tolist(), labels, strict=True)
-        self.tables.rows["places"] += [(name, cell, x, y, label) for cell, (x, y), label in rows]
+    def places(self, *row: object) -> None:
+        """One cell in a map of an embedding: name, cell, x, y, true and predicted type (empty: none given)."""
+        self.tables.rows["places"].append(row)
 
     def predicted(self, method: str, scored: Scored) -> None:
         """How many cells a method gives each label, and its mean confidence in them, of one split and seed."""
