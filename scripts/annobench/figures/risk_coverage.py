@@ -2,9 +2,9 @@
 
 Share of errors (risk) among the cells that are kept when only the share of cells with the highest confidence is kept
 (coverage), one line per confidence rule, in one evaluation of each dataset (of several shares of the labels, the
-largest). A panel for each of the best-ranked methods with decision values; how many of how many is said above. A good rule falls to the left. The dotted grey line is the
-risk when cells are set aside at random. AURC: the area under each line in its colour, in the order of the rules; lower
-is better.
+largest). A panel for each of the best-ranked methods with decision values; how many of how many is said above. A good
+rule falls to the left. The dotted grey line is the risk when cells are set aside at random. AURC: the area under each
+line in its colour, in the order of the rules; lower is better.
 """
 
 import numpy as np

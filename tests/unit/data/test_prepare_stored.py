@@ -130,7 +130,7 @@ def test_declared_columns_are_carried_as_text(prepare, parts: None, tmp_path: Pa
     assert list(cells.obs.columns)[-3:] == ["order", "organism", "site"]
     written = read_columns(tmp_path / storage / "obs.parquet")
     for obs in (cells.obs, written):
-        assert list(obs["order"]) == [str(value) if value == value else "unknown" for value in source["who"]]
+        assert list(obs["order"]) == [str(int(value)) if value == value else "unknown" for value in source["who"]]
         assert list(obs["site"]) == list(source["lab"].astype(object).fillna("unknown"))  # `rename` is of study alone
         assert set(obs["organism"]) == {"Homo sapiens"}
 
