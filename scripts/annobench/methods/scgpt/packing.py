@@ -77,11 +77,11 @@ class Packing:
 
     def tokens(self, values: Tensor) -> tuple[Tensor, ...]:
         """(1, tokens, width) as (tokens of the group, width) of every group."""
-        return values.squeeze(0).split([group.tokens for group in self.groups])
+        return torch.split(values.squeeze(0), [group.tokens for group in self.groups])
 
     def cells(self, values: Tensor) -> tuple[Tensor, ...]:
         """(…, cells, width) as (…, cells of the group, width) of every group."""
-        return values.split([group.cells for group in self.groups], dim=-2)
+        return torch.split(values, [group.cells for group in self.groups], dim=-2)
 
     @classmethod
     def of(cls, lengths: "NDArray[np.int64]", device: str = "cpu", *, waste: int | None = None) -> "Packing":
