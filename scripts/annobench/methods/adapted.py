@@ -286,9 +286,10 @@ def _outcome_notes(outcome: Outcome) -> dict[str, str | int | float]:
     }
     if outcome.score is not None:
         notes["validation_macro_f1"] = round(outcome.score[0], 4)
+        notes["one_class_macro_f1"] = round(outcome.floor, 4)
     if outcome.tried:
         notes["learning_rates_tried"] = _scores(dict(sorted(outcome.tried.items())))
-    if len(outcome.trained) > 1:  # the first one ended below its trial, or not at all
+    if len(outcome.trained) > 1:  # the first one ended below its trial, or learned nothing
         notes["learning_rates_trained"] = _scores(outcome.trained)
     return notes
 

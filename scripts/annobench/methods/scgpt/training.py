@@ -63,6 +63,8 @@ class Outcome:
         Validation macro F1 and negative mean loss of the kept weights; None without validation cells.
     halvings
         How often the pieces were halved because memory ran out.
+    floor
+        Validation macro F1 of one class for all cells, the best one: up to it, the loss decides what is better.
     """
 
     rate: float
@@ -72,6 +74,17 @@ class Outcome:
     best_step: int = 0
     score: tuple[float, float] | None = None
     halvings: int = 0
+    floor: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What is compared with that of others; without validation cells all are equal."""
+        return ranked(self.score, self.floor)
+
+
+def ranked(score: tuple[float, float] | None, floor: float) -> tuple[float, float]:
+    """A validation score (macro F1, negative loss) as it is compared: what one class for all cells reaches is equal."""
+    return (floor, -math.inf) if score is None else (max(score[0], floor), score[1])
 
 
 class Trainer:
@@ -113,21 +126,22 @@ class Trainer:
         self.device, self.progress = device, progress
         self.budget = recipe.tokens
         self.halvings = 0
+        self.floor = 0.0 if validation is None else one_class(validation.codes)
         self._trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
 
     def run(self, rates: "tuple[float, ...]") -> Outcome:
         """Train with the best of some learning rates; the model then has the best weights.
 
         A rate that is best in a short trial may be too high for all steps: where their best validation score stays
-        below that of the trial, or the loss is not finite, the next lower rate is trained as well. What is best on the
-        validation cells is kept, of equal ones the first.
+        below that of the trial, or is no better than one class for all cells, or the loss is not finite, the next lower
+        rate is trained as well. What is best on the validation cells is kept, of equal ones the first.
 
         Raises FloatingPointError where no rate gives finite losses.
         """
         start = self._state()
         tried = self._tried(start, rates)
         if tried:
-            chosen = max(tried, key=lambda rate: (tried[rate], -rate))
+            chosen = max(tried, key=lambda rate: (ranked(tried[rate], self.floor), -rate))
             order = [chosen, *sorted((rate for rate in tried if rate < chosen), reverse=True)]
         else:
             order = [sorted(rates)[len(rates) // 2]]
@@ -143,9 +157,9 @@ class Trainer:
                 trained[rate] = None
                 continue
             trained[rate] = reached = None if outcome.score is None else outcome.score[0]
-            if best is None or (outcome.score or ()) > (best.score or ()):
+            if best is None or outcome.rank > best.rank:
                 best, best_state = outcome, self._state()
-            if reached is None or rate not in tried or reached >= tried[rate][0]:
+            if reached is None or (reached > self.floor and (rate not in tried or reached >= tried[rate][0])):
                 break
         assert best is not None
         self._restore(best_state)
@@ -173,14 +187,14 @@ class Trainer:
     def _steps(self, rate: float, steps: int, what: str) -> Outcome:
         """Train with one learning rate."""
         optimiser = AdamW(self.model, self.recipe.weight_decay)
-        outcome, kept = Outcome(rate), self._state()
+        outcome, kept = Outcome(rate, floor=self.floor), self._state()
         stale, done = 0, 0
         for done, rows in enumerate(self.batches(steps), 1):
             self.step(rows, done, optimiser, rate * schedule(done, steps, self.recipe.warmup))
             if self.validation is not None and (done % self.recipe.validate_every == 0 or done == steps):
                 score = self.score(self.validation)
                 stale += 1
-                if outcome.score is None or score > outcome.score:
+                if outcome.score is None or ranked(score, self.floor) > outcome.rank:
                     outcome.score, outcome.best_step, kept, stale = score, done, self._state(), 0
                 self.progress(done / steps, f"{what}: step {done} of {steps}, validation macro F1 {score[0]:.3f}")
                 if stale >= self.recipe.patience:
@@ -285,6 +299,13 @@ class Trainer:
     def _restore(self, state: dict[str, Tensor]) -> None:
         for name, one in self._trained.items():
             one.copy_(state[name])
+
+
+def one_class(codes: "NDArray[np.int64]") -> float:
+    """Macro F1 of the most frequent class for all cells; 0 where there is no other, as that is then right."""
+    counts = np.bincount(codes)
+    share, classes = counts.max() / len(codes), int((counts > 0).sum())
+    return 0.0 if classes < 2 else float(2 * share / (1 + share) / classes)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
