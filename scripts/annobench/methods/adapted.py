@@ -191,6 +191,8 @@ class Adapted(Method):
         outcome = trainer.run(tuple(self.recipe.learning_rates or strategies.strategy(self.strategy).RATES))
         assert self.notes is not None
         self.notes["training"] = _outcome_notes(outcome)
+        if outcome.score is not None and outcome.score[0] <= outcome.floor:
+            self.notes["warnings"] = (_nothing_learned(outcome),)
 
     def _losses(self, codes: "NDArray[np.int64]", context: Context) -> Callable[[bool], torch.nn.Module]:
         """A function from whether classes are weighted, by N / (classes * count), to the loss."""
@@ -292,6 +294,15 @@ def _outcome_notes(outcome: Outcome) -> dict[str, str | int | float]:
     if len(outcome.trained) > 1:  # the first one ended below its trial, or learned nothing
         notes["learning_rates_trained"] = _scores(outcome.trained)
     return notes
+
+
+def _nothing_learned(outcome: Outcome) -> str:
+    """That a training is no better than one class for all cells, for people."""
+    return (
+        f"the training learned nothing: its macro F1 on validation cells is {outcome.score[0]:.3f}, that of one class for "
+        f"all of them {outcome.floor:.3f} (learning rates: {_scores(outcome.trained)}); more steps "
+        "(recipe.steps) or other rates (recipe.learning_rates) may help"
+    )
 
 
 def _scores(of: Mapping[float, float | None]) -> str:
