@@ -22,15 +22,15 @@ from adaptation import CLS, SHAPE, annotator, backbone, base, cell_tokens
 from annobench.core.errors import DataError
 from annobench.fit.method import Context
 from annobench.fit.predictions import Predictions, joined
-from annobench.methods.adapted import Adapted, _outcome_notes
-from annobench.methods.scgpt import model as models
-from annobench.methods.scgpt import sources, strategies
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.checks import CheckFailedError
-from annobench.methods.scgpt.probe import fit_probe
-from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Outcome, Trainer, one_class, schedule
+from annobench.methods.adapted import Adapted, _nothing_learned, _outcome_notes
 from annobench.methods.torch.losses import LOSSES, build_loss
+from annobench.methods.transformer import model as models
+from annobench.methods.transformer import sources, strategies
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.checks import CheckFailedError
+from annobench.methods.transformer.probe import fit_probe
+from annobench.methods.transformer.recipe import AdaptationRecipe
+from annobench.methods.transformer.training import Labelled, Outcome, Trainer, one_class, schedule
 from annobench.ontology import Ontology
 from helpers import TYPES
 
@@ -277,6 +277,19 @@ def test_one_class_for_all_cells_is_the_best_of_constant_predictions(codes: list
     found, truth = one_class(np.array(codes)), sorted(set(codes))
     scores = [f1_score(codes, [one] * len(codes), labels=truth, average="macro", zero_division=0) for one in truth]
     assert found == pytest.approx(max(scores) if len(truth) > 1 else 0)
+
+
+def test_a_training_that_learned_nothing_is_said(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:
+    assert "warnings" not in fitted(data, ontology, "lora").notes
+    monkeypatch.setattr(Trainer, "score", lambda self, data: (0.1, -1.0))
+    idle = fitted(data, ontology, "lora", recipe={"learning_rates": [0.01, 0.02]})
+    assert idle.notes["warnings"][0].startswith("the training learned nothing: macro F1 on validation cells is 0.100")
+    assert idle.notes["training"]["learning_rate"] == 0.01
+    outcome = Outcome(0.1, score=(0.05, -2.0), floor=0.06, trained={0.1: 0.04, 0.01: 0.05})
+    assert _nothing_learned(outcome).startswith(
+        "the training learned nothing: macro F1 on validation cells is 0.050, that of one class for all of them 0.060 "
+        "(learning rates: 0.1: 0.040, 0.01: 0.050)"
+    )
 
 
 def test_cells_are_predicted_and_embedded_in_one_go(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:

@@ -1,6 +1,6 @@
 """BitFit: the biases of the layers are trained."""
 
-from annobench.methods.scgpt.backbone import NORMS, PROJECTIONS, Encoder
+from annobench.methods.transformer.backbone import NORMS, PROJECTIONS, Encoder
 
 LABEL = "BitFit"
 RATES = (1e-3, 4e-3, 1.6e-2)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from annobench.core.errors import nearest
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.backbone import Encoder
 
 STRATEGIES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
 

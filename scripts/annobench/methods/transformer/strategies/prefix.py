@@ -1,7 +1,7 @@
 """Prefix tuning: keys and values before those of the tokens in every layer."""
 
-from annobench.methods.scgpt.adapters.prepended import KeyValuePrefix
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.prepended import KeyValuePrefix
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "prefix tuning"
 RATES = (2e-3, 1e-2, 5e-2)

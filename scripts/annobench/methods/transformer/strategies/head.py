@@ -1,6 +1,6 @@
 """Head: the head alone is trained, on features of the frozen backbone."""
 
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "head"
 RATES = (1e-3, 5e-3, 2e-2)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from annobench.core.errors import ConfigError, nearest
-from annobench.methods.scgpt.backbone import PROJECTIONS, Encoder
+from annobench.methods.transformer.backbone import PROJECTIONS, Encoder
 
 TARGETS = {
     "attention": ("q_proj", "v_proj"),

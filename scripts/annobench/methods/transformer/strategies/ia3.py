@@ -1,9 +1,9 @@
 """IA3: a factor for each number that keys, values and the feed-forward part work with."""
 
 from annobench.core.errors import ConfigError
-from annobench.methods.scgpt.adapters.places import replace_layers
-from annobench.methods.scgpt.adapters.scaled import ScaledLinear
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.places import replace_layers
+from annobench.methods.transformer.adapters.scaled import ScaledLinear
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "IA3"
 RATES = (2e-3, 1e-2, 5e-2)

@@ -18,7 +18,7 @@ from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import StoredTokens
 from annobench.data.tokens.tokeniser import Tokeniser
-from annobench.methods.scgpt.batches import TokenTable
+from annobench.methods.transformer.batches import TokenTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from annobench.methods.scgpt.backbone import EncoderLayer, KeysValues
 from annobench.methods.torch.dropout import Dropout
+from annobench.methods.transformer.backbone import EncoderLayer, KeysValues
 
 
 class DeepPrompt(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from annobench.data.checkpoints.spec import BertShape
-from annobench.methods.scgpt.backbone import Encoder, EncoderLayer, vectors
 from annobench.methods.torch.dropout import Dropout
+from annobench.methods.transformer.backbone import Encoder, EncoderLayer, vectors
 
 
 class Bert(Encoder):

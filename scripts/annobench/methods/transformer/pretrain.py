@@ -25,7 +25,7 @@ from annobench.data.tokens.genes import check_organism
 from annobench.data.tokens.stored import StoredTokens
 from annobench.data.tokens.tokenise import PreparedCells, all_tokens
 from annobench.data.tokens.tokeniser import Tokeniser
-from annobench.methods.scgpt.backbone import Backbone
+from annobench.methods.transformer.backbone import Backbone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

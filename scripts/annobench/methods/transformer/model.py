@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from annobench.data.checkpoints.spec import Shape
-from annobench.methods.scgpt import strategies
-from annobench.methods.scgpt.backbone import Encoder
-from annobench.methods.scgpt.batches import Batch, TokenTable, pieces
-from annobench.methods.scgpt.weights import encoder_of
 from annobench.methods.torch.dropout import Dropout
 from annobench.methods.torch.inference import precision
+from annobench.methods.transformer import strategies
+from annobench.methods.transformer.backbone import Encoder
+from annobench.methods.transformer.batches import Batch, TokenTable, pieces
+from annobench.methods.transformer.weights import encoder_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """Deep prompts: vectors before the tokens of every layer, which scDLKit calls prefix tuning."""
 
-from annobench.methods.scgpt.adapters.prepended import DeepPrompt
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.prepended import DeepPrompt
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "deep prompt"
 RATES = (2e-3, 1e-2, 5e-2)

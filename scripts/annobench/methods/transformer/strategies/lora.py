@@ -1,8 +1,8 @@
 """LoRA: changes of low rank in Linear layers."""
 
-from annobench.methods.scgpt.adapters.lowrank import LowRankLinear
-from annobench.methods.scgpt.adapters.places import replace_layers, target_layers
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.lowrank import LowRankLinear
+from annobench.methods.transformer.adapters.places import replace_layers, target_layers
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "LoRA"
 RATES = (1e-3, 4e-3, 1.6e-2)

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from annobench.core.errors import AnnobenchError
 from annobench.fit.embedding_checks import Geometry
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.model import Annotator
 from annobench.methods.torch.dropout import Dropout
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.model import Annotator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from annobench.data.checkpoints.spec import BertShape, ScgptShape, Shape
-from annobench.methods.scgpt.backbone import Backbone, Encoder
-from annobench.methods.scgpt.bert import Bert
+from annobench.methods.transformer.backbone import Backbone, Encoder
+from annobench.methods.transformer.bert import Bert
 
 if TYPE_CHECKING:
     from annobench.data.checkpoints.stored import StoredCheckpoint

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from annobench.core.counts import class_counts, macro_f1
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.batches import pieces as groups
-from annobench.methods.scgpt.model import Annotator, features_of, is_out_of_memory
-from annobench.methods.scgpt.recipe import AdaptationRecipe
 from annobench.methods.torch.inference import precision
 from annobench.methods.torch.optimiser import AdamW
 from annobench.methods.torch.trainer import seed_step
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.batches import pieces as groups
+from annobench.methods.transformer.model import Annotator, features_of, is_out_of_memory
+from annobench.methods.transformer.recipe import AdaptationRecipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

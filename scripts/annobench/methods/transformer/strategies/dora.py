@@ -1,8 +1,8 @@
 """DoRA: changes of low rank in the direction of weights, and trained lengths."""
 
-from annobench.methods.scgpt.adapters.lowrank import MagnitudeLinear
-from annobench.methods.scgpt.adapters.places import replace_layers, target_layers
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.lowrank import MagnitudeLinear
+from annobench.methods.transformer.adapters.places import replace_layers, target_layers
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "DoRA"
 RATES = (1e-3, 4e-3, 1.6e-2)

@@ -8,8 +8,8 @@ from annobench.core.errors import DataError
 from annobench.core.files import read_json, write_json
 from annobench.core.spec import Spec
 from annobench.data.checkpoints.spec import InputSpec
-from annobench.methods.scgpt.model import Annotator
-from annobench.methods.scgpt.sources import Base
+from annobench.methods.transformer.model import Annotator
+from annobench.methods.transformer.sources import Base
 
 TENSORS, FACTS = "adapter.safetensors", "adapter.json"
 _OF_DATA = {"least_known", "normalise"}  # what the input of a checkpoint says of datasets, and of frozen embeddings

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from annobench.core.errors import ConfigError, MethodSkipped, nearest
-from annobench.methods.scgpt.adapters.places import target_layers
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.places import target_layers
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "peft"
 RATES = (1e-3, 4e-3, 1.6e-2)

@@ -1,7 +1,7 @@
 """Adapter: a bottleneck after attention and one after the feed-forward part of every layer."""
 
-from annobench.methods.scgpt.adapters.bottleneck import Bottleneck
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.adapters.bottleneck import Bottleneck
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "adapter"
 RATES = (1e-3, 4e-3, 1.6e-2)

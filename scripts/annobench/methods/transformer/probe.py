@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from annobench.core.counts import macro_f1_of_codes
-from annobench.methods.scgpt.model import ProbeHead
+from annobench.methods.transformer.model import ProbeHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

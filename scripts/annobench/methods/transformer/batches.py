@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from annobench.methods.scgpt.packing import Packing
+from annobench.methods.transformer.packing import Packing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

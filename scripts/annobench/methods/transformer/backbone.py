@@ -12,16 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from annobench.data.checkpoints.spec import ScgptShape, Shape
-from annobench.methods.scgpt.packing import Packing
 from annobench.methods.torch.dropout import Dropout
+from annobench.methods.transformer.packing import Packing
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]  # (heads, length, width / heads) each, or the same for every cell
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "linear1", "linear2")
 NORMS = ("norm1", "norm2")
-
-
-BackboneShape: TypeAlias = ScgptShape
 
 
 class EncoderLayer(nn.Module):

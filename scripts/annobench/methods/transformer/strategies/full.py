@@ -1,6 +1,6 @@
 """Full fine-tuning: every weight of the backbone is trained."""
 
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "full fine-tuning"
 RATES = (1e-4, 5e-4, 2e-3)

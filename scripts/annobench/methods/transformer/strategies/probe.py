@@ -1,6 +1,6 @@
 """Frozen probe: a logistic regression on standardised features of the frozen backbone."""
 
-from annobench.methods.scgpt.backbone import Encoder
+from annobench.methods.transformer.backbone import Encoder
 
 LABEL = "frozen probe"
 RATES = ()  # solved, not trained in steps

@@ -1,6 +1,6 @@
 """LN tuning: the LayerNorms of the layers are trained."""
 
-from annobench.methods.scgpt.backbone import NORMS, Encoder
+from annobench.methods.transformer.backbone import NORMS, Encoder
 
 LABEL = "LN tuning"
 RATES = (1e-3, 4e-3, 1.6e-2)
