@@ -15,7 +15,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WASTE = {"cpu": 4_096, "cuda": 1 << 20}  # pairs of tokens that may be padding in a group, rather than one more call
+_WASTE, _WASTE_GPU = 4_096, 1 << 20  # pairs of tokens that may be padding in a group, rather than one more call
 _MULTIPLE = 16  # kernels of attention are slower with lengths between the multiples of their blocks
 
 
@@ -98,7 +98,7 @@ class Packing:
             suits the device.
         """
         if waste is None:
-            waste = _WASTE[torch.device(device).type]
+            waste = _WASTE if torch.device(device).type == "cpu" else _WASTE_GPU
         ends = np.cumsum(lengths)
         starts = ends - lengths
         made = []
