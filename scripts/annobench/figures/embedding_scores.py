@@ -27,7 +27,7 @@ from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import COLOURS, DARK, GREY, MARKERS, Tables, light_rows, new_figure
 
 TABLES = ("summary", "audit", "ranking")
-NEEDS = ("embeddings",)
+NEEDS = ("embedding_scores",)
 ORDER = 45
 _BLIND = {
     "shuffled": "cells exchanged",

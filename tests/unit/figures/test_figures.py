@@ -425,10 +425,11 @@ def test_probes_per_class_are_drawn_where_probes_are_computed(
     names = needs.drawable(replace(study, splits=splits))
     assert ("probe_classes" in names) == probes
     assert ("embedding_maps" in names) == embeddings
+    assert "embedding_scores" not in names  # `scoring.metrics` shows none of them
 
 
 def test_studies_of_embeddings_have_their_figures_by_default() -> None:
-    assert {"probe_classes", "embedding_maps"} <= set(Targets(resolve("embedding")).figure_names)
+    assert {"probe_classes", "embedding_maps", "embedding_scores"} <= set(Targets(resolve("embedding")).figure_names)
 
 
 def test_every_need_is_one_that_studies_can_have() -> None:
