@@ -31,14 +31,15 @@ from repository import machine
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from annobench.methods.scgpt.backbone import Backbone, BackboneShape
-from annobench.methods.scgpt.batches import Batch, TokenTable, pieces
-from annobench.methods.scgpt.model import build, features_of
-from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Trainer
+from annobench.data.checkpoints.spec import ScgptShape
 from annobench.methods.torch.optimiser import AdamW
+from annobench.methods.transformer.backbone import Backbone
+from annobench.methods.transformer.batches import Batch, TokenTable
+from annobench.methods.transformer.model import build, features_of
+from annobench.methods.transformer.recipe import AdaptationRecipe
+from annobench.methods.transformer.training import Labelled, Trainer
 
-SHAPE = BackboneShape(tokens=1002, width=64, hidden=64, layers=4, heads=4, dropout=0.2, pad=999)
+SHAPE = ScgptShape(tokens=1002, width=64, hidden=64, layers=4, heads=4, dropout=0.2, pad=999)
 CELLS, CLASSES, BATCH, PADDED = 1024, 10, 64, 136
 KINDS = {
     "optimiser": ("adamw", "_foreach", "Optimizer", "aten::sqrt", "addcdiv", "addcmul", "lerp"),
@@ -185,9 +186,7 @@ def beside_pytorch(options: argparse.Namespace) -> None:
     print(f"{'lora, prediction':32} {CELLS / (time.perf_counter() - begin):7,.0f} cells/s")
     rows = next(ours["full"].batches(1))
     lengths = tokens.rows(rows).lengths()
-    padded = sum(len(one) * lengths[one].max() for one in pieces(lengths, AdaptationRecipe().tokens))
-    print(f"padding: {1 - lengths.sum() / padded:.0%} of the tokens of a batch; padded to {PADDED}: ", end="")
-    print(f"{1 - lengths.mean() / PADDED:.0%}")
+    print(f"padding to {PADDED}: {1 - lengths.mean() / PADDED:.0%} of the tokens of a batch; packed: none")
     for name, one in ours.items():
         print(f"{name}: " + parts(partial(steps, one, optimisers[name], rows)))
 

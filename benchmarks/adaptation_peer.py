@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from annobench.methods.scgpt import sources
-from annobench.methods.scgpt.batches import Batch, TokenTable
-from annobench.methods.scgpt.model import build
-from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Trainer
 from annobench.methods.torch.optimiser import AdamW
+from annobench.methods.transformer import sources
+from annobench.methods.transformer.batches import Batch, TokenTable
+from annobench.methods.transformer.model import build
+from annobench.methods.transformer.recipe import AdaptationRecipe
+from annobench.methods.transformer.training import Labelled, Trainer
 
 if TYPE_CHECKING:
     from anndata import AnnData

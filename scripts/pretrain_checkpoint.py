@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.data.checkpoints.spec import CheckpointSpec
-from annobench.methods.scgpt.pretrain import pretrain_checkpoint
+from annobench.methods.transformer.pretrain import pretrain_checkpoint
 from annobench.workflow.driver import job
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from annobench.data.checkpoints.spec import BertShape
-from annobench.methods.scgpt.backbone import Backbone, BackboneShape
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.bert import Bert
-from annobench.methods.scgpt.model import Annotator, build
-from annobench.methods.scgpt.sources import Base
+from annobench.data.checkpoints.spec import BertShape, ScgptShape
+from annobench.methods.transformer.backbone import Backbone
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.bert import Bert
+from annobench.methods.transformer.model import Annotator, build
+from annobench.methods.transformer.sources import Base
 
-SHAPE = BackboneShape(tokens=30, width=16, hidden=24, layers=2, heads=2, dropout=0.1, pad=29)
+SHAPE = ScgptShape(tokens=30, width=16, hidden=24, layers=2, heads=2, dropout=0.1, pad=29)
 CLS = 28
 # as SHAPE, in the layout of Geneformer: <pad> 29, <cls> 28, <eos> 27
 RANKED = BertShape(
@@ -21,7 +21,7 @@ RANKED = BertShape(
 )
 
 
-def backbone(seed: int = 0, shape: BackboneShape = SHAPE) -> Backbone:
+def backbone(seed: int = 0, shape: ScgptShape = SHAPE) -> Backbone:
     """One with random weights, biases and norms included, so that none is without effect."""
     torch.manual_seed(seed)
     made = Backbone(shape)

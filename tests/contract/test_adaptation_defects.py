@@ -45,9 +45,9 @@ from annobench.fit.registry import load_class
 from annobench.fit.run_record import RunRecord
 from annobench.methods import adapted
 from annobench.methods.adapted import Adapted
-from annobench.methods.scgpt import sources, strategies
-from annobench.methods.scgpt.model import Annotator
-from annobench.methods.scgpt.training import Labelled, Trainer
+from annobench.methods.transformer import sources, strategies
+from annobench.methods.transformer.model import Annotator
+from annobench.methods.transformer.training import Labelled, Trainer
 from annobench.ontology import Ontology
 from annobench.splits.balance.select import select_cells
 from annobench.splits.roles import assign_roles

@@ -21,7 +21,7 @@ from annobench.fit.job import FitJob
 from annobench.fit.parent import run_fit
 from annobench.fit.run_record import RunRecord
 from annobench.fit.uses import folders_of
-from annobench.methods.scgpt.weights import load_backbone
+from annobench.methods.transformer.weights import load_backbone
 from checkpoint_folders import RANKS, geneformer_source, spec_of, write_folder, write_geneformer
 from helpers import KEEP, fit_job
 

@@ -31,7 +31,7 @@ from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import COLOURS, GREY, Tables, headline, new_figure
 
 TABLES = ("summary", "audit", "ranking")
-NEEDS = ("embeddings",)
+NEEDS = ("embedding_scores",)
 ORDER = 45
 _BLIND = ("shuffled", "noise", "batch_alone", "depth_alone")
 _FIELD, _ROW, _NAMES, _HEAD = 0.78, 0.21, 2.9, 1.0  # inches

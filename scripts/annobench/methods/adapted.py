@@ -1,4 +1,4 @@
-"""A foundation model adapted to the labels of the training cells, by any strategy of methods/scgpt/strategies."""
+"""A foundation model adapted to the labels of the training cells, by any strategy of methods/transformer/strategies."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -12,15 +12,15 @@ import torch
 from annobench.core.errors import DataError
 from annobench.fit.method import Abilities, Context, Embedding, Method, Needs
 from annobench.fit.predictions import Predictions
-from annobench.methods.scgpt import saved, sources, strategies
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.checks import check_embedding, check_training
-from annobench.methods.scgpt.model import Annotator, build, features_of, logits_of, parts, probabilities, sizes
-from annobench.methods.scgpt.probe import fit_probe
-from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Outcome, Trainer
 from annobench.methods.torch.classifier import label_codes
 from annobench.methods.torch.losses import build_loss
+from annobench.methods.transformer import saved, sources, strategies
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.checks import check_embedding, check_training
+from annobench.methods.transformer.model import Annotator, build, features_of, logits_of, parts, probabilities, sizes
+from annobench.methods.transformer.probe import fit_probe
+from annobench.methods.transformer.recipe import AdaptationRecipe
+from annobench.methods.transformer.training import Labelled, Outcome, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ class Adapted(Method):
     Parameters
     ----------
     strategy
-        Name of a file in methods/scgpt/strategies.
+        Name of a file in methods/transformer/strategies.
     options
         Parameters of the strategy, such as `target`, `rank` or `length`; those that differ from its defaults.
     loss
@@ -55,7 +55,7 @@ class Adapted(Method):
 
     needs = Needs(tokens=True)
     abilities = Abilities(embedding=True, gpu=True, streams=True)  # tokens stand for the counts
-    parts: ClassVar[Mapping[str, str]] = {"strategy": "methods/scgpt/strategies", "loss": "methods/torch/losses"}
+    parts: ClassVar[Mapping[str, str]] = {"strategy": "methods/transformer/strategies", "loss": "methods/torch/losses"}
     part_options: ClassVar[Mapping[str, str]] = {"options": "strategy"}
 
     def __init__(
@@ -191,6 +191,8 @@ class Adapted(Method):
         outcome = trainer.run(tuple(self.recipe.learning_rates or strategies.strategy(self.strategy).RATES))
         assert self.notes is not None
         self.notes["training"] = _outcome_notes(outcome)
+        if outcome.score is not None and outcome.score[0] <= outcome.floor:
+            self.notes["warnings"] = (_nothing_learned(outcome),)
 
     def _losses(self, codes: "NDArray[np.int64]", context: Context) -> Callable[[bool], torch.nn.Module]:
         """A function from whether classes are weighted, by N / (classes * count), to the loss."""
@@ -286,11 +288,22 @@ def _outcome_notes(outcome: Outcome) -> dict[str, str | int | float]:
     }
     if outcome.score is not None:
         notes["validation_macro_f1"] = round(outcome.score[0], 4)
+        notes["one_class_macro_f1"] = round(outcome.floor, 4)
     if outcome.tried:
         notes["learning_rates_tried"] = _scores(dict(sorted(outcome.tried.items())))
-    if len(outcome.trained) > 1:  # the first one ended below its trial, or not at all
+    if len(outcome.trained) > 1:  # the first one ended below its trial, or learned nothing
         notes["learning_rates_trained"] = _scores(outcome.trained)
     return notes
+
+
+def _nothing_learned(outcome: Outcome) -> str:
+    """That a training is no better than one class for all cells, for people."""
+    reached = 0.0 if outcome.score is None else outcome.score[0]
+    return (
+        f"the training learned nothing: macro F1 on validation cells is {reached:.3f}, that of one class for all of "
+        f"them {outcome.floor:.3f} (learning rates: {_scores(outcome.trained)}); more steps (recipe.steps) or other "
+        "rates (recipe.learning_rates) may help"
+    )
 
 
 def _scores(of: Mapping[float, float | None]) -> str:

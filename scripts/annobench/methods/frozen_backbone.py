@@ -44,7 +44,7 @@ class FrozenBackbone(Method):
 
         from annobench.data.checkpoints.stored import StoredCheckpoint
         from annobench.data.tokens.stored import StoredTokens
-        from annobench.methods.scgpt.weights import load_backbone
+        from annobench.methods.transformer.weights import load_backbone
 
         assert context.tokens is not None
         assert context.weights is not None

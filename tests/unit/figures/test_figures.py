@@ -417,6 +417,31 @@ def test_figures_without_data_are_not_asked_for() -> None:
     assert "cross_study" in lung.figure_names  # a pair is shown there as well
 
 
+@pytest.mark.parametrize(
+    ("families", "probes", "embeddings"),
+    [
+        (["flat", "silhouette", "geometry"], False, True),  # maps and scores of embeddings, but no probes
+        (["flat", "probes"], True, True),
+        (["flat", "geometry"], False, False),
+        (None, False, False),  # methods that predict labels have neither by default
+    ],
+)
+def test_probes_per_class_are_drawn_where_probes_are_computed(
+    families: list[str] | None, probes: bool, embeddings: bool
+) -> None:
+    study = resolve("adaptation_small")
+    asked = tuple(families) if families else None
+    splits = {name: replace(split, metric_families=asked) for name, split in study.splits.items()}
+    names = needs.drawable(replace(study, splits=splits))
+    assert ("probe_classes" in names) == probes
+    assert ("embedding_maps" in names) == embeddings
+    assert "embedding_scores" not in names  # `scoring.metrics` shows none of them
+
+
+def test_studies_of_embeddings_have_their_figures_by_default() -> None:
+    assert {"probe_classes", "embedding_maps", "embedding_scores"} <= set(Targets(resolve("embedding")).figure_names)
+
+
 def test_every_need_is_one_that_studies_can_have() -> None:
     study = resolve(None)
     named = {need for name in figures() for need in figure_facts(name).needs}

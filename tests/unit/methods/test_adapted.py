@@ -16,20 +16,21 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 
 from adaptation import CLS, SHAPE, annotator, backbone, base, cell_tokens
 from annobench.core.errors import DataError
 from annobench.fit.method import Context
 from annobench.fit.predictions import Predictions, joined
-from annobench.methods.adapted import Adapted, _outcome_notes
-from annobench.methods.scgpt import model as models
-from annobench.methods.scgpt import sources, strategies
-from annobench.methods.scgpt.batches import TokenTable
-from annobench.methods.scgpt.checks import CheckFailedError
-from annobench.methods.scgpt.probe import fit_probe
-from annobench.methods.scgpt.recipe import AdaptationRecipe
-from annobench.methods.scgpt.training import Labelled, Outcome, Trainer, schedule
+from annobench.methods.adapted import Adapted, _nothing_learned, _outcome_notes
 from annobench.methods.torch.losses import LOSSES, build_loss
+from annobench.methods.transformer import model as models
+from annobench.methods.transformer import sources, strategies
+from annobench.methods.transformer.batches import TokenTable
+from annobench.methods.transformer.checks import CheckFailedError
+from annobench.methods.transformer.probe import fit_probe
+from annobench.methods.transformer.recipe import AdaptationRecipe
+from annobench.methods.transformer.training import Labelled, Outcome, Trainer, one_class, schedule
 from annobench.ontology import Ontology
 from helpers import TYPES
 
@@ -189,7 +190,7 @@ class Scripted(Trainer):
             bias.fill_(rate)
         if score is None:
             raise FloatingPointError(f"with {rate}")
-        return Outcome(rate, steps=steps, score=(score, -rate))
+        return Outcome(rate, steps=steps, score=(score, -rate), floor=self.floor)
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,14 @@ class Scripted(Trainer):
         ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.4), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.4}),
         # below what its trial reached: the next lower one, never a higher one
         ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.1), 1e-1: (0.3, 0.9)}, 1e-3, {1e-2: 0.1, 1e-3: 0.3}),
-        ({1e-3: (0.2, 0.05), 1e-2: (0.4, 0.1), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.1, 1e-3: 0.05}),
+        ({1e-3: (0.2, 0.18), 1e-2: (0.4, 0.3), 1e-1: (0.3, 0.9)}, 1e-2, {1e-2: 0.3, 1e-3: 0.18}),
         ({1e-3: (0.2, 0.3), 1e-2: (0.3, 0.2), 1e-1: (0.4, 0.1)}, 1e-3, {1e-1: 0.1, 1e-2: 0.2, 1e-3: 0.3}),
         ({1e-3: (0.2, 0.1), 1e-2: (0.3, 0.1), 1e-1: (0.4, None)}, 1e-3, {1e-1: None, 1e-2: 0.1, 1e-3: 0.1}),
-        ({1e-3: (None, 0.9), 1e-2: (0.3, 0.1)}, 1e-2, {1e-2: 0.1}),  # a trial that was not finite is no way out
+        ({1e-3: (None, 0.9), 1e-2: (0.3, 0.2)}, 1e-2, {1e-2: 0.2}),  # a trial that was not finite is no way out
+        # one class for all cells reaches 1/6 here: up to it trials say nothing, and their losses decide
+        ({1e-3: (0.1, 0.3), 1e-2: (0.16, 0.1)}, 1e-3, {1e-3: 0.3}),
+        # a training that learns nothing is no better than its trial
+        ({1e-3: (0.2, 0.3), 1e-2: (0.4, 0.5), 1e-1: (0.5, 0.16)}, 1e-2, {1e-1: 0.16, 1e-2: 0.5}),
     ],
 )
 def test_a_training_that_ends_below_its_trial_is_tried_with_the_next_lower_rate(
@@ -238,11 +243,14 @@ def test_what_is_kept_is_the_best_of_what_was_trained(found: list[tuple[float | 
         return
     rates = list(outcome.trained)
     assert rates == sorted(rates, reverse=True)
-    assert scores[rates[0]][0] == max(scores[rate][0] for rate in finite)
+    floor = 1 / 6
+    assert one.floor == pytest.approx(floor)
+    assert max(scores[rates[0]][0], floor) == max(floor, *(scores[rate][0] for rate in finite))
     for rate in rates[:-1]:
-        assert scores[rate][1] is None or scores[rate][1] < scores[rate][0]
+        assert scores[rate][1] is None or scores[rate][1] < scores[rate][0] or scores[rate][1] <= floor
     reached = [score for score in outcome.trained.values() if score is not None]
-    assert outcome.score[0] == max(reached) == outcome.trained[outcome.rate]
+    assert max(outcome.score[0], floor) == max(floor, *reached)
+    assert outcome.score[0] == outcome.trained[outcome.rate]
     assert one.model.head.linear.bias.eq(outcome.rate).all()
     again = Scripted(scores)
     assert again.run(tuple(scores)) == outcome
@@ -262,6 +270,26 @@ def test_run_record_names_the_rates_that_were_trained(data: Dataset, ontology: O
     assert notes["learning_rates_trained"].startswith("0.05: 0.010, 0.02: ")
     assert notes["learning_rate"] == 0.02
     assert accuracy(joined(method.predict(data.query)), data) > 0.6
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
+def test_one_class_for_all_cells_is_the_best_of_constant_predictions(codes: list[int]) -> None:
+    found, truth = one_class(np.array(codes)), sorted(set(codes))
+    scores = [f1_score(codes, [one] * len(codes), labels=truth, average="macro", zero_division=0) for one in truth]
+    assert found == pytest.approx(max(scores) if len(truth) > 1 else 0)
+
+
+def test_a_training_that_learned_nothing_is_said(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:
+    assert "warnings" not in fitted(data, ontology, "lora").notes
+    monkeypatch.setattr(Trainer, "score", lambda self, data: (0.1, -1.0))
+    idle = fitted(data, ontology, "lora", recipe={"learning_rates": [0.01, 0.02]})
+    assert idle.notes["warnings"][0].startswith("the training learned nothing: macro F1 on validation cells is 0.100")
+    assert idle.notes["training"]["learning_rate"] == 0.01
+    outcome = Outcome(0.1, score=(0.05, -2.0), floor=0.06, trained={0.1: 0.04, 0.01: 0.05})
+    assert _nothing_learned(outcome).startswith(
+        "the training learned nothing: macro F1 on validation cells is 0.050, that of one class for all of them 0.060 "
+        "(learning rates: 0.1: 0.040, 0.01: 0.050)"
+    )
 
 
 def test_cells_are_predicted_and_embedded_in_one_go(data: Dataset, ontology: Ontology, monkeypatch: Any) -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adaptation import CLS, SHAPE, backbone, cell_tokens
-from annobench.methods.scgpt.backbone import Backbone, BackboneShape
-from annobench.methods.scgpt.batches import Batch, TokenTable, pieces
-from annobench.methods.scgpt.packing import Packing
+from annobench.data.checkpoints.spec import ScgptShape
+from annobench.methods.transformer.backbone import Backbone
+from annobench.methods.transformer.batches import Batch, TokenTable, pieces
+from annobench.methods.transformer.packing import Packing
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +125,7 @@ def test_values_that_repeat_are_encoded_once_to_the_same() -> None:
 
 
 def test_the_whole_human_size() -> None:
-    shape = BackboneShape(tokens=60_697, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=60_694)
+    shape = ScgptShape(tokens=60_697, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=60_694)
     with torch.device("meta"):
         made = Backbone(shape)
     assert sum(one.numel() for one in made.parameters()) == 50_278_400
@@ -134,7 +135,7 @@ def test_the_whole_human_size() -> None:
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 16 is not a multiple of 3 heads"):
-        BackboneShape(tokens=5, width=16, hidden=8, layers=1, heads=3, dropout=0, pad=0)
+        ScgptShape(tokens=5, width=16, hidden=8, layers=1, heads=3, dropout=0, pad=0)
 
 
 # --- batches

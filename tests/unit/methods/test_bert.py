@@ -22,13 +22,13 @@ from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.fit.method import Context
 from annobench.fit.predictions import joined
 from annobench.methods.adapted import Adapted
-from annobench.methods.scgpt import checks, sources, strategies
-from annobench.methods.scgpt.adapters.places import TARGETS, merge
-from annobench.methods.scgpt.batches import Batch, TokenTable
-from annobench.methods.scgpt.bert import Bert
-from annobench.methods.scgpt.checks import CheckFailedError, check_training
-from annobench.methods.scgpt.model import Annotator
-from annobench.methods.scgpt.weights import load_backbone
+from annobench.methods.transformer import checks, sources, strategies
+from annobench.methods.transformer.adapters.places import TARGETS, merge
+from annobench.methods.transformer.batches import Batch, TokenTable
+from annobench.methods.transformer.bert import Bert
+from annobench.methods.transformer.checks import CheckFailedError, check_training
+from annobench.methods.transformer.model import Annotator
+from annobench.methods.transformer.weights import load_backbone
 from annobench.ontology import Ontology
 from checkpoint_folders import RANKS, bert_vocabulary, geneformer_source, spec_of
 from helpers import TYPES

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from adaptation import SHAPE, annotator, backbone, cell_tokens
 from annobench.core.errors import ConfigError, MethodSkipped
-from annobench.methods.scgpt import strategies
-from annobench.methods.scgpt.backbone import Backbone
-from annobench.methods.scgpt.batches import Batch
-from annobench.methods.scgpt.checks import check_training
+from annobench.methods.transformer import strategies
+from annobench.methods.transformer.backbone import Backbone
+from annobench.methods.transformer.batches import Batch
+from annobench.methods.transformer.checks import check_training
 
 LOW = {"r": 4, "lora_alpha": 6, "lora_dropout": 0.0}
 OURS = {"rank": 4, "alpha": 6.0, "dropout": 0.0}

@@ -13,9 +13,9 @@ from annobench.data.checkpoints.initial import initial_weights
 from annobench.data.checkpoints.spec import CheckpointRecord, CheckpointSpec
 from annobench.data.checkpoints.stored import StoredCheckpoint
 from annobench.data.tokens.stored import PaddedTokens
-from annobench.methods.scgpt import pretrain
-from annobench.methods.scgpt.pretrain import pretrain_checkpoint
-from annobench.methods.scgpt.weights import load_backbone
+from annobench.methods.transformer import pretrain
+from annobench.methods.transformer.pretrain import pretrain_checkpoint
+from annobench.methods.transformer.weights import load_backbone
 from annobench.ontology import Ontology
 from checkpoint_folders import shape_for, spec_of
 from helpers import cells

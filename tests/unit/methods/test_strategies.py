@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from adaptation import SHAPE, annotator, backbone, base, cell_tokens
 from annobench.core.errors import ConfigError
-from annobench.methods.scgpt import strategies
-from annobench.methods.scgpt.adapters.lowrank import LowRankLinear, MagnitudeLinear
-from annobench.methods.scgpt.adapters.places import TARGETS, merge
-from annobench.methods.scgpt.adapters.scaled import ScaledLinear
-from annobench.methods.scgpt.backbone import Backbone
-from annobench.methods.scgpt.batches import Batch
-from annobench.methods.scgpt.checks import CheckFailedError, check_embedding, check_training, without_dropout
-from annobench.methods.scgpt.model import Annotator, Head, sizes
+from annobench.methods.transformer import strategies
+from annobench.methods.transformer.adapters.lowrank import LowRankLinear, MagnitudeLinear
+from annobench.methods.transformer.adapters.places import TARGETS, merge
+from annobench.methods.transformer.adapters.scaled import ScaledLinear
+from annobench.methods.transformer.backbone import Backbone
+from annobench.methods.transformer.batches import Batch
+from annobench.methods.transformer.checks import CheckFailedError, check_embedding, check_training, without_dropout
+from annobench.methods.transformer.model import Annotator, Head, sizes
 
 # Every file of the folder: a new strategy is tested by being there. `peft` needs packages that the core does not have;
 # for more of its methods see test_peft_strategies.py
@@ -183,9 +183,9 @@ def test_numbers_that_are_trained() -> None:
 
 def test_sizes_of_scdlkits_strategies_at_the_whole_human_size() -> None:
     """Its counts with 8 classes, head included: 152,584 for LoRA of rank 4, 128,008 for prompts, 17,416 for IA3."""
-    from annobench.methods.scgpt.backbone import BackboneShape
+    from annobench.data.checkpoints.spec import ScgptShape
 
-    shape = BackboneShape(tokens=9, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=0)
+    shape = ScgptShape(tokens=9, width=512, hidden=512, layers=12, heads=8, dropout=0.2, pad=0)
     head = 2 * 512 + 512 * 8 + 8
 
     def trained(name: str, **options: object) -> int:

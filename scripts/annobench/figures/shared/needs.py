@@ -10,6 +10,7 @@ from annobench.config.entities import parts_of
 from annobench.config.factors import pairs
 from annobench.config.figures import figure_facts
 from annobench.config.method_factors import method_factors
+from annobench.config.metrics import metric_facts
 from annobench.config.study import Study
 from annobench.core.errors import ConfigError, nearest
 from annobench.data.spec import has_real_cells
@@ -74,6 +75,14 @@ def factors(study: Study) -> bool:
 def embeddings(study: Study) -> bool:
     """Scores of embeddings: an evaluation names such a family, or names none and a method predicts no labels."""
     return _computes(study, OF_EMBEDDINGS)
+
+
+@need
+def embedding_scores(study: Study) -> bool:
+    """Such scores, of which the study shows one (`scoring.primary`, `scoring.metrics`)."""
+    scoring = study.settings["scoring"]
+    shown = {metric_facts()[name].family for name in (scoring["primary"], *scoring["metrics"])}
+    return _computes(study, shown.intersection(OF_EMBEDDINGS))
 
 
 @need
