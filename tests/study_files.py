@@ -193,7 +193,7 @@ def _audit(name: str) -> dict[str, list[Any]]:
     elif name == "degs":
         rows = [("new", "A1", "GENE", "B", 0.5)]
     elif name == "places":
-        rows = [("new", "c1", 0.0, 1.0, "A1")]
+        rows = [("new", "c1", 0.0, 1.0, "A1", "B")]
     elif name == "margins":
         rows = [("flat", "accuracy", "-", "-", "majority", "methods", 0.5, 0.4, 0.6, "donors")]
     elif name == "label_noise":

@@ -25,7 +25,7 @@ from annobench.figures.shared.trained import counted, explain, marks_of
 
 TABLES = ("ranking", "confusion", "classes", "trees", "splits")
 ORDER = 50
-_NAMES, _TITLE, _LEAST = 2.5, 1.1, 2.9  # inches beside and above a matrix, and of a matrix
+_NAMES, _TITLE, _LEAST = 2.9, 1.1, 2.9  # inches beside and above a matrix, and of a matrix
 _ROWS = 120  # of all matrices together
 
 

@@ -50,7 +50,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     grids = [_grid(part[part["name"] == name], order) for name in shown]
     most = max(len(grid.columns) for grid in grids)
     height = 2.2 + 0.125 * max(len(grid) for grid in grids)
-    field = min(0.26, (WIDEST / len(shown) - 3.2) / most)  # width of a column, inches
+    field = min(0.26, ((WIDEST - 0.9) / len(shown) - 2.9) / most)  # width of a column, inches
     figure = new_figure(0.9 + len(shown) * (2.9 + field * most), height)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, name, grid in zip(panels, shown, grids, strict=True):

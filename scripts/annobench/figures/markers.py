@@ -21,6 +21,7 @@ from annobench.figures.shared.labels import (
     part_of,
     place_title,
     shown_order,
+    wrapped,
 )
 from annobench.figures.shared.points import point_intervals
 from annobench.figures.shared.settings import FigureSettings, MetricWords
@@ -131,5 +132,5 @@ def _titles(axes: Axes, part: pd.DataFrame, metric: MetricWords) -> None:
     every = set(part["reading"])
     which = "" if len(every) == len(against) else f"{_NAMES[against[0]]}: " if against else ""
     axes.set_xlabel(f"† {which}{NOT_EVIDENCE}" if against else " ", color=COLOURS[1], fontsize=8)
-    axes.set_title(capitalised(metric.label) + ("†" if against else ""), fontsize=9, pad=14)
+    axes.set_title(wrapped(capitalised(metric.label) + ("†" if against else ""), 22), fontsize=8.5, pad=14)
     direction(axes, higher_is_better=not metric.lower_is_better)

@@ -25,6 +25,7 @@ from annobench.figures.shared.labels import (
     method_labels,
     method_looks,
     part_of,
+    shown_order,
 )
 from annobench.figures.shared.settings import FigureSettings, Place
 from annobench.figures.shared.style import (
@@ -88,7 +89,7 @@ def draw(tables: Tables, settings: FigureSettings) -> Figure | None:
     metrics = [m for m in dict.fromkeys(tables["summary"]["metric"]) if m in set(audit["metric"])]
     ranking = tables["ranking"]
     names = [m for m in dict.fromkeys(tables["summary"]["method"]) if m not in _controls(ranking)]
-    drawn = _drawn(tables["summary"], names, metrics, places)
+    drawn = shown_order(_drawn(tables["summary"], names, metrics, places), ranking, settings)[0]
     looks = method_looks(ranking, settings, drawn)
     figure = new_figure(3.2 + 3.4 * len(places), 1.6 + 0.34 * len(metrics))
     grid = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]

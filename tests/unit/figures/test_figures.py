@@ -509,7 +509,7 @@ def texts(figure: Figure) -> set[str]:
         ("marker_validation", {"cell one (0)", "Truth", "One", "Marker purity†"}),
         ("deg_heatmap", {"Truth", "One", "G cell one", "cell two"}),
         ("confidence", {"right", "wrong", "published cut", "rule: z-score", "rule: calibrated", "One"}),
-        ("embedding_maps", {"One", "Errors\n" + "47 % of 30 cells"}),
+        ("embedding_maps", {"Predicted types\nOne", "Errors\n27 % of 30 cells"}),
         ("risk_coverage", {"raw", "z-score", "One", "coverage", "risk", "AURC", ".123"}),
         (
             "effects",
@@ -524,7 +524,7 @@ def texts(figure: Figure) -> set[str]:
                 "frozen probe → Lora",
                 "Big",
                 "mean over pairs (95 % interval)",
-                "Data\nall labels",
+                "Data, one\nall labels",
                 "difference in macro F1",
             },
         ),

@@ -29,8 +29,10 @@ PAIRS = [
 
 @pytest.fixture
 def context() -> Context:
-    rows = [("d", "e", "r", "all", "m", true, predicted, n, n / 2) for true, predicted, n, _ in PAIRS]
+    trained = {"A1": 0, "A": 1, "B": 0}  # of two fits
+    rows = [("d", "e", "r", "all", "m", t, predicted, n, n / 2, 2, trained[t]) for t, predicted, n, _ in PAIRS]
     columns = ["dataset", "evaluation", "regime", "split", "method", "true", "predicted", "n", "cells"]
+    columns += ["n_fits", "n_trained"]
     return Context(study()).having(confusion=pd.DataFrame(rows, columns=columns))
 
 
@@ -55,6 +57,15 @@ def test_depths_merge_what_lies_below_a_node(context: Context) -> None:
         (true, predicted): n for true, predicted, n, _ in PAIRS
     }
     assert dict(zip(table["true"], table["true_label"], strict=True))["A"] == "a"
+
+
+def test_a_node_has_training_cells_where_any_label_below_it_has(context: Context) -> None:
+    table = confusion_depths(context)
+    assert set(table["n_fits"]) == {2}
+    top = table[table["depth"] == 1].groupby("true")["n_trained"].agg(set).to_dict()
+    assert top == {"A": {1}, "B": {0}}
+    deepest = table[table["depth"] == table["depth"].max()].groupby("true")["n_trained"].agg(set).to_dict()
+    assert deepest == {"A": {1}, "A1": {0}, "B": {0}}
 
 
 def test_no_fits_no_rows() -> None:

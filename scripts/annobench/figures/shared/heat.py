@@ -43,6 +43,7 @@ def heat(
         White lines between fields, in points.
     """
     figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.set_visible(False)  # seaborn draws the whole figure to look for tick labels that overlap: there are none
     try:
         sns.heatmap(
