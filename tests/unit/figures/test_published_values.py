@@ -134,7 +134,7 @@ def test_captions_name_the_data_where_it_is_not_the_papers() -> None:
     assert rules.settings(SimpleNamespace(figure="ranking")).release is None
     assert rules.settings(SimpleNamespace(figure="decoders")).of_release.views
     tables = TableRules(one)
-    assert tables.published_files() == FILES[:1]
+    assert [ROOT / file for file in tables.published_files()] == FILES[:1]
     assert tables.spec(None).published_values == ("config/published/hce.tsv",)
 
 
