@@ -24,7 +24,7 @@ from annobench.fit.method import Context, FinishedFit, Method
 from annobench.fit.predictions import Predictions, joined
 from annobench.fit.registry import load_class
 from annobench.fit.run_record import RunRecord
-from annobench.ontology import Ontology
+from annobench.ontology import UNKNOWN, Ontology
 from helpers import cells, run_record
 
 
@@ -162,7 +162,9 @@ def test_predictions_keep_the_contract(name: str, data: ad.AnnData, fit_once: Fi
         assert (valid.probabilities >= 0).all()
         assert (valid.probabilities <= 1 + 1e-6).all()
         best = np.asarray(valid.classes, dtype=object)[valid.probabilities.argmax(axis=1)]
-        assert best.tolist() == valid.labels[:, 0].tolist()
+        rejected = valid.labels[:, 0] == UNKNOWN
+        assert best[~rejected].tolist() == valid.labels[~rejected, 0].tolist()
+        assert not rejected.any() or method["parameters"]["reject_below"]
     else:
         assert valid.probabilities is None
 
