@@ -17,8 +17,10 @@ from annobench.cells.store.writer import StoreWriter
 from annobench.cells.stored_cells import StoredCells
 from annobench.config.entities import available, load_method
 from annobench.config.plugins import implementations, method_facts
+from annobench.config.uses import used_outputs
 from annobench.core.paths import ROOT
-from annobench.fit import predictions
+from annobench.fit import predictions, predictions_file
+from annobench.fit.decisions import write_decisions
 from annobench.fit.embedding import write_embedding
 from annobench.fit.method import Context, FinishedFit, Method
 from annobench.fit.predictions import Predictions, joined
@@ -50,6 +52,7 @@ METHODS = [
     and not reads_frozen(m)  # see tests/contract/test_token_fits.py
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss
+    and not m.startswith("vote_")  # the votes of `vote`, counted otherwise: see tests/unit/methods/test_vote.py
 ]
 OTHER_LOSSES = [m for m in available("methods", ROOT) if m.split("_", 1)[0] in ("linear", "mlp", "tabnet")]
 SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer than one batch
@@ -98,17 +101,30 @@ def context(data: ad.AnnData, ontology: Ontology, seed: int = 1, **more: Any) ->
 
 
 def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[FinishedFit, ...]]:
-    """Fits of the methods that a method reads, on the same cells: they leave embeddings of training and test cells."""
-    train, _, query = parts(data)
-    found = {}
-    for role, others in load_method(name, ROOT, "")["uses"].items():
-        folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
-        method = trained(others[0], data, ontology)  # it may give an embedding and nothing else
+    """Fits of the methods that a method reads, on the same cells."""
+    method = load_method(name, ROOT, "")
+    outputs = used_outputs(method["implementation"])
+    return {
+        role: tuple(left_by(other, role, outputs[role], data, ontology) for other in others)
+        for role, others in method["uses"].items()
+    }
+
+
+def left_by(name: str, role: str, output: str, data: ad.AnnData, ontology: Ontology) -> FinishedFit:
+    """The fit of a method with what is read of it: an embedding of training and test cells, or predictions."""
+    train, validation, query = parts(data)
+    folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
+    method = trained(name, data, ontology)
+    if output == "embedding":  # it may give nothing else
         ids = {role: part.obs_names.to_numpy(object) for role, part in (("train", train), ("test", query))}
         write_embedding(folder / "embedding.npz", ids, (one for part in (train, query) for one in method.embed(part)))
-        run_record(folder / "run.json", method=others[0], outputs=("embedding",))
-        found[role] = (FinishedFit(folder, RunRecord.read(folder / "run.json"), role, "embedding"),)
-    return found
+        outputs: tuple[str, ...] = ("embedding",)
+    else:
+        found = {part: joined(method.predict(cells)) for part, cells in (("test", query), ("validation", validation))}
+        predictions_file.write(folder / "predictions.parquet", found["test"])
+        outputs = ("predictions", "decisions")[: 1 + write_decisions(folder / "decisions.npz", found)]
+    run_record(folder / "run.json", method=name, outputs=outputs)
+    return FinishedFit(folder, RunRecord.read(folder / "run.json"), role, output)
 
 
 def trained(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1, whole: ad.AnnData | None = None) -> Method:

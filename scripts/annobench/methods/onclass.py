@@ -6,7 +6,7 @@ After Wang et al., Nature Communications 2021, doi 10.1038/s41467-021-25725-x.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from annobench.cells.stored_cells import StoredCells
     from annobench.ontology import Ontology
 
-    Cells = AnnData | StoredCells
+    Cells: TypeAlias = "AnnData | StoredCells"
     Numbers = NDArray[np.floating]
 
 _FILE = "types.npz"

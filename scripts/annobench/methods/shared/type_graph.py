@@ -40,8 +40,7 @@ class TypeGraph:
         """Cosines of the places of types, (of, to)."""
         at = {name: i for i, name in enumerate(self.types)}
         first, second = (self.places[[at[name] for name in names]] for names in (of, to))
-        cosines: Numbers = np.round(np.clip(first @ second.T, -1, 1), _DIGITS)
-        return cosines
+        return np.asarray(np.round(np.clip(first @ second.T, -1, 1), _DIGITS), dtype=np.float64)
 
 
 def type_graph(
