@@ -71,6 +71,7 @@ def test_no_label_of_a_test_cell_is_in_any_file(jobs: dict[str, dict[str, str]],
         found = ad.read_h5ad(given / "test.h5ad").obs
         columns = {name: set(found[name].astype(str).str.lower()) for name in found}
         assert not {name for name, values in columns.items() if values & labels}
+        assert {"study", "donor"} <= set(columns)
         assert set(ad.read_h5ad(given / "train.h5ad").obs["label_id"].str.lower()) <= labels
         return
     assert {file.name for file in (given / "test").iterdir()} == {"matrix.mtx", "genes.tsv", "cells.tsv", "obs.tsv"}

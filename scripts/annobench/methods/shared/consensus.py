@@ -77,11 +77,10 @@ def consensus(
     # the members agree and differ in a few ways only, each of which is counted once
     ways, way = np.unique(codes.reshape(labels.shape), axis=1, return_inverse=True)
     for i, column in enumerate(ways.T):
-        given = {
-            name: [w for w, code in zip(weights, column, strict=True) if names[code] == name and w > 0]
-            for name in names[np.unique(column)].tolist()
-        }
-        votes = {name: own for name, own in given.items() if own}
+        votes: dict[str, list[float]] = {}
+        for weight, code in zip(weights, column, strict=True):
+            if weight > 0:
+                votes.setdefault(str(names[code]), []).append(weight)
         ranked, tied = _by_label(votes, total) if scheme == "labels" else _by_term(votes, total, ontology, majority)
         cells = np.flatnonzero(way.ravel() == i)
         found.tied[cells] = tied
