@@ -17,14 +17,16 @@ from annobench.cells.store.writer import StoreWriter
 from annobench.cells.stored_cells import StoredCells
 from annobench.config.entities import available, load_method
 from annobench.config.plugins import implementations, method_facts
+from annobench.config.uses import used_outputs
 from annobench.core.paths import ROOT
-from annobench.fit import predictions
+from annobench.fit import predictions, predictions_file
+from annobench.fit.decisions import write_decisions
 from annobench.fit.embedding import write_embedding
 from annobench.fit.method import Context, FinishedFit, Method
 from annobench.fit.predictions import Predictions, joined
 from annobench.fit.registry import load_class
 from annobench.fit.run_record import RunRecord
-from annobench.ontology import Ontology
+from annobench.ontology import UNKNOWN, Ontology
 from helpers import cells, run_record
 
 
@@ -50,6 +52,7 @@ METHODS = [
     and not reads_frozen(m)  # see tests/contract/test_token_fits.py
     and not m.startswith("hce_")  # settings for millions of cells: see tests/unit/methods/test_hce_methods.py
     and not m.endswith(("_hce_logsumexp", "_label_updating"))  # the networks of _ce and _hce with another loss
+    and not m.startswith("vote_")  # the votes of `vote`, counted otherwise: see tests/unit/methods/test_vote.py
 ]
 OTHER_LOSSES = [m for m in available("methods", ROOT) if m.split("_", 1)[0] in ("linear", "mlp", "tabnet")]
 SMALLER = {"celltypist_panel": {"batch_size": 50}}  # the cells here are fewer than one batch
@@ -98,17 +101,30 @@ def context(data: ad.AnnData, ontology: Ontology, seed: int = 1, **more: Any) ->
 
 
 def used(name: str, data: ad.AnnData, ontology: Ontology) -> dict[str, tuple[FinishedFit, ...]]:
-    """Fits of the methods that a method reads, on the same cells: they leave embeddings of training and test cells."""
-    train, _, query = parts(data)
-    found = {}
-    for role, others in load_method(name, ROOT, "")["uses"].items():
-        folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
-        method = trained(others[0], data, ontology)  # it may give an embedding and nothing else
+    """Fits of the methods that a method reads, on the same cells."""
+    method = load_method(name, ROOT, "")
+    outputs = used_outputs(method["implementation"])
+    return {
+        role: tuple(left_by(other, role, outputs[role], data, ontology) for other in others)
+        for role, others in method["uses"].items()
+    }
+
+
+def left_by(name: str, role: str, output: str, data: ad.AnnData, ontology: Ontology) -> FinishedFit:
+    """The fit of a method with what is read of it: an embedding of training and test cells, or predictions."""
+    train, validation, query = parts(data)
+    folder = Path(tempfile.mkdtemp(dir=FOLDERS[-1]))
+    method = trained(name, data, ontology)
+    if output == "embedding":  # it may give nothing else
         ids = {role: part.obs_names.to_numpy(object) for role, part in (("train", train), ("test", query))}
         write_embedding(folder / "embedding.npz", ids, (one for part in (train, query) for one in method.embed(part)))
-        run_record(folder / "run.json", method=others[0], outputs=("embedding",))
-        found[role] = (FinishedFit(folder, RunRecord.read(folder / "run.json"), role, "embedding"),)
-    return found
+        outputs: tuple[str, ...] = ("embedding",)
+    else:
+        found = {part: joined(method.predict(cells)) for part, cells in (("test", query), ("validation", validation))}
+        predictions_file.write(folder / "predictions.parquet", found["test"])
+        outputs = ("predictions", "decisions")[: 1 + write_decisions(folder / "decisions.npz", found)]
+    run_record(folder / "run.json", method=name, outputs=outputs)
+    return FinishedFit(folder, RunRecord.read(folder / "run.json"), role, output)
 
 
 def trained(name: str, data: ad.AnnData, ontology: Ontology, seed: int = 1, whole: ad.AnnData | None = None) -> Method:
@@ -139,6 +155,12 @@ def each(names: Iterable[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", params)
 
 
+def may_predict(name: str, labels: Iterable[str], ontology: Ontology) -> list[str]:
+    """Labels that a method may predict of cells with these labels in training."""
+    closed = load_method(name, ROOT, "")["abilities"]["closed_labels"]
+    return sorted(set(labels) if closed else ontology.terms)
+
+
 def replace_rows(data: ad.AnnData, rows: Any, values: Any) -> None:
     """Overwrite the counts of some cells."""
     dense = data.X.toarray()
@@ -152,17 +174,18 @@ def same(first: Predictions, second: Predictions) -> bool:
 
 
 @each(METHODS)
-def test_predictions_keep_the_contract(name: str, data: ad.AnnData, fit_once: Fit) -> None:
+def test_predictions_keep_the_contract(name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit) -> None:
     method = load_method(name, ROOT, "")
     _, found = fit_once(name)
-    allowed = sorted(set(data.obs["label_id"]))
-    valid = predictions.validate(found, data.obs_names[170:], allowed)
+    valid = predictions.validate(found, data.obs_names[170:], may_predict(name, data.obs["label_id"], ontology))
     if method["abilities"]["probabilities"]:
         assert valid.probabilities is not None
         assert (valid.probabilities >= 0).all()
         assert (valid.probabilities <= 1 + 1e-6).all()
         best = np.asarray(valid.classes, dtype=object)[valid.probabilities.argmax(axis=1)]
-        assert best.tolist() == valid.labels[:, 0].tolist()
+        rejected = valid.labels[:, 0] == UNKNOWN
+        assert best[~rejected].tolist() == valid.labels[~rejected, 0].tolist()
+        assert not rejected.any() or method["parameters"]["reject_below"]
     else:
         assert valid.probabilities is None
 
@@ -264,7 +287,7 @@ def test_a_method_that_does_not_need_counts_takes_logarithms(
     logged.X = to_cp10k(data.X, "counts")
     logged.uns["annobench"]["matrix"] = "log1p_cp10k"
     _, found = fitted(name, logged, ontology)
-    predictions.validate(found, data.obs_names[170:], sorted(set(data.obs["label_id"])))
+    predictions.validate(found, data.obs_names[170:], may_predict(name, data.obs["label_id"], ontology))
     assert (found.labels[:, 0] == fit_once(name)[1].labels[:, 0]).mean() > 0.9
 
 
@@ -299,7 +322,8 @@ def test_a_method_that_streams_takes_stored_cells(
     method, setting = build(name), context(data, ontology)
     setting.validation = stored[140:170]
     method.fit(stored[:140], setting)
-    found = predictions.validate(joined(method.predict(stored[170:])), data.obs_names[170:], setting.classes)
+    allowed = may_predict(name, setting.classes, ontology)
+    found = predictions.validate(joined(method.predict(stored[170:])), data.obs_names[170:], allowed)
     assert (found.labels[:, 0] == fit_once(name)[1].labels[:, 0]).mean() > 0.9
 
 
@@ -312,15 +336,17 @@ def test_two_classes_and_a_class_of_one_cell(name: str, data: ad.AnnData, ontolo
         if single:
             few.obs.loc[few.obs_names[0], "label_id"] = "CL:0000860"
         _, found = fitted(name, few, ontology)
-        predictions.validate(found, data.obs_names[170:], sorted(set(few.obs["label_id"])))
+        predictions.validate(found, data.obs_names[170:], may_predict(name, few.obs["label_id"], ontology))
 
 
 @each(LEARNERS)
-def test_a_cell_without_counts_gets_a_prediction(name: str, data: ad.AnnData, fit_once: Fit) -> None:
+def test_a_cell_without_counts_gets_a_prediction(
+    name: str, data: ad.AnnData, ontology: Ontology, fit_once: Fit
+) -> None:
     empty = data.copy()
     replace_rows(empty, [200], 0)
     found = joined(fit_once(name)[0].predict(parts(empty)[2]))
-    predictions.validate(found, data.obs_names[170:], sorted(set(data.obs["label_id"])))
+    predictions.validate(found, data.obs_names[170:], may_predict(name, data.obs["label_id"], ontology))
 
 
 @each(LEARNERS)
@@ -329,7 +355,7 @@ def test_training_without_validation_cells(name: str, data: ad.AnnData, ontology
     method, setting = build(name), context(data, ontology, uses=used(name, data, ontology))
     setting.validation = None
     method.fit(train, setting)
-    predictions.validate(joined(method.predict(query)), query.obs_names, setting.classes)
+    predictions.validate(joined(method.predict(query)), query.obs_names, may_predict(name, setting.classes, ontology))
 
 
 def test_celltypist_scores_are_celltypists_own(data: ad.AnnData, ontology: Ontology) -> None:

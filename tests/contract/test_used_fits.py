@@ -9,13 +9,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from annobench.config.plugins import method_facts
 from annobench.core.errors import DataError
 from annobench.core.files import sha256_of
 from annobench.core.parquet import read_columns
 from annobench.fit import predictions_file
 from annobench.fit.embedding import write_embedding
+from annobench.fit.job import FitJob
 from annobench.fit.method import Embedding
 from annobench.fit.parent import run_fit
+from annobench.fit.predictions import Predictions
 from annobench.fit.run_record import RunRecord
 from annobench.fit.uses import folders_of
 from helpers import fit_job, run_record
@@ -120,3 +123,63 @@ def test_cells_that_are_not_embedded_fail_the_fit(jobs: dict[str, dict[str, str]
     assert record.status == "failed"
     assert f"the embedding of 'base' lacks {train.sum()} of {train.sum()} cells" in str(record.reason)
     assert "keep.embedding_roles" in str(record.reason)
+
+
+def voter(files: dict[str, str], folder: Path, name: str, **changes: Any) -> Path:
+    """The fit of a method that labels every test cell as its name says, in an order of its own."""
+    place = folder / name / "seed1"
+    place.mkdir(parents=True)
+    roles = read_columns(files["split"])
+    ids = np.asarray(roles["cell_id"], dtype=object)[np.asarray(roles["role"]) == "test"][::-1]
+    labels = {"b_cells": "CL:0000236"}.get(name.split("_of")[0], "CL:0000084")
+    predictions_file.write(place / "predictions.parquet", Predictions.from_labels(ids, [labels] * len(ids)))
+    facts = {"outputs": ("predictions",), "data_sha256": DATA, "code": "c", "fit_seconds": 1.0}
+    run_record(place / "run.json", method=name, **facts | changes)
+    return place
+
+
+def voted(files: dict[str, str], places: list[Path], folder: Path) -> RunRecord:
+    """The record of a vote of these fits."""
+    uses = {"votes": {"output": "predictions", "methods": [p.parent.name for p in places], "several": True}}
+    facts = method_facts("vote")
+    abilities = facts.abilities.to_params()
+    whole = fit_job(files, "vote", uses=uses, needs={"cells": "none"}, abilities=abilities).to_params()
+    whole["files"]["uses"] = folders_of(f"{place}/run.json" for place in places)
+    run_fit(FitJob.from_params(whole), folder / "fit", folder / "attempt.json")
+    return RunRecord.read(folder / "fit" / "run.json")
+
+
+def test_a_vote_does_without_members_that_failed_and_says_so(jobs: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    files = jobs["memory"]
+    names = ("b_cells", "t_cells_of_one", "t_cells_of_two")
+    places = [voter(files, tmp_path, name) for name in names]
+    places.append(voter(files, tmp_path, "b_cells_of_none", status="failed", reason="of this", outputs=()))
+    record = voted(files, places, tmp_path)
+    assert (record.status, record.reason) == ("ok", None)
+    assert sorted(record.uses) == sorted(names)
+    assert {used.role for used in record.uses.values()} == {"votes"}
+    assert record.notes["members_absent"] == 1
+    (warning,) = record.notes["warnings"]
+    assert warning == (
+        "'b_cells_of_none' does not vote: it reads the predictions of 'b_cells_of_none' (uses.votes), whose fit "
+        "failed: of this"
+    )
+    found = predictions_file.read(tmp_path / "fit" / "predictions.parquet")
+    assert set(found.labels[:, 0]) == {"CL:0000084"}
+    assert found.confidence == pytest.approx(2 / 3)
+
+
+def test_one_member_is_no_vote(jobs: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    files = jobs["memory"]
+    places = [voter(files, tmp_path, "b_cells"), voter(files, tmp_path, "t_cells", status="killed", reason="memory")]
+    record = voted(files, places, tmp_path)
+    assert record.status == "skipped"
+    assert "1 of 2 members can vote, expected two or more" in str(record.reason)
+    assert "whose fit was killed: memory" in str(record.reason)
+
+
+def test_a_vote_with_members_of_other_cells_is_refused(jobs: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    files = jobs["memory"]
+    places = [voter(files, tmp_path, "b_cells"), voter(files, tmp_path, "t_cells", data_sha256="1" * 64)]
+    with pytest.raises(DataError, match="was made from other cells than those of"):
+        voted(files, places, tmp_path)

@@ -45,6 +45,11 @@ def used_outputs(implementation: str) -> dict[str, str]:
     return {role: output if isinstance(output, str) else output[0] for role, output in known.items()}
 
 
+def reads_several(implementation: str) -> set[str]:
+    """The names by which an implementation reads several fits, and does without those that did not succeed."""
+    return {role for role, output in method_facts(implementation).uses.items() if isinstance(output, tuple)}
+
+
 def check_checkpoint(implementation: str, checkpoint: str | None, origin: Origin) -> None:
     """Raise ConfigError for a method that names no checkpoint although it reads tokens, or the other way round."""
     tokens = method_facts(implementation).needs.tokens

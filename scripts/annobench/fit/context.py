@@ -30,7 +30,7 @@ def processes_of(job: FitJob, device: str) -> int:
 def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context":
     """What the method may know besides the training cells."""
     from annobench.fit.method import Context
-    from annobench.fit.uses import finished_fits
+    from annobench.fit.uses import absent_fits, finished_fits
 
     last = 0.0
 
@@ -54,6 +54,7 @@ def context_of(job: FitJob, ontology: "Ontology", cells: "FitCells") -> "Context
         query=cells.query if job.needs.query else None,
         checkpoint=Path(job.checkpoint) if job.checkpoint else None,
         uses=finished_fits(job),
+        absent=absent_fits(job),
         tokens=Path(job.files.tokens) if job.files.tokens else None,
         weights=Path(job.files.weights) if job.files.weights else None,
     )

@@ -21,10 +21,21 @@ class Command(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Use(Spec):
-    """Fits of other methods that a fit reads: the methods, and the output (a key of `OUTPUTS`) that it reads."""
+    """Fits of other methods that a fit reads.
+
+    Parameters
+    ----------
+    output
+        What it reads of them, a key of `OUTPUTS`.
+    methods
+        Whose fits they are.
+    several
+        Whether it reads several, and does without those that did not succeed.
+    """
 
     output: str
     methods: tuple[str, ...]
+    several: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

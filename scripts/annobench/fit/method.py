@@ -75,6 +75,8 @@ class Context:
         Name of the dataset.
     uses
         The fits of other methods that its YAML file names, by the name by which the method knows them.
+    absent
+        Of the fits that it reads several of by one name, those that are of no use: method -> why.
     tokens, weights
         Folders of the cells of the dataset as tokens (`StoredTokens`) and of their checkpoint (`StoredCheckpoint`), for
         a method that states `needs.tokens`; cells are found in them by id. None for every other method.
@@ -93,6 +95,7 @@ class Context:
     checkpoint: Path | None = None
     dataset: str = ""
     uses: Mapping[str, tuple[FinishedFit, ...]] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     tokens: Path | None = None
     weights: Path | None = None
 
@@ -126,7 +129,8 @@ class Method:
     uses
         Fits of other methods that it reads (`context.uses`): the name by which it knows them -> the output that they
         must have left, such as `{"embedding": "embedding"}`; in a tuple where it reads several, such as
-        `{"votes": ("predictions",)}`. Its YAML files say which methods these are.
+        `{"votes": ("predictions",)}`, and does without those that did not succeed. Its YAML files say which methods
+        these are.
     trainable_parameters
         Numbers that training sets; set by `fit` where the notion makes sense.
     gene_overlap

@@ -58,17 +58,32 @@ def folders_of(runs: Iterable[str]) -> dict[str, str]:
 def finished_fits(job: "FitJob") -> dict[str, tuple[FinishedFit, ...]]:
     """The fits that a job reads, by the name by which its method knows them.
 
+    Where it reads several by one name, those of no use are left out (`absent_fits`).
+
     Raises
     ------
     MethodSkipped
-        One of them did not succeed, or has not left what is read.
+        The one that it reads by a name did not succeed, or has not left what is read.
     DataError
         One of them was made from other cells.
     """
+    left_out = absent_fits(job)
     return {
-        role: tuple(_finished(job, role, use.output, method) for method in use.methods)
+        role: tuple(_finished(job, role, use.output, method) for method in use.methods if method not in left_out)
         for role, use in job.method.uses.items()
     }
+
+
+def absent_fits(job: "FitJob") -> dict[str, str]:
+    """Of the fits that a job reads several of by one name, those of no use: method -> why."""
+    absent = {}
+    for role, use in job.method.uses.items():
+        for method in use.methods if use.several else ():
+            try:
+                _finished(job, role, use.output, method)
+            except MethodSkipped as skipped:
+                absent[method] = str(skipped)
+    return absent
 
 
 def _finished(job: "FitJob", role: str, output: str, method: str) -> FinishedFit:

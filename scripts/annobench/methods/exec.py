@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annobench.core.errors import MethodSkipped, PredictionError
-from annobench.core.parquet import Categorical
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.core.paths import ROOT
 from annobench.core.processes import die_with_parent
 from annobench.core.scratch import scratch_folder
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+ORIGIN = ("study", "donor", "batch", "assay")  # columns of obs.tsv beside `cell_id`
+_BREAKS = re.compile(r"[\t\r\n]+")
 SKIPPED = 77  # the status by which test harnesses say "skipped" (GNU Automake)
 
 
@@ -140,7 +142,7 @@ def fill_in(word: str, places: Mapping[str, object]) -> str:
 
 
 def write_mtx(cells: "AnnData", folder: Path, *, labels: bool) -> None:
-    """matrix.mtx (genes in rows, as 10x writes it), genes.tsv, cells.tsv and, for training, labels.tsv."""
+    """matrix.mtx (genes in rows, as 10x writes it), genes.tsv, cells.tsv, obs.tsv and, for training, labels.tsv."""
     from scipy.io import mmwrite
 
     folder.mkdir()
@@ -153,5 +155,17 @@ def write_mtx(cells: "AnnData", folder: Path, *, labels: bool) -> None:
         "".join(f"{key}\t{name}\n" for key, name in zip(cells.var_names, names, strict=True)), encoding="utf-8"
     )
     (folder / "cells.tsv").write_text("".join(f"{cell}\n" for cell in cells.obs_names), encoding="utf-8")
+    _write_obs(cells, folder / "obs.tsv")
     if labels:
         (folder / "labels.tsv").write_text("".join(f"{label}\n" for label in cells.obs["label_id"]), encoding="utf-8")
+
+
+def _write_obs(cells: "AnnData", path: Path) -> None:
+    """Where the cells come from: `cell_id` and the columns of `ORIGIN`, `unknown` where the dataset does not say.
+
+    Only these columns are written, so that a label cannot slip in. A tab or a line break in a value becomes a space.
+    """
+    columns = [cells.obs_names, *(cells.obs[n].astype(str) if n in cells.obs else None for n in ORIGIN)]
+    texts = [[NOT_GIVEN] * cells.n_obs if c is None else [_BREAKS.sub(" ", str(v)) for v in c] for c in columns]
+    rows = ["\t".join(("cell_id", *ORIGIN)), *map("\t".join, zip(*texts, strict=True))]
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")

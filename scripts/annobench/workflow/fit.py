@@ -8,7 +8,7 @@ from pathlib import Path
 from annobench.config.method_facts import Abilities, Needs
 from annobench.config.parameters import part_modules
 from annobench.config.results import Fit
-from annobench.config.uses import used_outputs
+from annobench.config.uses import reads_several, used_outputs
 from annobench.core.codehash import code_hash
 from annobench.core.files import expanded, sha256_of
 from annobench.core.spec import Params
@@ -56,7 +56,7 @@ class FitRules(Chapter):
     def fit_settings(self, wildcards: Wildcards) -> FitSettings:
         """What a fit uses of a method file and of the study."""
         method, settings = self.study.methods[wildcards.method], self.study.settings
-        read = used_outputs(method["implementation"])
+        read, several = used_outputs(method["implementation"]), reads_several(method["implementation"])
         used = MethodSettings(
             implementation=method["implementation"],
             parameters=method["parameters"],
@@ -64,7 +64,10 @@ class FitRules(Chapter):
             needs=Needs.from_params(method["needs"]),
             abilities=Abilities.from_params(method["abilities"]),
             environment=method["environment"],
-            uses={role: Use(output=read[role], methods=tuple(names)) for role, names in method["uses"].items()},
+            uses={
+                role: Use(output=read[role], methods=tuple(names), several=role in several)
+                for role, names in method["uses"].items()
+            },
         )
         return FitSettings(
             method=used,

@@ -10,7 +10,7 @@ import yaml
 from annobench.config.method_facts import MethodFacts
 from annobench.config.results import Fit, Results
 from annobench.config.study import Study, load_study
-from annobench.config.uses import resolved_uses, used_outputs
+from annobench.config.uses import reads_several, resolved_uses, used_outputs
 from annobench.core.errors import ConfigError
 from annobench.core.paths import ROOT
 from annobench.fit.job import FitSettings, Use
@@ -123,6 +123,12 @@ def test_a_method_may_read_several_fits(monkeypatch: pytest.MonkeyPatch) -> None
     for given in (["a", "b"], "a"):
         assert resolved_uses("vote", {"votes": given}, lambda *keys: "f") == {"votes": list(given)}
     assert used_outputs("vote") == {"votes": "predictions"}
+    assert reads_several("vote") == {"votes"}
+
+
+def test_a_vote_does_without_members_and_a_probe_does_not() -> None:
+    assert reads_several("vote") == {"votes"}
+    assert reads_several("probe") == set()
 
 
 def test_rings_are_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ LABELS = ["A", "A1", "B"]
 N = 40
 ALWAYS = {"resources", "status"}
 EMBEDDED = {"geometry", "clustering", "silhouette", "integration", "probes"}
-LABELLED = {"flat", "per_class", "topk", "hierarchical", "ontology_aware", "calibration"}
+LABELLED = {"flat", "per_class", "topk", "hierarchical", "ontology_aware", "unseen_types", "calibration"}
 
 
 @pytest.fixture

@@ -293,14 +293,18 @@ class TorchClassifier(Method, ABC):
         """Arguments of __init__ on which the shape of the network depends."""
         return {}
 
+    def _read(self, folder: Path) -> None:
+        """Read what a subclass saved beside the weights, before its network is made."""
+
     @classmethod
-    def load(cls, folder: Path) -> "TorchClassifier":
+    def load(cls, folder: Path) -> Self:
         arrays, values = load_state(folder)
         method = cls(**values["network"])
         method.recipe = replace(method.recipe, precision=values["precision"])
         method._genes, method._names = arrays["genes"], arrays["names"]
         method.seconds_before = values["seconds_before"]
         method._classes, method._top_k = np.array(values["classes"]), values["top_k"]
+        method._read(folder)
         method._model = method._network(len(method._genes), len(method._classes))
         method._model.load_state_dict(load_file(folder / "weights.safetensors"))
         method.trainable_parameters = _size(method._model)
