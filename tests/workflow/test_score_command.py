@@ -82,7 +82,7 @@ def test_tables_are_compared_with_tests(tables: tuple[Path, str]) -> None:
     ranking = {row["label"]: row for row in table(out, "ranking")}
     assert (ranking["oracle"]["rank"], ranking["bad"]["rank"]) == ("1", "2")
     assert ranking["oracle"]["interval_over"] == "donors"
-    assert float(ranking["Oracle (control)"]["score"]) == 1.0  # the control is still there
+    assert float(ranking["Truth"]["score"]) == 1.0  # the control is still there
     (pair,) = (row for row in table(out, "tests") if row["metric"] == "macro_f1")
     assert {pair["method_a"], pair["method_b"]} == {"oracle_2", "bad"}
     expected = np.mean([a == b for a, b in zip(truth(1), guess(truth(1), 0.9, 2), strict=True)])
