@@ -1,7 +1,6 @@
 """Names that configuration and library share; no imports."""
 
 ARGMAX = "argmax"  # the answer that every fit gives
-DECODINGS = ("leaf", "top_down")  # answers that are decoded from its probabilities besides (annobench.fit.decoding)
 OBS_COLUMNS = (  # of all prepared cells
     *("label_id", "label", "label_original", "study", "donor", "batch"),
     *("assay", "tissue", "disease"),

@@ -40,6 +40,22 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class DecodingOptions:
+    """Labels that are chosen beside those of the method.
+
+    Parameters
+    ----------
+    decodings
+        Names of decodings (docs/decodings.md).
+    confidence
+        Wanted confidence of those that have one; None for their default.
+    """
+
+    decodings: tuple[str, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
 class AnnotateJob:
     """What is annotated by what.
 
@@ -53,6 +69,8 @@ class AnnotateJob:
         The file to write; its ending says the format. A report lies beside it as `<out>.json`.
     read
         How the cells are read.
+    decode
+        Labels that are chosen beside those of the method.
     prefix
         What the names of new columns of obs begin with.
     force
@@ -67,6 +85,7 @@ class AnnotateJob:
     cells: Path
     out: Path
     read: ReadOptions = field(default_factory=ReadOptions)
+    decode: DecodingOptions = field(default_factory=DecodingOptions)
     prefix: str = ""
     force: bool = False
     device: str = "cpu"

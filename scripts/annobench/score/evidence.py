@@ -6,6 +6,7 @@
 | `labels` | tested cells with a known label |
 | `predictions` | labels, beside what the fit predicts; with confidences and probabilities where it gives them |
 | `decisions` | decision values of tested, validation and unrelated cells |
+| `temperature` | what calibrates the probabilities, beside these; None where there were no validation cells |
 | `embedding` | where the fit places cells; with it `neighbours`, made once for all families |
 | `expression` | expression that the fit predicts |
 | `perturbations` | measured expression of the tested conditions and of the control cells, beside `expression` |
@@ -28,7 +29,7 @@ from annobench.config.split import ColumnSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
 from annobench.core.spec import Params
-from annobench.fit.decisions import read_decisions
+from annobench.fit.decisions import read_decisions, read_temperature
 from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
@@ -123,6 +124,11 @@ class Evidence:
         raise self._absent("decisions")
 
     @cached_property
+    def temperature(self) -> float | None:
+        """What calibrates the probabilities."""
+        raise self._absent("temperature")
+
+    @cached_property
     def embedding(self) -> "NDArray[np.float32]":
         """Where the fit places the cells of `truths`, (n, dimensions)."""
         raise self._absent("embedding")
@@ -200,8 +206,8 @@ class FitEvidence(Evidence):
         Number of confidence bins.
     min_units
         Donors or studies from which on they are resampled instead of cells; None where nothing is resampled.
-    decoding
-        Which of the labels that the fit has written are meant.
+    decoding, decoding_options
+        How labels are chosen, and options of the decoding that differ from its defaults.
     obs
         Observations of the dataset; None where no family looks at its columns.
     columns
@@ -224,6 +230,7 @@ class FitEvidence(Evidence):
         bins: int,
         min_units: int | None = None,
         decoding: str = ARGMAX,
+        decoding_options: Params | None = None,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
         cells: Path | None = None,
@@ -235,7 +242,8 @@ class FitEvidence(Evidence):
         self._obs, there = obs, column_names(obs) if obs else []
         named = asdict(columns or ColumnSettings())
         self._columns = {role: column for role, column in named.items() if column in there}
-        self._folder, self.ontology, self._min_units, self._decoding = folder, ontology, min_units, decoding
+        self._folder, self.ontology, self._min_units = folder, ontology, min_units
+        self._decoding, self._decoding_options = decoding, decoding_options
         self.run, self.bins, self.tested, self.unknown = run, bins, len(truths.known), truths.unknown
         self.truths = truths.of(np.flatnonzero(truths.known))
         self._sums = {}
@@ -255,6 +263,8 @@ class FitEvidence(Evidence):
                     # confidence rules are compared on the labels that the method itself gives, not on decoded ones
                     if self.run.has("decisions") and self._decoding == ARGMAX:
                         yield "decisions"
+                        if self.run.has("probabilities"):
+                            yield "temperature"
 
     @cached_property
     def units(self) -> Units:
@@ -266,7 +276,20 @@ class FitEvidence(Evidence):
     @cached_property
     def scored(self) -> Scored:
         """Tested cells with a known label, beside the predictions."""
-        return read_scored(self._folder, self.run, self.truths, self.ontology, bins=self.bins, decoding=self._decoding)
+        return read_scored(
+            self._folder,
+            self.run,
+            self.truths,
+            self.ontology,
+            bins=self.bins,
+            decoding=self._decoding,
+            options=self._decoding_options,
+        )
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """What calibrates the probabilities; None where the fit had no validation cells."""
+        return read_temperature(self._folder / "decisions.npz")
 
     @cached_property
     def rules(self) -> Rules:

@@ -54,6 +54,11 @@ class ScoreRules(Chapter):
             min_units=self.study.settings["statistics"]["min_units"],
             rollup=self._rollup(self.study.split(wildcards.dataset, wildcards.split).rollup),
             merge=self._rollup(scoring["merge"]),
+            decoding_options={
+                name: options
+                for name, options in self.study.settings["decoding_options"].items()
+                if any(name in view.methods.values() for view in views)
+            },
         ).to_params()
 
     def _decodings(self, split: Split, fitted: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from annobench.core.errors import AnnobenchError
 from annobench.core.parquet import write_columns
 from annobench.core.paths import ROOT
 from annobench.fit.annotate import annotate
-from annobench.fit.annotate_job import AnnotateJob, ReadOptions
+from annobench.fit.annotate_job import AnnotateJob, DecodingOptions, ReadOptions
 from annobench.fit.calibration import Platt, strength
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Keep, Limits, MethodSettings
@@ -29,6 +29,8 @@ from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
 from annobench.methods.importers.table import read as import_table
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.score.join import read_scored
+from annobench.score.truths import read_truths
 from helpers import cells
 
 SHORT = {"epochs": 3, "min_steps": 20}
@@ -415,4 +417,60 @@ def test_folders_that_are_not_models(data: ad.AnnData, fit: Fit, tmp_path: Path)
     (model / "run.json").write_text(json.dumps(record | {"status": "timeout", "reason": "too slow"}))
     with pytest.raises(AnnobenchError, match=r"the fit has no model: it was timeout \(too slow\)"):
         table(model, path, out)
+    assert not out.exists()
+
+
+# decodings
+
+
+def test_decodings_are_those_of_the_scoring(data: ad.AnnData, fit: Fit, ontology: Ontology, tmp_path: Path) -> None:
+    folder = fit("logistic_regression")
+    run = RunRecord.read(folder / "run.json")
+    decode = DecodingOptions(("leaf", "top_down", "multilevel"), 0.8)
+    path = written(tmp_path, data[180:])
+    found = table(folder, path, tmp_path / "out.parquet", decode=decode, block=17)
+    for name, options in (("leaf", {}), ("top_down", {}), ("multilevel", {"confidence": 0.8})):
+        truths = read_truths(*(written_obs(folder, data)), ontology)
+        expected = read_scored(folder, run, truths, ontology, bins=10, decoding=name, options=options)
+        assert found[f"{name}_label_id"].tolist() == expected.labels[:, 0].tolist()
+        assert expected.confidence is not None
+        assert np.allclose(found[f"{name}_confidence"].fillna(0), expected.confidence, atol=2e-3)
+    named = [one if one == UNKNOWN else ontology.label(one) for one in found["multilevel_label_id"]]
+    assert found["multilevel_label"].tolist() == named
+    sure = table(folder, path, tmp_path / "sure.h5ad", decode=DecodingOptions(("multilevel",), 0.99))
+    depths = [[ontology.depth(one) for one in ids["multilevel_label_id"].astype(str)] for ids in (found, sure)]
+    assert (np.array(depths[0]) >= np.array(depths[1])).all()
+    report = json.loads((tmp_path / "sure.h5ad.json").read_text())
+    assert sum(report["labels_multilevel"].values()) == 60
+    with pytest.raises(AnnobenchError, match=r"has obs\['confidence'\].*obs\['multilevel_label_id'\].* already"):
+        table(folder, tmp_path / "sure.h5ad", tmp_path / "no.h5ad", decode=decode)
+
+
+def written_obs(folder: Path, data: ad.AnnData) -> tuple[Path, Path, Path]:
+    """What scoring reads of the dataset and the split, beside the fit."""
+    place = folder.parent.parent
+    obs = {name: data.obs[name].to_numpy(dtype=object) for name in ("label_id", "study", "donor")}
+    write_columns(place / "obs.parquet", {"cell_id": data.obs_names.to_numpy(dtype=object), **obs})
+    return place / "obs.parquet", place / "split.parquet", place / "train.parquet"
+
+
+def test_decodings_that_cannot_be(data: ad.AnnData, fit: Fit, tmp_path: Path) -> None:
+    path, out = written(tmp_path, data[180:]), tmp_path / "out.csv"
+    for decode, message in (
+        (DecodingOptions(("leaves",)), "--decoding: there is no decoding 'leaves'; did you mean 'leaf'"),
+        (DecodingOptions(("leaf",), 0.9), "--confidence goes with --decoding multilevel"),
+        (DecodingOptions(("multilevel",), 0.3), "the wanted confidence is 0.3, expected more than 0.5"),
+    ):
+        with pytest.raises(AnnobenchError, match=message):
+            table(fit("knn"), path, out, decode=decode)
+    model = shutil.copytree(fit("knn") / "model", tmp_path / "model")
+    facts = json.loads((model / "annobench.json").read_text())
+    assert facts["temperature"] > 0
+    (model / "annobench.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "temperature"}))
+    with pytest.raises(AnnobenchError, match="--decoding multilevel needs calibrated probabilities"):
+        table(model, path, out, decode=DecodingOptions(("multilevel",)))
+    (model / "annobench_ontology.json").unlink()
+    assert len(table(model, path, tmp_path / "plain.csv")) == 60  # a model of before still annotates
+    with pytest.raises(AnnobenchError, match="has no annobench_ontology.json.* fit again"):
+        table(model, path, out, decode=DecodingOptions(("leaf",)))
     assert not out.exists()

@@ -1,0 +1,93 @@
+"""Labels that `annotate` adds to those of the method: decodings of its probabilities, with a saved model alone."""
+
+from typing import TYPE_CHECKING
+
+from annobench.config.decodings import AT_FIT, PROBABILITIES, decoding_facts, decodings
+from annobench.config.plugins import plugins
+from annobench.core.errors import AnnobenchError, ConfigError, nearest
+from annobench.core.parquet import Categorical
+from annobench.fit.annotate_job import DecodingOptions
+from annobench.fit.decoded import decode_given
+from annobench.fit.decoding import Decoder
+from annobench.fit.decodings.given import Chosen, Given
+from annobench.fit.decodings.graph import ClassGraph
+
+if TYPE_CHECKING:
+    from annobench.fit.predictions import Predictions
+    from annobench.fit.saved_model import SavedModel
+    from annobench.ontology import Ontology
+
+
+class NoDecodingError(AnnobenchError):
+    """A saved model lacks what a decoding needs."""
+
+
+class Decodings:
+    """Decodings of the predictions of a saved model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    options
+        Which decodings, and their options.
+
+    Raises
+    ------
+    ConfigError
+        There is no such decoding, or it has no such option.
+    NoDecodingError
+        The model lacks what a decoding needs.
+    """
+
+    def __init__(self, model: "SavedModel", options: DecodingOptions) -> None:
+        self.names = options.decodings
+        for name in self.names:
+            if name not in decodings():
+                raise ConfigError(f"--decoding: there is no decoding '{name}'{nearest(name, decodings())}")
+        self._model = model
+        self._ontology: Ontology | None = model.ontology() if self.names else None
+        self._options: dict[str, dict[str, float]] = {name: {} for name in self.names}
+        if options.confidence is not None:
+            able = [name for name in self.names if "confidence" in decoding_facts(name).options]
+            if not able:
+                raise ConfigError("--confidence goes with --decoding multilevel: it is the wanted confidence")
+            self._options |= {name: {"confidence": options.confidence} for name in able}
+        for name in self.names:
+            if "temperature" in decoding_facts(name).needs and model.facts.temperature is None:
+                raise NoDecodingError(
+                    f"{model}: --decoding {name} needs calibrated probabilities, and the fit had no validation cells, "
+                    "gives no probabilities, or kept no decision values; take another fit"
+                )
+        self._decoder: Decoder | None = None
+
+    def labels(self) -> dict[str, str]:
+        """Names of all labels that may be chosen, by id."""
+        terms = {} if self._ontology is None else {key: term.label for key, term in self._ontology.terms.items()}
+        return {**terms, **self._model.facts.labels}
+
+    def __call__(self, predicted: "Predictions") -> dict[str, Chosen]:
+        """Labels and confidences of some cells by every decoding."""
+        return {name: self._choose(name, predicted) for name in self.names}
+
+    def _choose(self, name: str, predicted: "Predictions") -> Chosen:
+        needs = decoding_facts(name).needs
+        if PROBABILITIES in needs and predicted.probabilities is None:
+            raise NoDecodingError(
+                f"{self._model}: --decoding {name} needs probabilities, which the method does not give"
+            )
+        assert self._ontology is not None
+        if name in plugins(AT_FIT):
+            assert predicted.probabilities is not None
+            if self._decoder is None or self._decoder.classes != list(predicted.classes):
+                self._decoder = Decoder(predicted.classes, self._ontology)
+            codes, confidence = self._decoder(predicted.probabilities)[name]
+            return Chosen(Categorical(codes, list(predicted.classes)), confidence)
+        given = Given(
+            labels=Categorical.of(predicted.labels[:, 0]),
+            confidence=predicted.confidence,
+            graph=ClassGraph(list(predicted.classes), self._ontology),
+            probabilities=predicted.probabilities,
+            temperature=self._model.facts.temperature,
+        )
+        return decode_given(name, given, self._options[name])
