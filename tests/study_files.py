@@ -157,6 +157,7 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     rows = [row for family in (flat, per_class, ontology_aware) for row in rows_of_family(family, data)]
     rows += [Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
     rows += [Row("calibration", "bin_confidence", "-", "bin", "03", 0.4, 8)]
+    rows += [Row("cuts", name, "-", "error", "0.05", 0.9, 8) for name in ("cut_confidence", "cut_kept", "cut_error")]
     rows += [Row("clustering", "clustering_ari", "-", "resolution", "0.5", 0.3, 8)]
     rows += [Row("probes", "probe_f1", "cells knn", "class", "A1", 0.6, 8)]
     table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")

@@ -24,6 +24,7 @@ from annobench.fit.annotated import (
     Provenance,
 )
 from annobench.fit.calibration import Platt, strength
+from annobench.fit.cuts import Ladder
 from annobench.fit.decodings.given import Chosen
 from annobench.fit.new_cells import NewCells
 from annobench.fit.predictions import joined, validate
@@ -91,12 +92,13 @@ def annotate(job: AnnotateJob, say: Say = print) -> None:
         _say_cells(cells, model, job, say)
         method = _loaded(model, job)
         calibration = None if facts.calibration is None else Platt.restore(facts.calibration)
+        cut = _cut(model, job, say)
         summary, decodings = Summary(), Decodings(model, job.decode)
         with _writer(job, model, cells.n, decodings.labels()) as writer:
-            for block, empty in _annotated(cells, method, Answering(model, calibration, decodings), job):
+            for block, empty in _annotated(cells, method, Answering(model, calibration, decodings, cut), job):
                 writer.add(block)
                 summary.add(block, empty)
-            provenance = _provenance(job, model, cells, summary)
+            provenance = _provenance(job, model, cells, summary, cut)
             writer.finish(provenance)
     write_json(job.report, dict(provenance) | {"missing_genes": cells.match.missing})
     _say_summary(summary, model, job, decodings.labels(), say=say)
@@ -108,6 +110,31 @@ class Answering(NamedTuple):
     model: SavedModel
     calibration: Platt | None
     decodings: Decodings
+    cut: float | None
+
+
+def _cut(model: SavedModel, job: AnnotateJob, say: Say) -> float | None:
+    """The calibrated confidence below which cells become unknown; None where no error is wanted."""
+    wanted, facts = job.decode.max_error, model.facts
+    if wanted is None:
+        return None
+    if facts.cuts is None or facts.calibration is None:
+        raise NoModelError(
+            f"{model.folder}: --max-error needs a calibrated confidence and its cuts, and the fit has none: it had no "
+            "validation cells, kept no decision values, or is older; fit again, or take another fit"
+        )
+    cut = Ladder.restore(facts.cuts).cut(wanted)
+    if cut is None:
+        raise NoModelError(
+            f"{model.folder}: --max-error {wanted:g}: no cut is known to keep the error so low: too many of its "
+            f"{int(facts.cuts['cells'][0])} validation cells are wrong, or there are too few of them; allow more"
+        )
+    say(
+        f"cut: cells below a calibrated confidence of {cut.confidence:.3f} become unknown; {cut.kept:.1%} of the "
+        f"validation cells are kept, {cut.error:.1%} of these wrong (95 % interval {cut.low:.1%} to {cut.high:.1%}); "
+        "for cells of another kind nothing is promised"
+    )
+    return cut.confidence
 
 
 def _check_free(job: AnnotateJob, model: SavedModel) -> None:
@@ -164,7 +191,7 @@ def _annotated(
     cells: NewCells, method: "Method", answering: Answering, job: AnnotateJob
 ) -> Iterator[tuple[Annotation, int]]:
     """Annotations of all cells, and how many of a block have no values in the genes that the model reads."""
-    model, calibration, decodings = answering
+    model, calibration, decodings, cut = answering
     wants_embedding = model.facts.embedding and job.out.suffix == ".h5ad"
     for names, block in cells.blocks(job.block):
         ids = list(block.obs_names)
@@ -176,6 +203,8 @@ def _annotated(
         calibrated = calibration(strength(decisions)) if calibration and decisions is not None else None
         labels = predicted.labels.copy()
         labels[empty] = UNKNOWN
+        if cut is not None and calibrated is not None:
+            labels[calibrated < cut, 0] = UNKNOWN
         scores, confidence = _blank(predicted.scores, empty), _blank(predicted.confidence, empty)
         decoded = {name: _without(chosen, empty) for name, chosen in decodings(predicted).items()}
         annotation = Annotation(names, labels, scores, confidence, _blank(calibrated, empty), embedding, decoded)
@@ -207,7 +236,9 @@ def _blank(values: "Numbers | None", empty: "NDArray[np.bool_]") -> "NDArray[np.
     return found
 
 
-def _provenance(job: AnnotateJob, model: SavedModel, cells: NewCells, summary: Summary) -> Provenance:
+def _provenance(
+    job: AnnotateJob, model: SavedModel, cells: NewCells, summary: Summary, cut: float | None
+) -> Provenance:
     """Where the annotation comes from, and how well the genes fitted."""
     facts = model.facts
     return {
@@ -221,6 +252,7 @@ def _provenance(job: AnnotateJob, model: SavedModel, cells: NewCells, summary: S
         "ontology": facts.ontology,
         "matrix": facts.matrix,
         "calibrated": facts.calibration is not None,
+        **({} if job.decode.max_error is None else {"max_error": job.decode.max_error, "cut": cut or 0.0}),
         "cells": job.cells.name,
         "cells_sha256": sha256_of(job.cells),
         "slot": job.read.slot,

@@ -49,10 +49,13 @@ class DecodingOptions:
         Names of decodings (docs/decodings.md).
     confidence
         Wanted confidence of those that have one; None for their default.
+    max_error
+        Wanted error: cells below the cut for it become unknown; None for no cut.
     """
 
     decodings: tuple[str, ...] = ()
     confidence: float | None = None
+    max_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class AnnotateJob:
             raise ConfigError(f"--state is '{self.read.state}', expected one of {', '.join(STATES)}")
         if not 0 < self.read.min_overlap <= 1:
             raise ConfigError(f"--min-overlap is {self.read.min_overlap:g}, expected a share above 0 and at most 1")
+        if self.decode.max_error is not None and not 0 < self.decode.max_error < 1:
+            raise ConfigError(f"--max-error is {self.decode.max_error:g}, expected a share above 0 and below 1")
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigError(f"--prefix is '{self.prefix}', expected letters, digits, dots, hyphens and underscores")
 

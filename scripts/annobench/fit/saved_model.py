@@ -7,7 +7,7 @@ annobench_ontology.json, the classes and all types above them, so that it can be
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import read_json, sha256_of, write_json
@@ -64,6 +64,9 @@ class ModelFacts(Spec):
         Versions of the libraries of the fit.
     temperature
         What calibrates its probabilities (annobench.fit.temperature); None where there is none.
+    cuts
+        State of the cuts that were tested on the validation cells (annobench.fit.cuts), of the calibrated confidence;
+        None where there is no calibration.
     version
         Version of this format.
     """
@@ -84,6 +87,7 @@ class ModelFacts(Spec):
     calibration: Mapping[str, tuple[float, ...]] | None
     versions: Mapping[str, str]
     temperature: float | None = None
+    cuts: Mapping[str, tuple[float, ...]] | None = None
     version: int = VERSION
 
 
@@ -210,9 +214,9 @@ def facts_of(job: "FitJob", cells: "FitCells", context: "Context", decisions: Pa
         possible |= {label for label in ontology.terms if label in ontology}
     validation = cells.validation
     if decisions is None or validation is None:
-        calibration = None
+        calibration = cuts = None
     else:
-        calibration = calibration_of(decisions, validation.obs["label_id"])
+        calibration, cuts = calibration_of(decisions, validation.obs["label_id"])
     return ModelFacts(
         dataset=identity.dataset,
         split=identity.split,
@@ -230,11 +234,17 @@ def facts_of(job: "FitJob", cells: "FitCells", context: "Context", decisions: Pa
         calibration=calibration,
         versions=versions_of(job.method.environment),
         temperature=None if decisions is None else read_temperature(decisions),
+        cuts=cuts,
     )
 
 
-def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[float, ...]] | None:
-    """State of a calibration on the validation cells in decisions.npz; None where none has a known label.
+State: TypeAlias = "dict[str, tuple[float, ...]]"
+
+
+def calibration_of(decisions: Path, labels: "pd.Series") -> "tuple[State | None, State | None]":
+    """States of a calibration and of the cuts of its confidence, by the validation cells in decisions.npz.
+
+    Both are None where none has a known label.
 
     Parameters
     ----------
@@ -244,6 +254,7 @@ def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[floa
         Labels of the validation cells, indexed by cell id.
     """
     from annobench.fit.calibration import Platt, strength
+    from annobench.fit.cuts import Ladder
     from annobench.fit.decisions import read_decisions
     from annobench.ontology import UNKNOWN
 
@@ -252,7 +263,10 @@ def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[floa
     expected = labels.astype(str).reindex(given["cell_ids"][judged]).to_numpy()
     known = expected != UNKNOWN
     if not known.any():
-        return None
-    right = given["labels"][judged] == expected
-    state = Platt(strength(given["decisions"][judged][known]), right[known]).state()
-    return {name: tuple(values) for name, values in state.items()}
+        return None, None
+    right = (given["labels"][judged] == expected)[known]
+    score = strength(given["decisions"][judged][known])
+    calibration = Platt(score, right)
+    states = (calibration.state(), Ladder.of(calibration(score), right).state())
+    first, second = ({name: tuple(values) for name, values in state.items()} for state in states)
+    return first, second

@@ -55,6 +55,8 @@ class RuleConfidences:
         Of the validation cells, (m,); None where there are none.
     unrelated
         Kind of unrelated cells -> their confidences, (k,).
+    validation_right
+        Which validation cells are predicted right, (m,); None where it is not known.
     """
 
     rule: str
@@ -62,6 +64,7 @@ class RuleConfidences:
     right: "Mask"
     validation: "Array | None"
     unrelated: Mapping[str, "Array"]
+    validation_right: "Mask | None" = None
 
     def cuts(self) -> dict[str, float]:
         """The cuts that the rule has: `published`, `fair`."""
@@ -229,6 +232,7 @@ def apply_rules(
             correct,
             confidence[validation] if len(validation) else None,
             {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
+            right if len(validation) else None,
         )
         for rule, confidence in rules.items()
     ]

@@ -29,7 +29,7 @@ from annobench.config.split import ColumnSettings
 from annobench.core.errors import DataError
 from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
 from annobench.core.spec import Params
-from annobench.fit.decisions import read_decisions, read_temperature
+from annobench.fit.decisions import Decisions, read_decisions, read_temperature
 from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
@@ -121,6 +121,11 @@ class Evidence:
     @cached_property
     def rules(self) -> Rules:
         """Every confidence rule on the tested cells with decision values."""
+        raise self._absent("decisions")
+
+    @cached_property
+    def decided(self) -> Decisions:
+        """Decision values of tested, validation and unrelated cells."""
         raise self._absent("decisions")
 
     @cached_property
@@ -294,7 +299,12 @@ class FitEvidence(Evidence):
     @cached_property
     def rules(self) -> Rules:
         """Every confidence rule on the tested cells with decision values."""
-        return Rules(*compared_rules(read_decisions(self._folder / "decisions.npz"), self.scored, self.truths))
+        return Rules(*compared_rules(self.decided, self.scored, self.truths))
+
+    @cached_property
+    def decided(self) -> Decisions:
+        """Decision values of tested, validation and unrelated cells."""
+        return read_decisions(self._folder / "decisions.npz")
 
     @cached_property
     def embedding(self) -> "NDArray[np.float32]":

@@ -22,6 +22,7 @@ from annobench.core.paths import ROOT
 from annobench.fit.annotate import annotate
 from annobench.fit.annotate_job import AnnotateJob, DecodingOptions, ReadOptions
 from annobench.fit.calibration import Platt, strength
+from annobench.fit.cuts import Ladder
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Keep, Limits, MethodSettings
 from annobench.fit.parent import run_fit
@@ -474,3 +475,33 @@ def test_decodings_that_cannot_be(data: ad.AnnData, fit: Fit, tmp_path: Path) ->
     with pytest.raises(AnnobenchError, match="has no annobench_ontology.json.* fit again"):
         table(model, path, out, decode=DecodingOptions(("leaf",)))
     assert not out.exists()
+
+
+def test_cells_below_the_cut_for_a_wanted_error_are_unknown(
+    data: ad.AnnData, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, path = fit("logistic_regression"), written(tmp_path, data[180:])
+    plain = table(folder, path, tmp_path / "plain.parquet")
+    facts = json.loads((folder / "model" / "annobench.json").read_text())
+    cut = Ladder.restore(facts["cuts"]).cut(0.3)
+    assert cut is not None
+    assert facts["cuts"]["cells"] == [40]
+    job = AnnotateJob(folder, path, tmp_path / "cut.parquet", decode=DecodingOptions(max_error=0.3))
+    annotate(job)
+    found = pd.read_parquet(tmp_path / "cut.parquet").set_index("cell_id")
+    below = plain["confidence_calibrated"] < cut.confidence
+    assert (found["label_id"] == UNKNOWN).tolist() == below.tolist()
+    assert found["label_id"][~below].tolist() == plain["label_id"][~below].tolist()
+    assert found["confidence_calibrated"].tolist() == plain["confidence_calibrated"].tolist()
+    assert f"cut: cells below a calibrated confidence of {cut.confidence:.3f} become unknown" in capsys.readouterr().out
+    report = json.loads((tmp_path / "cut.parquet.json").read_text())
+    assert (report["max_error"], report["cut"]) == (0.3, cut.confidence)
+    with pytest.raises(AnnobenchError, match="no cut is known to keep the error so low: .* its 40 validation cells"):
+        table(folder, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=0.01))
+    with pytest.raises(AnnobenchError, match="--max-error is 5, expected a share above 0 and below 1"):
+        table(folder, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=5))
+    model = shutil.copytree(folder / "model", tmp_path / "model")
+    (model / "annobench.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "cuts"}))
+    with pytest.raises(AnnobenchError, match="--max-error needs a calibrated confidence and its cuts"):
+        table(model, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=0.3))
+    assert not (tmp_path / "no.csv").exists()
