@@ -281,6 +281,11 @@ def _add_annotate(commands: "Commands") -> None:
         metavar="SHARE",
         help="make cells unknown that are below the confidence above which the error is at most this",
     )
+    parser.add_argument(
+        "--clusters",
+        metavar="COLUMN",
+        help="add the majority label within the clusters of a column of obs, or within those that leiden makes",
+    )
     parser.add_argument("--prefix", default="", help="text before the names of new columns in an .h5ad file")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for methods that can use a GPU")
@@ -297,7 +302,7 @@ def _annotate(given: Arguments) -> int:
             Path(given.cells),
             Path(given.out),
             ReadOptions(given.slot, given.state, given.gene_id, given.gene_name, given.min_overlap),
-            DecodingOptions(tuple(dict.fromkeys(given.decoding)), given.confidence, given.max_error),
+            DecodingOptions(tuple(dict.fromkeys(given.decoding)), given.confidence, given.max_error, given.clusters),
             prefix=given.prefix,
             force=given.force,
             device=given.device,

@@ -13,7 +13,7 @@ from annobench import __version__
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import sha256_of, write_json
 from annobench.core.parquet import Categorical
-from annobench.fit.annotate_decoding import Decodings
+from annobench.fit.annotate_decoding import Decodings, within_clusters
 from annobench.fit.annotate_job import AnnotateJob, OutputError
 from annobench.fit.annotated import (
     Annotation,
@@ -95,7 +95,7 @@ def annotate(job: AnnotateJob, say: Say = print) -> None:
         cut = _cut(model, job, say)
         summary, decodings = Summary(), Decodings(model, job.decode)
         with _writer(job, model, cells.n, decodings.labels()) as writer:
-            for block, empty in _annotated(cells, method, Answering(model, calibration, decodings, cut), job):
+            for block, empty in _all_annotated(cells, method, Answering(model, calibration, decodings, cut), job):
                 writer.add(block)
                 summary.add(block, empty)
             provenance = _provenance(job, model, cells, summary, cut)
@@ -141,7 +141,7 @@ def _check_free(job: AnnotateJob, model: SavedModel) -> None:
     """Raise OutputError where the cells have columns or an embedding of the names that are written."""
     import h5py
 
-    more = "".join(f"|{re.escape(name)}_(label_id|label|confidence)" for name in job.decode.decodings)
+    more = "".join(f"|{re.escape(name)}_(label_id|label|confidence)" for name in job.decode.names)
     own = re.compile(rf"{re.escape(job.prefix)}((label_id|label|score)(_\d+)?|confidence(_calibrated)?{more})")
     with h5py.File(job.cells, "r") as file:
         if "column-order" not in file["obs"].attrs:
@@ -185,6 +185,20 @@ def _writer(job: AnnotateJob, model: SavedModel, cells: int, names: Mapping[str,
     if job.out.suffix == ".h5ad":
         return H5adAnnotations(job.out, names, cells=job.cells, n=cells, prefix=job.prefix, embedding=_key(job, model))
     return (ParquetAnnotations if job.out.suffix == ".parquet" else CsvAnnotations)(job.out, names)
+
+
+def _all_annotated(
+    cells: NewCells, method: "Method", answering: Answering, job: AnnotateJob
+) -> Iterator[tuple[Annotation, int]]:
+    """Annotations of all cells block after block; where clusters vote, all cells are annotated before the first."""
+    pairs = _annotated(cells, method, answering, job)
+    if job.decode.clusters is None:
+        yield from pairs
+        return
+    clusters = cells.clusters(job.decode.clusters)  # before the work: the column may not be there
+    known = list(pairs)
+    blocks = within_clusters([block for block, _ in known], clusters)
+    yield from zip(blocks, (empty for _, empty in known), strict=True)
 
 
 def _annotated(

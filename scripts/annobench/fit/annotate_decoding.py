@@ -1,12 +1,17 @@
 """Labels that `annotate` adds to those of the method: decodings of its probabilities, with a saved model alone."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from annobench.config.decodings import AT_FIT, PROBABILITIES, decoding_facts, decodings
 from annobench.config.plugins import plugins
 from annobench.core.errors import AnnobenchError, ConfigError, nearest
 from annobench.core.parquet import Categorical
 from annobench.fit.annotate_job import DecodingOptions
+from annobench.fit.annotated import Annotation
 from annobench.fit.decoded import decode_given
 from annobench.fit.decoding import Decoder
 from annobench.fit.decodings.given import Chosen, Given
@@ -41,10 +46,13 @@ class Decodings:
     """
 
     def __init__(self, model: "SavedModel", options: DecodingOptions) -> None:
-        self.names = options.decodings
-        for name in self.names:
+        for name in options.names:
             if name not in decodings():
                 raise ConfigError(f"--decoding: there is no decoding '{name}'{nearest(name, decodings())}")
+            if "clusters" in decoding_facts(name).needs and options.clusters is None:
+                raise ConfigError(f"--decoding {name} goes with --clusters: a column of obs, or leiden")
+        # what looks at clusters looks at all cells at once, see `within_clusters`
+        self.names = tuple(name for name in options.names if "clusters" not in decoding_facts(name).needs)
         self._model = model
         self._ontology: Ontology | None = model.ontology() if self.names else None
         self._options: dict[str, dict[str, float]] = {name: {} for name in self.names}
@@ -91,3 +99,17 @@ class Decodings:
             temperature=self._model.facts.temperature,
         )
         return decode_given(name, given, self._options[name])
+
+
+def within_clusters(blocks: Sequence[Annotation], clusters: Categorical) -> Iterator[Annotation]:
+    """All cells, with the majority label of their cluster as the decoding `clusters`."""
+    labels = Categorical.of(np.concatenate([block.labels[:, 0] for block in blocks]))
+    parts = [block.confidence for block in blocks if block.confidence is not None]
+    confidence = np.concatenate(parts) if parts else None
+    chosen = decode_given("clusters", Given(labels=labels, confidence=confidence, clusters=clusters))
+    start = 0
+    for block in blocks:
+        rows = slice(start, start + len(block.cell_ids))
+        own = Chosen(chosen.labels[rows], chosen.confidence[rows])
+        yield replace(block, decoded={**block.decoded, "clusters": own})
+        start = rows.stop

@@ -51,11 +51,20 @@ class DecodingOptions:
         Wanted confidence of those that have one; None for their default.
     max_error
         Wanted error: cells below the cut for it become unknown; None for no cut.
+    clusters
+        Column of obs with clusters, or `leiden`, within which the decoding `clusters` takes the majority.
     """
 
     decodings: tuple[str, ...] = ()
     confidence: float | None = None
     max_error: float | None = None
+    clusters: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All decodings that are wanted."""
+        more = ("clusters",) if self.clusters is not None else ()
+        return tuple(dict.fromkeys((*self.decodings, *more)))
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ class Ladder:
         n = len(order)
         at = np.unique(np.ceil(np.arange(1, STEPS + 1) * n / STEPS).astype(int)) - 1 if n else np.empty(0, dtype=int)
         cuts = np.unique(falling[at])[::-1]
-        kept = np.searchsorted(-falling, -cuts, side="right")  # equal confidences are kept together
-        return cls(cuts, kept, errors[kept - 1] if n else kept, n)
+        kept = np.searchsorted(-falling, -cuts, side="right").astype(np.int64)  # equal confidences are kept together
+        return cls(cuts, kept, errors[kept - 1].astype(np.int64) if n else kept, n)
 
     def state(self) -> dict[str, list[float]]:
         """Numbers that `restore` needs."""

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from annobench.config.names import ARGMAX
+from annobench.cells.neighbours import Neighbours, nearest_neighbours
+from annobench.config.names import ARGMAX, LEIDEN
 from annobench.config.split import ColumnSettings
-from annobench.core.errors import DataError
+from annobench.core.errors import DataError, PredictionError
 from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
 from annobench.core.spec import Params
 from annobench.fit.decisions import Decisions, read_decisions, read_temperature
@@ -35,7 +36,6 @@ from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score.confidence_rules import RuleConfidences, compared_rules
 from annobench.score.join import read_scored
-from annobench.score.neighbours import Neighbours, nearest_neighbours
 from annobench.score.perturbation.compared import Compared
 from annobench.score.perturbation.reading import compare
 from annobench.score.scored import Scored
@@ -43,6 +43,7 @@ from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from _typeshed import DataclassInstance
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -218,7 +219,8 @@ class FitEvidence(Evidence):
     columns
         Which of them are the batch, the order and the organism.
     cells
-        The cells of a dataset that declares perturbations; None where no family looks at them.
+        The cells of a dataset that declares perturbations, or whose cells are clustered; None where nothing looks at
+        them.
     options
         Family -> its options that differ from the defaults.
     seed
@@ -246,6 +248,7 @@ class FitEvidence(Evidence):
         self.given_options, self.seed, self._made = options or {}, seed, {}
         self._obs, there = obs, column_names(obs) if obs else []
         named = asdict(columns or ColumnSettings())
+        self._cluster_column: str = named.pop("clusters")
         self._columns = {role: column for role, column in named.items() if column in there}
         self._folder, self.ontology, self._min_units = folder, ontology, min_units
         self._decoding, self._decoding_options = decoding, decoding_options
@@ -289,7 +292,31 @@ class FitEvidence(Evidence):
             bins=self.bins,
             decoding=self._decoding,
             options=self._decoding_options,
+            clusters=self._clusters,
         )
+
+    def _clusters(self, ids: "pa.Array") -> Categorical:
+        """Clusters of some cells of the dataset: a column of obs, or Leiden clusters of their expression."""
+        name = self._cluster_column
+        if self._obs is None or (name != LEIDEN and name not in column_names(self._obs)):
+            raise PredictionError(
+                f"the decoding clusters needs clusters of the cells, and {self._obs} has no column '{name}': name one "
+                "in columns.clusters of the evaluation (cells.columns of the dataset keeps further ones), or leiden"
+            )
+        wanted = [] if name == LEIDEN else [name]
+        obs = read_columns(self._obs, ["cell_id", *wanted], categorical=wanted, texts=["cell_id"])
+        rows = positions(ids, obs["cell_id"])
+        if name != LEIDEN:
+            found: Categorical = obs[name]
+            return found[rows]
+        if self._cells is None:
+            raise PredictionError("the decoding clusters needs the cells for columns.clusters: leiden")
+        from annobench.cells.expression import log_normalised
+        from annobench.cells.leiden import cell_clusters
+        from annobench.cells.stored_cells import read_cells
+
+        codes = cell_clusters(log_normalised(read_cells(self._cells, rows)), seed=self.seed)
+        return Categorical(codes, [str(i) for i in range(int(codes.max(initial=-1)) + 1)])
 
     @cached_property
     def temperature(self) -> float | None:

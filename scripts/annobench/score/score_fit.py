@@ -50,7 +50,7 @@ class FitTables:
     roles
         Roles of the cells, one file for each view of the spec.
     cells
-        The cells themselves, where the dataset declares perturbations; else None.
+        The cells themselves, where the dataset declares perturbations or the cells are clustered; else None.
     """
 
     obs: Path

@@ -505,3 +505,25 @@ def test_cells_below_the_cut_for_a_wanted_error_are_unknown(
     with pytest.raises(AnnobenchError, match="--max-error needs a calibrated confidence and its cuts"):
         table(model, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=0.3))
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_the_majority_within_clusters(data: ad.AnnData, fit: Fit, tmp_path: Path) -> None:
+    new = data[180:].copy()
+    new.obs["donor"] = [f"k{i % 4}" if i else None for i in range(60)]  # the column that `written` keeps
+    path = written(tmp_path, new)
+    found = table(fit("knn"), path, tmp_path / "a.parquet", decode=DecodingOptions(clusters="donor"), block=13)
+    for name, part in found.groupby(new.obs["donor"].to_numpy()):
+        top = part["label_id"].value_counts()
+        assert set(part["clusters_label_id"]) <= set(top[top == top.max()].index), name
+        assert part["clusters_label_id"].nunique() == 1
+        assert np.allclose(part["clusters_confidence"], top.max() / len(part))
+    assert found["clusters_label_id"].iloc[0] == found["label_id"].iloc[0]  # in no cluster
+    one, two = (
+        table(fit("knn"), path, tmp_path / f"{i}.h5ad", decode=DecodingOptions(clusters="leiden"), block=13 * i)
+        for i in (1, 2)
+    )
+    assert one["clusters_label_id"].tolist() == two["clusters_label_id"].tolist()
+    with pytest.raises(AnnobenchError, match="--clusters: obs has no column 'donors'; did you mean 'donor'"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(clusters="donors"))
+    with pytest.raises(AnnobenchError, match="--decoding clusters goes with --clusters: a column of obs, or leiden"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(("clusters",)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from annobench.cells.neighbours import fuzzy_graph, nearest_neighbours
 from annobench.config.metrics import check_family_options, family_options
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.parquet import NOT_GIVEN, Categorical
@@ -19,7 +20,6 @@ from annobench.score.forest import grow_forest
 from annobench.score.metric import Row
 from annobench.score.metrics import clustering, integration, ordering, probes, silhouette
 from annobench.score.metrics.shared.silhouettes import group_distances, label_silhouettes, silhouettes, within_labels
-from annobench.score.neighbours import fuzzy_graph, nearest_neighbours
 from annobench.score.registry import FAMILIES
 from annobench.score.units import Units
 
