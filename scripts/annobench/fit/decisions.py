@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from annobench.fit.predictions import Numbers, Predictions, Texts
 
 KINDS = ("noise", "shuffled", "unrelated_tissue")  # of unrelated cells, see unrelated_cells.py
+ON_REQUEST = ("doublets",)  # kinds that a study asks for: `keep: {doublets: true}`
 UNRELATED = 250  # cells of each kind: the standard error of a share is then at most 0.03
 
 

@@ -64,12 +64,14 @@ def _predicted_beside(
     from annobench.cells.stored_cells import some_cells
     from annobench.fit.decisions import sample
     from annobench.fit.predictions import joined, validate
-    from annobench.fit.unrelated_cells import unrelated_cells
+    from annobench.fit.unrelated_cells import simulated_doublets, unrelated_cells
 
     asked: dict[str, AnnData] = {}
     if job.needs.cells == "matrix":
         path = Path(job.files.unrelated) if job.files.unrelated else None
         asked = unrelated_cells(cells.query, path, context.classes, context.ontology, context.seed)
+        if job.settings.keep.doublets and (doublets := simulated_doublets(cells.train, cells.query, context.seed)):
+            asked["doublets"] = doublets
     calibration = cells.calibration
     if calibration is not None and calibration.n_obs:
         asked["validation"] = some_cells(calibration, sample(calibration.n_obs, job.seed))

@@ -15,7 +15,7 @@ import numpy as np
 
 from annobench.core.parquet import Categorical, positions, to_arrow
 from annobench.fit.calibration import Groups, Platt, strength
-from annobench.fit.decisions import KINDS
+from annobench.fit.decisions import KINDS, ON_REQUEST
 from annobench.ontology import UNKNOWN
 from annobench.score.confidence import PUBLISHED, by_rule
 from annobench.score.ranks import COVERAGE, auroc, reliability, risk_coverage
@@ -231,7 +231,7 @@ def apply_rules(
             confidence[at],
             correct,
             confidence[validation] if len(validation) else None,
-            {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
+            {kind: confidence[part == kind] for kind in (*KINDS, *ON_REQUEST) if (part == kind).any()},
             right if len(validation) else None,
         )
         for rule, confidence in rules.items()

@@ -1,4 +1,4 @@
-"""What is promised: the majority within clusters is a view of a fit, by a column or by Leiden; rare types stand apart."""
+"""What is promised: the majority within clusters, by a column or by Leiden, is a view of a fit."""
 
 from pathlib import Path
 from typing import Any
