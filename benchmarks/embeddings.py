@@ -40,7 +40,7 @@ found = {{name: done.mean(name) for name in SCORES}}
 """,
     "clustering": f"""
 from annobench.score.metrics.clustering import clustering
-from annobench.score.neighbours import nearest_neighbours
+from annobench.cells.neighbours import nearest_neighbours
 found = clustering(nearest_neighbours(points, 14), labels, seeds=[{SEED}])[1.0][{SEED}]
 """,
     "silhouettes": """
@@ -49,7 +49,7 @@ found = {"label": label_silhouettes(points, labels).mean(), "batch": within_labe
 """,
     "neighbourhoods": """
 from annobench.score.metrics.integration import connectivities, entropies, mixing, purity
-from annobench.score.neighbours import nearest_neighbours
+from annobench.cells.neighbours import nearest_neighbours
 near = nearest_neighbours(points)
 found = {"entropy": entropies(near, batches).mean(), "ilisi": mixing(near, batches), "clisi": purity(near, labels)}
 found["graph_connectivity"] = connectivities(near, labels).mean()

@@ -11,6 +11,8 @@ import pandas as pd
 from annobench.config.contrasts import Contrast
 from annobench.config.results import Results
 from annobench.core.parquet import write_columns
+from annobench.fit import predictions_file
+from annobench.fit.predictions import Predictions
 from annobench.score.audit.tables import TABLES as AUDIT
 from annobench.score.metric import Row
 from annobench.score.metrics import flat, ontology_aware, per_class
@@ -121,6 +123,9 @@ def whole_study(folder: Path) -> TablesSpec:
         if (fit.method, fit.seed) == ("zero", 2):
             continue  # was never run
         _write_fit(fit, cells["label_id"][test], cells["donor"][test])
+        again = np.where(np.arange(CELLS) % 4 < fit.seed, "A", "B").astype(object)  # seeds differ in a quarter
+        ids = np.array([f"c{i}" for i in range(CELLS)], dtype=object)
+        predictions_file.write(fit.run.with_name("predictions.parquet"), Predictions.from_labels(ids, again))
     for one in splits:
         for name, path in results.audit(spec.study, "d", one.evaluation).items():
             write_columns(path, _audit(name))
@@ -157,6 +162,7 @@ def _write_fit(fit: FitFiles, truth: Any, donor: Any) -> None:
     rows = [row for family in (flat, per_class, ontology_aware) for row in rows_of_family(family, data)]
     rows += [Row("calibration", "bin_accuracy", "-", "bin", "03", 0.4, 8)]
     rows += [Row("calibration", "bin_confidence", "-", "bin", "03", 0.4, 8)]
+    rows += [Row("cuts", name, "-", "error", "0.05", 0.9, 8) for name in ("cut_confidence", "cut_kept", "cut_error")]
     rows += [Row("clustering", "clustering_ari", "-", "resolution", "0.5", 0.3, 8)]
     rows += [Row("probes", "probe_f1", "cells knn", "class", "A1", 0.6, 8)]
     table = pd.DataFrame([asdict(row) for row in rows]).assign(**fit.key, status="ok")

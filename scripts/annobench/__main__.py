@@ -268,6 +268,27 @@ def _add_annotate(commands: "Commands") -> None:
         metavar="SHARE",
         help=f"share of the genes of the model that the cells must have (default: {usual.min_overlap})",
     )
+    parser.add_argument(
+        "--decoding",
+        default=[],
+        action="append",
+        metavar="NAME",
+        help="add labels that are chosen in another way: leaf, top_down, multilevel; repeat for more",
+    )
+    parser.add_argument(
+        "--confidence", type=float, metavar="P", help="of --decoding multilevel: the wanted confidence (default: 0.9)"
+    )
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="make cells unknown that are below the confidence above which the error is at most this",
+    )
+    parser.add_argument(
+        "--clusters",
+        metavar="COLUMN",
+        help="add the majority label within the clusters of a column of obs, or within those that leiden makes",
+    )
     parser.add_argument("--prefix", default="", help="text before the names of new columns in an .h5ad file")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for methods that can use a GPU")
@@ -276,7 +297,7 @@ def _add_annotate(commands: "Commands") -> None:
 
 def _annotate(given: Arguments) -> int:
     from annobench.fit.annotate import annotate
-    from annobench.fit.annotate_job import AnnotateJob, ReadOptions
+    from annobench.fit.annotate_job import AnnotateJob, DecodingOptions, ReadOptions
 
     annotate(
         AnnotateJob(
@@ -284,6 +305,7 @@ def _annotate(given: Arguments) -> int:
             Path(given.cells),
             Path(given.out),
             ReadOptions(given.slot, given.state, given.gene_id, given.gene_name, given.min_overlap),
+            DecodingOptions(tuple(dict.fromkeys(given.decoding)), given.confidence, given.max_error, given.clusters),
             prefix=given.prefix,
             force=given.force,
             device=given.device,

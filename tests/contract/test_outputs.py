@@ -15,6 +15,7 @@ from annobench.cells.panel import MEASURED
 from annobench.cells.stored_cells import StoredCells
 from annobench.core.parquet import read_columns
 from annobench.fit.child import main
+from annobench.fit.decisions import UNRELATED, read_decisions
 from annobench.fit.embedding import read_embedding
 from annobench.fit.inputs import load_cells
 from annobench.fit.job import FitJob
@@ -253,3 +254,18 @@ def test_predictions_that_are_returned_are_refused_with_advice(jobs: dict[str, d
     assert fit(jobs["memory"], Returns).reason == (
         "predict returned Predictions, expected an iterator of Predictions; write `yield` where it says `return`"
     )
+
+
+@pytest.mark.parametrize("storage", ["memory", "store"])
+def test_doublets_are_made_where_the_study_asks(
+    jobs: dict[str, dict[str, str]], fit: Fit, tmp_path: Path, storage: str
+) -> None:
+    assert fit(jobs[storage], Majority).reason is None
+    plain = read_decisions(tmp_path / "decisions.npz")
+    assert "doublets" not in plain["part"]
+    assert fit(jobs[storage], Majority, keep=KEEP | {"doublets": True, "model": False}).reason is None
+    found = read_decisions(tmp_path / "decisions.npz")
+    assert (found["part"] == "doublets").sum() == UNRELATED
+    others = found["part"] != "doublets"
+    assert found["part"][others].tolist() == plain["part"].tolist()  # all else stays as it was
+    assert (found["decisions"][others] == plain["decisions"]).all()

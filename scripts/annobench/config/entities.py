@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from annobench.config.census import census_source, check_census, release_parts
+from annobench.config.decodings import PROBABILITIES, decoding_facts, decodings
 from annobench.config.downloads import referenced
 from annobench.config.extends import Extended, load_extended, shown
-from annobench.config.names import CONDITION, DECODINGS, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
+from annobench.config.names import CONDITION, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
 from annobench.config.schema import Document, Value, load_yaml, validate
@@ -44,15 +45,17 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
     the method that is fitted.
     """
     fitted, _, decoding = name.rpartition(".")
-    if decoding in DECODINGS:
+    if decoding in decodings():
         method = load_method(fitted, root, source, own)
         if method["decoding"] != "argmax":
-            raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {', '.join(DECODINGS)}")
-        if not _gives_probabilities(method):
+            known = ", ".join(decodings())
+            raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {known}")
+        if not _suits(method, decoding):
+            lacks = "probabilities" if method["abilities"]["predictions"] else "labels"
             raise ConfigError(
-                f"{source}: methods: '{name}': '{fitted}' gives no probabilities, so there is nothing to decode"
+                f"{source}: methods: '{name}': '{fitted}' gives no {lacks}, so there is nothing to decode"
             )
-        label = f"{method['label']}, {decoding.replace('_', '-')} decoding"
+        label = f"{method['label']}, {decoding_facts(decoding).label} decoding"
         return {**method, "label": label, "decoding": decoding, "kind": "decoding"}
     file = _read("methods", name, root, source, own)
     method = validate(file.document, "method", file.origin)
@@ -90,15 +93,19 @@ def _path_of_table(parameters: dict[str, Value], own: Path | None) -> list[str]:
     return [named] if named.endswith(".tsv") else []
 
 
-def _gives_probabilities(method: Document) -> bool:
-    return bool(method["abilities"]["probabilities"])
+def _suits(method: Document, decoding: str) -> bool:
+    """Whether a method gives what a decoding needs."""
+    given = method["abilities"]
+    return bool(
+        given["predictions"] and (given["probabilities"] or PROBABILITIES not in decoding_facts(decoding).needs)
+    )
 
 
-def decoded(names: Iterable[str], methods: Mapping[str, Document], decodings: Iterable[str]) -> list[str]:
+def decoded(names: Iterable[str], methods: Mapping[str, Document], wanted: Iterable[str]) -> list[str]:
     """Names of the views that decode every method among `names`, in their order; controls are not decoded."""
-    decodings = list(decodings)
-    chosen = [name for name in names if methods[name]["kind"] == "method" and _gives_probabilities(methods[name])]
-    return [f"{name}.{decoding}" for name in chosen for decoding in decodings]
+    wanted = list(wanted)
+    chosen = [name for name in names if methods[name]["kind"] == "method"]
+    return [f"{name}.{decoding}" for name in chosen for decoding in wanted if _suits(methods[name], decoding)]
 
 
 def _facts(method: Document, origin: Origin) -> dict[str, Document]:

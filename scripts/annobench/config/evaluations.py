@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from annobench.config.entities import unlabelled
-from annobench.config.metrics import check_options
+from annobench.config.metrics import check_family_options
 from annobench.config.plugins import plugins
 from annobench.config.regimes import Entry, Regime, regime_class, regimes
 from annobench.config.schema import Document, fill, load_schema
@@ -136,7 +136,7 @@ def _check(evaluation: Document, dataset: Document, regime: type[Regime]) -> Non
         if family not in (known := plugins("score/metrics")):
             raise ConfigError(f"metric_families: there is no family '{family}'{nearest(family, known)}")
     for family, options in evaluation["metric_options"].items():
-        check_options(family, options, "metric_options")
+        check_family_options(family, options, "metric_options")
     if unlabelled(dataset):
         raise ConfigError(
             f"'{name}' declares no labels (cells.label), so nothing can train or be scored on it; name it as the query "

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from annobench.config.plugins import plugin_path, plugins
-from annobench.config.schema import Value, kind_of
+from annobench.config.plugins import check_options, options_of, plugin_path, plugins
+from annobench.config.schema import Value
 from annobench.config.syntax import tree_of
 from annobench.core.errors import ConfigError, nearest
 
@@ -92,31 +92,14 @@ def check_metric(name: str, source: str, *, ranks: bool) -> None:
 @cache
 def family_options(family: str) -> Mapping[str, Value]:
     """Options of a family with their defaults: the fields of the class `Options` of its file; empty for none."""
-    path = plugin_path(FAMILIES, family)
-    found: dict[str, Value] = {}
-    for kind in tree_of(path).body:
-        if isinstance(kind, ast.ClassDef) and kind.name == "Options":
-            for field in kind.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value:
-                    value = ast.literal_eval(field.value)
-                    found[field.target.id] = list(value) if isinstance(value, tuple) else value
-    return found
+    return options_of(plugin_path(FAMILIES, family))
 
 
-def check_options(family: str, options: Mapping[str, Value], source: str) -> None:
+def check_family_options(family: str, options: Mapping[str, Value], source: str) -> None:
     """Raise ConfigError for an option that a family lacks, or a value of another type than its default."""
     if family not in plugins(FAMILIES):
         raise ConfigError(f"{source}: there is no family '{family}'{nearest(family, plugins(FAMILIES))}")
-    known = family_options(family)
-    for name, value in options.items():
-        if name not in known:
-            raise ConfigError(f"{source}.{family}: there is no option '{name}'{nearest(name, known)}")
-        default = known[name]
-        kinds: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
-        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
-            raise ConfigError(
-                f"{source}.{family}.{name}: expected {kind_of(default)}, such as {default!r}; found {value!r}"
-            )
+    check_options(family, family_options(family), options, source)
 
 
 def _metrics(path: Path) -> list[ast.Call]:

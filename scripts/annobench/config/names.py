@@ -1,7 +1,6 @@
 """Names that configuration and library share; no imports."""
 
 ARGMAX = "argmax"  # the answer that every fit gives
-DECODINGS = ("leaf", "top_down")  # answers that are decoded from its probabilities besides (annobench.fit.decoding)
 OBS_COLUMNS = (  # of all prepared cells
     *("label_id", "label", "label_original", "study", "donor", "batch"),
     *("assay", "tissue", "disease"),
@@ -13,6 +12,7 @@ OTHER_COLUMNS = (
     "republished",
     "control_cell",
 )  # of some; cells.columns may name none of either
+LEIDEN = "leiden"  # value of columns.clusters that makes clusters instead of reading them
 CONDITION, CONTROL_CELL = "condition", "control_cell"  # columns of obs of perturbed cells
 NO_MATRIX = "none"  # value of matrix.state of a dataset whose expression is not read
 NO_LABELS = (None, "=unknown")  # values of cells.label that declare a dataset without labels

@@ -5,12 +5,14 @@ the process that uses it imports it. Every file directly in a plugin folder is o
 """
 
 import ast
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from annobench.config.method_facts import Abilities, MethodFacts, Needs
-from annobench.config.syntax import lineage
+from annobench.config.schema import Value, kind_of
+from annobench.config.syntax import lineage, tree_of
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 
@@ -26,6 +28,47 @@ def plugin_path(room: str, name: str) -> Path:
         one = room.removesuffix("s")
         raise ConfigError(f"{room}: there is no {one} '{name}'{nearest(name, plugins(room))}")
     return LIBRARY / room / f"{name}.py"
+
+
+# options
+
+
+@cache
+def options_of(path: Path) -> Mapping[str, Value]:
+    """Options of a plugin with their defaults: the fields of the class `Options` of its file; empty for none."""
+    found: dict[str, Value] = {}
+    for kind in tree_of(path).body:
+        if isinstance(kind, ast.ClassDef) and kind.name == "Options":
+            for field in kind.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value:
+                    value = ast.literal_eval(field.value)
+                    found[field.target.id] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def check_options(name: str, known: Mapping[str, Value], given: Mapping[str, Value], source: str) -> None:
+    """Raise ConfigError for an option that a plugin lacks, or a value of another type than its default.
+
+    Parameters
+    ----------
+    name
+        The plugin, as messages call it.
+    known
+        Its options with their defaults.
+    given
+        Values to check.
+    source
+        File and key that messages name.
+    """
+    for option, value in given.items():
+        if option not in known:
+            raise ConfigError(f"{source}.{name}: there is no option '{option}'{nearest(option, known)}")
+        default = known[option]
+        kinds: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
+            raise ConfigError(
+                f"{source}.{name}.{option}: expected {kind_of(default)}, such as {default!r}; found {value!r}"
+            )
 
 
 # methods

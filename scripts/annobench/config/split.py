@@ -66,6 +66,8 @@ class ColumnSettings(Spec):
         Position of a cell in time or along a trajectory.
     organism
         Organism, for embeddings of several.
+    clusters
+        Clusters within which the decoding `clusters` takes the majority; `leiden` makes them.
     groups
         Columns within whose values labels are scored as well, such as assay; the table `groups` holds the results.
     """
@@ -73,6 +75,7 @@ class ColumnSettings(Spec):
     batch: str = "batch"
     order: str = "order"
     organism: str = "organism"
+    clusters: str = "cluster"
     groups: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from annobench.config.census import census_source
 from annobench.config.checkpoints import checkpoints_of, pretraining_datasets
+from annobench.config.decodings import check_decodings
 from annobench.config.entities import decoded, load_dataset_with_parts, load_method, load_named, own_folder, parts_of
 from annobench.config.evaluations import splits_of
 from annobench.config.figures import named_figures
@@ -214,6 +215,9 @@ def _methods(
         load(views)
         return [*names, *views]
 
+    check_decodings(settings["decodings"], settings["decoding_options"], source)
+    for position, evaluation in enumerate(settings["evaluations"]):
+        check_decodings(evaluation.get("decodings", []), {}, f"{source}: evaluations[{position}]")
     load(settings["controls"])
     whole = with_views(settings["methods"], settings["decodings"])
     of_each = []

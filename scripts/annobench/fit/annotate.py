@@ -2,16 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from annobench import __version__
 from annobench.core.errors import AnnobenchError
 from annobench.core.files import sha256_of, write_json
+from annobench.core.parquet import Categorical
+from annobench.fit.annotate_decoding import Decodings, within_clusters
 from annobench.fit.annotate_job import AnnotateJob, OutputError
 from annobench.fit.annotated import (
     Annotation,
@@ -22,6 +24,8 @@ from annobench.fit.annotated import (
     Provenance,
 )
 from annobench.fit.calibration import Platt, strength
+from annobench.fit.cuts import Ladder
+from annobench.fit.decodings.given import Chosen
 from annobench.fit.new_cells import NewCells
 from annobench.fit.predictions import joined, validate
 from annobench.fit.registry import load_class
@@ -41,16 +45,19 @@ Say = Callable[[str], None]
 
 @dataclass
 class Summary:
-    """What came out: cells per label, confidences, cells without values."""
+    """What came out: cells per label, also by every decoding; confidences, cells without values."""
 
     labels: Counter[str] = field(default_factory=Counter)
     empty: int = 0
+    decoded: dict[str, Counter[str]] = field(default_factory=dict)
     _confidences: "list[np.ndarray]" = field(default_factory=list)
 
     def add(self, block: Annotation, empty: int) -> None:
         """Count the cells of a block."""
         self.labels.update(block.labels[:, 0].tolist())
         self.empty += empty
+        for name, chosen in block.decoded.items():
+            self.decoded.setdefault(name, Counter()).update(chosen.labels.counts())
         sure = block.confidence if block.calibrated is None else block.calibrated
         if sure is not None:
             self._confidences.append(sure.astype(np.float32))
@@ -85,22 +92,57 @@ def annotate(job: AnnotateJob, say: Say = print) -> None:
         _say_cells(cells, model, job, say)
         method = _loaded(model, job)
         calibration = None if facts.calibration is None else Platt.restore(facts.calibration)
-        summary = Summary()
-        with _writer(job, model, cells.n) as writer:
-            for block, empty in _annotated(cells, method, model, calibration, job):
+        cut = _cut(model, job, say)
+        summary, decodings = Summary(), Decodings(model, job.decode)
+        with _writer(job, model, cells.n, decodings.labels()) as writer:
+            for block, empty in _all_annotated(cells, method, Answering(model, calibration, decodings, cut), job):
                 writer.add(block)
                 summary.add(block, empty)
-            provenance = _provenance(job, model, cells, summary)
+            provenance = _provenance(job, model, cells, summary, cut)
             writer.finish(provenance)
     write_json(job.report, dict(provenance) | {"missing_genes": cells.match.missing})
-    _say_summary(summary, model, job, say)
+    _say_summary(summary, model, job, decodings.labels(), say=say)
+
+
+class Answering(NamedTuple):
+    """What turns predictions into annotations."""
+
+    model: SavedModel
+    calibration: Platt | None
+    decodings: Decodings
+    cut: float | None
+
+
+def _cut(model: SavedModel, job: AnnotateJob, say: Say) -> float | None:
+    """The calibrated confidence below which cells become unknown; None where no error is wanted."""
+    wanted, facts = job.decode.max_error, model.facts
+    if wanted is None:
+        return None
+    if facts.cuts is None or facts.calibration is None:
+        raise NoModelError(
+            f"{model.folder}: --max-error needs a calibrated confidence and its cuts, and the fit has none: it had no "
+            "validation cells, kept no decision values, or is older; fit again, or take another fit"
+        )
+    cut = Ladder.restore(facts.cuts).cut(wanted)
+    if cut is None:
+        raise NoModelError(
+            f"{model.folder}: --max-error {wanted:g}: no cut is known to keep the error so low: too many of its "
+            f"{int(facts.cuts['cells'][0])} validation cells are wrong, or there are too few of them; allow more"
+        )
+    say(
+        f"cut: cells below a calibrated confidence of {cut.confidence:.3f} become unknown; {cut.kept:.1%} of the "
+        f"validation cells are kept, {cut.error:.1%} of these wrong (95 % interval {cut.low:.1%} to {cut.high:.1%}); "
+        "for cells of another kind nothing is promised"
+    )
+    return cut.confidence
 
 
 def _check_free(job: AnnotateJob, model: SavedModel) -> None:
     """Raise OutputError where the cells have columns or an embedding of the names that are written."""
     import h5py
 
-    own = re.compile(rf"{re.escape(job.prefix)}((label_id|label|score)(_\d+)?|confidence(_calibrated)?)")
+    more = "".join(f"|{re.escape(name)}_(label_id|label|confidence)" for name in job.decode.names)
+    own = re.compile(rf"{re.escape(job.prefix)}((label_id|label|score)(_\d+)?|confidence(_calibrated)?{more})")
     with h5py.File(job.cells, "r") as file:
         if "column-order" not in file["obs"].attrs:
             raise OutputError(
@@ -139,17 +181,31 @@ def _loaded(model: SavedModel, job: AnnotateJob) -> "Method":
     return method
 
 
-def _writer(job: AnnotateJob, model: SavedModel, cells: int) -> AnnotationWriter:
-    names = model.facts.labels
+def _writer(job: AnnotateJob, model: SavedModel, cells: int, names: Mapping[str, str]) -> AnnotationWriter:
     if job.out.suffix == ".h5ad":
         return H5adAnnotations(job.out, names, cells=job.cells, n=cells, prefix=job.prefix, embedding=_key(job, model))
     return (ParquetAnnotations if job.out.suffix == ".parquet" else CsvAnnotations)(job.out, names)
 
 
+def _all_annotated(
+    cells: NewCells, method: "Method", answering: Answering, job: AnnotateJob
+) -> Iterator[tuple[Annotation, int]]:
+    """Annotations of all cells block after block; where clusters vote, all cells are annotated before the first."""
+    pairs = _annotated(cells, method, answering, job)
+    if job.decode.clusters is None:
+        yield from pairs
+        return
+    clusters = cells.clusters(job.decode.clusters)  # before the work: the column may not be there
+    known = list(pairs)
+    blocks = within_clusters([block for block, _ in known], clusters)
+    yield from zip(blocks, (empty for _, empty in known), strict=True)
+
+
 def _annotated(
-    cells: NewCells, method: "Method", model: SavedModel, calibration: Platt | None, job: AnnotateJob
+    cells: NewCells, method: "Method", answering: Answering, job: AnnotateJob
 ) -> Iterator[tuple[Annotation, int]]:
     """Annotations of all cells, and how many of a block have no values in the genes that the model reads."""
+    model, calibration, decodings, cut = answering
     wants_embedding = model.facts.embedding and job.out.suffix == ".h5ad"
     for names, block in cells.blocks(job.block):
         ids = list(block.obs_names)
@@ -161,8 +217,19 @@ def _annotated(
         calibrated = calibration(strength(decisions)) if calibration and decisions is not None else None
         labels = predicted.labels.copy()
         labels[empty] = UNKNOWN
+        if cut is not None and calibrated is not None:
+            labels[calibrated < cut, 0] = UNKNOWN
         scores, confidence = _blank(predicted.scores, empty), _blank(predicted.confidence, empty)
-        yield Annotation(names, labels, scores, confidence, _blank(calibrated, empty), embedding), int(empty.sum())
+        decoded = {name: _without(chosen, empty) for name, chosen in decodings(predicted).items()}
+        annotation = Annotation(names, labels, scores, confidence, _blank(calibrated, empty), embedding, decoded)
+        yield annotation, int(empty.sum())
+
+
+def _without(chosen: Chosen, empty: "NDArray[np.bool_]") -> Chosen:
+    """What a decoding chose, `unknown` for empty cells."""
+    names = [*chosen.labels.names, UNKNOWN]
+    codes = np.where(empty, len(names) - 1, chosen.labels.codes).astype(np.int32)
+    return Chosen(Categorical(codes, names).renamed(str), np.where(empty, np.nan, chosen.confidence))
 
 
 def _embedded(method: "Method", block: "AnnData") -> "NDArray[np.float32]":
@@ -183,7 +250,9 @@ def _blank(values: "Numbers | None", empty: "NDArray[np.bool_]") -> "NDArray[np.
     return found
 
 
-def _provenance(job: AnnotateJob, model: SavedModel, cells: NewCells, summary: Summary) -> Provenance:
+def _provenance(
+    job: AnnotateJob, model: SavedModel, cells: NewCells, summary: Summary, cut: float | None
+) -> Provenance:
     """Where the annotation comes from, and how well the genes fitted."""
     facts = model.facts
     return {
@@ -197,12 +266,14 @@ def _provenance(job: AnnotateJob, model: SavedModel, cells: NewCells, summary: S
         "ontology": facts.ontology,
         "matrix": facts.matrix,
         "calibrated": facts.calibration is not None,
+        **({} if job.decode.max_error is None else {"max_error": job.decode.max_error, "cut": cut or 0.0}),
         "cells": job.cells.name,
         "cells_sha256": sha256_of(job.cells),
         "slot": job.read.slot,
         "state": cells.state,
         "genes": cells.match.counts() | {"duplicates": cells.duplicates, "not_genes": sum(cells.not_genes.values())},
         "labels": dict(summary.labels),
+        **{f"labels_{name}": dict(labels) for name, labels in summary.decoded.items()},
         "cells_without_values": summary.empty,
     }
 
@@ -228,16 +299,9 @@ def _say_cells(cells: NewCells, model: SavedModel, job: AnnotateJob, say: Say) -
         say("the method gives an embedding as well, which only an h5ad file can hold")
 
 
-def _say_summary(summary: Summary, model: SavedModel, job: AnnotateJob, say: Say) -> None:
-    names, total = model.facts.labels, summary.cells
-    say("")
-    for label, n in summary.labels.most_common(_SHOWN):
-        name = label if label == UNKNOWN else f"{names.get(label, label)} ({label})"
-        say(f"{n:>12,}  {n / total:6.1%}  {name}")
-    more = len(summary.labels) - _SHOWN
-    if more > 0:
-        rest = sum(n for _, n in summary.labels.most_common()[_SHOWN:])
-        say(f"{rest:>12,}  {rest / total:6.1%}  {more} other labels")
+def _say_summary(summary: Summary, model: SavedModel, job: AnnotateJob, names: Mapping[str, str], *, say: Say) -> None:
+    total = summary.cells
+    _say_labels(summary.labels, names, say)
     say("")
     say(f"unknown: {summary.labels[UNKNOWN] / total:.1%} of {total:,} cells")
     if summary.empty:
@@ -245,4 +309,22 @@ def _say_summary(summary: Summary, model: SavedModel, job: AnnotateJob, say: Say
     if summary.confidence is not None:
         kind = "confidence of the method" if model.facts.calibration is None else "calibrated confidence"
         say(f"median {kind}: {summary.confidence:.3f}")
+    for name, labels in summary.decoded.items():
+        say("")
+        say(f"by the decoding {name} (columns {job.prefix}{name}_label, ...):")
+        _say_labels(labels, names, say)
+        say(f"unknown: {labels[UNKNOWN] / total:.1%} of {total:,} cells")
     say(f"wrote {job.out} and {job.report}")
+
+
+def _say_labels(labels: Counter[str], names: Mapping[str, str], say: Say) -> None:
+    """The most frequent labels, a line each."""
+    say("")
+    total = labels.total()
+    for label, n in labels.most_common(_SHOWN):
+        name = label if label == UNKNOWN else f"{names.get(label, label)} ({label})"
+        say(f"{n:>12,}  {n / total:6.1%}  {name}")
+    more = len(labels) - _SHOWN
+    if more > 0:
+        rest = sum(n for _, n in labels.most_common()[_SHOWN:])
+        say(f"{rest:>12,}  {rest / total:6.1%}  {more} other labels")

@@ -40,6 +40,34 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class DecodingOptions:
+    """Labels that are chosen beside those of the method.
+
+    Parameters
+    ----------
+    decodings
+        Names of decodings (docs/decodings.md).
+    confidence
+        Wanted confidence of those that have one; None for their default.
+    max_error
+        Wanted error: cells below the cut for it become unknown; None for no cut.
+    clusters
+        Column of obs with clusters, or `leiden`, within which the decoding `clusters` takes the majority.
+    """
+
+    decodings: tuple[str, ...] = ()
+    confidence: float | None = None
+    max_error: float | None = None
+    clusters: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All decodings that are wanted."""
+        more = ("clusters",) if self.clusters is not None else ()
+        return tuple(dict.fromkeys((*self.decodings, *more)))
+
+
+@dataclass(frozen=True)
 class AnnotateJob:
     """What is annotated by what.
 
@@ -53,6 +81,8 @@ class AnnotateJob:
         The file to write; its ending says the format. A report lies beside it as `<out>.json`.
     read
         How the cells are read.
+    decode
+        Labels that are chosen beside those of the method.
     prefix
         What the names of new columns of obs begin with.
     force
@@ -67,6 +97,7 @@ class AnnotateJob:
     cells: Path
     out: Path
     read: ReadOptions = field(default_factory=ReadOptions)
+    decode: DecodingOptions = field(default_factory=DecodingOptions)
     prefix: str = ""
     force: bool = False
     device: str = "cpu"
@@ -88,6 +119,8 @@ class AnnotateJob:
             raise ConfigError(f"--state is '{self.read.state}', expected one of {', '.join(STATES)}")
         if not 0 < self.read.min_overlap <= 1:
             raise ConfigError(f"--min-overlap is {self.read.min_overlap:g}, expected a share above 0 and at most 1")
+        if self.decode.max_error is not None and not 0 < self.decode.max_error < 1:
+            raise ConfigError(f"--max-error is {self.decode.max_error:g}, expected a share above 0 and below 1")
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigError(f"--prefix is '{self.prefix}', expected letters, digits, dots, hyphens and underscores")
 

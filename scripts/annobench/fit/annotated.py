@@ -4,7 +4,7 @@ import csv
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from annobench.core.files import atomic
 from annobench.core.parquet import Categorical, ColumnWriter
+from annobench.fit.decodings.given import Chosen
 
 if TYPE_CHECKING:
     import h5py
@@ -38,6 +39,8 @@ class Annotation:
         (n,), NaN for a cell without a label; or None.
     embedding
         (n, dimensions) float32, or None.
+    decoded
+        Decoding -> labels and confidences that it chose.
     """
 
     cell_ids: "NDArray[np.object_]"
@@ -46,9 +49,10 @@ class Annotation:
     confidence: "NDArray[np.float64] | None" = None
     calibrated: "NDArray[np.float64] | None" = None
     embedding: "NDArray[np.float32] | None" = None
+    decoded: Mapping[str, Chosen] = field(default_factory=dict)
 
     def columns(self, names: Mapping[str, str]) -> dict[str, Column]:
-        """Columns of a table without ids: first label and its numbers, then the other ranks.
+        """Columns of a table without ids: first label and its numbers, then the other ranks, then decodings.
 
         Parameters
         ----------
@@ -66,6 +70,10 @@ class Annotation:
             if rank == 0:
                 more = {"confidence": self.confidence, "confidence_calibrated": self.calibrated}
                 found |= {name: values for name, values in more.items() if values is not None}
+        for decoding, chosen in self.decoded.items():
+            found[f"{decoding}_label_id"] = chosen.labels
+            found[f"{decoding}_label"] = chosen.labels.renamed(lambda label: names.get(label, label))
+            found[f"{decoding}_confidence"] = chosen.confidence
         return found
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from annobench.fit.predictions import Numbers, Predictions, Texts
 
 KINDS = ("noise", "shuffled", "unrelated_tissue")  # of unrelated cells, see unrelated_cells.py
+ON_REQUEST = ("doublets",)  # kinds that a study asks for: `keep: {doublets: true}`
 UNRELATED = 250  # cells of each kind: the standard error of a share is then at most 0.03
 
 
@@ -55,10 +56,11 @@ def sample(cells: int, seed: int) -> "NDArray[np.intp]":
     return np.sort(np.random.default_rng([seed, 0xDE]).choice(cells, SAMPLE, replace=False))
 
 
-def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> bool:
+def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]", temperature: float | None = None) -> bool:
     """Write the decision values of several sets of cells: `test`, `validation`, kinds of unrelated cells.
 
-    Sets over other classes than those of `test` are left out. Returns whether there was anything to write.
+    Sets over other classes than those of `test` are left out. `temperature` calibrates the probabilities, and lies
+    beside them (see `read_temperature`). Returns whether there was anything to write.
     """
     values = {name: part.decision_values() for name, part in parts.items()}
     known = {name: part for name, part in parts.items() if values[name] is not None and len(part.cell_ids)}
@@ -83,6 +85,7 @@ def write_decisions(path: str | Path, parts: "Mapping[str, Predictions]") -> boo
             part=np.concatenate([np.full(len(known[name].cell_ids), name) for name in order]).astype(str),
             labels=np.concatenate([known[name].labels[:, 0] for name in order]).astype(str),
             confidence=np.concatenate(confidences).astype(np.float64),
+            temperature=np.float64(np.nan if temperature is None else temperature),
         )
     return True
 
@@ -98,3 +101,10 @@ def read_decisions(path: str | Path) -> Decisions:
             labels=archive["labels"].astype(object),
             confidence=archive["confidence"],
         )
+
+
+def read_temperature(path: str | Path) -> float | None:
+    """The temperature that calibrates the probabilities of a fit (annobench.fit.temperature); None where none is."""
+    with np.load(path, allow_pickle=False) as archive:
+        value = float(archive["temperature"]) if "temperature" in archive else np.nan
+    return None if np.isnan(value) else value

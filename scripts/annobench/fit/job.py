@@ -81,6 +81,7 @@ class Keep(Spec):
     decisions: bool
     embedding: bool
     embedding_roles: tuple[str, ...]
+    doublets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,19 @@ def keep_decisions(
         more = _predicted_beside(job, method, cells, context, allowed)
     except Exception as error:  # noqa: BLE001
         print(f"decision values of the test cells only: {type(error).__name__}: {error}", flush=True)
-    return write_decisions(folder / OUTPUTS["decisions"], {"test": tested, **more})
+    temperature = _temperature(cells, more["validation"]) if "validation" in more else None
+    return write_decisions(folder / OUTPUTS["decisions"], {"test": tested, **more}, temperature)
+
+
+def _temperature(cells: "FitCells", predicted: "Predictions") -> float | None:
+    """What calibrates probabilities, by the validation cells; None where the method gives none."""
+    from annobench.core.parquet import Categorical
+    from annobench.fit.temperature import fitted_temperature
+
+    if predicted.probabilities is None or cells.validation is None:
+        return None
+    labels = cells.validation.obs["label_id"].astype(str).reindex(predicted.cell_ids).to_numpy()
+    return fitted_temperature(predicted.probabilities, Categorical.of(labels).recode(predicted.classes))
 
 
 def _predicted_beside(
@@ -52,12 +64,14 @@ def _predicted_beside(
     from annobench.cells.stored_cells import some_cells
     from annobench.fit.decisions import sample
     from annobench.fit.predictions import joined, validate
-    from annobench.fit.unrelated_cells import unrelated_cells
+    from annobench.fit.unrelated_cells import simulated_doublets, unrelated_cells
 
     asked: dict[str, AnnData] = {}
     if job.needs.cells == "matrix":
         path = Path(job.files.unrelated) if job.files.unrelated else None
         asked = unrelated_cells(cells.query, path, context.classes, context.ontology, context.seed)
+        if job.settings.keep.doublets and (doublets := simulated_doublets(cells.train, cells.query, context.seed)):
+            asked["doublets"] = doublets
     calibration = cells.calibration
     if calibration is not None and calibration.n_obs:
         asked["validation"] = some_cells(calibration, sample(calibration.n_obs, job.seed))
@@ -151,5 +165,6 @@ def keep_model(job: "FitJob", folder: Path, method: "Method", *, cells: "FitCell
         model.rmdir()
         return None
     decisions = folder / OUTPUTS["decisions"]
-    save_facts(model, facts_of(job, cells, context, decisions if decisions.is_file() else None), cells.train.var)
+    facts = facts_of(job, cells, context, decisions if decisions.is_file() else None)
+    save_facts(model, facts, cells.train.var, context.ontology)
     return round(sum(file.stat().st_size for file in model.rglob("*")) / 1e6, 3)

@@ -17,7 +17,9 @@ from annobench.cells.store.checks import canonical
 from annobench.cells.store.h5ad import H5adFile, opened_h5ad, slots_of
 from annobench.cells.stored_cells import STORE
 from annobench.cells.told import NEAR, row_sums, told
+from annobench.config.names import LEIDEN
 from annobench.core.errors import AnnobenchError, DataError, nearest
+from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.fit.annotate_job import BLOCK, ReadOptions
 
 if TYPE_CHECKING:
@@ -104,6 +106,28 @@ class NewCells:
     def columns(self) -> list[str]:
         """Names of the columns of obs."""
         return self._file.columns
+
+    def clusters(self, name: str) -> Categorical:
+        """Cluster of every cell: a column of obs, or Leiden clusters by the genes of the model.
+
+        A cell without a value is in no cluster. Raises UnsuitableCellsError where obs has no such column.
+        """
+        if name != LEIDEN:
+            if name not in self.columns:
+                raise UnsuitableCellsError(
+                    f"{self.path.name}: --clusters: obs has no column '{name}'{nearest(name, [*self.columns, LEIDEN])}"
+                )
+            values = self._file.obs(0, self.n, [name])[name]
+            texts = values.astype(object).where(values.notna(), NOT_GIVEN).astype(str)
+            return Categorical.of(texts.to_numpy(dtype=object))
+        from scipy.sparse import vstack
+
+        from annobench.cells.expression import log_normalised
+        from annobench.cells.leiden import cell_clusters
+
+        matrix = vstack([log_normalised(block.cells) for block in self.blocks()], format="csr")
+        codes = cell_clusters(matrix, seed=self._model.facts.seed)
+        return Categorical(codes, [str(i) for i in range(int(codes.max(initial=-1)) + 1)])
 
     def _totals(self) -> "NDArray[np.float64]":
         """Sum of every column of the matrix."""

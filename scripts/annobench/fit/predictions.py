@@ -46,7 +46,7 @@ class Predictions:
     decisions
         (n, classes), what the method computes before it chooses; None where it gives none.
     decoded
-        Name of a decoding (see annobench.fit.decoding) -> codes into `classes` and confidences, (n,) each.
+        Name of a decoding (of annobench.fit.decodings.at_fit) -> codes into `classes` and confidences, (n,) each.
     """
 
     cell_ids: "Texts"

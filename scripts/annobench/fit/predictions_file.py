@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from annobench.config.names import ARGMAX, DECODINGS
+from annobench.config.decodings import AT_FIT
+from annobench.config.names import ARGMAX
+from annobench.config.plugins import plugins
 from annobench.core.errors import DataError, PredictionError
 from annobench.core.files import atomic, damaged
 from annobench.core.missing import is_missing
@@ -123,8 +125,8 @@ def read_answers(path: str | Path, decoding: str = ARGMAX) -> Answers:
     present = column_names(path)
     names, confidence_name = _numbered(present, "label"), "confidence"
     if decoding != ARGMAX:
-        if decoding not in DECODINGS:
-            raise PredictionError(f"decoding is '{decoding}', expected {', '.join((ARGMAX, *DECODINGS))}")
+        if decoding not in (written := plugins(AT_FIT)):
+            raise PredictionError(f"decoding is '{decoding}', expected {', '.join((ARGMAX, *written))}")
         if decoding in present:
             names, confidence_name = [decoding], f"confidence_{decoding}"
     columns = read_columns(path, ["cell_id", *names, confidence_name], categorical=names, texts=["cell_id"])

@@ -1,13 +1,13 @@
 """A model that a fit keeps, with what others need to use it: genes, state of the values, labels, calibration.
 
-Beside what the method itself writes, the folder `model` holds annobench.json and annobench_genes.parquet, so that it
-can be moved away from the fit.
+Beside what the method itself writes, the folder `model` holds annobench.json, annobench_genes.parquet and, in
+annobench_ontology.json, the classes and all types above them, so that it can be moved away from the fit.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from annobench.core.errors import AnnobenchError, DataError
 from annobench.core.files import read_json, sha256_of, write_json
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from annobench.fit.inputs import FitCells
     from annobench.fit.job import FitJob
     from annobench.fit.method import Context
+    from annobench.ontology import Ontology
 
-FACTS, GENES = "annobench.json", "annobench_genes.parquet"
+FACTS, GENES, ONTOLOGY = "annobench.json", "annobench_genes.parquet", "annobench_ontology.json"
+BESIDE = (FACTS, GENES, ONTOLOGY)  # what a model has beside what the method itself saved
 VERSION = 1
 _LOOKED_AT = 1000  # training cells from which the scale of logarithmic values is told
 _NEAR = 0.01
@@ -60,6 +62,11 @@ class ModelFacts(Spec):
         State of the calibration (annobench.fit.calibration), fitted on the validation cells; None where there is none.
     versions
         Versions of the libraries of the fit.
+    temperature
+        What calibrates its probabilities (annobench.fit.temperature); None where there is none.
+    cuts
+        State of the cuts that were tested on the validation cells (annobench.fit.cuts), of the calibrated confidence;
+        None where there is no calibration.
     version
         Version of this format.
     """
@@ -79,6 +86,8 @@ class ModelFacts(Spec):
     embedding: bool
     calibration: Mapping[str, tuple[float, ...]] | None
     versions: Mapping[str, str]
+    temperature: float | None = None
+    cuts: Mapping[str, tuple[float, ...]] | None = None
     version: int = VERSION
 
 
@@ -115,6 +124,16 @@ class SavedModel:
         except SpecError as error:
             raise NoModelError(f"{folder / FACTS}: {error}; fit again") from error
 
+    def ontology(self) -> "Ontology":
+        """The classes of the model and all types above them; raises NoModelError where an older fit kept none."""
+        from annobench.ontology import Ontology
+
+        if not (self.folder / ONTOLOGY).is_file():
+            raise NoModelError(
+                f"{self.folder}: the model has no {ONTOLOGY}, without which its classes are not related; fit again"
+            )
+        return Ontology.load(self.folder / ONTOLOGY)
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every file of the model, by name."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -138,13 +157,14 @@ def _why_not(place: Path, folder: Path, name: str) -> str:
     return f"the model has no {name}, without which its genes and labels are not known; fit again"
 
 
-def save_facts(folder: Path, facts: ModelFacts, genes: "pd.DataFrame") -> None:
-    """Write what `SavedModel.open` reads into the folder of a model."""
+def save_facts(folder: Path, facts: ModelFacts, genes: "pd.DataFrame", ontology: "Ontology") -> None:
+    """Write what `SavedModel.open` reads into the folder of a model; of the ontology what lies above its classes."""
     from annobench.core.parquet import write_columns
 
     columns = {"gene": genes.index.to_numpy(dtype=str)}
     columns |= {name: genes[name].to_numpy(dtype=str) for name in ("feature_id", "feature_name")}
     write_columns(folder / GENES, columns)
+    ontology.above(facts.classes).save(folder / ONTOLOGY)
     write_json(folder / FACTS, facts.to_params())
 
 
@@ -185,6 +205,7 @@ def facts_of(job: "FitJob", cells: "FitCells", context: "Context", decisions: Pa
     decisions
         Its decisions.npz, where there is one.
     """
+    from annobench.fit.decisions import read_temperature
     from annobench.fit.versions import versions_of
 
     ontology, identity = context.ontology, job.identity
@@ -193,9 +214,9 @@ def facts_of(job: "FitJob", cells: "FitCells", context: "Context", decisions: Pa
         possible |= {label for label in ontology.terms if label in ontology}
     validation = cells.validation
     if decisions is None or validation is None:
-        calibration = None
+        calibration = cuts = None
     else:
-        calibration = calibration_of(decisions, validation.obs["label_id"])
+        calibration, cuts = calibration_of(decisions, validation.obs["label_id"])
     return ModelFacts(
         dataset=identity.dataset,
         split=identity.split,
@@ -212,11 +233,18 @@ def facts_of(job: "FitJob", cells: "FitCells", context: "Context", decisions: Pa
         embedding=job.abilities.embedding,
         calibration=calibration,
         versions=versions_of(job.method.environment),
+        temperature=None if decisions is None else read_temperature(decisions),
+        cuts=cuts,
     )
 
 
-def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[float, ...]] | None:
-    """State of a calibration on the validation cells in decisions.npz; None where none has a known label.
+State: TypeAlias = "dict[str, tuple[float, ...]]"
+
+
+def calibration_of(decisions: Path, labels: "pd.Series") -> "tuple[State | None, State | None]":
+    """States of a calibration and of the cuts of its confidence, by the validation cells in decisions.npz.
+
+    Both are None where none has a known label.
 
     Parameters
     ----------
@@ -226,6 +254,7 @@ def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[floa
         Labels of the validation cells, indexed by cell id.
     """
     from annobench.fit.calibration import Platt, strength
+    from annobench.fit.cuts import Ladder
     from annobench.fit.decisions import read_decisions
     from annobench.ontology import UNKNOWN
 
@@ -234,7 +263,10 @@ def calibration_of(decisions: Path, labels: "pd.Series") -> dict[str, tuple[floa
     expected = labels.astype(str).reindex(given["cell_ids"][judged]).to_numpy()
     known = expected != UNKNOWN
     if not known.any():
-        return None
-    right = given["labels"][judged] == expected
-    state = Platt(strength(given["decisions"][judged][known]), right[known]).state()
-    return {name: tuple(values) for name, values in state.items()}
+        return None, None
+    right = (given["labels"][judged] == expected)[known]
+    score = strength(given["decisions"][judged][known])
+    calibration = Platt(score, right)
+    states = (calibration.state(), Ladder.of(calibration(score), right).state())
+    first, second = ({name: tuple(values) for name, values in state.items()} for state in states)
+    return first, second

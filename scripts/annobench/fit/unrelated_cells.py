@@ -5,7 +5,9 @@ They have the sequencing depth of query cells, so that depth alone does not give
 - `noise`: draws from the mean expression of the query; every cell is an average cell, of no type;
 - `shuffled`: cells of the query with their values permuted over the measured genes;
 - `unrelated_tissue`: cells of another dataset over the measured genes, thinned to the depth of query cells. Cells of a
-  training class, or of an ancestor or descendant of one, are left out, because a label may be right for them.
+  training class, or of an ancestor or descendant of one, are left out, because a label may be right for them;
+- `doublets`, where a study asks for them: sums of two training cells of different types, thinned to that depth. No
+  label is right for both.
 """
 
 from collections.abc import Collection
@@ -17,7 +19,7 @@ from annobench.cells.genes import shared_genes
 from annobench.cells.panel import DEPTH, measured
 from annobench.cells.stored_cells import is_stored, read_cells, some_cells
 from annobench.fit.decisions import UNRELATED
-from annobench.ontology.graph import ROOT
+from annobench.ontology.graph import ROOT, UNKNOWN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +83,55 @@ def unrelated_cells(
         drawn["unrelated_tissue"] = csr_matrix(thinned)
     expressed = {kind: values[np.diff(values.indptr) > 0] for kind, values in drawn.items()}
     return {kind: _like(query, genes, values, kind, state) for kind, values in expressed.items() if values.shape[0]}
+
+
+def simulated_doublets(train: "AnnData | StoredCells", query: "AnnData | StoredCells", seed: int) -> "AnnData | None":
+    """Doublets of training cells, as query cells look.
+
+    Two cells are drawn of two types that are drawn first, so that frequent types are in no more doublets than others.
+    Their expression is added at equal depth where values are logarithmic, and as it was counted where they are counts.
+
+    Parameters
+    ----------
+    train
+        Training cells with `label_id`, over the genes of the query.
+    query
+        Test cells, whose depths and measured genes the doublets have.
+    seed
+        Seed of all draws.
+
+    Returns
+    -------
+    Cells like those of `unrelated_cells`; None where the training cells are of one type, or no cell has enough counts.
+    """
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng([seed, 0xD0])
+    train, query = (
+        some_cells(cells, np.sort(rng.permutation(cells.n_obs)[:_SAMPLED])) if is_stored(cells) else cells
+        for cells in (train, query)
+    )
+    state, genes = str(query.uns["annobench"]["matrix"]), measured(query.var, None)
+    depth = _depth(query, linear(query.X[:, genes], state))
+    usable = depth[depth >= _MIN_COUNTS]
+    labels = train.obs["label_id"].astype(str).to_numpy()
+    types = sorted(set(labels) - {UNKNOWN})
+    if len(types) < 2 or not len(usable):
+        return None
+    members = [np.flatnonzero(labels == label) for label in types]
+    pairs = [rng.choice(len(types), 2, replace=False) for _ in range(UNRELATED)]
+    chosen = np.array([[rng.choice(members[one]) for one in pair] for pair in pairs])
+    first, second = (linear(train.X[rows][:, genes], state).toarray() for rows in chosen.T)
+    sums = first + second
+    there = np.flatnonzero(sums.sum(axis=1) >= (_MIN_COUNTS if state == "counts" else 1e-9))
+    if not len(there):
+        return None
+    # values of a logarithmic state are shares of a cell: a draw of any depth can be made of them
+    scale = 1.0 if state == "counts" else float(usable.max())
+    wanted = usable[rng.integers(0, len(usable), len(there))]
+    thinned = np.stack([_thinned(cell * scale, n, rng) for cell, n in zip(sums[there], wanted, strict=True)])
+    return _like(query, genes, csr_matrix(thinned), "doublets", state)
 
 
 def _depth(query: "AnnData", profiles: "csr_matrix") -> "NDArray[np.int64]":

@@ -115,6 +115,12 @@ class Ontology:
         """Whether the id is a live (not obsolete) term."""
         return label_id in self.terms and not self.terms[label_id].obsolete
 
+    def above(self, labels: Iterable[str]) -> "Ontology":
+        """The part of the release that holds some terms and all above them, without synonyms."""
+        wanted = {one for label in labels for one in (label, *self.ancestors(label)) if one in self.terms}
+        terms = {key: replace(self.terms[key], synonyms=(), replaced_by=None) for key in wanted}
+        return Ontology(self.release, terms)
+
     def label(self, label_id: str) -> str:
         """Name of a term; the id itself where the release does not have it."""
         return self.terms[label_id].label if label_id in self.terms else label_id

@@ -15,7 +15,7 @@ import numpy as np
 
 from annobench.core.parquet import Categorical, positions, to_arrow
 from annobench.fit.calibration import Groups, Platt, strength
-from annobench.fit.decisions import KINDS
+from annobench.fit.decisions import KINDS, ON_REQUEST
 from annobench.ontology import UNKNOWN
 from annobench.score.confidence import PUBLISHED, by_rule
 from annobench.score.ranks import COVERAGE, auroc, reliability, risk_coverage
@@ -55,6 +55,8 @@ class RuleConfidences:
         Of the validation cells, (m,); None where there are none.
     unrelated
         Kind of unrelated cells -> their confidences, (k,).
+    validation_right
+        Which validation cells are predicted right, (m,); None where it is not known.
     """
 
     rule: str
@@ -62,6 +64,7 @@ class RuleConfidences:
     right: "Mask"
     validation: "Array | None"
     unrelated: Mapping[str, "Array"]
+    validation_right: "Mask | None" = None
 
     def cuts(self) -> dict[str, float]:
         """The cuts that the rule has: `published`, `fair`."""
@@ -228,7 +231,8 @@ def apply_rules(
             confidence[at],
             correct,
             confidence[validation] if len(validation) else None,
-            {kind: confidence[part == kind] for kind in KINDS if (part == kind).any()},
+            {kind: confidence[part == kind] for kind in (*KINDS, *ON_REQUEST) if (part == kind).any()},
+            right if len(validation) else None,
         )
         for rule, confidence in rules.items()
     ]

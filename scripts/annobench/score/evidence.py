@@ -6,6 +6,7 @@
 | `labels` | tested cells with a known label |
 | `predictions` | labels, beside what the fit predicts; with confidences and probabilities where it gives them |
 | `decisions` | decision values of tested, validation and unrelated cells |
+| `temperature` | what calibrates the probabilities, beside these; None where there were no validation cells |
 | `embedding` | where the fit places cells; with it `neighbours`, made once for all families |
 | `expression` | expression that the fit predicts |
 | `perturbations` | measured expression of the tested conditions and of the control cells, beside `expression` |
@@ -23,18 +24,18 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from annobench.config.names import ARGMAX
+from annobench.cells.neighbours import Neighbours, nearest_neighbours
+from annobench.config.names import ARGMAX, LEIDEN
 from annobench.config.split import ColumnSettings
-from annobench.core.errors import DataError
+from annobench.core.errors import DataError, PredictionError
 from annobench.core.parquet import Categorical, column_names, positions, read_columns, to_arrow
 from annobench.core.spec import Params
-from annobench.fit.decisions import read_decisions
+from annobench.fit.decisions import Decisions, read_decisions, read_temperature
 from annobench.fit.embedding import read_embedding
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import Ontology
 from annobench.score.confidence_rules import RuleConfidences, compared_rules
 from annobench.score.join import read_scored
-from annobench.score.neighbours import Neighbours, nearest_neighbours
 from annobench.score.perturbation.compared import Compared
 from annobench.score.perturbation.reading import compare
 from annobench.score.scored import Scored
@@ -42,6 +43,7 @@ from annobench.score.truths import Truths
 from annobench.score.units import Units, resampling_units
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from _typeshed import DataclassInstance
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -123,6 +125,16 @@ class Evidence:
         raise self._absent("decisions")
 
     @cached_property
+    def decided(self) -> Decisions:
+        """Decision values of tested, validation and unrelated cells."""
+        raise self._absent("decisions")
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """What calibrates the probabilities."""
+        raise self._absent("temperature")
+
+    @cached_property
     def embedding(self) -> "NDArray[np.float32]":
         """Where the fit places the cells of `truths`, (n, dimensions)."""
         raise self._absent("embedding")
@@ -200,14 +212,15 @@ class FitEvidence(Evidence):
         Number of confidence bins.
     min_units
         Donors or studies from which on they are resampled instead of cells; None where nothing is resampled.
-    decoding
-        Which of the labels that the fit has written are meant.
+    decoding, decoding_options
+        How labels are chosen, and options of the decoding that differ from its defaults.
     obs
         Observations of the dataset; None where no family looks at its columns.
     columns
         Which of them are the batch, the order and the organism.
     cells
-        The cells of a dataset that declares perturbations; None where no family looks at them.
+        The cells of a dataset that declares perturbations, or whose cells are clustered; None where nothing looks at
+        them.
     options
         Family -> its options that differ from the defaults.
     seed
@@ -224,6 +237,7 @@ class FitEvidence(Evidence):
         bins: int,
         min_units: int | None = None,
         decoding: str = ARGMAX,
+        decoding_options: Params | None = None,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
         cells: Path | None = None,
@@ -234,8 +248,10 @@ class FitEvidence(Evidence):
         self.given_options, self.seed, self._made = options or {}, seed, {}
         self._obs, there = obs, column_names(obs) if obs else []
         named = asdict(columns or ColumnSettings())
+        self._cluster_column: str = named.pop("clusters")
         self._columns = {role: column for role, column in named.items() if column in there}
-        self._folder, self.ontology, self._min_units, self._decoding = folder, ontology, min_units, decoding
+        self._folder, self.ontology, self._min_units = folder, ontology, min_units
+        self._decoding, self._decoding_options = decoding, decoding_options
         self.run, self.bins, self.tested, self.unknown = run, bins, len(truths.known), truths.unknown
         self.truths = truths.of(np.flatnonzero(truths.known))
         self._sums = {}
@@ -255,6 +271,8 @@ class FitEvidence(Evidence):
                     # confidence rules are compared on the labels that the method itself gives, not on decoded ones
                     if self.run.has("decisions") and self._decoding == ARGMAX:
                         yield "decisions"
+                        if self.run.has("probabilities"):
+                            yield "temperature"
 
     @cached_property
     def units(self) -> Units:
@@ -266,12 +284,54 @@ class FitEvidence(Evidence):
     @cached_property
     def scored(self) -> Scored:
         """Tested cells with a known label, beside the predictions."""
-        return read_scored(self._folder, self.run, self.truths, self.ontology, bins=self.bins, decoding=self._decoding)
+        return read_scored(
+            self._folder,
+            self.run,
+            self.truths,
+            self.ontology,
+            bins=self.bins,
+            decoding=self._decoding,
+            options=self._decoding_options,
+            clusters=self._clusters,
+        )
+
+    def _clusters(self, ids: "pa.Array") -> Categorical:
+        """Clusters of some cells of the dataset: a column of obs, or Leiden clusters of their expression."""
+        name = self._cluster_column
+        if self._obs is None or (name != LEIDEN and name not in column_names(self._obs)):
+            raise PredictionError(
+                f"the decoding clusters needs clusters of the cells, and {self._obs} has no column '{name}': name one "
+                "in columns.clusters of the evaluation (cells.columns of the dataset keeps further ones), or leiden"
+            )
+        wanted = [] if name == LEIDEN else [name]
+        obs = read_columns(self._obs, ["cell_id", *wanted], categorical=wanted, texts=["cell_id"])
+        rows = positions(ids, obs["cell_id"])
+        if name != LEIDEN:
+            found: Categorical = obs[name]
+            return found[rows]
+        if self._cells is None:
+            raise PredictionError("the decoding clusters needs the cells for columns.clusters: leiden")
+        from annobench.cells.expression import log_normalised
+        from annobench.cells.leiden import cell_clusters
+        from annobench.cells.stored_cells import read_cells
+
+        codes = cell_clusters(log_normalised(read_cells(self._cells, rows)), seed=self.seed)
+        return Categorical(codes, [str(i) for i in range(int(codes.max(initial=-1)) + 1)])
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """What calibrates the probabilities; None where the fit had no validation cells."""
+        return read_temperature(self._folder / "decisions.npz")
 
     @cached_property
     def rules(self) -> Rules:
         """Every confidence rule on the tested cells with decision values."""
-        return Rules(*compared_rules(read_decisions(self._folder / "decisions.npz"), self.scored, self.truths))
+        return Rules(*compared_rules(self.decided, self.scored, self.truths))
+
+    @cached_property
+    def decided(self) -> Decisions:
+        """Decision values of tested, validation and unrelated cells."""
+        return read_decisions(self._folder / "decisions.npz")
 
     @cached_property
     def embedding(self) -> "NDArray[np.float32]":

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annobench.core.errors import DataError
+from annobench.config.decodings import decoding_facts
+from annobench.config.names import ARGMAX
+from annobench.core.errors import DataError, PredictionError
 from annobench.core.parquet import NOT_GIVEN, Categorical, positions
+from annobench.core.spec import Params
 from annobench.fit import predictions_file
+from annobench.fit.decisions import read_temperature
+from annobench.fit.decoded import decode_given
+from annobench.fit.decodings.given import Given
+from annobench.fit.decodings.graph import ClassGraph
+from annobench.fit.predictions_file import Answers
 from annobench.fit.run_record import RunRecord
 from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.rollup import Rollup
@@ -16,11 +24,25 @@ from annobench.score.scored import Probabilities, Scored
 from annobench.score.truths import Truths, rolled_codes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    import pyarrow as pa
     from numpy.typing import NDArray
+
+    Clusters: TypeAlias = Callable[[pa.Array], Categorical]
 
 
 def read_scored(
-    fit: Path, run: RunRecord, truths: Truths, ontology: Ontology, *, bins: int, decoding: str = "argmax"
+    fit: Path,
+    run: RunRecord,
+    truths: Truths,
+    ontology: Ontology,
+    *,
+    bins: int,
+    decoding: str = ARGMAX,
+    options: Params | None = None,
+    clusters: "Clusters | None" = None,
 ) -> Scored:
     """Join truth and predictions by cell id.
 
@@ -40,14 +62,21 @@ def read_scored(
     bins
         Number of confidence bins.
     decoding
-        Which of the labels that a fit has written are meant.
+        How its labels are chosen: `argmax`, or a decoding.
+    options
+        Options of the decoding that differ from the defaults.
+    clusters
+        Ids of cells -> cluster of each; for a decoding that looks at clusters.
 
     Raises
     ------
     DataError
         Where a test cell has no prediction, or a file that the record names is not there.
     """
-    answers = predictions_file.read_answers(fit / "predictions.parquet", decoding)
+    later = decoding != ARGMAX and not decoding_facts(decoding).at_fit
+    answers = predictions_file.read_answers(fit / "predictions.parquet", ARGMAX if later else decoding)
+    if later:
+        answers = _decoded(fit, run, ontology, answers, (decoding, options or {}, clusters))
     rows = positions(truths.ids, answers.cell_ids)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
@@ -56,7 +85,7 @@ def read_scored(
             f"{truths.ids[int(missing[0])]}); fit again with --forcerun {fit}/run.json"
         )
     probabilities = None
-    if run.has("probabilities") and decoding == "argmax":
+    if run.has("probabilities") and decoding == ARGMAX:
         if not (fit / "probabilities.npz").is_file():
             raise DataError(f"{fit}/probabilities.npz: is missing; fit again with --forcerun {fit}/run.json")
         matrix, classes = predictions_file.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
@@ -68,12 +97,39 @@ def read_scored(
         ontology,
         groups={name: values for name, values in truths.columns.items() if set(values.counts()) - {NOT_GIVEN}},
         confidence=None if answers.confidence is None else answers.confidence[rows],
-        is_probability=run.confidence_is_probability and decoding == "argmax",
+        is_probability=run.confidence_is_probability and decoding == ARGMAX,
         ood=truths.ood,
         probabilities=probabilities,
         bins=bins,
     )
     return scored if truths.rollup is None else rolled_up(scored, truths.rollup)
+
+
+def _decoded(
+    fit: Path, run: RunRecord, ontology: Ontology, answers: Answers, how: "tuple[str, Params, Clusters | None]"
+) -> Answers:
+    """Answers of a fit by a decoding that is made now, from what the fit left."""
+    decoding, options, clusters = how
+    needs = decoding_facts(decoding).needs
+    graph = matrix = temperature = None
+    if "probabilities" in needs and run.has("probabilities"):
+        matrix, classes = predictions_file.map_probabilities(fit / "probabilities.npz", len(answers.cell_ids))
+        graph = ClassGraph(classes, ontology)
+    if "temperature" in needs and run.has("decisions"):
+        temperature = read_temperature(fit / "decisions.npz")
+    given = Given(
+        labels=answers.labels[0],
+        confidence=answers.confidence,
+        graph=graph,
+        probabilities=matrix,
+        temperature=temperature,
+        clusters=clusters(answers.cell_ids) if clusters and "clusters" in needs else None,
+    )
+    try:
+        chosen = decode_given(decoding, given, options)
+    except PredictionError as error:
+        raise PredictionError(f"{fit}: {error}") from None
+    return Answers(answers.cell_ids, [chosen.labels], np.nan_to_num(chosen.confidence))  # `unknown` is never right
 
 
 def rolled_up(scored: Scored, rule: Rollup) -> Scored:

@@ -50,7 +50,7 @@ class FitTables:
     roles
         Roles of the cells, one file for each view of the spec.
     cells
-        The cells themselves, where the dataset declares perturbations; else None.
+        The cells themselves, where the dataset declares perturbations or the cells are clustered; else None.
     """
 
     obs: Path
@@ -108,6 +108,7 @@ def score_fit(spec: ScoreSpec, fit: Path, tables: FitTables, ontology: Ontology,
                     bins=spec.bins,
                     min_units=spec.min_units,
                     decoding=decoding,
+                    decoding_options=spec.decoding_options.get(decoding),
                     obs=tables.obs,
                     columns=view.columns,
                     cells=tables.cells,

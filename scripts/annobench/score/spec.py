@@ -76,6 +76,8 @@ class ScoreSpec(Spec):
         Rule that true and predicted labels are rolled up by.
     merge
         Rule by which confidence rules are also compared after merging.
+    decoding_options
+        Decoding -> its options that differ from the defaults.
     """
 
     dataset: str
@@ -86,6 +88,7 @@ class ScoreSpec(Spec):
     min_units: int = 4
     rollup: RollupRule | None = None
     merge: RollupRule | None = None
+    decoding_options: Mapping[str, Params] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

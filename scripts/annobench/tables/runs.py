@@ -9,7 +9,7 @@ import pandas as pd
 
 from annobench.core.files import read_json
 from annobench.fit.run_record import OUTPUTS, Note, RunRecord
-from annobench.fit.saved_model import FACTS, GENES
+from annobench.fit.saved_model import BESIDE
 from annobench.tables.shared.context import TableContext
 from annobench.tables.shared.fits import FitFiles
 
@@ -147,7 +147,7 @@ def _stored(fit: FitFiles, run: RunRecord) -> float:
     if not run.has("model"):
         return np.nan
     files = (path for path in (fit.folder / OUTPUTS["model"]).rglob("*") if path.is_file())
-    sizes = [path.stat().st_size for path in files if path.name not in (FACTS, GENES)]
+    sizes = [path.stat().st_size for path in files if path.name not in BESIDE]
     return float(sum(sizes)) if sizes else np.nan
 
 

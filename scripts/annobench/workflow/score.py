@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from annobench.config.names import SAMPLE, STORE_CELLS
+from annobench.config.decodings import decoding_facts
+from annobench.config.names import ARGMAX, LEIDEN, SAMPLE, STORE_CELLS
 from annobench.config.results import Fit
 from annobench.config.split import Split
 from annobench.core.paths import from_here
@@ -17,14 +18,28 @@ class ScoreRules(Chapter):
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory (MB) of jobs that read the observations of a dataset and the predictions of a fit."""
         dataset = self.study.datasets[wildcards.dataset]
-        dense = dataset["resources"]["memory_mb"] if "perturbation" in dataset else 0
+        looked_at = "perturbation" in dataset or self._clusters(wildcards)
+        dense = dataset["resources"]["memory_mb"] if looked_at else 0
         return int((1500 + dense + dataset["resources"]["cells"] / 2500) * attempt)
 
     def measured_cells(self, wildcards: Wildcards) -> dict[str, str]:
-        """The cells, of a dataset that declares perturbations: predicted expression is compared with theirs."""
-        if "perturbation" not in self.study.datasets[wildcards.dataset]:
+        """The cells, where predicted expression is compared with theirs, or where they are clustered."""
+        if "perturbation" not in self.study.datasets[wildcards.dataset] and not self._clusters(wildcards):
             return {}
         return {"cells": self.results.cells(wildcards.dataset), "store": self.results.store(wildcards.dataset)}
+
+    def _clusters(self, wildcards: Wildcards) -> bool:
+        """Whether the test cells of a fit are clustered when it is scored: a view asks for it."""
+        scored = self.study.scored_on(wildcards.dataset, wildcards.split)
+        return any(
+            split.columns.clusters == LEIDEN
+            and any(
+                "clusters" in decoding_facts(decoding).needs
+                for decoding in self._decodings(split, wildcards.method).values()
+                if decoding != ARGMAX
+            )
+            for split in scored
+        )
 
     def scored_roles(self, wildcards: Wildcards) -> list[str]:
         """Roles of the splits that a fit is scored on, in the order of `ScoreSpec.views`."""
@@ -54,6 +69,11 @@ class ScoreRules(Chapter):
             min_units=self.study.settings["statistics"]["min_units"],
             rollup=self._rollup(self.study.split(wildcards.dataset, wildcards.split).rollup),
             merge=self._rollup(scoring["merge"]),
+            decoding_options={
+                name: options
+                for name, options in self.study.settings["decoding_options"].items()
+                if any(name in view.methods.values() for view in views)
+            },
         ).to_params()
 
     def _decodings(self, split: Split, fitted: str) -> dict[str, str]:

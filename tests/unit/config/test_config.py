@@ -327,6 +327,29 @@ def test_one_fit_is_scored_on_two_releases_and_by_several_decodings() -> None:
     ]
 
 
+def test_decodings_that_are_made_when_a_fit_is_scored() -> None:
+    entry = {"dataset": "pbmc68k", "regime": "holdout", "columns": {"clusters": "leiden"}}
+    given = {"methods": ["mlp_ce", "knn"], "decodings": ["multilevel", "clusters"], "controls": [], "seeds": [1]}
+    options = {"decoding_options": {"multilevel": {"confidence": 0.95}, "clusters": {"min_share": 0.5}}}
+    found = load_study(study(evaluations=[entry], **given, **options), ROOT)
+    split = next(iter(found.splits.values()))
+    assert split.methods == ("mlp_ce", "knn", *(f"{m}.{d}" for m in ("mlp_ce", "knn") for d in given["decodings"]))
+    assert found.methods["knn.clusters"]["label"].endswith(", cluster majority decoding")
+    score, place = ScoreRules(found), SimpleNamespace(dataset=split.dataset, split=split.name, method="knn", seed="1")
+    spec = ScoreSpec.from_params(score.score_spec(place))
+    assert spec.decoding_options == options["decoding_options"]
+    assert spec.views[0].methods == {"knn": "argmax", "knn.multilevel": "multilevel", "knn.clusters": "clusters"}
+    assert "cells" in score.measured_cells(place)
+    plain = load_study(study(evaluations=[entry | {"columns": {}}], **given), ROOT)
+    assert ScoreRules(plain).measured_cells(place) == {}  # a column of obs is enough
+    for wrong, message in (
+        ({"multilevel": {"confidenc": 0.9}}, "decoding_options.multilevel: there is no option 'confidenc'"),
+        ({"multilevel": {"confidence": "high"}}, "decoding_options.multilevel.confidence: expected a number"),
+        ({"multi": {}}, "decoding_options: there is no decoding 'multi'"),
+    ):
+        assert message in refused(decoding_options=wrong)
+
+
 def test_baselines_are_methods_of_the_study_that_others_can_be_held_against() -> None:
     def scored(*names: str) -> dict:
         return {"baselines": list(names)}

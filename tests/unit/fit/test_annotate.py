@@ -20,8 +20,9 @@ from annobench.core.errors import AnnobenchError
 from annobench.core.parquet import write_columns
 from annobench.core.paths import ROOT
 from annobench.fit.annotate import annotate
-from annobench.fit.annotate_job import AnnotateJob, ReadOptions
+from annobench.fit.annotate_job import AnnotateJob, DecodingOptions, ReadOptions
 from annobench.fit.calibration import Platt, strength
+from annobench.fit.cuts import Ladder
 from annobench.fit.decisions import read_decisions
 from annobench.fit.job import Facts, FitFiles, FitJob, FitSettings, Identity, Keep, Limits, MethodSettings
 from annobench.fit.parent import run_fit
@@ -29,6 +30,8 @@ from annobench.fit.predictions_file import read
 from annobench.fit.run_record import RunRecord
 from annobench.methods.importers.table import read as import_table
 from annobench.ontology import UNKNOWN, Ontology
+from annobench.score.join import read_scored
+from annobench.score.truths import read_truths
 from helpers import cells
 
 SHORT = {"epochs": 3, "min_steps": 20}
@@ -416,3 +419,111 @@ def test_folders_that_are_not_models(data: ad.AnnData, fit: Fit, tmp_path: Path)
     with pytest.raises(AnnobenchError, match=r"the fit has no model: it was timeout \(too slow\)"):
         table(model, path, out)
     assert not out.exists()
+
+
+# decodings
+
+
+def test_decodings_are_those_of_the_scoring(data: ad.AnnData, fit: Fit, ontology: Ontology, tmp_path: Path) -> None:
+    folder = fit("logistic_regression")
+    run = RunRecord.read(folder / "run.json")
+    decode = DecodingOptions(("leaf", "top_down", "multilevel"), 0.8)
+    path = written(tmp_path, data[180:])
+    found = table(folder, path, tmp_path / "out.parquet", decode=decode, block=17)
+    for name, options in (("leaf", {}), ("top_down", {}), ("multilevel", {"confidence": 0.8})):
+        truths = read_truths(*(written_obs(folder, data)), ontology)
+        expected = read_scored(folder, run, truths, ontology, bins=10, decoding=name, options=options)
+        assert found[f"{name}_label_id"].tolist() == expected.labels[:, 0].tolist()
+        assert expected.confidence is not None
+        assert np.allclose(found[f"{name}_confidence"].fillna(0), expected.confidence, atol=2e-3)
+    named = [one if one == UNKNOWN else ontology.label(one) for one in found["multilevel_label_id"]]
+    assert found["multilevel_label"].tolist() == named
+    sure = table(folder, path, tmp_path / "sure.h5ad", decode=DecodingOptions(("multilevel",), 0.99))
+    depths = [[ontology.depth(one) for one in ids["multilevel_label_id"].astype(str)] for ids in (found, sure)]
+    assert (np.array(depths[0]) >= np.array(depths[1])).all()
+    report = json.loads((tmp_path / "sure.h5ad.json").read_text())
+    assert sum(report["labels_multilevel"].values()) == 60
+    with pytest.raises(AnnobenchError, match=r"has obs\['confidence'\].*obs\['multilevel_label_id'\].* already"):
+        table(folder, tmp_path / "sure.h5ad", tmp_path / "no.h5ad", decode=decode)
+
+
+def written_obs(folder: Path, data: ad.AnnData) -> tuple[Path, Path, Path]:
+    """What scoring reads of the dataset and the split, beside the fit."""
+    place = folder.parent.parent
+    obs = {name: data.obs[name].to_numpy(dtype=object) for name in ("label_id", "study", "donor")}
+    write_columns(place / "obs.parquet", {"cell_id": data.obs_names.to_numpy(dtype=object), **obs})
+    return place / "obs.parquet", place / "split.parquet", place / "train.parquet"
+
+
+def test_decodings_that_cannot_be(data: ad.AnnData, fit: Fit, tmp_path: Path) -> None:
+    path, out = written(tmp_path, data[180:]), tmp_path / "out.csv"
+    for decode, message in (
+        (DecodingOptions(("leaves",)), "--decoding: there is no decoding 'leaves'; did you mean 'leaf'"),
+        (DecodingOptions(("leaf",), 0.9), "--confidence goes with --decoding multilevel"),
+        (DecodingOptions(("multilevel",), 0.3), "the wanted confidence is 0.3, expected more than 0.5"),
+    ):
+        with pytest.raises(AnnobenchError, match=message):
+            table(fit("knn"), path, out, decode=decode)
+    model = shutil.copytree(fit("knn") / "model", tmp_path / "model")
+    facts = json.loads((model / "annobench.json").read_text())
+    assert facts["temperature"] > 0
+    (model / "annobench.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "temperature"}))
+    with pytest.raises(AnnobenchError, match="--decoding multilevel needs calibrated probabilities"):
+        table(model, path, out, decode=DecodingOptions(("multilevel",)))
+    (model / "annobench_ontology.json").unlink()
+    assert len(table(model, path, tmp_path / "plain.csv")) == 60  # a model of before still annotates
+    with pytest.raises(AnnobenchError, match="has no annobench_ontology.json.* fit again"):
+        table(model, path, out, decode=DecodingOptions(("leaf",)))
+    assert not out.exists()
+
+
+def test_cells_below_the_cut_for_a_wanted_error_are_unknown(
+    data: ad.AnnData, fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, path = fit("logistic_regression"), written(tmp_path, data[180:])
+    plain = table(folder, path, tmp_path / "plain.parquet")
+    facts = json.loads((folder / "model" / "annobench.json").read_text())
+    cut = Ladder.restore(facts["cuts"]).cut(0.3)
+    assert cut is not None
+    assert facts["cuts"]["cells"] == [40]
+    job = AnnotateJob(folder, path, tmp_path / "cut.parquet", decode=DecodingOptions(max_error=0.3))
+    annotate(job)
+    found = pd.read_parquet(tmp_path / "cut.parquet").set_index("cell_id")
+    below = plain["confidence_calibrated"] < cut.confidence
+    assert (found["label_id"] == UNKNOWN).tolist() == below.tolist()
+    assert found["label_id"][~below].tolist() == plain["label_id"][~below].tolist()
+    assert found["confidence_calibrated"].tolist() == plain["confidence_calibrated"].tolist()
+    assert f"cut: cells below a calibrated confidence of {cut.confidence:.3f} become unknown" in capsys.readouterr().out
+    report = json.loads((tmp_path / "cut.parquet.json").read_text())
+    assert (report["max_error"], report["cut"]) == (0.3, cut.confidence)
+    with pytest.raises(AnnobenchError, match="no cut is known to keep the error so low: .* its 40 validation cells"):
+        table(folder, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=0.01))
+    with pytest.raises(AnnobenchError, match="--max-error is 5, expected a share above 0 and below 1"):
+        table(folder, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=5))
+    model = shutil.copytree(folder / "model", tmp_path / "model")
+    (model / "annobench.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "cuts"}))
+    with pytest.raises(AnnobenchError, match="--max-error needs a calibrated confidence and its cuts"):
+        table(model, path, tmp_path / "no.csv", decode=DecodingOptions(max_error=0.3))
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_the_majority_within_clusters(data: ad.AnnData, fit: Fit, tmp_path: Path) -> None:
+    new = data[180:].copy()
+    new.obs["donor"] = [f"k{i % 4}" if i else None for i in range(60)]  # the column that `written` keeps
+    path = written(tmp_path, new)
+    found = table(fit("knn"), path, tmp_path / "a.parquet", decode=DecodingOptions(clusters="donor"), block=13)
+    for name, part in found.groupby(new.obs["donor"].to_numpy()):
+        top = part["label_id"].value_counts()
+        assert set(part["clusters_label_id"]) <= set(top[top == top.max()].index), name
+        assert part["clusters_label_id"].nunique() == 1
+        assert np.allclose(part["clusters_confidence"], top.max() / len(part))
+    assert found["clusters_label_id"].iloc[0] == found["label_id"].iloc[0]  # in no cluster
+    one, two = (
+        table(fit("knn"), path, tmp_path / f"{i}.h5ad", decode=DecodingOptions(clusters="leiden"), block=13 * i)
+        for i in (1, 2)
+    )
+    assert one["clusters_label_id"].tolist() == two["clusters_label_id"].tolist()
+    with pytest.raises(AnnobenchError, match="--clusters: obs has no column 'donors'; did you mean 'donor'"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(clusters="donors"))
+    with pytest.raises(AnnobenchError, match="--decoding clusters goes with --clusters: a column of obs, or leiden"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(("clusters",)))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annobench.config.names import DECODINGS
+from annobench.config.decodings import AT_FIT
+from annobench.config.plugins import plugins
 from annobench.core.errors import PredictionError
 from annobench.core.parquet import column_names
 from annobench.fit import decoding, predictions, predictions_file
@@ -111,6 +112,7 @@ def test_blocks_and_types_do_not_show(dtype: Any, monkeypatch: pytest.MonkeyPatc
 # --- in predictions.parquet
 
 IDS = [f"c{i}" for i in range(40)]
+WRITTEN = plugins(AT_FIT)
 
 
 def made(p: np.ndarray, ids: list[str]) -> Predictions:
@@ -132,7 +134,7 @@ def write(folder: Path, sizes: list[int], **more: Any) -> Path:
 def test_whole_and_in_parts(tmp_path: Path) -> None:
     whole, parts = write(tmp_path / "whole", [40]), write(tmp_path / "parts", [7, 30, 3])
     pd.testing.assert_frame_equal(pd.read_parquet(whole), pd.read_parquet(parts))
-    assert [name for name in column_names(whole) if name in DECODINGS] == ["leaf", "top_down"]
+    assert [name for name in column_names(whole) if name in WRITTEN] == ["leaf", "top_down"]
     p = np.random.default_rng(2).dirichlet(np.ones(5), len(IDS))
     for name, (codes, confidence) in decode(p, CLASSES, toy_ontology()).items():
         answers = predictions_file.read_answers(parts, name)
@@ -149,7 +151,7 @@ def test_whole_and_in_parts(tmp_path: Path) -> None:
 def test_where_there_are_none(tmp_path: Path) -> None:
     for name, more in (("no_ontology", {"ontology": None}), ("no_claim", {"probabilities": False})):
         path = write(tmp_path / name, [40], **more)
-        assert not set(DECODINGS) & set(column_names(path))
+        assert not set(WRITTEN) & set(column_names(path))
         with pytest.raises(PredictionError, match="has no column leaf, which only methods with probabilities have"):
             predictions_file.read_answers(path, "leaf")
     predictions_file.write_empty(tmp_path / "failed.parquet")

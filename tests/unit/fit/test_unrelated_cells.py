@@ -11,7 +11,7 @@ from annobench.cells.expression import log_normalised
 from annobench.cells.panel import MEASURED, restricted
 from annobench.fit.decisions import KINDS
 from annobench.fit.decisions import UNRELATED as CELLS
-from annobench.fit.unrelated_cells import unrelated_cells
+from annobench.fit.unrelated_cells import simulated_doublets, unrelated_cells
 from annobench.ontology import Ontology
 from helpers import cells
 
@@ -237,3 +237,47 @@ def test_the_same_seed_gives_the_same_cells(query: ad.AnnData, other: Path, onto
     for kind in KINDS:
         assert (first[kind].X != again[kind].X).nnz == 0
         assert (first[kind].X != third[kind].X).nnz > 0
+
+
+# doublets
+
+
+def test_doublets_are_of_two_types_at_the_depth_of_a_query_cell(query: ad.AnnData, ontology: Ontology) -> None:
+    train = query.copy()
+    matrix = train.X.toarray()
+    matrix[:, :2] = 0
+    for i, label in enumerate(BLOOD):  # a gene of its own for each type
+        matrix[(train.obs["label_id"] == label).to_numpy(), i] = 150
+    train.X = csr_matrix(matrix)
+    found = simulated_doublets(train, query, 1)
+    assert found is not None
+    assert found.n_obs == CELLS
+    assert (found.X[:, :2].toarray() > 0).all(axis=1).mean() > 0.99
+    assert set(totals(found)) <= set(totals(query))
+    assert (found.X.data == found.X.data.round()).all()
+    assert list(found.var_names) == list(query.var_names)
+    assert set(found.obs.to_numpy().ravel()) == {"unknown"}
+    again = simulated_doublets(train, query, 1)
+    assert again is not None
+    assert (again.X != found.X).nnz == 0
+    other = simulated_doublets(train, query, 2)
+    assert other is not None
+    assert (other.X != found.X).nnz > 0
+
+
+def test_doublets_of_logarithmic_values(query: ad.AnnData) -> None:
+    logged = query.copy()
+    logged.X = log_normalised(query)
+    logged.uns["annobench"] = {**query.uns["annobench"], "matrix": "log1p_cp10k"}
+    found = simulated_doublets(logged, logged, 1)
+    assert found is not None
+    sums = np.asarray(np.expm1(found.X.toarray()).sum(axis=1)).ravel()
+    assert sums == pytest.approx(np.full(CELLS, 1e4), rel=1e-3)
+
+
+def test_no_doublets_of_one_type(query: ad.AnnData) -> None:
+    one = query[(query.obs["label_id"] == BLOOD[0]).to_numpy()].copy()
+    assert simulated_doublets(one, query, 1) is None
+    unknown = query.copy()
+    unknown.obs["label_id"] = np.where(unknown.obs["label_id"] == BLOOD[1], "unknown", BLOOD[0])
+    assert simulated_doublets(unknown, query, 1) is None

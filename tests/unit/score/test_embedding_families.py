@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from annobench.config.metrics import check_options, family_options
+from annobench.cells.neighbours import fuzzy_graph, nearest_neighbours
+from annobench.config.metrics import check_family_options, family_options
 from annobench.core.errors import ConfigError, DataError
 from annobench.core.parquet import NOT_GIVEN, Categorical
 from annobench.score.evidence import Evidence
@@ -19,7 +20,6 @@ from annobench.score.forest import grow_forest
 from annobench.score.metric import Row
 from annobench.score.metrics import clustering, integration, ordering, probes, silhouette
 from annobench.score.metrics.shared.silhouettes import group_distances, label_silhouettes, silhouettes, within_labels
-from annobench.score.neighbours import fuzzy_graph, nearest_neighbours
 from annobench.score.registry import FAMILIES
 from annobench.score.units import Units
 
@@ -379,10 +379,10 @@ def test_a_sweep_has_rows_for_every_resolution(cells: Cells) -> None:
 
 def test_options_of_families_are_checked() -> None:
     assert family_options("clustering") == {"seeds": 3, "resolution": 1.0, "sweep": []}
-    check_options("clustering", {"seeds": 5, "sweep": [0.5], "resolution": 2}, "here")
+    check_family_options("clustering", {"seeds": 5, "sweep": [0.5], "resolution": 2}, "here")
     with pytest.raises(ConfigError, match=r"here.clustering: there is no option 'seed'; did you mean 'seeds'"):
-        check_options("clustering", {"seed": 5}, "here")
+        check_family_options("clustering", {"seed": 5}, "here")
     with pytest.raises(ConfigError, match=r"here.clustering.seeds: expected a number, such as 3; found '5'"):
-        check_options("clustering", {"seeds": "5"}, "here")
+        check_family_options("clustering", {"seeds": "5"}, "here")
     with pytest.raises(ConfigError, match=r"there is no family 'clusterin'; did you mean 'clustering'"):
-        check_options("clusterin", {}, "here")
+        check_family_options("clusterin", {}, "here")

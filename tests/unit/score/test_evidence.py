@@ -75,7 +75,7 @@ def names(found: Evidence, **more: Any) -> set[str]:
 
 def test_families_run_where_their_needs_are_met(folder: Path) -> None:
     everything = ("predictions", "probabilities", "decisions", "embedding")
-    assert names(evidence(folder, *everything)) == ALWAYS | LABELLED | {"confidence"}
+    assert names(evidence(folder, *everything)) == ALWAYS | LABELLED | {"confidence", "cuts"}
     assert names(evidence(folder, *everything, decoding="leaf")) == ALWAYS | LABELLED  # rules are of the own labels
     # families of embeddings take time: they run where nothing else is to be scored, or where they are named
     assert names(evidence(folder, "embedding")) == ALWAYS | EMBEDDED

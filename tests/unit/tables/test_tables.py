@@ -145,7 +145,7 @@ def test_numbers_of_the_notes_and_of_the_saved_model_reach_resources_and_ranking
     for size, one in zip((1000, 3000), fits, strict=False):
         (one.folder / "model" / "more").mkdir(parents=True)
         (one.folder / "model" / "more" / "adapter.safetensors").write_bytes(b"0" * size)
-        for name in ("annobench.json", "annobench_genes.parquet"):  # every model has them
+        for name in ("annobench.json", "annobench_genes.parquet", "annobench_ontology.json"):  # every model has them
             (one.folder / "model" / name).write_bytes(b"0" * 10**6)
     made, ranked, _ = build(fits)
     table = resources(made).set_index(["method", "seed"])

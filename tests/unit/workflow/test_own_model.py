@@ -83,7 +83,7 @@ def test_the_model_of_a_fit_says_what_it_knows(tmp_path: Path, ontology: Ontolog
         **{"embedding": True, "calibration": None, "versions": {"python": "3"}},
     )
     (tmp_path / "seed1" / "model").mkdir(parents=True)
-    save_facts(tmp_path / "seed1" / "model", facts, data.var)
+    save_facts(tmp_path / "seed1" / "model", facts, data.var, ontology)
     text = describe(str(tmp_path / "seed1"))
     assert "the model of a fit: m (knn), seed 1" in text
     assert "trained on  d, s" in text

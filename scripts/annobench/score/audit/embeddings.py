@@ -116,7 +116,7 @@ def drawn(points: "Points", seed: int) -> "tuple[NDArray[np.intp], NDArray[np.fl
     """
     import igraph
 
-    from annobench.score.neighbours import nearest_neighbours
+    from annobench.cells.neighbours import nearest_neighbours
 
     rng = np.random.default_rng([seed, 0xD4])
     cells = np.sort(rng.permutation(len(points))[:DRAWN])

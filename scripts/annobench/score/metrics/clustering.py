@@ -11,23 +11,21 @@ of Leiden; a sweep over resolutions is an option.
 Source of the defaults: cz-benchmarks 0.15.1, which takes one seed.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.leiden import leiden
+from annobench.cells.neighbours import Neighbours, fuzzy_graph
 from annobench.score.evidence import Evidence
 from annobench.score.metric import INFINITE, Family, Metric, Row
-from annobench.score.neighbours import Neighbours, fuzzy_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
 
 K = 15  # neighbours, the cell itself among them
-ITERATIONS = 2
 
 
 @dataclass(frozen=True)
@@ -75,61 +73,6 @@ METRICS = [
         best=None,
     ),
 ]
-
-
-class _Random:
-    """Numbers that igraph draws, by the generator that scanpy gives it: equal seeds give equal clusters."""
-
-    def __init__(self, seed: int) -> None:
-        self._numbers = np.random.RandomState(seed)
-        self.random, self.gauss = self._numbers.random, self._numbers.normal
-
-    def getrandbits(self, bits: int) -> int:
-        """A number of some bits."""
-        return int(self._numbers.tomaxint()) % 2**bits
-
-    def randint(self, low: int, high: int) -> int:
-        """A number from low to high, both included."""
-        return int(self._numbers.randint(low, high + 1))
-
-
-def leiden(
-    graph: "csr_matrix", *, seed: int, resolution: float = 1.0, iterations: int = ITERATIONS
-) -> "NDArray[np.int32]":
-    """Communities of a weighted graph.
-
-    Parameters
-    ----------
-    graph
-        (n, n) symmetric weights.
-    seed
-        Of the order in which cells are moved.
-    resolution
-        Of the modularity; larger values give more communities.
-    iterations
-        Passes of the algorithm.
-
-    Returns
-    -------
-    (n,) number of the community of every cell.
-
-    References
-    ----------
-    Traag, Waltman and van Eck (2019), Scientific Reports 9, 5233.
-    """
-    import igraph
-
-    # both directions of an edge are given, as scanpy does: all weights are doubled alike
-    edges = graph.sorted_indices().tocoo()
-    network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([edges.row, edges.col]), directed=False)
-    igraph.set_random_number_generator(_Random(seed))
-    try:
-        found = network.community_leiden(
-            objective_function="modularity", weights=edges.data, resolution=resolution, n_iterations=iterations
-        )
-    finally:
-        igraph.set_random_number_generator(random)
-    return np.array(found.membership, dtype=np.int32)
 
 
 def agreement(clusters: "NDArray[np.integer]", labels: "NDArray[np.integer]") -> dict[str, float]:

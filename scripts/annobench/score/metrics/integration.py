@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.neighbours import Neighbours
 from annobench.score.evidence import Evidence
 from annobench.score.metric import Family, Metric, Row
 from annobench.score.metrics.shared.columns import CellsWith, cells_with
 from annobench.score.metrics.shared.sums import mean_over_cells
-from annobench.score.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annobench.cells.neighbours import Neighbours
 from annobench.core.errors import DataError
 from annobench.score.evidence import Evidence
 from annobench.score.metric import Family, Metric, Row
 from annobench.score.metrics.shared.columns import cells_with
 from annobench.score.metrics.shared.silhouettes import label_silhouettes
-from annobench.score.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

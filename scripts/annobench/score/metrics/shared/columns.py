@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from annobench.cells.neighbours import Neighbours, nearest_neighbours
 from annobench.core.parquet import NOT_GIVEN
 from annobench.score.evidence import Evidence
-from annobench.score.neighbours import Neighbours, nearest_neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
