@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RULES = ("raw", "softmax", "zscore", "calibrated")
-RULE_OF_MAPS = "calibrated"  # whose confidence cells in space are shown with, where the method has decision values
+CALIBRATED = "calibrated"  # whose confidence cells in space are shown with, where the method has decision values
 PUBLISHED = {"raw": 0.5, "zscore": 0.8}  # below these SpatialCore and its baseline call a cell unknown
 
 

@@ -23,7 +23,7 @@ from annobench.score.audit.margins import Margins, Samples, values_of
 from annobench.score.audit.perturbations import FAMILIES as OF_PERTURBATIONS
 from annobench.score.audit.perturbations import TrainingCells, record_perturbations
 from annobench.score.audit.tables import Recorder, Tables
-from annobench.score.confidence import RULE_OF_MAPS
+from annobench.score.confidence import CALIBRATED
 from annobench.score.confidence_rules import compared_rules
 from annobench.score.evidence import Evidence, FitEvidence
 from annobench.score.join import read_scored
@@ -306,7 +306,7 @@ class _SplitAudit:
             if self.runs[name].has("decisions"):
                 decisions = read_decisions(self.split.fits[name] / "decisions.npz")
                 cells, rules = compared_rules(decisions, scored, self.truths)
-                for one in (one for one in rules if one.rule == RULE_OF_MAPS):
+                for one in (one for one in rules if one.rule == CALIBRATED):
                     confidence = np.full(scored.n, np.nan)
                     confidence[cells] = one.test
             truth, labels = scored.truth, scored.labels[:, 0]

@@ -20,7 +20,7 @@ from annobench.core.parquet import Categorical, positions, to_arrow
 from annobench.fit.calibration import logsumexp
 from annobench.fit.cuts import Cut, Ladder, conformal_threshold
 from annobench.ontology import UNKNOWN
-from annobench.score.confidence import RECOMMENDED
+from annobench.score.confidence import CALIBRATED
 from annobench.score.confidence_rules import RuleConfidences
 from annobench.score.evidence import Evidence
 from annobench.score.metric import INFINITE, Family, Metric, Row
@@ -147,7 +147,7 @@ def compute(evidence: Evidence) -> Iterator[Row]:
     errors = evidence.options("cuts", Options()).errors
     if bad := [one for one in errors if not 0 < one < 1]:
         raise ConfigError(f"metric_options.cuts.errors: {bad[0]:g} is not above 0 and below 1")
-    calibrated = [one for one in evidence.rules.confidences if one.rule == RECOMMENDED]
+    calibrated = [one for one in evidence.rules.confidences if one.rule == CALIBRATED]
     for one in calibrated:
         if one.validation is None or one.validation_right is None or not len(one.validation):
             continue
