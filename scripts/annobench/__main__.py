@@ -289,6 +289,11 @@ def _add_annotate(commands: "Commands") -> None:
         metavar="COLUMN",
         help="add the majority label within the clusters of a column of obs, or within those that leiden makes",
     )
+    parser.add_argument(
+        "--allowed",
+        metavar="FILE",
+        help="add the best label among these types and all below them: a text file with an id in each line",
+    )
     parser.add_argument("--prefix", default="", help="text before the names of new columns in an .h5ad file")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for methods that can use a GPU")
@@ -305,7 +310,13 @@ def _annotate(given: Arguments) -> int:
             Path(given.cells),
             Path(given.out),
             ReadOptions(given.slot, given.state, given.gene_id, given.gene_name, given.min_overlap),
-            DecodingOptions(tuple(dict.fromkeys(given.decoding)), given.confidence, given.max_error, given.clusters),
+            DecodingOptions(
+                tuple(dict.fromkeys(given.decoding)),
+                given.confidence,
+                given.max_error,
+                given.clusters,
+                Path(given.allowed) if given.allowed else None,
+            ),
             prefix=given.prefix,
             force=given.force,
             device=given.device,

@@ -1,7 +1,9 @@
 """Labels that `annotate` adds to those of the method: decodings of its probabilities, with a saved model alone."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from annobench.fit.decoded import decode_given
 from annobench.fit.decoding import Decoder
 from annobench.fit.decodings.given import Chosen, Given
 from annobench.fit.decodings.graph import ClassGraph
+from annobench.ontology.ids import canonical
 
 if TYPE_CHECKING:
     from annobench.fit.predictions import Predictions
@@ -51,6 +54,8 @@ class Decodings:
                 raise ConfigError(f"--decoding: there is no decoding '{name}'{nearest(name, decodings())}")
             if "clusters" in decoding_facts(name).needs and options.clusters is None:
                 raise ConfigError(f"--decoding {name} goes with --clusters: a column of obs, or leiden")
+            if "allowed" in decoding_facts(name).needs and options.allowed is None:
+                raise ConfigError(f"--decoding {name} goes with --allowed FILE: ids of the types that can be there")
         # what looks at clusters looks at all cells at once, see `within_clusters`
         self.names = tuple(name for name in options.names if "clusters" not in decoding_facts(name).needs)
         self._model = model
@@ -68,6 +73,29 @@ class Decodings:
                     "gives no probabilities, or kept no decision values; take another fit"
                 )
         self._decoder: Decoder | None = None
+        self._allowed = None if options.allowed is None else self._read_allowed(options.allowed)
+
+    def _read_allowed(self, path: Path) -> list[str]:
+        """Ids of a text file, the first word of every line; what follows # is left out.
+
+        Raises ConfigError for what is no id, and where no class of the model is among them or below one.
+        """
+        assert self._ontology is not None
+        try:
+            lines = [line.partition("#")[0].split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--allowed {path}: cannot be read ({error}); expected a text file with ids") from error
+        found = [canonical(words[0]) for words in lines if words]
+        wrong = next((one for one in found if not re.fullmatch(r"CL:\d{7}", one)), None)
+        if wrong:
+            raise ConfigError(f"--allowed {path}: '{wrong}' is no Cell Ontology id; expected one such as CL:0000084")
+        classes = self._model.facts.classes
+        if not any({one, *self._ontology.ancestors(one)} & set(found) for one in classes):
+            raise ConfigError(
+                f"--allowed {path}: none of its {len(found)} types is one of the {len(classes)} classes of the model, "
+                "or above one"
+            )
+        return found
 
     def labels(self) -> dict[str, str]:
         """Names of all labels that may be chosen, by id."""
@@ -97,6 +125,7 @@ class Decodings:
             graph=ClassGraph(list(predicted.classes), self._ontology),
             probabilities=predicted.probabilities,
             temperature=self._model.facts.temperature,
+            allowed=self._allowed,
         )
         return decode_given(name, given, self._options[name])
 

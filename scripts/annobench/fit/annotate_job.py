@@ -53,18 +53,21 @@ class DecodingOptions:
         Wanted error: cells below the cut for it become unknown; None for no cut.
     clusters
         Column of obs with clusters, or `leiden`, within which the decoding `clusters` takes the majority.
+    allowed
+        File with the ids of the types that can be there, for the decoding `allowed`.
     """
 
     decodings: tuple[str, ...] = ()
     confidence: float | None = None
     max_error: float | None = None
     clusters: str | None = None
+    allowed: Path | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """All decodings that are wanted."""
-        more = ("clusters",) if self.clusters is not None else ()
-        return tuple(dict.fromkeys((*self.decodings, *more)))
+        more = {"clusters": self.clusters, "allowed": self.allowed}
+        return tuple(dict.fromkeys((*self.decodings, *(name for name, value in more.items() if value is not None))))
 
 
 @dataclass(frozen=True)

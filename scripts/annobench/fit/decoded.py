@@ -21,6 +21,7 @@ _LACKING = {
         "the temperature that calibrates probabilities, fitted on validation cells, which the fit does not have; fit "
         "again, with validation cells and `keep: {decisions: true}`"
     ),
+    "allowed": "a list of the types that can be there: `allowed_labels` in the file of the dataset",
     "clusters": "clusters of the cells; name a column of obs that has them",
 }
 

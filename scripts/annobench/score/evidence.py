@@ -16,7 +16,7 @@
 A family names what it needs, and runs where that is there.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -214,6 +214,8 @@ class FitEvidence(Evidence):
         Donors or studies from which on they are resampled instead of cells; None where nothing is resampled.
     decoding, decoding_options
         How labels are chosen, and options of the decoding that differ from its defaults.
+    allowed
+        Types that can be there, for a decoding that asks.
     obs
         Observations of the dataset; None where no family looks at its columns.
     columns
@@ -238,6 +240,7 @@ class FitEvidence(Evidence):
         min_units: int | None = None,
         decoding: str = ARGMAX,
         decoding_options: Params | None = None,
+        allowed: Sequence[str] | None = None,
         obs: Path | None = None,
         columns: ColumnSettings | None = None,
         cells: Path | None = None,
@@ -251,7 +254,7 @@ class FitEvidence(Evidence):
         self._cluster_column: str = named.pop("clusters")
         self._columns = {role: column for role, column in named.items() if column in there}
         self._folder, self.ontology, self._min_units = folder, ontology, min_units
-        self._decoding, self._decoding_options = decoding, decoding_options
+        self._decoding, self._decoding_options, self._allowed = decoding, decoding_options, allowed
         self.run, self.bins, self.tested, self.unknown = run, bins, len(truths.known), truths.unknown
         self.truths = truths.of(np.flatnonzero(truths.known))
         self._sums = {}
@@ -293,6 +296,7 @@ class FitEvidence(Evidence):
             decoding=self._decoding,
             options=self._decoding_options,
             clusters=self._clusters,
+            allowed=self._allowed,
         )
 
     def _clusters(self, ids: "pa.Array") -> Categorical:

@@ -1,5 +1,6 @@
 """Predictions and truths joined by cell id, rolled up where the evaluation says so."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ def read_scored(
     decoding: str = ARGMAX,
     options: Params | None = None,
     clusters: "Clusters | None" = None,
+    allowed: Sequence[str] | None = None,
 ) -> Scored:
     """Join truth and predictions by cell id.
 
@@ -67,6 +69,8 @@ def read_scored(
         Options of the decoding that differ from the defaults.
     clusters
         Ids of cells -> cluster of each; for a decoding that looks at clusters.
+    allowed
+        Types that can be there; for a decoding that asks.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def read_scored(
     later = decoding != ARGMAX and not decoding_facts(decoding).at_fit
     answers = predictions_file.read_answers(fit / "predictions.parquet", ARGMAX if later else decoding)
     if later:
-        answers = _decoded(fit, run, ontology, answers, (decoding, options or {}, clusters))
+        answers = _decoded(fit, run, ontology, answers, (decoding, options or {}, clusters, allowed))
     rows = positions(truths.ids, answers.cell_ids)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
@@ -106,10 +110,14 @@ def read_scored(
 
 
 def _decoded(
-    fit: Path, run: RunRecord, ontology: Ontology, answers: Answers, how: "tuple[str, Params, Clusters | None]"
+    fit: Path,
+    run: RunRecord,
+    ontology: Ontology,
+    answers: Answers,
+    how: "tuple[str, Params, Clusters | None, Sequence[str] | None]",
 ) -> Answers:
     """Answers of a fit by a decoding that is made now, from what the fit left."""
-    decoding, options, clusters = how
+    decoding, options, clusters, allowed = how
     needs = decoding_facts(decoding).needs
     graph = matrix = temperature = None
     if "probabilities" in needs and run.has("probabilities"):
@@ -124,6 +132,7 @@ def _decoded(
         probabilities=matrix,
         temperature=temperature,
         clusters=clusters(answers.cell_ids) if clusters and "clusters" in needs else None,
+        allowed=allowed,
     )
     try:
         chosen = decode_given(decoding, given, options)

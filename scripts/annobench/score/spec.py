@@ -78,6 +78,8 @@ class ScoreSpec(Spec):
         Rule by which confidence rules are also compared after merging.
     decoding_options
         Decoding -> its options that differ from the defaults.
+    allowed
+        Types that can be there, for a decoding that asks; None for no list.
     """
 
     dataset: str
@@ -89,6 +91,7 @@ class ScoreSpec(Spec):
     rollup: RollupRule | None = None
     merge: RollupRule | None = None
     decoding_options: Mapping[str, Params] = field(default_factory=dict)
+    allowed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

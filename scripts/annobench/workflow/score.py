@@ -74,7 +74,14 @@ class ScoreRules(Chapter):
                 for name, options in self.study.settings["decoding_options"].items()
                 if any(name in view.methods.values() for view in views)
             },
+            allowed=self._allowed(wildcards.dataset, views),
         ).to_params()
+
+    def _allowed(self, dataset: str, views: list[ViewSpec]) -> tuple[str, ...] | None:
+        """Types that can be in a dataset, where a view looks at them."""
+        used = {decoding for view in views for decoding in view.methods.values()} - {ARGMAX}
+        listed = self.study.datasets[dataset]["allowed_labels"]
+        return tuple(listed) if listed and any("allowed" in decoding_facts(one).needs for one in used) else None
 
     def _decodings(self, split: Split, fitted: str) -> dict[str, str]:
         """The methods of a split that score the fit of a method, and which labels of it."""

@@ -340,7 +340,13 @@ def test_decodings_that_are_made_when_a_fit_is_scored() -> None:
     assert spec.decoding_options == options["decoding_options"]
     assert spec.views[0].methods == {"knn": "argmax", "knn.multilevel": "multilevel", "knn.clusters": "clusters"}
     assert "cells" in score.measured_cells(place)
+    assert spec.allowed is None
     plain = load_study(study(evaluations=[entry | {"columns": {}}], **given), ROOT)
+    plain.datasets[split.dataset]["allowed_labels"] = ["CL:0000084"]
+    assert ScoreSpec.from_params(ScoreRules(plain).score_spec(place)).allowed is None  # nothing looks at them
+    asks = load_study(study(evaluations=[entry], **given | {"decodings": ["allowed"]}), ROOT)
+    asks.datasets[split.dataset]["allowed_labels"] = ["CL:0000084"]
+    assert ScoreSpec.from_params(ScoreRules(asks).score_spec(place)).allowed == ("CL:0000084",)
     assert ScoreRules(plain).measured_cells(place) == {}  # a column of obs is enough
     for wrong, message in (
         ({"multilevel": {"confidenc": 0.9}}, "decoding_options.multilevel: there is no option 'confidenc'"),

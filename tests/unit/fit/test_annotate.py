@@ -527,3 +527,24 @@ def test_the_majority_within_clusters(data: ad.AnnData, fit: Fit, tmp_path: Path
         table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(clusters="donors"))
     with pytest.raises(AnnobenchError, match="--decoding clusters goes with --clusters: a column of obs, or leiden"):
         table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(("clusters",)))
+
+
+def test_allowed_labels(data: ad.AnnData, fit: Fit, ontology: Ontology, tmp_path: Path) -> None:
+    path, listed = written(tmp_path, data[180:]), tmp_path / "allowed.txt"
+    listed.write_text("CL_0000084  # T cell, and all below it\n\nCL:0000236\tB cell\n")
+    found = table(fit("logistic_regression"), path, tmp_path / "a.csv", decode=DecodingOptions(allowed=listed))
+    assert set(found["allowed_label_id"]) <= {"CL:0000084", "CL:0000624", "CL:0000236"}
+    own = found["label_id"].isin(set(found["allowed_label_id"]))
+    assert (found["allowed_label_id"] == found["label_id"])[own].all()
+    assert not own.all()
+    for text, message in (
+        ("T cell\n", "'T' is no Cell Ontology id; expected one such as CL:0000084"),
+        ("CL:0000540\n", "none of its 1 types is one of the 5 classes of the model, or above one"),
+    ):
+        listed.write_text(text)
+        with pytest.raises(AnnobenchError, match=message):
+            table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(allowed=listed))
+    with pytest.raises(AnnobenchError, match="--allowed .*gone.txt: cannot be read"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(allowed=tmp_path / "gone.txt"))
+    with pytest.raises(AnnobenchError, match="--decoding allowed goes with --allowed FILE"):
+        table(fit("knn"), path, tmp_path / "no.csv", decode=DecodingOptions(("allowed",)))

@@ -117,6 +117,17 @@ def test_the_decoding_is_a_view_of_the_fit(fit: Path) -> None:
     assert chosen.to_dict() == {("lymphocyte", "lymphocyte"): 4, ("M", UNKNOWN): 1}
 
 
+def test_allowed_labels_are_a_view_of_the_fit(fit: Path) -> None:
+    view = ViewSpec(split="s", methods={"m.allowed": "allowed"}, families=("flat",))
+    scores(fit, view, allowed=("T", "M"))
+    pairs = pd.read_parquet(fit / "confusion.out")
+    expected = [("B", "CD4"), ("B", "CD4"), ("CD4", "CD4"), ("M", "M"), ("T", "CD8")]
+    got = pairs.loc[pairs.index.repeat(pairs["n"]), ["true", "predicted"]]
+    assert sorted(map(tuple, got.to_numpy().tolist())) == expected
+    with pytest.raises(PredictionError, match="needs a list of the types that can be there: `allowed_labels`"):
+        scores(fit, view)
+
+
 def test_the_family_runs_on_request(fit: Path) -> None:
     options = {"multilevel": {"confidences": [0.9, 0.94, 0.99]}}
     view = ViewSpec(split="s", methods={"m": "argmax"}, families=("flat", "multilevel"), options=options)

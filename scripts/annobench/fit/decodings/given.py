@@ -1,6 +1,6 @@
 """What decodings that are made after a fit start from, and what they give."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ class Given:
         That calibrates them (annobench.fit.temperature), fitted on validation cells.
     clusters
         (n,) cluster of every cell.
+    allowed
+        Ids of the types that can be there, each with all below it.
     """
 
     labels: Categorical
@@ -41,6 +43,7 @@ class Given:
     probabilities: "NDArray[np.floating] | None" = None
     temperature: float | None = None
     clusters: Categorical | None = None
+    allowed: Sequence[str] | None = None
 
     def blocks(self) -> "Iterator[tuple[slice, NDArray[np.float64]]]":
         """Cells and a copy of their probabilities, (cells, classes)."""
@@ -48,7 +51,7 @@ class Given:
         step = max(1, _BLOCK // max(1, self.probabilities.shape[1]))
         for start in range(0, len(self.probabilities), step):
             cells = slice(start, start + step)
-            yield cells, np.asarray(self.probabilities[cells], dtype=np.float64)
+            yield cells, np.array(self.probabilities[cells], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
