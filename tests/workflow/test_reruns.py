@@ -18,7 +18,7 @@ def test_nothing_changed(finished: Repo) -> None:
 
 def test_a_figure_redraws_itself_only(finished: Repo, restored: Keep) -> None:
     restored("scripts/annobench/figures/ranking.py")
-    finished.edit("scripts/annobench/figures/ranking.py", "markersize=5", "markersize=6")
+    finished.edit("scripts/annobench/figures/ranking.py", "size=5", "size=6")
     assert finished.jobs() == {"plot_figure": 1, "render_report": 1}
 
 

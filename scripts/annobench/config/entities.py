@@ -50,7 +50,7 @@ def load_method(name: str, root: Path, source: str, own: Path | None = None) -> 
         if method["decoding"] != "argmax":
             known = ", ".join(decodings())
             raise ConfigError(f"{source}: methods: '{name}': a fit is decoded once; name one of {known}")
-        if not _suits(method, decoding):
+        if not _suits(method["abilities"], decoding):
             lacks = "probabilities" if method["abilities"]["predictions"] else "labels"
             raise ConfigError(
                 f"{source}: methods: '{name}': '{fitted}' gives no {lacks}, so there is nothing to decode"
@@ -93,9 +93,8 @@ def _path_of_table(parameters: dict[str, Value], own: Path | None) -> list[str]:
     return [named] if named.endswith(".tsv") else []
 
 
-def _suits(method: Document, decoding: str) -> bool:
-    """Whether a method gives what a decoding needs."""
-    given = method["abilities"]
+def _suits(given: Mapping[str, bool], decoding: str) -> bool:
+    """Whether a method with these abilities gives what a decoding needs."""
     return bool(
         given["predictions"] and (given["probabilities"] or PROBABILITIES not in decoding_facts(decoding).needs)
     )
@@ -105,7 +104,9 @@ def decoded(names: Iterable[str], methods: Mapping[str, Document], wanted: Itera
     """Names of the views that decode every method among `names`, in their order; controls are not decoded."""
     wanted = list(wanted)
     chosen = [name for name in names if methods[name]["kind"] == "method"]
-    return [f"{name}.{decoding}" for name in chosen for decoding in wanted if _suits(methods[name], decoding)]
+    return [
+        f"{name}.{decoding}" for name in chosen for decoding in wanted if _suits(methods[name]["abilities"], decoding)
+    ]
 
 
 def _facts(method: Document, origin: Origin) -> dict[str, Document]:

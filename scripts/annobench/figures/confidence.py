@@ -8,13 +8,12 @@ largest). A good rule keeps the first high and all others low. Dashed: the publi
 unknown.
 """
 
-from typing import Any
-
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from annobench.figures.shared.labels import (
     choice_words,
@@ -34,7 +33,7 @@ TABLES = ("confidences", "ranking", "splits")
 NEEDS = ("decisions",)
 ORDER = 140
 RULES = ("raw", "zscore", "calibrated")
-CELLS: dict[str, tuple[str, str, Any, float]] = {  # label, colour, dashes, width
+CELLS: dict[str, tuple[str, str, LineStyleType, float]] = {  # label, colour, dashes, width
     "right": ("right", COLOURS[0], "-", 2.0),
     "wrong": ("wrong", COLOURS[1], "-", 2.0),
     "noise": ("noise", "#000000", ":", 1.2),

@@ -1,6 +1,6 @@
 """Predictions and truths joined by cell id, rolled up where the evaluation says so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from annobench.config.decodings import decoding_facts
 from annobench.config.names import ARGMAX
 from annobench.core.errors import DataError, PredictionError
 from annobench.core.parquet import NOT_GIVEN, Categorical, positions
-from annobench.core.spec import Params
 from annobench.fit import predictions_file
 from annobench.fit.decisions import read_temperature
 from annobench.fit.decoded import decode_given
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from annobench.config.schema import Value
+
     Clusters: TypeAlias = Callable[[pa.Array], Categorical]
 
 
@@ -42,7 +43,7 @@ def read_scored(
     *,
     bins: int,
     decoding: str = ARGMAX,
-    options: Params | None = None,
+    options: "Mapping[str, Value] | None" = None,
     clusters: "Clusters | None" = None,
     allowed: Sequence[str] | None = None,
 ) -> Scored:
@@ -114,7 +115,7 @@ def _decoded(
     run: RunRecord,
     ontology: Ontology,
     answers: Answers,
-    how: "tuple[str, Params, Clusters | None, Sequence[str] | None]",
+    how: "tuple[str, Mapping[str, Value], Clusters | None, Sequence[str] | None]",
 ) -> Answers:
     """Answers of a fit by a decoding that is made now, from what the fit left."""
     decoding, options, clusters, allowed = how

@@ -12,6 +12,7 @@ from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.ids import is_id
 from annobench.ontology.matching import Matcher
 from annobench.workflow.own.lines import counted
+from annobench.workflow.own.reading import text_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,8 +126,7 @@ def _column(name: str, values: "pd.Series") -> Column:
     kind = "O" if isinstance(given.dtype, pd.CategoricalDtype) else given.dtype.kind
     if kind == "f" and (given % 1 == 0).all():
         kind = "i"  # whole numbers beside missing values
-    counts = given.astype(object).astype(str).value_counts()
-    texts = {str(text): int(n) for text, n in counts.items() if n and not is_missing(str(text))}
+    texts = {text: n for text, n in text_counts(given).items() if not is_missing(text)}
     return Column(name, {text: n for text, n in texts.items() if plain(text).lower() != UNKNOWN}, len(values), kind)
 
 

@@ -24,7 +24,7 @@ from annobench.ontology import UNKNOWN, Ontology
 from annobench.ontology.labels import COLUMNS
 from annobench.ontology.matching import COMMON, Match, Matcher, common_names, is_number
 from annobench.workflow.own.lines import columns, counted, first_sentence, wrapped
-from annobench.workflow.own.reading import own_file
+from annobench.workflow.own.reading import own_file, text_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,9 +195,7 @@ def count_labels(values: "pd.Series", where: str) -> tuple[dict[str, int], int]:
             f"{where}: holds numbers such as {values.dropna().iloc[0]:g}, expected labels; name another column"
         )
     given = values.dropna()
-    counts = given.astype(object).astype(str).value_counts()
-    counts = counts[counts > 0]
-    found = {str(label): int(n) for label, n in counts.items()}
+    found = text_counts(given)
     missing = len(values) - len(given) + sum(n for label, n in found.items() if not plain(label))
     found = {label: n for label, n in found.items() if plain(label)}
     check_labels(found, len(values), where)

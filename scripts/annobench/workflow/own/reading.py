@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annobench.cells.not_h5ad import not_h5ad
 from annobench.cells.store.h5ad import H5adFile
@@ -16,8 +17,12 @@ from annobench.core.files import expanded
 from annobench.core.paths import ROOT
 from annobench.core.progress import Report, silent
 from annobench.core.scratch import scratch_folder
+from annobench.data.prepare.columns import coded
 from annobench.data.prepare.storage import opened
 from annobench.data.sources.shared.foreign import H5AD, converted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SAYS_FORMAT = re.compile(r"source\.format: (\w+)")
 
@@ -104,3 +109,11 @@ def stated_path(path: Path, root: Path = ROOT) -> str:
     with suppress(ValueError, RuntimeError):
         return f"~/{whole.relative_to(Path.home())}"
     return str(whole)
+
+
+def text_counts(column: "pd.Series") -> dict[str, int]:
+    """How many cells have each value, as the text that `prepare_dataset` makes of it; the most frequent first."""
+    import pandas as pd
+
+    counts = pd.Series(coded(column).to_text()).value_counts()
+    return {str(text): int(n) for text, n in counts.items()}
