@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     for add in adders:
         add(commands)
     given = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # labels may hold characters that the encoding of a C locale lacks
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if given.command is None:
         parser.print_help(sys.stderr)
         return 2
