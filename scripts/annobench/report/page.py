@@ -257,6 +257,8 @@ def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         "ranking": ranking_columns(tables["ranking"]),
         "audit": tables["audit"],
         "rules": _rules(tables["rules"]),
+        "cuts": tables["cuts"],
+        "seed_agreement": tables["seed_agreement"],
         "effects": _effects(tables["effects"]),
         "failed": tables["failed"],
         "warnings": tables["warnings"].drop(columns="fit"),

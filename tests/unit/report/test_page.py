@@ -266,6 +266,16 @@ def test_what_methods_warn_of_is_said_on_the_first_screen(tmp_path: Path) -> Non
     assert sentence not in page(tmp_path, {"ranking": ranking()})
 
 
+def test_cuts_and_agreement_of_seeds_have_their_folds(tmp_path: Path) -> None:
+    cut = row("cuts", **PLACE, split="all", method="one", wanted_error=0.05, cut=0.9, n_fits=1)
+    same = row("seed_agreement", **PLACE, method="one")
+    tables = {"cuts": cut, "seed_agreement": same}
+    html = page(tmp_path, {"audit": audit(), **{name: pd.DataFrame([one]) for name, one in tables.items()}})
+    assert 'id="fold-cuts"' in html
+    assert 'id="fold-seed_agreement"' in html
+    assert html.index('id="fold-seed_agreement"') < html.index('id="audit"') < html.index('id="fold-cuts"')
+
+
 def test_files_of_classes_have_plain_names() -> None:
     assert class_file("CL:0000236") == "CL_0000236"
     assert "/" not in class_file("../a/b c")
