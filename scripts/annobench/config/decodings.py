@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from annobench.config.plugins import check_options, options_of, plugin_path, plugins
-from annobench.config.schema import Value
 from annobench.config.syntax import literals
+from annobench.config.values import Value
 from annobench.core.errors import ConfigError, nearest
 
 AT_FIT, AT_SCORE = "fit/decodings/at_fit", "fit/decodings/at_score"

@@ -14,8 +14,9 @@ from annobench.config.extends import Extended, load_extended, shown
 from annobench.config.names import CONDITION, NO_LABELS, OBS_COLUMNS, OTHER_COLUMNS
 from annobench.config.parameters import Origin, part_files, resolve_parameters
 from annobench.config.plugins import method_facts
-from annobench.config.schema import Document, Value, load_yaml, validate
+from annobench.config.schema import Document, load_yaml, validate
 from annobench.config.uses import check_checkpoint, resolved_uses
+from annobench.config.values import Value
 from annobench.core.errors import ConfigError, nearest
 
 

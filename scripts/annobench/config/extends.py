@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from annobench.config.schema import Value, load_yaml
+from annobench.config.schema import load_yaml
+from annobench.config.values import Value
 from annobench.core.errors import ConfigError, nearest
 
 KEY = "extends"

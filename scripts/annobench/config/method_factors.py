@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from annobench.config.factors import Level, MethodFactors
 from annobench.config.parameters import ChosenPart, chosen_parts
-from annobench.config.schema import Value
 from annobench.config.study import Study
 from annobench.config.syntax import literals
+from annobench.config.values import Value
 
 BACKBONE = "backbone"
 

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from annobench.config.plugins import check_options, options_of, plugin_path, plugins
-from annobench.config.schema import Value
 from annobench.config.syntax import tree_of
+from annobench.config.values import Value
 from annobench.core.errors import ConfigError, nearest
 
 FAMILIES = "score/metrics"

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from annobench.config.method_facts import filled
 from annobench.config.plugins import method_class, plugins
-from annobench.config.schema import Value, kind_of
 from annobench.config.syntax import class_named, lineage, literals
+from annobench.config.values import Value, kind_of
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from annobench.config.method_facts import Abilities, MethodFacts, Needs
-from annobench.config.schema import Value, kind_of
 from annobench.config.syntax import lineage, tree_of
+from annobench.config.values import Value, kind_of
 from annobench.core.errors import ConfigError, nearest
 from annobench.core.paths import LIBRARY
 

@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from annobench.config.values import kind_of
 from annobench.core.errors import ConfigError, DataError, nearest
 from annobench.core.paths import ROOT
 from annobench.core.records import read_text
 
 Document: TypeAlias = dict[str, Any]  # a mapping of a YAML file or of a schema; its schema checks what is in it
-Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 
 _INDENT = re.compile(r"^[ \u00a0\u202f]+", re.MULTILINE)  # no-break blanks come with text copied from a page
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -112,12 +112,6 @@ class _Finding:
 
     text: str
     keys: tuple[str | int, ...]
-
-
-def kind_of(value: object) -> str:
-    """The kind of a YAML value, in words."""
-    names = {dict: "a mapping", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
 def resolve(schema: Document, root: Document) -> Document:

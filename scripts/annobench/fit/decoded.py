@@ -9,7 +9,7 @@ from annobench.core.errors import PredictionError
 from annobench.fit.decodings.given import Chosen, Given
 
 if TYPE_CHECKING:
-    from annobench.config.schema import Value
+    from annobench.config.values import Value
 
 PLUGINS = "fit/decodings/at_score"  # whoever imports this module depends on all of them
 _LACKING = {

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from annobench.config.schema import Value
+    from annobench.config.values import Value
 
     Clusters: TypeAlias = Callable[[pa.Array], Categorical]
 
