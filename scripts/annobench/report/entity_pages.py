@@ -62,11 +62,11 @@ def method_pages(methods: Sequence[MethodEntry], tables: Tables, names: Names) -
     """Pages of the methods that have a score, a failure or predictions; controls have none."""
     listed = {entry.method: entry for entry in methods if entry.method not in CONTROLS}
     ranked = tables["ranking"].loc[tables["ranking"]["kind"] == "decoding", "method"].unique()
-    pages = []
+    labels, pages = _labels(tables), []
     for name in (*listed, *(name for name in ranked if name not in listed)):
         page = EntityPage(name, names.method(name), _about(listed.get(name)))
         mine = {key: table[table["method"] == name] for key, table in tables.items() if "method" in table}
-        _fill(page, mine, tables, names)
+        _fill(page, mine, labels, names)
         if page.parts:
             pages.append(page)
     return pages
@@ -78,7 +78,7 @@ def _about(entry: MethodEntry | None) -> dict[str, str]:
     return {"What it is": entry.summary, "Citation": entry.citation, "Licence": entry.licence}
 
 
-def _fill(page: EntityPage, mine: Tables, tables: Tables, names: Names) -> None:
+def _fill(page: EntityPage, mine: Tables, labels: Mapping[str, str], names: Names) -> None:
     def add(heading: str, text: str, rows: pd.DataFrame, *columns: str) -> None:
         page.add(heading, text, names.shown(rows[[*columns]]))
 
@@ -103,7 +103,7 @@ def _fill(page: EntityPage, mine: Tables, tables: Tables, names: Names) -> None:
     add(
         "Confusions",
         f"What it takes most cells for that are something else: at most {CONFUSIONS} pairs of an evaluation.",
-        _confused(mine["confusion"], _labels(tables)).groupby(EVALUATION, sort=False).head(CONFUSIONS),
+        _confused(mine["confusion"], labels).groupby(EVALUATION, sort=False).head(CONFUSIONS),
         *(*EVALUATION, "split", "true class", "taken for", "cells", "share"),
     )
     add(
