@@ -50,9 +50,9 @@ def summary(study: Study, results: Results, name: str | None = None) -> str:
 
 def place_label(study: Study, dataset: str, evaluation: str) -> str:
     """An evaluation for people."""
-    labels = {split.evaluation: split.evaluation_label for split in study.splits.values() if split.dataset == dataset}
     label = study.datasets[dataset]["label"] if dataset in study.datasets else dataset
-    return f"{label}: {labels.get(evaluation, evaluation)}"
+    splits = study.evaluations().get((dataset, evaluation))
+    return f"{label}: {splits[0].evaluation_label if splits else evaluation}"
 
 
 def _predicted(study: Study, results: Results) -> list[str]:
